@@ -1,1 +1,3 @@
-//! placeholder
+//! Runs the system on one machine, sends load, and says where the calls landed.
+
+pub mod dns;

@@ -1,0 +1,173 @@
+//! The sockets of the DNS server: UDP and TCP on one port, speaking for a [`Zone`].
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use hickory_server::{
+    Server,
+    net::runtime::Time,
+    proto::{
+        op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode},
+        rr::{Name, RData, Record, RecordType, rdata::SOA},
+    },
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+use tokio::net::{TcpListener, UdpSocket};
+
+use super::zone::{Answer, Family, Zone};
+
+/// The largest UDP answer, the value that the DNS Flag Day 2020 settled on; longer ones go over TCP.
+const MAX_UDP_ANSWER: u16 = 1232;
+
+/// A client that keeps a TCP connection open without asking is let go after this.
+const TCP_IDLE: Duration = Duration::from_secs(5);
+
+/// How many answers may wait for a slow TCP client.
+const TCP_QUEUE: usize = 16;
+
+/// How many ports to try until one is free for both UDP and TCP.
+const PORT_TRIES: usize = 32;
+
+/// A running DNS server. Dropping it closes its sockets.
+pub struct DnsServer {
+    address: SocketAddr,
+    zone: Arc<Zone>,
+    _sockets: Server<Handler>,
+}
+
+/// Answers one question out of the zone.
+struct Handler(Arc<Zone>);
+
+// === impl DnsServer ===
+
+impl DnsServer {
+    /// Starts a server on a free port of `ip`, the same for UDP and TCP.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be bound, or no port of it is free for both.
+    pub async fn start(ip: IpAddr) -> io::Result<Self> {
+        let (udp, tcp) = bind_both(ip).await?;
+        let address = tcp.local_addr()?;
+        let zone = Arc::new(Zone::default());
+        let mut sockets = Server::new(Handler(zone.clone()));
+        sockets.register_socket(udp);
+        sockets.register_listener(tcp, TCP_IDLE, TCP_QUEUE);
+        Ok(Self { address, zone, _sockets: sockets })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it knows; change it at any time.
+    pub fn zone(&self) -> &Arc<Zone> {
+        &self.zone
+    }
+}
+
+async fn bind_both(ip: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        let tcp = TcpListener::bind((ip, 0)).await?;
+        match UdpSocket::bind(tcp.local_addr()?).await {
+            Ok(udp) => return Ok((udp, tcp)),
+            // Another program has the UDP port with this number.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+// === impl Handler ===
+
+#[async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut reply: R,
+    ) -> ResponseInfo {
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.authoritative = true;
+        let mut answers = Vec::new();
+        let mut negative = None;
+        match self.ask(request) {
+            Ok(Answer::Addresses { addresses, ttl }) if addresses.is_empty() => {
+                negative = Some(start_of_authority(ttl))
+            }
+            Ok(Answer::Addresses { addresses, ttl }) => answers = records(request, &addresses, ttl),
+            Ok(Answer::NoSuchName { ttl }) => {
+                metadata.response_code = ResponseCode::NXDomain;
+                negative = Some(start_of_authority(ttl));
+            }
+            Ok(Answer::Failure) => metadata.response_code = ResponseCode::ServFail,
+            Ok(Answer::Nothing) => return unsent(metadata),
+            Err(code) => metadata.response_code = code,
+        }
+
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(asked.max_payload().min(MAX_UDP_ANSWER)).set_version(0);
+            edns
+        });
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &edns {
+            builder.edns(edns);
+        }
+        let response = builder.build(metadata, &answers, [], &negative, []);
+        match reply.send_response(response).await {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::debug!(%error, "the DNS answer was not sent");
+                unsent(metadata)
+            }
+        }
+    }
+}
+
+impl Handler {
+    fn ask(&self, request: &Request) -> Result<Answer, ResponseCode> {
+        if request.metadata.op_code != OpCode::Query {
+            return Err(ResponseCode::NotImp);
+        }
+        let question = request.request_info().map_err(|_| ResponseCode::FormErr)?.query;
+        let family = match question.query_type() {
+            RecordType::A => Family::V4,
+            RecordType::AAAA => Family::V6,
+            _ => Family::Other,
+        };
+        Ok(self.0.answer(&question.original().name().to_ascii(), family))
+    }
+}
+
+fn records(request: &Request, addresses: &[IpAddr], ttl: u32) -> Vec<Record> {
+    // The name as it was asked, letter for letter: resolvers may check it (0x20 encoding).
+    let Ok(info) = request.request_info() else { return Vec::new() };
+    let name = info.query.original().name();
+    let record = |address: &IpAddr| {
+        let data = match *address {
+            IpAddr::V4(v4) => RData::A(v4.into()),
+            IpAddr::V6(v6) => RData::AAAA(v6.into()),
+        };
+        Record::from_rdata(name.clone(), ttl, data)
+    };
+    addresses.iter().map(record).collect()
+}
+
+/// Says how long "no such thing" may be remembered (RFC 2308); without it resolvers take a guess.
+fn start_of_authority(ttl: u32) -> Record {
+    let soa = SOA::new(Name::root(), Name::root(), 1, 7200, 1800, 86400, ttl);
+    Record::from_rdata(Name::root(), ttl, RData::SOA(soa))
+}
+
+fn unsent(metadata: Metadata) -> ResponseInfo {
+    Header { metadata, counts: HeaderCounts::default() }.into()
+}

@@ -1,0 +1,215 @@
+//! What the DNS server knows: names, their addresses, and how it behaves when it is asked.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long an answer may be kept: 5 s, the default of CoreDNS's kubernetes plugin.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(5);
+
+/// Names and their addresses, as Kubernetes would publish them.
+///
+/// A name is compared without regard to case and to a final dot. All changes take effect with the next
+/// question.
+#[derive(Debug)]
+pub struct Zone {
+    state: Mutex<State>,
+    asked: AtomicU64,
+}
+
+/// What the server does with a question; the drills switch it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Conduct {
+    /// Answers from the zone.
+    #[default]
+    Answer,
+    /// Answers SERVFAIL, as a DNS server does whose own source is gone.
+    Fail,
+    /// Says nothing at all, as a DNS server does that is cut off: the resolver has to time out.
+    Silent,
+}
+
+/// What a question gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The addresses of the wanted family, turned by one with each question; none is NOERROR without data.
+    Addresses { addresses: Vec<IpAddr>, ttl: u32 },
+    /// The name is unknown.
+    NoSuchName { ttl: u32 },
+    /// SERVFAIL.
+    Failure,
+    /// No reply.
+    Nothing,
+}
+
+/// The address family that a question is about; any other record type has no data here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+    Other,
+}
+
+#[derive(Debug)]
+struct State {
+    names: HashMap<String, Entry>,
+    ttl: u32,
+    conduct: Conduct,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    addresses: Vec<IpAddr>,
+    /// Where the next answer starts, so that clients which take the first address meet different pods.
+    turn: usize,
+    /// How many answers held each address that was ever handed out.
+    handed_out: HashMap<IpAddr, u64>,
+}
+
+// === impl Zone ===
+
+impl Default for Zone {
+    fn default() -> Self {
+        let state = State { names: HashMap::new(), ttl: seconds(DEFAULT_TTL), conduct: Conduct::default() };
+        Self { state: Mutex::new(state), asked: AtomicU64::new(0) }
+    }
+}
+
+impl Zone {
+    /// Replaces all addresses of `name`. An empty set leaves a name without data, as a headless service
+    /// without ready pods has.
+    pub fn set(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses = addresses.into_iter().collect();
+        self.state().names.entry(canonical(name)).or_default().addresses = addresses;
+    }
+
+    /// Forgets `name`: it is answered with NXDOMAIN from now on.
+    pub fn remove(&self, name: &str) {
+        self.state().names.remove(&canonical(name));
+    }
+
+    /// Sets the time to live of all answers, in whole seconds.
+    pub fn set_ttl(&self, ttl: Duration) {
+        self.state().ttl = seconds(ttl);
+    }
+
+    /// Sets what happens with questions from now on.
+    pub fn set_conduct(&self, conduct: Conduct) {
+        self.state().conduct = conduct;
+    }
+
+    /// How many questions arrived so far, whatever they were answered.
+    pub fn questions(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// How many answers for `name` held `address` so far.
+    pub fn handed_out(&self, name: &str, address: IpAddr) -> u64 {
+        let state = self.state();
+        state.names.get(&canonical(name)).and_then(|entry| entry.handed_out.get(&address)).map_or(0, |n| *n)
+    }
+
+    pub(super) fn answer(&self, name: &str, family: Family) -> Answer {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        let ttl = state.ttl;
+        match state.conduct {
+            Conduct::Answer => match state.names.get_mut(&canonical(name)) {
+                Some(entry) => Answer::Addresses { addresses: entry.next(family), ttl },
+                None => Answer::NoSuchName { ttl },
+            },
+            Conduct::Fail => Answer::Failure,
+            Conduct::Silent => Answer::Nothing,
+        }
+    }
+
+    /// The state is whole at every point where a panic could leave the lock, so poison means nothing here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn next(&mut self, family: Family) -> Vec<IpAddr> {
+        let wanted = |address: &&IpAddr| match family {
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+            Family::Other => false,
+        };
+        let mut addresses: Vec<IpAddr> = self.addresses.iter().filter(wanted).copied().collect();
+        if !addresses.is_empty() {
+            let turn = self.turn % addresses.len();
+            addresses.rotate_left(turn);
+            self.turn = self.turn.wrapping_add(1);
+        }
+        for address in &addresses {
+            *self.handed_out.entry(*address).or_default() += 1;
+        }
+        addresses
+    }
+}
+
+fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn seconds(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn turns_the_order_with_each_answer() {
+        let zone = Zone::default();
+        zone.set("grpc-svc", [ip("127.0.0.1"), ip("127.0.0.2"), ip("::1")]);
+        let first = |answer| match answer {
+            Answer::Addresses { addresses, .. } => addresses,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(first(zone.answer("grpc-svc", Family::V4)), [ip("127.0.0.1"), ip("127.0.0.2")]);
+        assert_eq!(first(zone.answer("GRPC-svc.", Family::V4)), [ip("127.0.0.2"), ip("127.0.0.1")]);
+        assert_eq!(first(zone.answer("grpc-svc", Family::V6)), [ip("::1")]);
+        assert!(first(zone.answer("grpc-svc", Family::Other)).is_empty());
+        assert_eq!(zone.questions(), 4);
+        assert_eq!(zone.handed_out("grpc-svc", ip("127.0.0.2")), 2);
+        assert_eq!(zone.handed_out("grpc-svc", ip("127.0.0.9")), 0);
+    }
+
+    #[test]
+    fn tells_no_data_from_no_name() {
+        let zone = Zone::default();
+        zone.set("empty", []);
+        assert_eq!(zone.answer("empty", Family::V4), Answer::Addresses { addresses: vec![], ttl: 5 });
+        assert_eq!(zone.answer("absent", Family::V4), Answer::NoSuchName { ttl: 5 });
+        zone.remove("empty");
+        zone.set_ttl(Duration::from_secs(30));
+        assert_eq!(zone.answer("empty", Family::V4), Answer::NoSuchName { ttl: 30 });
+    }
+
+    #[test]
+    fn fails_or_says_nothing_when_told() {
+        let zone = Zone::default();
+        zone.set("a", [ip("127.0.0.1")]);
+        zone.set_conduct(Conduct::Fail);
+        assert_eq!(zone.answer("a", Family::V4), Answer::Failure);
+        zone.set_conduct(Conduct::Silent);
+        assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
+        zone.set_conduct(Conduct::Answer);
+        assert!(matches!(zone.answer("a", Family::V4), Answer::Addresses { .. }));
+    }
+}

@@ -1,1 +1,56 @@
-//! placeholder
+//! A gRPC client channel that follows the pods: client-side load balancing for [tonic].
+//!
+//! gRPC runs every call of a client over one long connection, so a balancer of connections, such as
+//! a Kubernetes ClusterIP, gives it nothing: one pod works and the others idle. A [`Channel`]
+//! connects to every endpoint of its target, sends each call to the next in turn, and follows the
+//! endpoints as they come and go.
+//!
+//! ```
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use balanced_channel::Channel;
+//! use proto::hello::{Greeting, hello_client::HelloClient};
+//!
+//! let channel = Channel::new("dns:///grpc-svc:8000")?;
+//! let mut client = HelloClient::new(channel);
+//! let reply = client.say_hello(Greeting { name: "Ann".into() }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! ```text
+//! Target -> Resolver -> set of endpoints -> Balancer (one task) -> Picker, an immutable snapshot
+//!                                                ^                          |
+//!                                    state changes of subchannels           v
+//!                                                ^              call -> pick -> Subchannel -> HTTP/2
+//! ```
+//!
+//! - [`Target`]: what the user writes, in the URI syntax of the gRPC naming document.
+//! - [`Resolver`]: turns a target into whole sets of endpoints, again and again.
+//! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state.
+//! - Balancer: holds the pool, compares endpoint sets, starts and stops subchannels.
+//! - Picker: which subchannel takes this call. No call takes a lock to get one.
+//!
+//! [tonic]: https://docs.rs/tonic
+
+mod backoff;
+mod balancer;
+mod call;
+mod channel;
+mod policy;
+mod pool;
+mod resolver;
+mod snapshot;
+mod subchannel;
+mod target;
+mod transport;
+
+pub use backoff::BackoffPolicy;
+pub use call::ResponseBody;
+pub use channel::{BuildError, Builder, Channel, ResponseFuture};
+pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
+pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
+pub use subchannel::Connectivity;
+pub use target::{Target, TargetError};
+pub use transport::{Connector, Keepalive, TcpConnector};

@@ -1,0 +1,243 @@
+//! The balancer: the one task that holds the pool of subchannels.
+//!
+//! It compares each published set of endpoints with the pool, starts and stops subchannels, follows
+//! their states, and publishes a new picker whenever the READY ones change.
+//!
+//! An endpoint that is no longer listed is drained as soon as a listed one is READY, and not
+//! before: a set of new pods that cannot be reached yet, or an empty answer, takes nothing away
+//! from calls that still have somewhere to go.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    backoff::BackoffPolicy,
+    policy::Policy,
+    pool::{Picker, Pool, Unavailable},
+    resolver::{Endpoint, Resolution, Resolutions},
+    subchannel::{Connectivity, Event, Handle, Ready, State, Subchannel, Task},
+    transport::{Connector, Http2},
+};
+
+/// With nothing READY, every endpoint is tried at least this often, whatever its backoff.
+const RESCUE: Duration = Duration::from_secs(1);
+
+/// The task. It waits for the resolver and for the subchannels; it ends when the channel is dropped.
+pub(crate) struct Balancer<C> {
+    pub(crate) connector: Arc<C>,
+    pub(crate) http2: Http2,
+    pub(crate) backoff: BackoffPolicy,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) resolutions: Resolutions,
+}
+
+/// The pool as the task holds it.
+struct Members<C> {
+    balancer: Balancer<C>,
+    members: BTreeMap<SocketAddr, Member>,
+    events: mpsc::UnboundedSender<Event>,
+    /// How many subchannels were ever started.
+    started: u64,
+    /// Why the latest attempt to connect failed.
+    last_failure: String,
+    /// Whether what was published last is not true any more.
+    stale: bool,
+}
+
+/// One subchannel of the pool.
+struct Member {
+    number: u64,
+    subchannel: Arc<Subchannel>,
+    handle: Handle,
+    ready: Option<Arc<Ready>>,
+    /// Whether an attempt has failed since it was last READY. The next attempt does not make it
+    /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
+    failing: bool,
+    /// Whether the latest set has it.
+    listed: bool,
+}
+
+// === impl Balancer ===
+
+impl<C: Connector> Balancer<C> {
+    pub(crate) async fn run(self) {
+        let (events, mut inbox) = mpsc::unbounded_channel();
+        let mut pool = Members {
+            balancer: self,
+            members: BTreeMap::new(),
+            events,
+            started: 0,
+            last_failure: String::new(),
+            stale: true,
+        };
+        let mut rescue = Instant::now() + RESCUE;
+        loop {
+            tokio::select! {
+                Ok(()) = pool.balancer.resolutions.latest.changed() => pool.resolved(),
+                Some(event) = inbox.recv() => {
+                    pool.changed(event);
+                    // Many connections are made or lost at once; one picker says it all.
+                    while let Ok(event) = inbox.try_recv() {
+                        pool.changed(event);
+                    }
+                }
+                () = sleep_until(rescue), if pool.nothing_ready() => {
+                    pool.try_now();
+                    rescue = Instant::now() + RESCUE;
+                }
+            }
+            pool.settle();
+        }
+    }
+}
+
+// === impl Members ===
+
+impl<C: Connector> Members<C> {
+    fn resolved(&mut self) {
+        let Resolution { endpoints, error } = self.balancer.resolutions.latest.borrow_and_update().clone();
+        self.stale |= self.nothing_ready();
+        let Some((endpoints, _)) = endpoints.filter(|_| error.is_none()) else { return };
+        for member in self.members.values_mut() {
+            member.listed = false;
+        }
+        for endpoint in endpoints.iter() {
+            match self.members.get_mut(&endpoint.address) {
+                Some(member) => {
+                    member.listed = true;
+                    // The resolver says that it is there: reason enough to try again now.
+                    member.handle.try_now();
+                }
+                None => self.start(endpoint.clone()),
+            }
+        }
+    }
+
+    fn start(&mut self, endpoint: Endpoint) {
+        let address = endpoint.address;
+        let subchannel = Arc::new(Subchannel::new(endpoint));
+        self.started += 1;
+        let task = Task {
+            number: self.started,
+            subchannel: subchannel.clone(),
+            connector: self.balancer.connector.clone(),
+            http2: self.balancer.http2,
+            backoff: self.balancer.backoff,
+            events: self.events.clone(),
+        };
+        let member = Member {
+            number: self.started,
+            subchannel,
+            handle: task.spawn(),
+            ready: None,
+            failing: false,
+            listed: true,
+        };
+        self.members.insert(address, member);
+        self.stale = true;
+    }
+
+    fn changed(&mut self, Event { number, state }: Event) {
+        let Some(member) = self.members.values_mut().find(|member| member.number == number) else { return };
+        if let State::TransientFailure(error) = &state {
+            self.last_failure = error.to_string();
+        }
+        let had = member.ready.is_some() || member.failing;
+        self.stale |= member.enter(state);
+        // A connection lost, or not to be had: the name may point elsewhere by now.
+        if member.ready.is_none() && (had || member.failing) {
+            self.balancer.resolutions.ask.notify_one();
+        }
+    }
+
+    fn nothing_ready(&self) -> bool {
+        self.members.values().all(|member| member.ready.is_none())
+    }
+
+    fn try_now(&self) {
+        for member in self.members.values() {
+            member.handle.try_now();
+        }
+    }
+
+    /// Drops what is not needed any more, and publishes what has changed.
+    fn settle(&mut self) {
+        let covered = self.members.values().any(|member| member.listed && member.ready.is_some());
+        let before = self.members.len();
+        self.members.retain(|_, member| member.listed || member.ready.is_some() && !covered);
+        if self.stale || self.members.len() != before {
+            self.stale = false;
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let ready: Vec<_> = self.members.values().filter_map(|member| member.ready.clone()).collect();
+        let picker = if ready.is_empty() {
+            match self.unavailable() {
+                Some(why) => Picker::Failing(why),
+                None => Picker::Waiting,
+            }
+        } else {
+            Picker::Ready(self.balancer.policy.picker(ready))
+        };
+        let subchannels = self.members.values().map(|member| member.subchannel.clone()).collect();
+        self.balancer.pool.publish(picker, subchannels);
+    }
+
+    /// Why calls fail, when nothing is READY and nothing is about to be.
+    fn unavailable(&self) -> Option<Unavailable> {
+        let resolution = self.balancer.resolutions.latest.borrow();
+        if self.members.is_empty() {
+            return match (&resolution.error, &resolution.endpoints) {
+                (Some(error), _) => Some(Unavailable::Unresolved(error.to_string())),
+                (None, Some(_)) => Some(Unavailable::NoEndpoints),
+                (None, None) => None,
+            };
+        }
+        let all = self.members.values().all(|member| member.failing);
+        all.then(|| Unavailable::Disconnected {
+            endpoints: self.members.len(),
+            last: self.last_failure.clone(),
+        })
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Takes a new state in; says whether the picker must change.
+    fn enter(&mut self, state: State) -> bool {
+        let address = self.subchannel.endpoint.address;
+        let was_ready = self.ready.take().is_some();
+        match state {
+            State::Connecting { lost } => {
+                if let Some(why) = &lost {
+                    tracing::info!(%address, state = "CONNECTING", why, "subchannel lost its connection");
+                }
+                self.subchannel.enter(Connectivity::Connecting, lost);
+                was_ready
+            }
+            State::Ready(ready) => {
+                tracing::info!(%address, state = "READY", "subchannel is connected");
+                self.subchannel.enter(Connectivity::Ready, None);
+                self.failing = false;
+                self.ready = Some(ready);
+                true
+            }
+            State::TransientFailure(error) => {
+                let first = !std::mem::replace(&mut self.failing, true);
+                if first {
+                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel cannot connect");
+                }
+                self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
+                was_ready || first
+            }
+        }
+    }
+}

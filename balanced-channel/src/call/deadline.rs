@@ -1,0 +1,146 @@
+//! A call's deadline: the `grpc-timeout` header, over everything from the first wait to the last byte.
+
+use std::{future::Future, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::Status;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The most digits that a `grpc-timeout` may have (gRPC over HTTP/2).
+const MAX_DIGITS: usize = 8;
+
+/// When a call must have ended, if it must.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Option<(Instant, Duration)>,
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    /// Reads the deadline that the caller has set.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
+        let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(Self { at: None }) };
+        let timeout = value.to_str().ok().and_then(parse).ok_or_else(|| {
+            Status::invalid_argument(format!("the grpc-timeout header {value:?} is not a gRPC timeout"))
+        })?;
+        // A timeout beyond the clock's range bounds nothing.
+        Ok(Self { at: Instant::now().checked_add(timeout).map(|at| (at, timeout)) })
+    }
+
+    /// Writes what is left into an attempt's headers.
+    pub(crate) fn stamp(&self, headers: &mut HeaderMap) {
+        let Some((at, timeout)) = self.at else { return };
+        let left = at.saturating_duration_since(Instant::now());
+        // A first attempt leaves at once, with the header that the caller wrote.
+        if timeout.saturating_sub(left) >= Duration::from_millis(1) {
+            headers.insert(GRPC_TIMEOUT, format(left));
+        }
+    }
+
+    /// Runs `work` until the deadline; `None` when it has passed.
+    pub(crate) async fn bound<F: Future>(&self, work: F) -> Option<F::Output> {
+        match self.at {
+            Some((at, _)) => timeout_at(at, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+
+    /// A timer for the deadline.
+    pub(crate) fn timer(&self) -> Option<Sleep> {
+        self.at.map(|(at, _)| sleep_until(at))
+    }
+
+    /// The status of a call that was still `doing` something.
+    pub(crate) fn exceeded(&self, doing: &str) -> Status {
+        let timeout = self.at.map(|(_, timeout)| timeout).unwrap_or_default();
+        Status::deadline_exceeded(format!("the deadline of {timeout:?} passed while {doing}"))
+    }
+}
+
+/// Reads `TimeoutValue TimeoutUnit` (gRPC over HTTP/2).
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+/// Writes a timeout in the finest unit that fits into eight digits.
+fn format(timeout: Duration) -> HeaderValue {
+    const MAX: u128 = 10_u128.pow(MAX_DIGITS as u32);
+    let (value, unit) = if timeout.as_micros() < MAX {
+        (timeout.as_micros(), 'u')
+    } else if timeout.as_millis() < MAX {
+        (timeout.as_millis(), 'm')
+    } else {
+        (u128::from(timeout.as_secs()).min(MAX - 1), 'S')
+    };
+    HeaderValue::try_from(format!("{value}{unit}")).expect("digits and a letter are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_read() {
+        for (text, expected) in [
+            ("1H", Duration::from_secs(3600)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("4m", Duration::from_millis(4)),
+            ("5u", Duration::from_micros(5)),
+            ("99999999n", Duration::from_nanos(99_999_999)),
+        ] {
+            assert_eq!(parse(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_timeout_is_refused() {
+        for text in ["", "S", "1", "-1S", "+1S", "1.5S", "123456789S", "1s", "1é"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("soon"));
+        let status = Deadline::of(&headers).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for timeout in [
+            Duration::ZERO,
+            Duration::from_millis(1500),
+            Duration::from_secs(7_000),
+            Duration::from_secs(200_000),
+        ] {
+            assert_eq!(parse(format(timeout).to_str().unwrap()), Some(timeout));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_attempt_says_what_is_left() {
+        let mut headers = HeaderMap::new();
+        headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("1S"));
+        let deadline = Deadline::of(&headers).unwrap();
+        deadline.stamp(&mut headers);
+        assert_eq!(headers[GRPC_TIMEOUT], "1S");
+        tokio::time::advance(Duration::from_millis(400)).await;
+        deadline.stamp(&mut headers);
+        assert_eq!(headers[GRPC_TIMEOUT], "600000u");
+        assert_eq!(deadline.bound(std::future::pending::<()>()).await, None);
+    }
+}

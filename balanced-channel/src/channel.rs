@@ -1,0 +1,249 @@
+//! The channel itself, and the builder that puts its parts together.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response, uri::Authority};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Status, body::Body};
+use tower_service::Service;
+
+use crate::{
+    backoff::BackoffPolicy,
+    balancer::Balancer,
+    call::{Caller, ResponseBody},
+    policy::RoundRobin,
+    pool::Pool,
+    resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
+    snapshot::ChannelSnapshot,
+    target::{Place, Target, TargetError},
+    transport::{Connector, Http2, Keepalive, TcpConnector},
+};
+
+/// A gRPC channel that spreads calls over every endpoint of its target.
+///
+/// Cloning is cheap, and all clones share the same connections. They close when the last clone is
+/// dropped and the last call has ended.
+#[derive(Clone)]
+pub struct Channel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    caller: Caller,
+    resolution: watch::Receiver<Resolution>,
+    _balancer: AbortOnDropHandle<()>,
+    _resolver: AbortOnDropHandle<()>,
+}
+
+/// Configures a [`Channel`]. Every knob has a default that fits a service in one cluster.
+pub struct Builder<C = TcpConnector> {
+    target: Result<Target, TargetError>,
+    connector: C,
+    resolver: Option<Box<dyn Resolver>>,
+    authority: Option<Authority>,
+    refresh: Refresh,
+    backoff: BackoffPolicy,
+    http2: Http2,
+    wait_for_ready: bool,
+    retry_buffer: usize,
+}
+
+/// Why a channel could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The target cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A channel lives on tasks, and there is nothing to run them.
+    #[error("a channel must be built inside a tokio runtime")]
+    NoRuntime,
+}
+
+/// The response of a call, once it begins.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Status>> + Send>>;
+
+// === impl Channel ===
+
+impl Channel {
+    /// A channel to `target` with every knob at its default. It connects by itself, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be used, or outside a tokio runtime.
+    pub fn new<T>(target: T) -> Result<Self, BuildError>
+    where
+        T: TryInto<Target, Error = TargetError>,
+    {
+        Self::builder(target).build()
+    }
+
+    /// Configures a channel to `target`. A target that cannot be used is reported by
+    /// [`Builder::build`].
+    pub fn builder<T>(target: T) -> Builder
+    where
+        T: TryInto<Target, Error = TargetError>,
+    {
+        Builder {
+            target: target.try_into(),
+            connector: TcpConnector::default(),
+            resolver: None,
+            authority: None,
+            refresh: Refresh::default(),
+            backoff: BackoffPolicy::default(),
+            http2: Http2 { connect_timeout: Duration::from_secs(20), keepalive: None },
+            wait_for_ready: false,
+            retry_buffer: 256 * 1024,
+        }
+    }
+
+    /// What the channel knows about itself now.
+    pub fn snapshot(&self) -> ChannelSnapshot {
+        let caller = &self.inner.caller;
+        ChannelSnapshot::take(&caller.target, &caller.pool, &self.inner.resolution)
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<ResponseBody>;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    /// Always ready: a call that cannot be sent yet waits, or fails, by itself.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+        let inner = self.inner.clone();
+        Box::pin(async move { inner.caller.call(request).await })
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("target", &self.inner.caller.target).finish_non_exhaustive()
+    }
+}
+
+// === impl Builder ===
+
+impl<C: Connector> Builder<C> {
+    /// Opens connections with `connector` instead of TCP: a tunnel, or a simulated network.
+    pub fn connector<D: Connector>(self, connector: D) -> Builder<D> {
+        Builder {
+            connector,
+            target: self.target,
+            resolver: self.resolver,
+            authority: self.authority,
+            refresh: self.refresh,
+            backoff: self.backoff,
+            http2: self.http2,
+            wait_for_ready: self.wait_for_ready,
+            retry_buffer: self.retry_buffer,
+        }
+    }
+
+    /// Finds endpoints with `resolver` instead of the one that the target's scheme names.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Box::new(resolver));
+        self
+    }
+
+    /// The `:authority` of every call. Default: the host and port of the target.
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
+    /// How often a name is looked up again. Default: at its TTL, between 1 s and 2 s.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// How long an endpoint that cannot be reached is left alone. Whatever it says, a new answer of
+    /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
+    /// is tried every second. Default: the gRPC connection-backoff document's.
+    pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 20 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.http2.connect_timeout = timeout;
+        self
+    }
+
+    /// Finds peers that are gone without a word. Default: off.
+    pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.http2.keepalive = Some(keepalive);
+        self
+    }
+
+    /// Whether calls wait for a connection, up to their deadline, even when every endpoint fails.
+    /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// How much of a streaming request is kept so that it can be sent again, in bytes per call.
+    /// Default: 256 KiB. Unary requests are always kept: the caller holds them anyway.
+    pub fn retry_buffer(mut self, bytes: usize) -> Self {
+        self.retry_buffer = bytes;
+        self
+    }
+
+    /// Starts the channel.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be used, or outside a tokio runtime.
+    pub fn build(self) -> Result<Channel, BuildError> {
+        let target = self.target?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let resolver = self.resolver.unwrap_or_else(|| resolver_for(&target, self.refresh));
+        let (updates, resolutions) = resolver::updates();
+        let pool = Arc::new(Pool::new());
+        let resolution = resolutions.latest.clone();
+        let balancer = Balancer {
+            connector: Arc::new(self.connector),
+            http2: self.http2,
+            backoff: self.backoff,
+            policy: Box::new(RoundRobin::default()),
+            pool: pool.clone(),
+            resolutions,
+        };
+        let caller = Caller {
+            pool,
+            target: target.to_string(),
+            authority: self.authority.unwrap_or_else(|| target.authority().clone()),
+            wait_for_ready: self.wait_for_ready,
+            retry_buffer: self.retry_buffer,
+        };
+        let inner = Inner {
+            caller,
+            resolution,
+            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
+            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
+        };
+        Ok(Channel { inner: Arc::new(inner) })
+    }
+}
+
+fn resolver_for(target: &Target, refresh: Refresh) -> Box<dyn Resolver> {
+    match target.place.clone() {
+        Place::Dns { server, host, port } => Box::new(Dns { server, host, port, refresh }),
+        Place::Fixed(addresses) => Box::new(Fixed(addresses)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What the balancer publishes and everybody else reads: the picker, and the list of subchannels.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::{policy::Pick, subchannel::Subchannel};
+
+/// The published side of a channel. Reading takes no lock.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    picker: ArcSwap<Picker>,
+    subchannels: ArcSwap<Vec<Arc<Subchannel>>>,
+    /// Counts the pickers, for calls that wait for the next one.
+    version: watch::Sender<u64>,
+}
+
+/// What happens to the next call.
+#[derive(Debug)]
+pub(crate) enum Picker {
+    /// It is sent.
+    Ready(Box<dyn Pick>),
+    /// It waits: connections are on their way.
+    Waiting,
+    /// It fails, unless it is wait-for-ready.
+    Failing(Unavailable),
+}
+
+/// Why no call can be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unavailable {
+    /// Nothing was ever found.
+    #[error("{0}")]
+    Unresolved(String),
+    /// The resolver says that there is nothing.
+    #[error("the name has no addresses: no endpoint is ready, or the name is wrong")]
+    NoEndpoints,
+    /// Every endpoint fails to connect.
+    #[error("none of the {endpoints} endpoints can be reached; the last failure is {last}")]
+    Disconnected { endpoints: usize, last: String },
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self {
+            picker: ArcSwap::from_pointee(Picker::Waiting),
+            subchannels: ArcSwap::default(),
+            version: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn publish(&self, picker: Picker, subchannels: Vec<Arc<Subchannel>>) {
+        self.subchannels.store(Arc::new(subchannels));
+        self.picker.store(Arc::new(picker));
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The picker of this moment; not to be held across an await.
+    pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<Picker>> {
+        self.picker.load()
+    }
+
+    /// Sees every picker that is published from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    pub(crate) fn subchannels(&self) -> Arc<Vec<Arc<Subchannel>>> {
+        self.subchannels.load_full()
+    }
+}

@@ -1,0 +1,152 @@
+//! Resolvers: what turns a target into whole sets of endpoints, again and again.
+//!
+//! A resolver never says what changed. It publishes every answer whole, and the balancer compares.
+
+mod dns;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub(crate) use dns::Dns;
+use futures_util::future::BoxFuture;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+/// One place where the service answers: usually one pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Where to connect. Two endpoints of one set never share it.
+    pub address: SocketAddr,
+}
+
+/// A lookup that failed; what it means is in the sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ResolveError(String);
+
+/// Finds the endpoints of one target for as long as the channel lives.
+///
+/// Give your own to [`Builder::resolver`](crate::Builder::resolver) to feed a channel from
+/// anything: a registry, a file, a test.
+pub trait Resolver: Send + 'static {
+    /// Publishes every whole set of endpoints to `updates`, until it is dropped.
+    ///
+    /// Returning means that the last set stands for good. A resolver that can be asked again waits
+    /// for [`Updates::asked`].
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()>;
+}
+
+/// How often a resolver that polls does so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// The shortest time between two lookups, and so the rate limit. Default: 1 s.
+    pub min: Duration,
+    /// The longest time between two lookups that succeed, whatever the record's TTL. Default: 2 s.
+    pub max: Duration,
+}
+
+/// Where a resolver publishes, and where it hears that an answer is wanted at once.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    resolution: Arc<watch::Sender<Resolution>>,
+    ask: Arc<Notify>,
+}
+
+/// The latest that a resolver said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resolution {
+    /// The last whole set, and when it was published.
+    pub(crate) endpoints: Option<(Arc<[Endpoint]>, Instant)>,
+    /// Why the latest lookup failed; a failure does not take the last set away.
+    pub(crate) error: Option<ResolveError>,
+}
+
+/// The balancer's end of [`Updates`].
+#[derive(Debug)]
+pub(crate) struct Resolutions {
+    pub(crate) latest: watch::Receiver<Resolution>,
+    pub(crate) ask: Arc<Notify>,
+}
+
+/// Addresses that never change.
+#[derive(Debug)]
+pub(crate) struct Fixed(pub(crate) Vec<SocketAddr>);
+
+// === impl Endpoint ===
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address }
+    }
+}
+
+// === impl ResolveError ===
+
+impl ResolveError {
+    /// An error that says `sentence`.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+// === impl Refresh ===
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(1), max: Duration::from_secs(2) }
+    }
+}
+
+impl Refresh {
+    /// When to look again at records that live for `ttl`.
+    fn after(&self, ttl: Duration) -> Duration {
+        ttl.min(self.max).max(self.min)
+    }
+}
+
+// === impl Updates ===
+
+/// A pair of ends between a resolver and a balancer.
+pub(crate) fn updates() -> (Updates, Resolutions) {
+    let (resolution, latest) = watch::channel(Resolution::default());
+    let ask = Arc::new(Notify::new());
+    (Updates { resolution: Arc::new(resolution), ask: ask.clone() }, Resolutions { latest, ask })
+}
+
+impl Updates {
+    /// Publishes a whole set. An empty one says that the service has no endpoint now.
+    pub fn publish(&self, endpoints: impl IntoIterator<Item = Endpoint>) {
+        let endpoints = endpoints.into_iter().collect();
+        self.resolution.send_modify(|latest| {
+            latest.endpoints = Some((endpoints, Instant::now()));
+            latest.error = None;
+        });
+    }
+
+    /// Says that a lookup failed. The last set stands.
+    pub fn fail(&self, error: ResolveError) {
+        self.resolution.send_modify(|latest| latest.error = Some(error));
+    }
+
+    /// Waits until the balancer wants an answer soon: a connection was lost or could not be made.
+    /// The resolver limits the rate.
+    pub async fn asked(&self) {
+        self.ask.notified().await;
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn closed(&self) {
+        self.resolution.closed().await;
+    }
+}
+
+// === impl Fixed ===
+
+impl Resolver for Fixed {
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        updates.publish(self.0.into_iter().map(Endpoint::from));
+        Box::pin(std::future::ready(()))
+    }
+}

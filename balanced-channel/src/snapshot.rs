@@ -1,0 +1,97 @@
+//! What a channel knows about itself at one moment, for people and for `/debug/channels`.
+
+use std::{net::SocketAddr, sync::atomic::Ordering};
+
+use serde::Serialize;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    pool::Pool,
+    resolver::Resolution,
+    subchannel::{Connectivity, Subchannel},
+};
+
+/// A channel at one moment. Times are ages in seconds.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ChannelSnapshot {
+    /// The target as written.
+    pub target: String,
+    /// What the resolver said last.
+    pub resolver: ResolverSnapshot,
+    /// Every subchannel of the pool, in the order of their addresses.
+    pub subchannels: Vec<SubchannelSnapshot>,
+}
+
+/// What a channel's resolver said last.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ResolverSnapshot {
+    /// How many endpoints the last successful answer had; absent before the first.
+    pub endpoints: Option<usize>,
+    /// How long ago that answer came, in seconds.
+    pub age: Option<f64>,
+    /// Why the latest lookup failed, if it did.
+    pub error: Option<String>,
+}
+
+/// One subchannel at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SubchannelSnapshot {
+    /// Where it connects.
+    pub address: SocketAddr,
+    /// Its connectivity state.
+    pub state: Connectivity,
+    /// How long it has been in this state, in seconds.
+    pub since: f64,
+    /// Calls sent whose response has not ended.
+    pub in_flight: u64,
+    /// Calls ever sent, each attempt counted.
+    pub started: u64,
+    /// Calls that ended with status OK.
+    pub succeeded: u64,
+    /// Calls that ended in any other way.
+    pub failed: u64,
+    /// Why it last lost, or failed to make, a connection.
+    pub last_error: Option<String>,
+}
+
+// === impl ChannelSnapshot ===
+
+impl ChannelSnapshot {
+    pub(crate) fn take(target: &str, pool: &Pool, resolution: &watch::Receiver<Resolution>) -> Self {
+        let now = Instant::now();
+        let Resolution { endpoints, error } = resolution.borrow().clone();
+        Self {
+            target: target.to_owned(),
+            resolver: ResolverSnapshot {
+                endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.len()),
+                age: endpoints.map(|(_, at)| (now - at).as_secs_f64()),
+                error: error.map(|error| error.to_string()),
+            },
+            subchannels: pool.subchannels().iter().map(|subchannel| subchannel.snapshot(now)).collect(),
+        }
+    }
+
+    /// How many subchannels are READY.
+    pub fn ready(&self) -> usize {
+        self.subchannels.iter().filter(|subchannel| subchannel.state == Connectivity::Ready).count()
+    }
+}
+
+impl Subchannel {
+    fn snapshot(&self, now: Instant) -> SubchannelSnapshot {
+        let status = self.status();
+        SubchannelSnapshot {
+            address: self.endpoint.address,
+            state: status.state,
+            since: now.saturating_duration_since(status.since).as_secs_f64(),
+            in_flight: self.calls.in_flight(),
+            started: self.calls.started.load(Ordering::Acquire),
+            succeeded: self.calls.succeeded.load(Ordering::Acquire),
+            failed: self.calls.failed.load(Ordering::Acquire),
+            last_error: status.last_error,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A subchannel: one endpoint, at most one connection that takes calls, and its connectivity state.
+//!
+//! Each has a task of its own that connects, watches the connection, and connects again with
+//! backoff. It tells the balancer every change of state and knows nothing of the other subchannels.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    backoff::{Backoff, BackoffPolicy},
+    resolver::Endpoint,
+    transport::{ConnectError, Connection, Connector, Http2, Sender, Stopped},
+};
+
+/// A connection that lasts less than this did not work: the next ones wait as after a failure.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// The states of the [gRPC connectivity document].
+///
+/// [gRPC connectivity document]: https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Connectivity {
+    /// Not connected, and not trying.
+    Idle,
+    /// Trying to connect.
+    Connecting,
+    /// Connected; calls may be sent.
+    Ready,
+    /// Failed to connect; tries again after a backoff.
+    TransientFailure,
+    /// Never to be used again; calls in flight may be finishing.
+    Shutdown,
+}
+
+/// What calls, pickers, the balancer and snapshots know together of one subchannel.
+#[derive(Debug)]
+pub(crate) struct Subchannel {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) calls: Calls,
+    /// Written by the balancer and read by snapshots; no call touches it.
+    status: Mutex<Status>,
+}
+
+/// What a snapshot tells of a subchannel's state.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) state: Connectivity,
+    pub(crate) since: Instant,
+    pub(crate) last_error: Option<String>,
+}
+
+/// How many calls a subchannel was given, and what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) started: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+/// A subchannel that is READY, with the connection that its calls go to.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) subchannel: Arc<Subchannel>,
+    pub(crate) sender: Sender,
+}
+
+/// A subchannel's new state, as its task tells it to the balancer.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Connecting, and why the connection before took no more calls, if there was one.
+    Connecting {
+        lost: Option<String>,
+    },
+    Ready(Arc<Ready>),
+    TransientFailure(ConnectError),
+}
+
+/// A state, and whose it is. Numbers are never used twice, so news of a removed subchannel cannot be
+/// mistaken for that of its successor at the same address.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) number: u64,
+    pub(crate) state: State,
+}
+
+/// The balancer's hold on a subchannel's task. Dropping it shuts the subchannel down: the
+/// connection takes no further calls and ends after its last one.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    try_now: Arc<Notify>,
+    _stop: DropGuard,
+}
+
+/// The task. It waits for the connector, the connection, the backoff or the balancer; it ends when
+/// the [`Handle`] is dropped and the last call of its connection has ended.
+pub(crate) struct Task<C> {
+    pub(crate) number: u64,
+    pub(crate) subchannel: Arc<Subchannel>,
+    pub(crate) connector: Arc<C>,
+    pub(crate) http2: Http2,
+    pub(crate) backoff: BackoffPolicy,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+}
+
+// === impl Connectivity ===
+
+impl Connectivity {
+    /// The name in the gRPC document, such as `TRANSIENT_FAILURE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "IDLE",
+            Self::Connecting => "CONNECTING",
+            Self::Ready => "READY",
+            Self::TransientFailure => "TRANSIENT_FAILURE",
+            Self::Shutdown => "SHUTDOWN",
+        }
+    }
+}
+
+// === impl Subchannel ===
+
+impl Subchannel {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        let status = Status { state: Connectivity::Idle, since: Instant::now(), last_error: None };
+        Self { endpoint, calls: Calls::default(), status: Mutex::new(status) }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a state; `error` says why it is TRANSIENT_FAILURE.
+    pub(crate) fn enter(&self, state: Connectivity, error: Option<String>) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if status.state != state {
+            status.state = state;
+            status.since = Instant::now();
+        }
+        if error.is_some() {
+            status.last_error = error;
+        }
+    }
+}
+
+// === impl Calls ===
+
+impl Calls {
+    pub(crate) fn in_flight(&self) -> u64 {
+        // Read in this order, a call that ends in between is counted as ended, never twice.
+        let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);
+        self.started.load(Ordering::Acquire).saturating_sub(ended)
+    }
+}
+
+// === impl Ready ===
+
+impl Ready {
+    /// Whether the connection takes calls, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Cuts a backoff short.
+    pub(crate) fn try_now(&self) {
+        // Not `notify_one`: a permit kept for later would cut the next backoff instead of this one.
+        self.try_now.notify_waiters();
+    }
+}
+
+// === impl Task ===
+
+impl<C: Connector> Task<C> {
+    pub(crate) fn spawn(self) -> Handle {
+        let stop = CancellationToken::new();
+        let try_now = Arc::new(Notify::new());
+        let handle = Handle { try_now: try_now.clone(), _stop: stop.clone().drop_guard() };
+        tokio::spawn(self.run(stop, try_now));
+        handle
+    }
+
+    async fn run(self, stop: CancellationToken, try_now: Arc<Notify>) {
+        let mut backoff = Backoff::new(self.backoff);
+        let mut short_lives = 0_u32;
+        let mut lost = None;
+        loop {
+            self.tell(State::Connecting { lost: lost.take() });
+            let began = Instant::now();
+            let connecting = self.http2.connect(&*self.connector, &self.subchannel.endpoint);
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = stop.cancelled() => return,
+            };
+            let why = match connected {
+                Ok((sender, connection)) => {
+                    let ready_at = Instant::now();
+                    self.tell(State::Ready(Arc::new(Ready { subchannel: self.subchannel.clone(), sender })));
+                    let Some(why) = self.serve(connection, &stop).await else { return };
+                    if ready_at.elapsed() >= SHORT_LIFE {
+                        backoff.reset();
+                        short_lives = 0;
+                    } else {
+                        short_lives += 1;
+                    }
+                    if short_lives <= 1 {
+                        lost = Some(why);
+                        continue;
+                    }
+                    ConnectError::short_lived(&self.subchannel.endpoint, ready_at.elapsed(), &why)
+                }
+                Err(error) => error,
+            };
+            let next = began + backoff.wait();
+            let wanted = try_now.notified();
+            tokio::pin!(wanted);
+            // Enabled before the balancer can hear of the failure, so its answer is not missed.
+            wanted.as_mut().enable();
+            self.tell(State::TransientFailure(why));
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = wanted => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Serves until the connection takes no more calls and says why; `None` after being stopped.
+    /// Either way the calls in flight go on to their end.
+    async fn serve(&self, connection: Connection<C>, stop: &CancellationToken) -> Option<String> {
+        let mut connection = connection;
+        let stopped = tokio::select! {
+            stopped = connection.serve() => Some(stopped),
+            () = stop.cancelled() => None,
+        };
+        match stopped {
+            Some(Stopped::Lost(why)) => Some(why),
+            Some(Stopped::Draining) => {
+                tokio::spawn(connection.drain());
+                Some("the server said GOAWAY".to_owned())
+            }
+            None => {
+                connection.drain().await;
+                None
+            }
+        }
+    }
+
+    fn tell(&self, state: State) {
+        // The balancer may be gone; then `stop` ends this task.
+        let _ = self.events.send(Event { number: self.number, state });
+    }
+}

@@ -1,0 +1,319 @@
+//! What the user writes: a target, in the syntax of the [gRPC naming document].
+//!
+//! [gRPC naming document]: https://github.com/grpc/grpc/blob/master/doc/naming.md
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+use http::uri::Authority;
+
+/// The port of a target that names none, as in the gRPC naming document.
+const DEFAULT_PORT: u16 = 443;
+/// The port of an `http://` target that names none.
+const DEFAULT_HTTP_PORT: u16 = 80;
+/// The port of a DNS server that names none.
+const DEFAULT_DNS_PORT: u16 = 53;
+/// The longest host name that DNS can carry, in characters (RFC 1035, section 2.3.4).
+const MAX_HOST: usize = 253;
+
+/// Where a channel's calls go, and how its endpoints are found.
+///
+/// | written as | endpoints |
+/// | --- | --- |
+/// | `dns:///host:port`, `dns:host:port`, `host:port` | every address of the name, looked up again and again |
+/// | `dns://server:port/host:port` | the same, but that DNS server (an IP address) is asked |
+/// | `ipv4:a:port,b:port` | the addresses given |
+/// | `ipv6:[a]:port,[b]:port` | the addresses given |
+/// | `http://host:port` | as `dns:///host:port`; the port is 80 when absent |
+///
+/// A port that is absent is 443, as in gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    text: String,
+    authority: Authority,
+    pub(crate) place: Place,
+}
+
+/// The part of a target that chooses the resolver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A name for DNS, and the server to ask when it is not the system's.
+    Dns { server: Option<SocketAddr>, host: String, port: u16 },
+    /// Addresses that never change.
+    Fixed(Vec<SocketAddr>),
+}
+
+/// A target that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("target \"{target}\" {reason}")]
+pub struct TargetError {
+    target: String,
+    reason: String,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The value of the `:authority` header: the host and port of the target, or the first address.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The target as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty: write dns:///host:port".into());
+        }
+        if let Some(list) = text.strip_prefix("ipv4:") {
+            return Self::fixed(text, list, IpAddr::is_ipv4);
+        }
+        if let Some(list) = text.strip_prefix("ipv6:") {
+            return Self::fixed(text, list, IpAddr::is_ipv6);
+        }
+        if let Some(rest) = text.strip_prefix("http://") {
+            let host = rest.strip_suffix('/').unwrap_or(rest);
+            return Self::dns(text, None, host, DEFAULT_HTTP_PORT);
+        }
+        if let Some(rest) = text.strip_prefix("dns:") {
+            let (server, host) = match rest.strip_prefix("//") {
+                None => ("", rest),
+                Some(rest) => rest.split_once('/').ok_or("has no host: write dns:///host:port")?,
+            };
+            let server = if server.is_empty() { None } else { Some(dns_server(server)?) };
+            return Self::dns(text, server, host, DEFAULT_PORT);
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!(
+                "has the unknown scheme \"{scheme}\": the known ones are dns, ipv4, ipv6 and http"
+            ));
+        }
+        Self::dns(text, None, text, DEFAULT_PORT)
+    }
+
+    fn dns(text: &str, server: Option<SocketAddr>, host: &str, default_port: u16) -> Result<Self, String> {
+        let (host, port) = split_port(host)?;
+        let port = port.unwrap_or(default_port);
+        if let Some(address) = ip_literal(host)? {
+            return Self::with(text, Place::Fixed(vec![SocketAddr::new(address, port)]), host, port);
+        }
+        check_host(host)?;
+        Self::with(text, Place::Dns { server, host: host.to_owned(), port }, host, port)
+    }
+
+    fn fixed(text: &str, list: &str, family: fn(&IpAddr) -> bool) -> Result<Self, String> {
+        let mut addresses = Vec::new();
+        for item in list.split(',') {
+            let (host, port) = split_port(item)?;
+            let address = ip_literal(host)?
+                .filter(family)
+                .ok_or_else(|| format!("holds \"{item}\", which is not an address of its scheme"))?;
+            addresses.push(SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT)));
+        }
+        let first = addresses[0];
+        let host = if first.is_ipv6() { format!("[{}]", first.ip()) } else { first.ip().to_string() };
+        Self::with(text, Place::Fixed(addresses), &host, first.port())
+    }
+
+    fn with(text: &str, place: Place, host: &str, port: u16) -> Result<Self, String> {
+        // A trailing dot says "absolute" to DNS and nothing to a server.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let authority = Authority::try_from(format!("{host}:{port}"))
+            .map_err(|error| format!("has a host that HTTP cannot carry: {error}"))?;
+        Ok(Self { text: text.to_owned(), authority, place })
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        Self::parse(text).map_err(|reason| TargetError { target: text.to_owned(), reason })
+    }
+}
+
+impl TryFrom<&str> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: &str) -> Result<Self, TargetError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: String) -> Result<Self, TargetError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Target {
+    type Error = TargetError;
+
+    fn try_from(text: &String) -> Result<Self, TargetError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+// === the grammar's small words ===
+
+/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    let (host, port) = match text.rfind(']') {
+        Some(end) => match text[end + 1..].strip_prefix(':') {
+            Some(port) => (&text[..=end], Some(port)),
+            None if end + 1 == text.len() => (text, None),
+            None => return Err(format!("has \"{}\" after the address", &text[end + 1..])),
+        },
+        None => match text.rsplit_once(':') {
+            Some((host, _)) if host.contains(':') => {
+                return Err("has an IPv6 address without brackets: write [address]:port".into());
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("has no host: write dns:///host:port".into());
+    }
+    let Some(port) = port else { return Ok((host, None)) };
+    // `u16::from_str` would take a sign.
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits && number > 0 => Ok((host, Some(number))),
+        _ => Err(format!("has the port \"{port}\", which is not a number from 1 to 65535")),
+    }
+}
+
+/// Reads an IPv4 address or a bracketed IPv6 address; anything else is a name.
+fn ip_literal(host: &str) -> Result<Option<IpAddr>, String> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let inner = inner.strip_suffix(']').unwrap_or(inner);
+        return match inner.parse::<Ipv6Addr>() {
+            Ok(address) => Ok(Some(IpAddr::V6(address))),
+            Err(_) => Err(format!("has \"{host}\", which is not an IPv6 address")),
+        };
+    }
+    Ok(host.parse().ok())
+}
+
+fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let (host, port) = split_port(text)?;
+    let address = ip_literal(host)?
+        .ok_or_else(|| format!("names the DNS server \"{host}\", which is not an IP address"))?;
+    Ok(SocketAddr::new(address, port.unwrap_or(DEFAULT_DNS_PORT)))
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.len() > MAX_HOST {
+        return Err(format!("has a host of {} characters: DNS carries {MAX_HOST}", name.len()));
+    }
+    for label in name.split('.') {
+        let letters = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if label.is_empty() || label.len() > 63 || !letters {
+            return Err(format!("has the host \"{host}\", which is not a DNS name"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Place {
+        text.parse::<Target>().unwrap_or_else(|error| panic!("{error}")).place
+    }
+
+    fn dns(host: &str, port: u16) -> Place {
+        Place::Dns { server: None, host: host.into(), port }
+    }
+
+    #[test]
+    fn a_name_is_looked_up() {
+        assert_eq!(place("dns:///grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(place("dns:grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(place("grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(place("http://grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(place("http://grpc-svc/"), dns("grpc-svc", 80));
+        assert_eq!(place("dns:///grpc-svc"), dns("grpc-svc", 443));
+        assert_eq!(place("dns:///a.b.svc.cluster.local.:1"), dns("a.b.svc.cluster.local.", 1));
+    }
+
+    #[test]
+    fn a_dns_server_can_be_named() {
+        for (text, server) in [
+            ("dns://127.0.0.1:5353/svc:80", "127.0.0.1:5353"),
+            ("dns://10.0.0.10/svc:80", "10.0.0.10:53"),
+            ("dns://[::1]:5353/svc:80", "[::1]:5353"),
+        ] {
+            let expected = Place::Dns { server: Some(server.parse().unwrap()), host: "svc".into(), port: 80 };
+            assert_eq!(place(text), expected);
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_as_they_are() {
+        let fixed = |list: &[&str]| Place::Fixed(list.iter().map(|a| a.parse().unwrap()).collect());
+        assert_eq!(place("ipv4:10.0.0.1:80,10.0.0.2:81"), fixed(&["10.0.0.1:80", "10.0.0.2:81"]));
+        assert_eq!(place("ipv6:[::1]:80,[fd00::2]:81"), fixed(&["[::1]:80", "[fd00::2]:81"]));
+        assert_eq!(place("10.0.0.1:80"), fixed(&["10.0.0.1:80"]));
+        assert_eq!(place("dns:///[::1]:80"), fixed(&["[::1]:80"]));
+        assert_eq!(place("ipv4:10.0.0.1"), fixed(&["10.0.0.1:443"]));
+    }
+
+    #[test]
+    fn the_authority_is_the_host_and_port_of_the_target() {
+        for (text, authority) in [
+            ("dns:///grpc-svc:8000", "grpc-svc:8000"),
+            ("dns:///grpc-svc.:8000", "grpc-svc:8000"),
+            ("dns://10.0.0.10/svc:80", "svc:80"),
+            ("ipv6:[::1]:80,[::2]:80", "[::1]:80"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().authority(), authority);
+        }
+    }
+
+    #[test]
+    fn a_bad_target_says_what_is_wrong_with_it() {
+        for (text, reason) in [
+            ("", "is empty"),
+            ("dns:///", "has no host"),
+            ("dns://host:80", "has no host"),
+            ("dns:///:80", "has no host"),
+            ("dns:///svc:0", "the port \"0\""),
+            ("dns:///svc:", "the port \"\""),
+            ("dns:///svc:+80", "the port \"+80\""),
+            ("dns:///svc:65536", "the port \"65536\""),
+            ("dns:///a b:80", "not a DNS name"),
+            ("dns:///a..b:80", "not a DNS name"),
+            ("dns:///::1:80", "without brackets"),
+            ("dns:///[::1]x:80", "after the address"),
+            ("dns:///[zz]:80", "not an IPv6 address"),
+            ("dns://kube-dns/svc:80", "not an IP address"),
+            ("ipv4:10.0.0.1:80,", "has no host"),
+            ("ipv4:[::1]:80", "not an address of its scheme"),
+            ("ipv6:10.0.0.1:80", "not an address of its scheme"),
+            ("xds:///svc", "unknown scheme \"xds\""),
+            ("svc:http", "the port \"http\""),
+        ] {
+            let error = text.parse::<Target>().expect_err(text).to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+            assert!(error.starts_with(&format!("target \"{text}\" ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A hello server on loopback that counts its calls and can be stopped gently or dropped dead, and a
+//! resolver that says what a test tells it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use balanced_channel::{Channel, Endpoint, Resolver, Updates};
+use futures_util::future::BoxFuture;
+use proto::hello::{
+    Greeting, Introduction,
+    hello_client::HelloClient,
+    hello_server::{Hello, HelloServer},
+};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport::Server};
+
+/// The longest that any test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server with a runtime of its own, so that dropping it closes its sockets as a kill does.
+pub struct Backend {
+    pub address: SocketAddr,
+    pub calls: Arc<AtomicU64>,
+    runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// Says its address, and stays away for as long as the caller's name says in milliseconds.
+struct Says {
+    address: SocketAddr,
+    calls: Arc<AtomicU64>,
+}
+
+#[tonic::async_trait]
+impl Hello for Says {
+    async fn say_hello(&self, request: Request<Greeting>) -> Result<Response<Introduction>, Status> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let name = request.into_inner().name;
+        match name.strip_prefix("fail ") {
+            Some(why) => return Err(Status::failed_precondition(why)),
+            None => tokio::time::sleep(Duration::from_millis(name.parse().unwrap_or(0))).await,
+        }
+        let hostname = self.address.to_string();
+        Ok(Response::new(Introduction { name, version: "v1".into(), hostname }))
+    }
+}
+
+impl Backend {
+    pub fn start() -> Self {
+        Self::on("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Starts at an address, which may be that of a backend that was dropped.
+    pub fn on(address: SocketAddr) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let says = Says { address, calls: calls.clone() };
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            let server = Server::builder().add_service(HelloServer::new(says));
+            server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await.unwrap();
+        });
+        Self { address, calls, runtime: Some(runtime), stop: Some(stop) }
+    }
+
+    pub fn some(count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self::start()).collect()
+    }
+
+    /// Takes no more connections, says GOAWAY, and finishes what is in flight.
+    pub fn drain(&mut self) {
+        drop(self.stop.take());
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The target that lists these backends.
+pub fn list<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> String {
+    let list: Vec<_> = backends.into_iter().map(|backend| backend.address.to_string()).collect();
+    format!("ipv4:{}", list.join(","))
+}
+
+/// An address where nothing listens.
+pub fn nowhere() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A resolver that hands its [`Updates`] to the test.
+pub struct Told(oneshot::Sender<Updates>);
+
+impl Told {
+    pub fn new() -> (Self, oneshot::Receiver<Updates>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+}
+
+impl Resolver for Told {
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        drop(self.0.send(updates.clone()));
+        Box::pin(async move { updates.closed().await })
+    }
+}
+
+/// A channel, and what tells it its endpoints.
+pub async fn told() -> (Channel, Updates) {
+    let (resolver, updates) = Told::new();
+    let channel = Channel::builder("dns:///told:1").resolver(resolver).build().unwrap();
+    (channel, updates.await.unwrap())
+}
+
+pub fn endpoints<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Vec<Endpoint> {
+    backends.into_iter().map(|backend| backend.address.into()).collect()
+}
+
+/// Waits until `count` subchannels, of as many in all, are READY.
+pub async fn ready(channel: &Channel, count: usize) {
+    until(&format!("{count} READY"), || {
+        let snapshot = channel.snapshot();
+        (snapshot.ready() == count && snapshot.subchannels.len() == count).then_some(())
+    })
+    .await;
+}
+
+/// Waits until `look` finds something.
+pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never saw {what}"))
+}
+
+/// Makes one call; the answer is the address of who answered.
+pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
+    let greeting = Greeting { name: name.to_owned() };
+    let mut client = HelloClient::new(channel.clone());
+    let answer = tokio::time::timeout(PATIENCE, client.say_hello(greeting)).await.expect("a call must end");
+    answer.map(|answer| answer.into_inner().hostname)
+}
+
+/// The code of a call that fails.
+pub async fn fails(channel: &Channel, name: &str) -> (Code, String) {
+    let status = call(channel, name).await.expect_err("the call should fail");
+    (status.code(), status.message().to_owned())
+}

@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Code;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
@@ -158,6 +159,15 @@ impl Subchannel {
 // === impl Calls ===
 
 impl Calls {
+    pub(crate) fn begin(&self) {
+        self.started.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self, outcome: Code) {
+        let counter = if outcome == Code::Ok { &self.succeeded } else { &self.failed };
+        counter.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         // Read in this order, a call that ends in between is counted as ended, never twice.
         let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);

@@ -18,7 +18,7 @@ pub(crate) struct Failure {
     pub(crate) unseen: bool,
     /// Something of it left this process.
     pub(crate) sent: bool,
-    code: Code,
+    pub(crate) code: Code,
 }
 
 // === impl Failure ===

@@ -17,7 +17,7 @@ use http::{
 pub(crate) use request::RequestBody;
 use response::InFlight;
 pub use response::ResponseBody;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use crate::{
     pool::{Picker, Pool},
@@ -67,7 +67,7 @@ impl Caller {
                 Some(Err(failure)) => failure,
                 None => {
                     let address = in_flight.address();
-                    in_flight.fail();
+                    in_flight.fail(Code::DeadlineExceeded);
                     return Err(deadline.exceeded(&format!("waiting for {address}")));
                 }
             };
@@ -77,11 +77,11 @@ impl Caller {
             };
             if !again {
                 let status = failure.status(in_flight.address());
-                in_flight.fail();
+                in_flight.fail(status.code());
                 return Err(status);
             }
             tracing::debug!(address = %in_flight.address(), error = failure.why, "call sent again elsewhere");
-            in_flight.fail();
+            in_flight.fail(failure.code);
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     deadline::Deadline,
@@ -22,11 +22,12 @@ use super::{
 };
 use crate::subchannel::Ready;
 
-/// One attempt under way. However it ends, it is counted once: as failed unless it is told otherwise.
+/// One attempt under way. However it ends, its subchannel hears of it once.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<Ready>,
-    succeeded: bool,
+    /// How it ended; a call that is dropped before that was cancelled by the caller.
+    outcome: Code,
 }
 
 pin_project_lite::pin_project! {
@@ -48,8 +49,8 @@ pin_project_lite::pin_project! {
 
 impl InFlight {
     pub(crate) fn start(ready: Arc<Ready>) -> Self {
-        ready.subchannel.calls.started.fetch_add(1, Ordering::AcqRel);
-        Self { ready, succeeded: false }
+        ready.subchannel.calls.begin();
+        Self { ready, outcome: Code::Cancelled }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -60,20 +61,22 @@ impl InFlight {
         Ok(self.ready.sender.clone().try_send_request(request).await?)
     }
 
-    /// Ends the attempt as failed.
-    pub(crate) fn fail(self) {}
+    /// Ends the attempt with a status that the channel itself made.
+    pub(crate) fn fail(mut self, code: Code) {
+        self.outcome = code;
+    }
 
-    /// Reads how the call ended from its trailers.
-    fn ended(mut self, trailers: &HeaderMap) {
-        self.succeeded = succeeded(trailers);
+    /// Ends the attempt as its trailers say.
+    fn end(mut self, trailers: &HeaderMap) {
+        self.outcome = trailers
+            .get(Status::GRPC_STATUS)
+            .map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()));
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let calls = &self.ready.subchannel.calls;
-        let counter = if self.succeeded { &calls.succeeded } else { &calls.failed };
-        counter.fetch_add(1, Ordering::AcqRel);
+        self.ready.subchannel.calls.end(self.outcome);
     }
 }
 
@@ -89,7 +92,7 @@ impl ResponseBody {
         let address = in_flight.address();
         let in_flight = if head.headers.contains_key(Status::GRPC_STATUS) {
             // Trailers-Only: the headers are all there is.
-            in_flight.ended(&head.headers);
+            in_flight.end(&head.headers);
             None
         } else {
             Some(in_flight)
@@ -110,7 +113,9 @@ impl Body for ResponseBody {
             }
             let Some(timer) = this.timer else { return Poll::Pending };
             ready!(timer.as_mut().poll(cx));
-            this.in_flight.take();
+            if let Some(call) = this.in_flight.take() {
+                call.fail(Code::DeadlineExceeded);
+            }
             let reading = format!("reading the response of {}", this.address);
             return Poll::Ready(Some(Err(this.deadline.exceeded(&reading))));
         };
@@ -119,16 +124,22 @@ impl Body for ResponseBody {
                 if let Some(trailers) = frame.trailers_ref()
                     && let Some(call) = this.in_flight.take()
                 {
-                    call.ended(trailers);
+                    call.end(trailers);
                 }
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                this.in_flight.take();
-                Some(Err(broken(&error, *this.address)))
+                let status = broken(&error, *this.address);
+                if let Some(call) = this.in_flight.take() {
+                    call.fail(status.code());
+                }
+                Some(Err(status))
             }
             None => {
-                this.in_flight.take();
+                // An end without trailers: the client above makes this UNKNOWN.
+                if let Some(call) = this.in_flight.take() {
+                    call.fail(Code::Unknown);
+                }
                 None
             }
         })
@@ -141,8 +152,4 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-fn succeeded(trailers: &HeaderMap) -> bool {
-    trailers.get(Status::GRPC_STATUS).is_some_and(|status| status == "0")
 }

@@ -1,0 +1,144 @@
+//! The admin port: how a program is watched, beside the port where it works.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+use crate::{
+    Metrics, Problem, Shutdown,
+    http::{Server, finish},
+};
+
+/// The type that Prometheus' text format has.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Whether a program is ready, or else why it is not, in one sentence.
+type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
+
+/// What the admin port answers: `/healthz` and `/_ah/health` while the program lives, `/readyz` while it takes
+/// work, `/metrics`, and routes that the program adds. Clones are the same.
+#[derive(Clone)]
+pub struct Admin {
+    watched: Arc<Watched>,
+    routes: Arc<RwLock<Routes>>,
+}
+
+/// What the routes tell about.
+struct Watched {
+    metrics: Metrics,
+    shutdown: Shutdown,
+    ready: RwLock<Box<Ready>>,
+}
+
+/// The routes as they are now. Programs add theirs after the port is open: a slow start is alive already.
+struct Routes {
+    plain: Router,
+    finished: Router,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    pub(crate) fn new(metrics: Metrics, shutdown: Shutdown) -> Self {
+        let watched = Arc::new(Watched { metrics, shutdown, ready: RwLock::new(Box::new(|| Ok(()))) });
+        let routes = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/_ah/health", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics_text))
+            .with_state(Arc::clone(&watched));
+        Self { watched, routes: Arc::new(RwLock::new(Routes::new(routes))) }
+    }
+
+    /// Sets when the program is ready: asked at each `/readyz`, it says `Ok`, or in one sentence why not. Without
+    /// it, a program is ready until it drains; with it too, a program that drains is not ready.
+    pub fn ready_when(&self, ready: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        *self.watched.ready.write().unwrap_or_else(PoisonError::into_inner) = Box::new(ready);
+    }
+
+    /// Adds routes.
+    ///
+    /// # Panics
+    ///
+    /// When a route is already there. Programs add theirs once, at start.
+    pub fn merge(&self, added: Router) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        *routes = Routes::new(routes.plain.clone().merge(added));
+    }
+
+    /// Whether the program takes work.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says why it does not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.watched.ready()
+    }
+
+    /// The routes, with those that are added later.
+    pub fn router(&self) -> Router {
+        let routes = Arc::clone(&self.routes);
+        Router::new().fallback(move |request: Request| {
+            let now = routes.read().unwrap_or_else(PoisonError::into_inner).finished.clone();
+            now.oneshot(request)
+        })
+    }
+
+    /// Serves the routes until the future is dropped: a program that drains is watched to its end.
+    pub async fn serve(&self, listener: TcpListener) {
+        let (_trigger, never) = Shutdown::new();
+        Server::http1().serve(listener, self.router(), never).await;
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    fn ready(&self) -> Result<(), String> {
+        if self.shutdown.is_draining() {
+            return Err("the program is stopping".to_owned());
+        }
+        (*self.ready.read().unwrap_or_else(PoisonError::into_inner))()
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    fn new(plain: Router) -> Self {
+        Self { finished: finish(plain.clone(), None), plain }
+    }
+}
+
+async fn healthz() -> &'static str {
+    "ok"
+}
+
+async fn readyz(State(watched): State<Arc<Watched>>) -> Result<&'static str, Problem> {
+    watched.ready().map(|()| "ok").map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+}
+
+async fn metrics_text(State(watched): State<Arc<Watched>>) -> Result<Response, Problem> {
+    let text = watched
+        .metrics
+        .render()
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response())
+}

@@ -1,0 +1,46 @@
+//! `--health`: a program asks the one that already runs beside it. For health checks in images without a shell.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// How long connecting, asking and the answer may each take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks the admin port at `addr` for `/healthz`. `0.0.0.0` and `[::]` are asked over loopback.
+///
+/// # Errors
+///
+/// One sentence that says what answered instead of 200, or what did not answer.
+pub(crate) fn check(addr: SocketAddr) -> Result<(), String> {
+    let addr = reachable(addr);
+    let status = status(addr).map_err(|error| format!("http://{addr}/healthz does not answer: {error}"))?;
+    if status.starts_with("HTTP/1.1 200 ") {
+        Ok(())
+    } else {
+        Err(format!("http://{addr}/healthz answers {status:?}"))
+    }
+}
+
+/// The first line of the answer.
+fn status(addr: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut head = Vec::new();
+    stream.take(1024).read_to_end(&mut head)?;
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(line).into_owned())
+}
+
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}

@@ -1,0 +1,158 @@
+//! One connection, from accept to end.
+
+use std::{
+    convert::Infallible,
+    future,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, response::Response};
+use http::{HeaderValue, Request, header::CONNECTION};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulConnection},
+};
+use tokio::{net::TcpStream, time};
+use tower::Service as _;
+use tracing::debug;
+
+use crate::Shutdown;
+
+/// How long a client may take to say its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+
+/// How long an HTTP/1 connection that should end waits for one more request, to answer it with
+/// `connection: close`. Closing an idle connection races with the request its client is sending, which then
+/// fails; clients that pool connections drop idle ones themselves, or use them within this time.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// When and how connections of a server end.
+#[derive(Clone, Debug)]
+pub(super) struct Lifetime {
+    pub(super) age: Option<Duration>,
+    pub(super) grace: Option<Duration>,
+    goaway: bool,
+}
+
+/// One accepted connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    router: Router,
+    lifetime: Lifetime,
+    shutdown: Shutdown,
+}
+
+// === impl Lifetime ===
+
+impl Lifetime {
+    /// Connections without an end of their own. `goaway`: the protocol has GOAWAY to announce an end.
+    pub(super) fn new(goaway: bool) -> Self {
+        Self { age: None, grace: None, goaway }
+    }
+
+    /// Waits until a connection that starts now is too old: its age, give or take 10 %.
+    async fn too_old(&self) {
+        match self.age {
+            Some(age) => time::sleep(age.mul_f64(0.9 + 0.2 * fastrand::f64())).await,
+            None => future::pending().await,
+        }
+    }
+
+    async fn grace(&self) {
+        match self.grace {
+            Some(grace) => time::sleep(grace).await,
+            None => future::pending().await,
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, router: Router, lifetime: Lifetime, shutdown: Shutdown) -> Self {
+        Self { stream, router, lifetime, shutdown }
+    }
+
+    /// Serves until the client leaves, the connection is too old, or the program ends.
+    pub(super) async fn run(self, builder: auto::Builder<TokioExecutor>) {
+        let Self { stream, router, lifetime, shutdown } = self;
+        // Answers are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
+        drop(stream.set_nodelay(true));
+        if !matches!(time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
+        let ending = Arc::new(AtomicBool::new(false));
+        let service = hyper::service::service_fn({
+            let announce = !lifetime.goaway;
+            let ending = Arc::clone(&ending);
+            move |request| answer(router.clone(), request, announce.then(|| Arc::clone(&ending)))
+        });
+        let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        end_gracefully(connection, &lifetime, &shutdown, &ending).await;
+    }
+}
+
+/// Answers one request; says `connection: close` when `ending`.
+async fn answer(
+    mut router: Router,
+    request: Request<Incoming>,
+    ending: Option<Arc<AtomicBool>>,
+) -> Result<Response, Infallible> {
+    let mut response = router.call(request.map(Body::new)).await?;
+    if ending.is_some_and(|ending| ending.load(Ordering::Relaxed)) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn end_gracefully<C>(
+    mut connection: Pin<&mut C>,
+    lifetime: &Lifetime,
+    shutdown: &Shutdown,
+    ending: &AtomicBool,
+) where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let mut too_old = pin!(lifetime.too_old());
+
+    // Serving. A program that drains still takes work, but not for long: clients may as well move on.
+    let aged = tokio::select! {
+        ended = connection.as_mut() => return log(ended),
+        () = too_old.as_mut() => true,
+        () = shutdown.draining() => false,
+    };
+    ending.store(true, Ordering::Relaxed);
+    if !aged {
+        tokio::select! {
+            ended = connection.as_mut() => return log(ended),
+            () = too_old => {}
+            () = shutdown.closing() => {}
+        }
+    }
+    if !lifetime.goaway {
+        tokio::select! {
+            ended = connection.as_mut() => return log(ended),
+            () = time::sleep(LINGER) => {}
+        }
+    }
+
+    // Ending. Nothing new; what is in flight is finished.
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => log(ended),
+        () = lifetime.grace() => debug!("connection cut off after its grace"),
+    }
+}
+
+fn log<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        debug!("connection failed: {error}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The accept loop.
+
+use std::{io, time::Duration};
+
+use axum::Router;
+use futures_util::FutureExt as _;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time,
+};
+use tracing::{debug, warn};
+
+use super::connection::{Connection, Lifetime};
+use crate::Shutdown;
+
+/// How long to wait when the system has no more sockets to give.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How connections are served. The defaults are limits that no honest client meets.
+#[derive(Clone, Debug)]
+pub struct Server {
+    builder: auto::Builder<TokioExecutor>,
+    lifetime: Lifetime,
+}
+
+/// The limits of HTTP/2 connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2 {
+    /// Streams a client may have open at once on a connection; more wait in the client.
+    pub max_concurrent_streams: u32,
+    /// Bytes of all header fields of a request, as RFC 9113 counts them (section 6.5.2).
+    pub max_header_list_size: u32,
+    /// How long a connection may be silent before it is asked with a PING; `None` never asks.
+    pub keepalive_interval: Option<Duration>,
+    /// How long the answer to that PING may take before the connection is closed.
+    pub keepalive_timeout: Duration,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Serves HTTP/1.1. A request's head may take 30 s, counted from when the connection falls idle, and have
+    /// 100 header fields in 64 KiB.
+    #[must_use]
+    pub fn http1() -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(30))
+            .max_headers(100)
+            .max_buf_size(64 * 1024);
+        Self { builder, lifetime: Lifetime::new(false) }
+    }
+
+    /// Serves HTTP/2 without TLS, to clients that know it does ("prior knowledge", RFC 9113, section 3.3), as gRPC
+    /// clients do.
+    #[must_use]
+    pub fn http2(limits: Http2) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_concurrent_streams)
+            .max_header_list_size(limits.max_header_list_size)
+            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_timeout(limits.keepalive_timeout);
+        Self { builder, lifetime: Lifetime::new(true) }
+    }
+
+    /// Ends each connection after `age`, give or take 10 % so that they do not all end together (gRFC A9): over
+    /// HTTP/2 with GOAWAY, over HTTP/1 with `connection: close` on the next answer. What is still in flight
+    /// `grace` later is cut off; `None` waits for as long as it takes.
+    #[must_use]
+    pub fn max_connection_age(mut self, age: Option<Duration>, grace: Option<Duration>) -> Self {
+        self.lifetime.age = age;
+        self.lifetime.grace = grace;
+        self
+    }
+
+    /// Serves until `shutdown` closes and the last connection has ended. Dropping the future cuts all of them.
+    pub async fn serve(self, listener: TcpListener, router: Router, shutdown: Shutdown) {
+        let mut connections = JoinSet::new();
+        let spawn = |connections: &mut JoinSet<()>, stream: TcpStream| {
+            let lifetime = self.lifetime.clone();
+            let connection = Connection::new(stream, router.clone(), lifetime, shutdown.clone());
+            connections.spawn(connection.run(self.builder.clone()));
+        };
+        loop {
+            tokio::select! {
+                () = shutdown.closing() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _peer)) => spawn(&mut connections, stream),
+                    Err(error) => after_accept_error(&error).await,
+                },
+                // Ended connections are taken out as they end.
+                Some(_ended) = connections.join_next() => {}
+            }
+        }
+        // Clients whose connection the kernel completed are served; closing the socket would reset them.
+        while let Some(Ok((stream, _peer))) = listener.accept().now_or_never() {
+            spawn(&mut connections, stream);
+        }
+        drop(listener);
+        debug!(connections = connections.len(), "waiting for connections to end");
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 1000,
+            max_header_list_size: 16 * 1024,
+            keepalive_interval: Some(Duration::from_secs(7200)),
+            keepalive_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Clients that give up before we accept are no fault of ours; without sockets we wait for some to close.
+async fn after_accept_error(error: &io::Error) {
+    let theirs = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
+    if !theirs.contains(&error.kind()) {
+        warn!("cannot accept a connection: {error}; trying again in {ACCEPT_BACKOFF:?}");
+        time::sleep(ACCEPT_BACKOFF).await;
+    }
+}

@@ -1,0 +1,25 @@
+//! Logs, on standard error: text for a person at a terminal, one JSON object a line for everything else.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::LogFormat;
+
+/// Starts to log, once per process. A second call changes nothing.
+pub fn init(filter: Targets, format: LogFormat) {
+    let json = match format {
+        LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let result = if json {
+        registry.with(lines.json().flatten_event(true)).try_init()
+    } else {
+        registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
+    };
+    // Whoever set a subscriber before, a test for example, keeps it.
+    drop(result);
+}

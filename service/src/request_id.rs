@@ -1,0 +1,152 @@
+//! One id per request, in the logs of every program it meets: the header `x-request-id`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use pin_project_lite::pin_project;
+
+use crate::problem;
+
+/// The header that carries the id.
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longer ids are replaced: they would be copied into every log line and every call behind us.
+const MAX_LENGTH: usize = 128;
+
+/// The id of the request at hand; an extension of every request that went through [`crate::http::finish`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+// === impl RequestId ===
+
+impl RequestId {
+    /// The id that the request came with, or a new one when it has none or one that no log should meet: longer
+    /// than 128 bytes, empty, or with anything but visible ASCII.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        headers
+            .get(HEADER)
+            .filter(|value| is_sane(value))
+            .map_or_else(Self::random, |value| Self(value.clone()))
+    }
+
+    /// A new id: 128 random bits in hex, as W3C trace ids are.
+    #[must_use]
+    pub fn random() -> Self {
+        let text = format!("{:032x}", fastrand::u128(..));
+        Self(HeaderValue::from_str(&text).expect("hex digits make a header value"))
+    }
+
+    /// The id as a header's value.
+    #[must_use]
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().expect("only visible ASCII is taken")
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn is_sane(value: &HeaderValue) -> bool {
+    (1..=MAX_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// Gives each request its id, and each answer too: as a header, and as a member when it is a problem.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestIdLayer;
+
+/// See [`RequestIdLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct WithRequestId<S> {
+    inner: S,
+}
+
+pin_project! {
+    /// See [`RequestIdLayer`].
+    pub(crate) struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        id: RequestId,
+    }
+}
+
+// === impl RequestIdLayer ===
+
+impl<S> tower::Layer<S> for RequestIdLayer {
+    type Service = WithRequestId<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WithRequestId { inner }
+    }
+}
+
+impl<S, B> tower::Service<Request<B>> for WithRequestId<S>
+where
+    S: tower::Service<Request<B>, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let id = RequestId::from_headers(request.headers());
+        request.extensions_mut().insert(id.clone());
+        ResponseFuture { inner: self.inner.call(request), id }
+    }
+}
+
+impl<F: Future<Output = Result<Response, E>>, E> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        problem::name_request(&mut response, this.id.as_str());
+        response.headers_mut().insert(HEADER, this.id.0.clone());
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_for(value: &[u8]) -> RequestId {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, HeaderValue::from_bytes(value).unwrap());
+        RequestId::from_headers(&headers)
+    }
+
+    #[test]
+    fn takes_sane_ids_and_replaces_others() {
+        assert_eq!(id_for(b"a-1_B.2:3/4").as_str(), "a-1_B.2:3/4");
+        assert_eq!(id_for(&[b'x'; 128]).as_str(), "x".repeat(128));
+        for bad in [&b""[..], &[b'x'; 129], b"two words", b"tab\there", "na\u{ef}ve".as_bytes()] {
+            let id = id_for(bad);
+            assert_eq!(id.as_str().len(), 32, "{bad:?}");
+            assert!(id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        }
+    }
+
+    #[test]
+    fn made_ids_differ() {
+        assert_ne!(RequestId::from_headers(&HeaderMap::new()), RequestId::from_headers(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,180 @@
+//! From the command line to the exit code: what `main` of every program does.
+
+use std::{error::Error, ffi::OsString, process::ExitCode};
+
+use clap::{Args, Command, FromArgMatches as _, error::ErrorKind};
+use tokio::{net::TcpListener, runtime};
+use tracing::{info, warn};
+
+use crate::{Config, Instance, Shutdown, health, listen, logs};
+
+/// Exit code when the program could not do its work.
+const FAILED: u8 = 1;
+/// Exit code when the command line, or the environment, is wrong.
+const USAGE: u8 = 2;
+
+/// What a program is.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name, as on the command line: `hellogrpc`.
+    pub name: &'static str,
+    /// What it does, in one sentence, for `--help`.
+    pub about: &'static str,
+    /// The version it answers with, unless `APP_VERSION` says otherwise: `v1-hellogrpc`.
+    pub version: &'static str,
+    /// The port it listens on, unless `LISTEN_ADDR` says otherwise.
+    pub port: u16,
+}
+
+/// Runs a program: reads its flags (`C`, beside those of [`Config`]), starts to log, binds its port and the admin
+/// port, and lets `serve` work until a signal ends it. Returns what `main` should.
+///
+/// The exit code is 0 after a signal (also when work had to be cut off), 1 when the program cannot start or work,
+/// and 2 when a flag is wrong; each failure is one line on standard error.
+pub fn run<C, S, F>(program: Program, serve: S) -> ExitCode
+where
+    C: Args,
+    S: FnOnce(C, TcpListener, Instance) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    let (config, own) = match parse::<C>(program, std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    match start(program, &config, own, serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", program.name);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn start<C, S, F>(
+    program: Program,
+    config: &Config,
+    own: C,
+    serve: S,
+) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    S: FnOnce(C, TcpListener, Instance) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    if config.health {
+        let addr = config.admin_addr.0.ok_or("--health needs the admin port, but ADMIN_ADDR is empty")?;
+        return health::check(addr).map_err(Into::into);
+    }
+    logs::init(config.log_filter.clone(), config.log_format);
+    let runtime = match config.worker_threads.get() {
+        1 => runtime::Builder::new_current_thread().enable_all().build(),
+        threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+    .map_err(|error| format!("cannot start: {error}"))?;
+    let result = runtime.block_on(supervise(program, config, own, serve));
+    // Nothing that still runs may hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+/// Binds, then serves until the end.
+async fn supervise<C, S, F>(
+    program: Program,
+    config: &Config,
+    own: C,
+    serve: S,
+) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    S: FnOnce(C, TcpListener, Instance) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    // Signals first: one that comes while we start must not find the default, which is to die.
+    let shutdown = Shutdown::from_signals(config.drain_delay, config.shutdown_timeout)
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let listener = match config.listen_addr {
+        Some(addr) => listen::address(addr, "--listen-addr")?,
+        None => listen::every_address(program.port, "--listen-addr")?,
+    };
+    let admin = match config.admin_addr.0 {
+        Some(addr) => Some(listen::address(addr, "--admin-addr")?),
+        None => None,
+    };
+    let identity = config.identity(program.version);
+    info!(
+        listen = %listener.local_addr()?,
+        admin = admin.as_ref().and_then(|admin| admin.local_addr().ok()).map(tracing::field::display),
+        version = identity.version,
+        hostname = identity.hostname,
+        "{} starts", program.name
+    );
+    let instance = Instance::new(identity, shutdown.clone());
+    let watched = {
+        let routes = instance.admin.clone();
+        async move {
+            match admin {
+                Some(admin) => routes.serve(admin).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        result = serve(own, listener, instance) => {
+            result?;
+            info!("stopped");
+        }
+        () = shutdown.expired() => warn!(
+            timeout = ?config.shutdown_timeout,
+            "stopped; work that was not done within the shutdown timeout was cut off"
+        ),
+        () = watched => {}
+    }
+    Ok(())
+}
+
+/// Reads the flags, or says what to exit with.
+fn parse<C: Args>(
+    program: Program,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Config, C), ExitCode> {
+    let mut command = Command::new(program.name).about(program.about).version(env!("CARGO_PKG_VERSION"));
+    command = C::augment_args(command).next_help_heading("Common options");
+    command = Config::augment_args(command)
+        .mut_arg("listen_addr", |arg| {
+            arg.help(format!(
+                "Address and port to listen on [default: port {} on every address, IPv4 and IPv6]",
+                program.port
+            ))
+        })
+        .mut_arg("app_version", |arg| {
+            arg.help(format!("Version to answer with [default: {}]", program.version))
+        });
+    let read = || {
+        let matches = command.try_get_matches_from(arguments)?;
+        Ok((Config::from_arg_matches(&matches)?, C::from_arg_matches(&matches)?))
+    };
+    let (config, own) = read().map_err(|error| refuse(program, &error))?;
+    if config.drain_delay >= config.shutdown_timeout {
+        let (delay, timeout) = (config.drain_delay, config.shutdown_timeout);
+        eprintln!(
+            "{}: DRAIN_DELAY ({delay:?}) must be shorter than SHUTDOWN_TIMEOUT ({timeout:?}), of which it is a part",
+            program.name
+        );
+        return Err(ExitCode::from(USAGE));
+    }
+    Ok((config, own))
+}
+
+/// Prints `--help` and `--version` as they are, and what is wrong with the flags as one line.
+fn refuse(program: Program, error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A closed pipe is no reason to complain.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    // What follows the first paragraph is usage and tips. A flag's name is in the paragraph, and its placeholder
+    // is the name in the environment.
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("{}: {}", program.name, line.trim_start_matches("error: "));
+    ExitCode::from(USAGE)
+}

@@ -1,0 +1,188 @@
+//! The end of a program, in order: readiness goes false, then the servers drain, then time is up.
+
+use std::{io, process, time::Duration};
+
+use tokio::{sync::watch, time};
+use tracing::{info, warn};
+
+/// How far the end has come. Phases only go forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Draining,
+    Closing,
+    Expired,
+}
+
+/// Tells each part of a program how far its end has come. Clones hear the same.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    phase: watch::Receiver<Phase>,
+}
+
+/// Ends whoever holds the [`Shutdown`] it was made with. Dropped, it closes: a program does not outlive who
+/// started it.
+#[derive(Debug)]
+pub struct Trigger {
+    phase: watch::Sender<Phase>,
+}
+
+// === impl Shutdown ===
+
+impl Shutdown {
+    /// A shutdown told by hand: several programs run in one process, or in a test.
+    #[must_use]
+    pub fn new() -> (Trigger, Self) {
+        let (sender, receiver) = watch::channel(Phase::Serving);
+        (Trigger { phase: sender }, Self { phase: receiver })
+    }
+
+    /// A shutdown told by SIGTERM or SIGINT (Ctrl-C elsewhere). The first signal starts to drain, and after
+    /// `drain_delay` to close; `timeout` after that signal [`expired`](Self::expired) comes true. A second signal
+    /// ends the process at once, with the exit code a shell expects: 128 and the signal's number.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us listen for signals.
+    pub fn from_signals(drain_delay: Duration, timeout: Duration) -> io::Result<Self> {
+        let mut signals = Signals::new()?;
+        let (trigger, shutdown) = Self::new();
+        tokio::spawn(async move {
+            let signal = signals.recv().await;
+            info!("{signal}: stopping; ready no more, new work is taken for another {drain_delay:?}");
+            trigger.drain();
+            let end = async {
+                let deadline = time::Instant::now() + timeout;
+                time::sleep(drain_delay).await;
+                info!("closing: no new connections, waiting for work in flight");
+                trigger.close();
+                time::sleep_until(deadline).await;
+                trigger.advance(Phase::Expired);
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = end => {}
+                signal = signals.recv() => {
+                    warn!("{signal} again: stopping at once");
+                    process::exit(128 + signal.number());
+                }
+            }
+        });
+        Ok(shutdown)
+    }
+
+    /// Waits until the program should say that it is not ready. New work is still taken.
+    pub async fn draining(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until the program should stop to accept, and finish what it has.
+    pub async fn closing(&self) {
+        self.reached(Phase::Closing).await;
+    }
+
+    /// Waits until the program should end whatever is unfinished.
+    pub async fn expired(&self) {
+        self.reached(Phase::Expired).await;
+    }
+
+    /// Whether readiness is false.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining || self.phase.has_changed().is_err()
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut receiver = self.phase.clone();
+        if receiver.wait_for(|now| *now >= phase).await.is_err() && phase == Phase::Expired {
+            // A dropped trigger closes, but cuts nobody off.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+// === impl Trigger ===
+
+impl Trigger {
+    /// Readiness goes false; new work is still taken.
+    pub fn drain(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// Servers stop to accept, and finish what they have.
+    pub fn close(&self) {
+        self.advance(Phase::Closing);
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let later = phase > *now;
+            *now = phase.max(*now);
+            later
+        });
+    }
+}
+
+/// The signals that end a program.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    Terminate,
+    Interrupt,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn recv(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn recv(&mut self) -> Signal {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // No signal will ever come: the program ends by other means.
+            std::future::pending::<()>().await;
+        }
+        Signal::Interrupt
+    }
+}
+
+impl Signal {
+    fn number(self) -> i32 {
+        match self {
+            Self::Terminate => 15,
+            Self::Interrupt => 2,
+        }
+    }
+}
+
+impl std::fmt::Display for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        })
+    }
+}

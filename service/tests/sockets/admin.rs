@@ -1,0 +1,58 @@
+//! What the admin port answers, over real sockets.
+
+use std::net::SocketAddr;
+
+use axum::{Router, routing::get};
+use service::{Identity, Instance, Shutdown, Trigger};
+use tokio::net::TcpListener;
+
+use crate::client::Client;
+
+async fn start() -> (SocketAddr, Instance, Trigger) {
+    let (trigger, shutdown) = Shutdown::new();
+    let instance = Instance::new(Identity { version: "v1-test".into(), hostname: "pod-1".into() }, shutdown);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let admin = instance.admin.clone();
+    tokio::spawn(async move { admin.serve(listener).await });
+    (addr, instance, trigger)
+}
+
+#[tokio::test]
+async fn says_that_it_lives_and_what_it_counts() {
+    let (addr, _instance, _trigger) = start().await;
+    let mut client = Client::connect(addr).await;
+    for path in ["/healthz", "/_ah/health", "/readyz"] {
+        let answer = client.get(path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"), "{path}");
+    }
+    let answer = client.get("/metrics").await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(answer.body.contains("# TYPE build_info gauge\n"), "{}", answer.body);
+    assert_eq!(client.get("/nowhere").await.json()["status"], 404);
+}
+
+#[tokio::test]
+async fn is_not_ready_when_the_program_says_so_or_drains() {
+    let (addr, instance, trigger) = start().await;
+    let mut client = Client::connect(addr).await;
+    instance.admin.ready_when(|| Err("no backend is connected".to_owned()));
+    let answer = client.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["detail"], "no backend is connected");
+    instance.admin.ready_when(|| Ok(()));
+    assert_eq!(client.get("/readyz").await.status, 200);
+    trigger.drain();
+    assert_eq!(client.get("/readyz").await.json()["detail"], "the program is stopping");
+    assert_eq!(client.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn takes_routes_of_the_program_while_it_serves() {
+    let (addr, instance, _trigger) = start().await;
+    let mut client = Client::connect(addr).await;
+    assert_eq!(client.get("/debug/channels").await.status, 404);
+    instance.admin.merge(Router::new().route("/debug/channels", get(|| async { "[]" })));
+    assert_eq!(client.get("/debug/channels").await.body, "[]");
+    assert_eq!(client.get("/healthz").await.body, "ok");
+}

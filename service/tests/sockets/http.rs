@@ -1,0 +1,135 @@
+//! What every router here has, and how its connections end, over real sockets.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Path, routing::get};
+use service::{
+    Identity, Instance, Shutdown, Trigger,
+    http::{Server, finish},
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+use crate::client::{Client, bounded};
+
+struct Running {
+    addr: SocketAddr,
+    instance: Instance,
+    trigger: Trigger,
+    /// Lets one request of `/slow` go on.
+    go: Arc<Notify>,
+    /// Told when a request of `/slow` is in flight.
+    slow: Arc<Notify>,
+    server: JoinHandle<()>,
+}
+
+async fn start(server: Server) -> Running {
+    let (trigger, shutdown) = Shutdown::new();
+    let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
+    let instance = Instance::new(identity, shutdown.clone());
+    let (go, slow) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let wait = {
+        let (go, slow) = (Arc::clone(&go), Arc::clone(&slow));
+        move || async move {
+            slow.notify_one();
+            go.notified().await;
+            "done"
+        }
+    };
+    let router = Router::new()
+        .route("/hello/{name}", get(|Path(name): Path<String>| async move { name }))
+        .route("/slow", get(wait));
+    let router = finish(router, Some(&instance.metrics));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(server.serve(listener, router, shutdown));
+    Running { addr, instance, trigger, go, slow, server }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    let running = start(Server::http1()).await;
+    let mut client = Client::connect(running.addr).await;
+
+    client.send("GET /nowhere?x=1 HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("x-request-id")), (404, Some("mine")));
+    assert_eq!(
+        answer.body,
+        r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"there is nothing at /nowhere","request_id":"mine"}"#
+    );
+
+    client.send("DELETE /hello/ann HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
+    assert_eq!(answer.json()["request_id"].as_str(), answer.header("x-request-id"));
+    assert_eq!(answer.json()["detail"], "/hello/ann does not take DELETE; see the Allow header");
+}
+
+#[tokio::test]
+async fn metrics_count_routes_and_never_paths() {
+    let running = start(Server::http1()).await;
+    let mut client = Client::connect(running.addr).await;
+    for path in ["/hello/ann", "/hello/bob", "/nowhere/1", "/nowhere/2"] {
+        client.get(path).await;
+    }
+    let text = running.instance.metrics.render().unwrap();
+    for line in [
+        r#"http_requests_total{route="/hello/{name}",status="200"} 2"#,
+        r#"http_requests_total{route="unmatched",status="404"} 2"#,
+        r#"http_request_duration_seconds_count{route="/hello/{name}",status="200"} 2"#,
+        r#"http_requests_in_flight{route="/hello/{name}"} 0"#,
+        r#"build_info{hostname="pod-1","#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("ann") && !text.contains("nowhere"), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_end() {
+    let running = start(Server::http1()).await;
+    let mut busy = Client::connect(running.addr).await;
+    let mut idle = Client::connect(running.addr).await;
+    assert_eq!(idle.get("/hello/ann").await.header("connection"), None);
+    busy.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    bounded(running.slow.notified()).await;
+
+    running.trigger.close();
+    // An idle connection gets one more request answered, and is told.
+    let answer = idle.get("/hello/bob").await;
+    assert_eq!((answer.body.as_str(), answer.header("connection")), ("bob", Some("close")));
+    idle.ended().await;
+
+    running.go.notify_one();
+    let answer = busy.answer().await;
+    assert_eq!((answer.body.as_str(), answer.header("connection")), ("done", Some("close")));
+    busy.ended().await;
+    bounded(running.server).await.unwrap();
+    assert!(tokio::net::TcpStream::connect(running.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_draining_program_takes_new_work() {
+    let running = start(Server::http1()).await;
+    running.trigger.drain();
+    bounded(running.instance.shutdown.draining()).await;
+    let mut client = Client::connect(running.addr).await;
+    assert_eq!(client.get("/hello/ann").await.status, 200);
+    assert!(!running.server.is_finished());
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_close() {
+    let age = Duration::from_millis(200);
+    let running = start(Server::http1().max_connection_age(Some(age), None)).await;
+    let mut client = Client::connect(running.addr).await;
+    let mut answers = 0;
+    bounded(async {
+        while client.get("/hello/ann").await.header("connection").is_none() {
+            answers += 1;
+        }
+    })
+    .await;
+    client.ended().await;
+    assert!(answers > 0, "the connection was old from the start");
+}

@@ -1,0 +1,7 @@
+//! The servers of this crate over real sockets, byte for byte.
+
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod client;
+mod http;

@@ -1,1 +1,45 @@
-//! placeholder
+//! hellohttp, the HTTP backend: says hello, and who it is.
+//!
+//! `GET /hellohttp?name=Ann` answers `{"name":"Ann","version":"v1-hellohttp","hostname":"pod-1"}`. Connections end
+//! after `MAX_CONNECTION_AGE`: clients that keep them alive spread over the pods again, also over those that came
+//! later.
+
+mod config;
+mod greeting;
+
+use std::{error::Error, sync::Arc};
+
+use service::{
+    Instance, Program,
+    http::{Server, finish},
+};
+use tokio::net::TcpListener;
+
+pub use config::Config;
+
+/// Who the program is.
+pub const PROGRAM: Program = Program {
+    name: "hellohttp",
+    about: "The HTTP backend: answers GET /hellohttp?name= with the caller's name, its version and its hostname",
+    version: "v1-hellohttp",
+    port: 8100,
+};
+
+/// Serves on `listener` until the instance shuts down, then until the requests in flight are answered.
+///
+/// # Errors
+///
+/// None today; the programs share one signature.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    instance: Instance,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let greeter = Arc::new(greeting::Greeter::new(instance.identity.clone(), config.response_delay));
+    let router = finish(greeting::routes(greeter), Some(&instance.metrics));
+    Server::http1()
+        .max_connection_age(config.max_connection_age, config.max_connection_age_grace)
+        .serve(listener, router, instance.shutdown)
+        .await;
+    Ok(())
+}

@@ -29,11 +29,11 @@ pub struct Config {
     pub app_version: Option<String>,
 
     /// How long new work is still taken after SIGTERM, while readiness is already false
-    #[arg(long, env, value_name = "DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, env, value_name = "DRAIN_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 
     /// How long the whole shutdown may take; what is then unfinished is cut off
-    #[arg(long, env, value_name = "SHUTDOWN_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(long, env, value_name = "SHUTDOWN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub shutdown_timeout: Duration,
 
     /// Threads that run the program. One suits a CPU request below one core, and keeps memory small
@@ -88,6 +88,19 @@ pub fn defaults<C: Args>() -> C {
         C::augment_args(Command::new("defaults")).mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
     let matches = command.get_matches_from(["defaults"]);
     C::from_arg_matches(&matches).expect("a program starts without arguments")
+}
+
+/// Reads a duration such as `500ms` or `1m 30s`, for a flag. A year is the most: timers take no more, and nobody
+/// means it.
+///
+/// # Errors
+///
+/// One sentence for the person who wrote the flag.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write 500ms, 20s or 1m 30s"))?;
+    if duration > YEAR { Err("it is longer than a year".to_owned()) } else { Ok(duration) }
 }
 
 // === impl Config ===
@@ -147,6 +160,15 @@ mod tests {
         assert_eq!("".parse(), Ok(AdminAddr(None)));
         assert_eq!("127.0.0.1:1".parse(), Ok(AdminAddr(Some(([127, 0, 0, 1], 1).into()))));
         assert!("8080".parse::<AdminAddr>().is_err());
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_an_end() {
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
+        for bad in ["", "20", "-1s", "soon", "366days", "99999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod run;
 mod shutdown;
 
 pub use admin::Admin;
-pub use config::{AdminAddr, Config, Identity, LogFormat, defaults};
+pub use config::{AdminAddr, Config, Identity, LogFormat, defaults, parse_duration};
 pub use instance::Instance;
 pub use metrics::Metrics;
 pub use problem::Problem;

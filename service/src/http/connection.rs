@@ -35,8 +35,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// When and how connections of a server end.
 #[derive(Clone, Debug)]
 pub(super) struct Lifetime {
-    pub(super) age: Option<Duration>,
-    pub(super) grace: Option<Duration>,
+    /// Zero is for ever.
+    pub(super) age: Duration,
+    /// Zero is for ever.
+    pub(super) grace: Duration,
     goaway: bool,
 }
 
@@ -53,23 +55,26 @@ pub(super) struct Connection {
 impl Lifetime {
     /// Connections without an end of their own. `goaway`: the protocol has GOAWAY to announce an end.
     pub(super) fn new(goaway: bool) -> Self {
-        Self { age: None, grace: None, goaway }
+        Self { age: Duration::ZERO, grace: Duration::ZERO, goaway }
     }
 
     /// Waits until a connection that starts now is too old: its age, give or take 10 %.
     async fn too_old(&self) {
-        match self.age {
-            Some(age) => time::sleep(age.mul_f64(0.9 + 0.2 * fastrand::f64())).await,
-            None => future::pending().await,
-        }
+        sleep_unless_zero(self.age.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 
+    /// Waits until a connection that ends has had its grace.
     async fn grace(&self) {
-        match self.grace {
-            Some(grace) => time::sleep(grace).await,
-            None => future::pending().await,
-        }
+        sleep_unless_zero(self.grace).await;
     }
+}
+
+/// Zero never ends.
+async fn sleep_unless_zero(duration: Duration) {
+    if duration.is_zero() {
+        future::pending::<()>().await;
+    }
+    time::sleep(duration).await;
 }
 
 // === impl Connection ===

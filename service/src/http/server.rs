@@ -35,8 +35,8 @@ pub struct Http2 {
     pub max_concurrent_streams: u32,
     /// Bytes of all header fields of a request, as RFC 9113 counts them (section 6.5.2).
     pub max_header_list_size: u32,
-    /// How long a connection may be silent before it is asked with a PING; `None` never asks.
-    pub keepalive_interval: Option<Duration>,
+    /// How long a connection may be silent before it is asked with a PING; zero never asks.
+    pub keepalive_interval: Duration,
     /// How long the answer to that PING may take before the connection is closed.
     pub keepalive_timeout: Duration,
 }
@@ -68,16 +68,16 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_concurrent_streams)
             .max_header_list_size(limits.max_header_list_size)
-            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_interval((!limits.keepalive_interval.is_zero()).then_some(limits.keepalive_interval))
             .keep_alive_timeout(limits.keepalive_timeout);
         Self { builder, lifetime: Lifetime::new(true) }
     }
 
     /// Ends each connection after `age`, give or take 10 % so that they do not all end together (gRFC A9): over
     /// HTTP/2 with GOAWAY, over HTTP/1 with `connection: close` on the next answer. What is still in flight
-    /// `grace` later is cut off; `None` waits for as long as it takes.
+    /// `grace` later is cut off. Zero is for ever, for both.
     #[must_use]
-    pub fn max_connection_age(mut self, age: Option<Duration>, grace: Option<Duration>) -> Self {
+    pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
         self.lifetime.age = age;
         self.lifetime.grace = grace;
         self
@@ -117,7 +117,7 @@ impl Default for Http2 {
         Self {
             max_concurrent_streams: 1000,
             max_header_list_size: 16 * 1024,
-            keepalive_interval: Some(Duration::from_secs(7200)),
+            keepalive_interval: Duration::from_secs(7200),
             keepalive_timeout: Duration::from_secs(20),
         }
     }

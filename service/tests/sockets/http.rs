@@ -121,7 +121,7 @@ async fn a_draining_program_takes_new_work() {
 #[tokio::test]
 async fn an_old_connection_is_told_to_close() {
     let age = Duration::from_millis(200);
-    let running = start(Server::http1().max_connection_age(Some(age), None)).await;
+    let running = start(Server::http1().max_connection_age(age, Duration::ZERO)).await;
     let mut client = Client::connect(running.addr).await;
     let mut answers = 0;
     bounded(async {

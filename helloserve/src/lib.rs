@@ -1,1 +1,63 @@
-//! placeholder
+//! helloserve, the gateway: HTTP and JSON in, gRPC and HTTP out, each call on its way to another pod.
+//!
+//! A request meets the parts in this order:
+//!
+//! - [`routes`]: the two paths, and one thin handler for each.
+//! - [`admission`]: lets it in, or sheds it.
+//! - [`greeting`], [`deadline`], [`propagation`]: what it asks, how long it may take, what of it goes on.
+//! - [`upstream`]: the way to the gRPC backend (a balanced channel) and to the HTTP backend (pooled connections,
+//!   addresses in turn), and how each failure of theirs is told.
+//! - [`answer`], [`sorted_json`]: the answer, byte for byte.
+//! - [`refusal`]: or why there is none, in one table of statuses.
+//!
+//! [`config`] has the flags, [`gateway`] holds what all requests share, [`debug`] shows it on the admin port.
+
+mod admission;
+mod answer;
+pub mod config;
+mod deadline;
+mod debug;
+mod gateway;
+mod greeting;
+mod propagation;
+mod refusal;
+mod routes;
+mod sorted_json;
+mod upstream;
+
+use std::{error::Error, sync::Arc};
+
+use service::{
+    Instance, Program,
+    http::{Server, finish},
+};
+use tokio::net::TcpListener;
+
+pub use config::Config;
+
+/// Who the gateway is.
+pub const PROGRAM: Program = Program {
+    name: "helloserve",
+    about: "The gateway: answers GET /hellogrpc?name= and GET /hellohttp?name= with what the backends say",
+    version: "v1-helloserve",
+    port: 8200,
+};
+
+/// Serves on `listener` until the instance shuts down, then until the requests in flight are answered.
+///
+/// It is ready as soon as it listens: a gateway whose backends are gone still says so better than none.
+///
+/// # Errors
+///
+/// When a client for the backends cannot be set up.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    instance: Instance,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
+    instance.admin.merge(debug::router(gateway.clone()));
+    let router = finish(routes::router(gateway), Some(&instance.metrics));
+    Server::http1().serve(listener, router, instance.shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The gateway's own flags, and what makes a value of them unusable.
+
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+use balanced_channel::Target;
+use clap::Args;
+use reqwest::Url;
+
+/// How the gateway is set up. Each flag can be given in the environment, under the name `--help` shows.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
+    /// ipv4:address:port,address:port and so on
+    #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000")]
+    pub grpc_target: Target,
+
+    /// HTTP backend, an http:// URL; the query `name=` is added to it. There is no TLS: https:// is refused
+    #[arg(long, env, value_name = "HTTP_TARGET", default_value = "http://http-svc/hellohttp", value_parser = http_target)]
+    pub http_target: Url,
+
+    /// DNS server that is asked for the HTTP backend's name, an address and port [default: the system's]
+    #[arg(long, env, value_name = "HTTP_DNS_SERVER")]
+    pub http_dns_server: Option<SocketAddr>,
+
+    /// How long a backend may take to answer, from the request to the last byte; a shorter time in the request's
+    /// grpc-timeout header wins
+    #[arg(long, env, value_name = "UPSTREAM_TIMEOUT", default_value = "1s", value_parser = upstream_timeout)]
+    pub upstream_timeout: Duration,
+
+    /// Requests that may be in flight at once; more are answered 503 with Retry-After
+    #[arg(long, env, value_name = "MAX_CONCURRENT_REQUESTS", default_value = "1024")]
+    pub max_concurrent_requests: NonZeroUsize,
+}
+
+fn http_target(text: &str) -> Result<Url, String> {
+    let mut url =
+        Url::parse(text).map_err(|error| format!("{error}; give a URL like http://http-svc/hellohttp"))?;
+    match url.scheme() {
+        "http" => {}
+        "https" => {
+            return Err("TLS to the HTTP backend is not built in; use http://, \
+                        or put a proxy that speaks TLS beside the gateway"
+                .to_owned());
+        }
+        other => return Err(format!("{other}:// is not spoken here; use http://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user name or password in the URL would show in error answers; leave it out".to_owned());
+    }
+    // A fragment is never sent to a server.
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn upstream_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("no backend answers in no time; give at least 1ms".to_owned()),
+        Ok(timeout) => Ok(timeout),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_cannot_work_are_refused_with_the_way_out() {
+        for (target, word) in [
+            ("https://svc/x", "http://"),
+            ("ftp://svc/x", "http://"),
+            ("http-svc", "URL like"),
+            ("http://", "URL like"),
+            ("http://svc:99999/", "URL like"),
+            ("http://ann:secret@svc/", "leave it out"),
+        ] {
+            let error = http_target(target).unwrap_err();
+            assert!(error.contains(word), "{target}: {error}");
+        }
+        assert_eq!(http_target("http://svc/a?b=c#d").unwrap().as_str(), "http://svc/a?b=c");
+    }
+
+    #[test]
+    fn a_timeout_has_a_unit_and_is_not_zero() {
+        assert_eq!(upstream_timeout("250ms"), Ok(Duration::from_millis(250)));
+        for text in ["0s", "1", "", "-1s", "soon"] {
+            assert!(upstream_timeout(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What of a request's context goes on to the backends: its id and its place in a trace.
+//!
+//! `traceparent` and `tracestate` follow W3C Trace Context: the gateway makes no spans of its own, so it passes
+//! a valid pair on unchanged and drops one that is not, as the document asks.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The headers that both backends get, given those of the request.
+pub(crate) fn outgoing(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    if let Some(id) = request_id {
+        headers.insert(&REQUEST_ID, id.clone());
+    }
+    let mut parents = incoming.get_all(&TRACEPARENT).iter();
+    if let (Some(parent), None) = (parents.next(), parents.next())
+        && is_traceparent(parent.as_bytes())
+    {
+        headers.insert(&TRACEPARENT, parent.clone());
+        for state in incoming.get_all(&TRACESTATE) {
+            headers.append(&TRACESTATE, state.clone());
+        }
+    }
+    headers
+}
+
+/// Whether this is `version-traceid-parentid-flags` in lower-case hexadecimal, with ids that are not all zero.
+/// Version 00 has nothing behind it, `ff` is forbidden, any other may go on after a further `-`.
+fn is_traceparent(value: &[u8]) -> bool {
+    let Some((known, rest)) = value.split_at_checked(55) else { return false };
+    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
+    let (version, trace, parent, flags) = (&known[..2], &known[3..35], &known[36..52], &known[53..]);
+    [known[2], known[35], known[52]] == *b"---"
+        && [version, trace, parent, flags].into_iter().all(hex)
+        && version != b"ff"
+        && !zero(trace)
+        && !zero(parent)
+        && (rest.is_empty() || (version != b"00" && rest[0] == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn passed(parents: &[&str]) -> HeaderMap {
+        let mut incoming = HeaderMap::new();
+        incoming.insert("cookie", HeaderValue::from_static("secret"));
+        incoming.append("tracestate", HeaderValue::from_static("a=1"));
+        incoming.append("tracestate", HeaderValue::from_static("b=2"));
+        for parent in parents {
+            incoming.append("traceparent", HeaderValue::from_str(parent).unwrap());
+        }
+        outgoing(&incoming, Some(&HeaderValue::from_static("id-1")))
+    }
+
+    #[test]
+    fn a_valid_trace_goes_on_as_it_came() {
+        for parent in [PARENT.to_owned(), PARENT.replacen("00-", "cc-", 1) + "-more"] {
+            let headers = passed(&[&parent]);
+            assert_eq!(headers["traceparent"], parent.as_str());
+            assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+            assert_eq!((headers["x-request-id"].as_bytes(), headers.len()), (&b"id-1"[..], 4));
+        }
+    }
+
+    #[test]
+    fn a_broken_trace_is_dropped_with_its_state() {
+        let broken = [
+            "",
+            "00",
+            &PARENT.to_uppercase(),
+            &PARENT[..54],
+            &PARENT.replacen("00-", "ff-", 1),
+            &format!("{PARENT}-more"),
+            &(PARENT.replacen("00-", "cc-", 1) + "more"),
+            &PARENT.replace('-', "_"),
+            &PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            &PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            &PARENT.replace("4bf9", "4bg9"),
+        ];
+        for parent in broken {
+            assert_eq!(passed(&[parent]).len(), 1, "{parent:?}");
+        }
+        assert_eq!(passed(&[PARENT, PARENT]).len(), 1);
+        assert_eq!(passed(&[]).len(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! What the gateway answers on its port: two paths, each a thin handler from request to backend to answer.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http_body::Body as _;
+use service::{Problem, request_id::RequestId};
+
+use crate::{
+    deadline::time_allowed, gateway::Gateway, greeting::Greeting, propagation::outgoing, refusal::Refusal,
+};
+
+/// A request as axum hands it over.
+type Request = http::Request<axum::body::Body>;
+
+/// What a request asks of a backend.
+struct Call<'a> {
+    name: Cow<'a, str>,
+    headers: HeaderMap,
+    allowed: Duration,
+}
+
+/// The paths of the gateway.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new().route("/hellogrpc", get(hellogrpc)).route("/hellohttp", get(hellohttp)).with_state(gateway)
+}
+
+/// `GET /hellogrpc?name=`: what the gRPC backend says.
+async fn hellogrpc(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
+    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
+    let Call { name, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
+    let said =
+        gateway.grpc.greet(name.as_ref().to_owned(), headers, allowed).await.map_err(Refusal::Backend)?;
+    Ok(json(gateway.answers.around_introduction(&name, &said)))
+}
+
+/// `GET /hellohttp?name=`: what the HTTP backend says.
+async fn hellohttp(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
+    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
+    let Call { name, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
+    let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
+    let answer = gateway
+        .answers
+        .around_object(&name, &said)
+        .map_err(|error| Refusal::Backend(gateway.http.unreadable(error)))?;
+    Ok(json(answer))
+}
+
+// === impl Call ===
+
+impl<'a> Call<'a> {
+    /// Reads it, with `limit` as the longest it may take.
+    fn read(request: &'a Request, limit: Duration) -> Result<Self, Refusal> {
+        if !request.body().is_end_stream() {
+            return Err(Refusal::Body);
+        }
+        let Greeting { name } =
+            Greeting::from_query(request.uri().query().unwrap_or_default()).map_err(Refusal::Query)?;
+        let allowed = time_allowed(request.headers(), limit).map_err(Refusal::Deadline)?;
+        let id = request.extensions().get::<RequestId>();
+        Ok(Self { name, headers: outgoing(request.headers(), id.map(RequestId::header)), allowed })
+    }
+}
+
+fn json(body: Bytes) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}

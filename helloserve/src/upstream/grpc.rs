@@ -1,0 +1,76 @@
+//! The way to the gRPC backend: a call over the balanced channel, and its status as HTTP says it.
+
+use std::time::Duration;
+
+use balanced_channel::{Channel, Target};
+use http::{HeaderMap, StatusCode};
+use proto::hello::{Greeting, Introduction, hello_client::HelloClient};
+use tonic::{Code, Extensions, Request, Status, metadata::MetadataMap};
+
+use super::{Backend, Failure, MAX_ANSWER};
+
+/// One way to the gRPC backend. The channel is made once; a call clones a handle.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcUpstream {
+    pub(crate) backend: Backend,
+    pub(crate) channel: Channel,
+    client: HelloClient<Channel>,
+}
+
+// === impl GrpcUpstream ===
+
+impl GrpcUpstream {
+    /// Over a channel to `target`.
+    pub(crate) fn new(target: &Target, channel: Channel) -> Self {
+        let client = HelloClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        Self { backend: Backend { protocol: "gRPC", target: target.as_str().to_owned() }, channel, client }
+    }
+
+    /// Asks the backend to greet `name`.
+    ///
+    /// # Errors
+    ///
+    /// The status of [`http_status`].
+    pub(crate) async fn greet(
+        &self,
+        name: String,
+        headers: HeaderMap,
+        allowed: Duration,
+    ) -> Result<Introduction, Failure> {
+        let metadata = MetadataMap::from_headers(headers);
+        let mut request = Request::from_parts(metadata, Extensions::default(), Greeting { name });
+        // The channel holds the call to this too, so no timer is needed here.
+        request.set_timeout(allowed);
+        let answer = self.client.clone().say_hello(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, allowed))
+    }
+
+    fn failure(&self, status: &Status, allowed: Duration) -> Failure {
+        let words = status.message();
+        match status.code() {
+            Code::Unavailable => {
+                // The channel names the target too.
+                let why = words.strip_prefix(&self.backend.target).and_then(|words| words.strip_prefix(": "));
+                self.backend.unavailable(why.unwrap_or(words))
+            }
+            Code::DeadlineExceeded => self.backend.timed_out(allowed, words),
+            code => {
+                let number = i32::from(code);
+                let said = format_args!("answered with gRPC status {code:?} ({number}): {words}");
+                self.backend.said(http_status(code), said)
+            }
+        }
+    }
+}
+
+/// What a caller over HTTP is told for each gRPC status. Only what speaks about this very request is passed on
+/// as the caller's affair; everything else is a fault behind the gateway.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}

@@ -1,0 +1,121 @@
+//! Requests that are refused: each with its status, and a sentence that says what to do instead.
+
+mod stage;
+
+use stage::{
+    client::{get, request},
+    gateway,
+    grpc_backend::{grpc_backend, introduction},
+    http_backend::{Deed, Event, http_backend, ok},
+    soon,
+};
+use tokio::sync::oneshot;
+
+#[tokio::test]
+async fn queries_that_are_no_greeting() {
+    let gateway = gateway(|_| {}).await;
+    for path in ["/hellogrpc", "/hellohttp"] {
+        for (query, status, word) in [
+            ("name=%zz", 400, "%25"),
+            ("name=%", 400, "%25"),
+            ("name=%ff", 400, "UTF-8"),
+            ("name=a&name=b", 400, "`name`"),
+            (&format!("name={}", "a".repeat(1025)), 414, "1025"),
+            (&format!("name={}", "%C5%81".repeat(513)), 414, "1026"),
+        ] {
+            let detail = get(gateway.addr, &format!("{path}?{query}")).await.problem(status);
+            assert!(detail.contains(word), "{query}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_nobody_can_read() {
+    let gateway = gateway(|_| {}).await;
+    for header in
+        ["grpc-timeout: soon\r\n", "grpc-timeout: 1s\r\n", "grpc-timeout: 1S\r\ngrpc-timeout: 2S\r\n"]
+    {
+        let detail = request(gateway.addr, "GET", "/hellogrpc", header).await.problem(400);
+        assert!(detail.contains("250m"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn bodies() {
+    let gateway = gateway(|_| {}).await;
+    for body in ["content-length: 3\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+        let detail = request(gateway.addr, "GET", "/hellohttp", body).await.problem(413);
+        assert!(detail.contains("?name="), "{detail}");
+    }
+    // No bytes are no body; the backend, which is not there, was asked.
+    request(gateway.addr, "GET", "/hellogrpc", "content-length: 0\r\n").await.problem(503);
+}
+
+#[tokio::test]
+async fn other_methods_and_other_paths() {
+    let gateway = gateway(|_| {}).await;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+        for path in ["/hellogrpc", "/hellohttp?name=Ann"] {
+            let answer = request(gateway.addr, method, path, "content-length: 0\r\n").await;
+            assert_eq!(answer.header("allow"), Some("GET,HEAD"));
+            let detail = answer.problem(405);
+            assert!(detail.contains(method), "{detail}");
+        }
+    }
+    for path in
+        ["/", "/hello", "/hellogrpc/", "/hellogrpc/x", "/HELLOGRPC", "//", "/debug/channels", "/metrics"]
+    {
+        let detail = get(gateway.addr, path).await.problem(404);
+        assert!(detail.contains(path), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let grpc = grpc_backend(|name| Box::pin(async { Ok(introduction(name, "pod-1")) })).await;
+    let gateway = gateway(|config| config.grpc_target = grpc.target()).await;
+    let whole = get(gateway.addr, "/hellogrpc?name=Ann").await;
+    let head = request(gateway.addr, "HEAD", "/hellogrpc?name=Ann", "").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), Some(whole.body.len().to_string().as_str()));
+    assert_eq!(head.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn requests_past_the_limit_are_shed_and_those_within_are_served() {
+    let (finish, later) = oneshot::channel();
+    let later = std::sync::Mutex::new(Some(later));
+    let mut backend = http_backend(move |count, _| match later.lock().unwrap().take() {
+        Some(later) => Deed::AnswerLater(ok("{\"call\":0}"), later),
+        None => Deed::Answer(ok(&format!("{{\"call\":{count}}}"))),
+    })
+    .await;
+    let gateway = gateway(|config| {
+        config.http_target = backend.url();
+        config.max_concurrent_requests = 1.try_into().unwrap();
+    })
+    .await;
+    let addr = gateway.addr;
+    let first = tokio::spawn(async move { get(addr, "/hellohttp").await });
+    backend.next_request().await;
+
+    for path in ["/hellohttp", "/hellogrpc"] {
+        let shed = get(addr, path).await;
+        assert_eq!(shed.header("retry-after"), Some("1"));
+        let detail = shed.problem(503);
+        assert!(detail.contains("takes (1)"), "{detail}");
+    }
+    assert!(
+        !backend.seen().iter().any(|event| matches!(event, Event::Request(_))),
+        "shed calls were passed on"
+    );
+
+    let metrics = gateway.instance.metrics.render().unwrap();
+    assert!(metrics.contains("\nhelloserve_shed_requests_total 2\n"), "{metrics}");
+
+    finish.send(()).unwrap();
+    let first = soon(first).await.unwrap();
+    assert!(first.body.ends_with("\"response\":{\"call\":0}}"), "{first:?}");
+    let next = get(addr, "/hellohttp").await;
+    assert!(next.body.ends_with("\"response\":{\"call\":1}}"), "{next:?}");
+}

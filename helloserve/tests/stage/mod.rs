@@ -1,0 +1,70 @@
+//! A gateway on an ephemeral port of loopback, the backends it meets, and a client that sees every byte.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod client;
+pub(crate) mod dns_server;
+pub(crate) mod grpc_backend;
+pub(crate) mod http_backend;
+
+use std::{error::Error, net::SocketAddr, time::Duration};
+
+use balanced_channel::Target;
+use helloserve::Config;
+use service::{Identity, Instance, Shutdown, Trigger};
+use tokio::{net::TcpListener, time::timeout};
+
+/// Longer than anything here takes; a test that meets it hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(20);
+
+/// A program that runs in this process until it is dropped.
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) instance: Instance,
+    _trigger: Trigger,
+}
+
+/// Starts a gateway as `gw`, with everything at its default but what `set` sets, and a timeout that only a hung
+/// backend meets.
+pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> Running {
+    let mut config = service::defaults::<Config>();
+    config.upstream_timeout = HANG;
+    config.grpc_target = ipv4(refusing());
+    set(&mut config);
+    running("v1-helloserve", "gw", |listener, instance| helloserve::serve(config, listener, instance)).await
+}
+
+/// Starts a program on a port of its own.
+pub(crate) async fn running<F>(
+    version: &str,
+    hostname: &str,
+    serve: impl FnOnce(TcpListener, Instance) -> F,
+) -> Running
+where
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (trigger, shutdown) = Shutdown::new();
+    let identity = Identity { version: version.to_owned(), hostname: hostname.to_owned() };
+    let instance = Instance::new(identity, shutdown);
+    let serving = serve(listener, instance.clone());
+    tokio::spawn(async move { serving.await.unwrap() });
+    Running { addr, instance, _trigger: trigger }
+}
+
+/// The gRPC target that is this address.
+pub(crate) fn ipv4(addr: SocketAddr) -> Target {
+    format!("ipv4:{addr}").parse().unwrap()
+}
+
+/// An address where nothing listens: it was free a moment ago.
+pub(crate) fn refusing() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits for `event`, but not forever.
+pub(crate) async fn soon<F: Future>(event: F) -> F::Output {
+    timeout(HANG, event).await.expect("this should have happened by now")
+}

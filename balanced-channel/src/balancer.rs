@@ -1,13 +1,13 @@
 //! The balancer: the one task that holds the pool of subchannels.
 //!
-//! It compares each published set of endpoints with the pool, starts and stops subchannels, follows
-//! their states, and publishes a new picker whenever the READY ones change.
+//! It compares the endpoints that its policy wants with the pool, starts and stops subchannels,
+//! follows their states, and publishes a new picker whenever the READY ones change.
 //!
-//! An endpoint that is no longer listed is drained as soon as a listed one is READY, and not
+//! An endpoint that is no longer wanted is drained as soon as a wanted one is READY, and not
 //! before: a set of new pods that cannot be reached yet, or an empty answer, takes nothing away
 //! from calls that still have somewhere to go.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::pending, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     backoff::BackoffPolicy,
-    policy::Policy,
+    policy::{Candidates, MakePicker, Standing},
     pool::{Picker, Pool, Unavailable},
     resolver::{Endpoint, Resolution, Resolutions},
     subchannel::{Connectivity, Event, Handle, Ready, State, Subchannel, Task},
@@ -31,7 +31,7 @@ pub(crate) struct Balancer<C> {
     pub(crate) connector: Arc<C>,
     pub(crate) http2: Http2,
     pub(crate) backoff: BackoffPolicy,
-    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) policy: Box<dyn MakePicker>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) resolutions: Resolutions,
 }
@@ -40,6 +40,10 @@ pub(crate) struct Balancer<C> {
 struct Members<C> {
     balancer: Balancer<C>,
     members: BTreeMap<SocketAddr, Member>,
+    /// What the policy has to do with of the latest set, in its order.
+    endpoints: Arc<[Endpoint]>,
+    /// Which of those it wants connected; unknown after a new set.
+    wanted: Option<Range<usize>>,
     events: mpsc::UnboundedSender<Event>,
     /// How many subchannels were ever started.
     started: u64,
@@ -58,8 +62,8 @@ struct Member {
     /// Whether an attempt has failed since it was last READY. The next attempt does not make it
     /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
     failing: bool,
-    /// Whether the latest set has it.
-    listed: bool,
+    /// Whether the policy wants it connected.
+    wanted: bool,
 }
 
 // === impl Balancer ===
@@ -70,6 +74,8 @@ impl<C: Connector> Balancer<C> {
         let mut pool = Members {
             balancer: self,
             members: BTreeMap::new(),
+            endpoints: Arc::default(),
+            wanted: None,
             events,
             started: 0,
             last_failure: String::new(),
@@ -77,6 +83,7 @@ impl<C: Connector> Balancer<C> {
         };
         let mut rescue = Instant::now() + RESCUE;
         loop {
+            let wake = pool.balancer.policy.wake();
             tokio::select! {
                 Ok(()) = pool.balancer.resolutions.latest.changed() => pool.resolved(),
                 Some(event) = inbox.recv() => {
@@ -90,6 +97,7 @@ impl<C: Connector> Balancer<C> {
                     pool.try_now();
                     rescue = Instant::now() + RESCUE;
                 }
+                () = at(wake) => pool.stale = true,
             }
             pool.settle();
         }
@@ -103,16 +111,34 @@ impl<C: Connector> Members<C> {
         let Resolution { endpoints, error } = self.balancer.resolutions.latest.borrow_and_update().clone();
         self.stale |= self.nothing_ready();
         let Some((endpoints, _)) = endpoints.filter(|_| error.is_none()) else { return };
-        for member in self.members.values_mut() {
-            member.listed = false;
+        self.endpoints = self.balancer.policy.endpoints(endpoints);
+        self.wanted = None;
+        for endpoint in self.endpoints.iter() {
+            // The resolver says that it is there: reason enough to try again now.
+            if let Some(member) = self.members.get(&endpoint.address) {
+                member.handle.try_now();
+            }
         }
-        for endpoint in endpoints.iter() {
+    }
+
+    /// Starts what the policy wants now, and marks what it does not.
+    fn choose(&mut self) {
+        let members = &self.members;
+        let standing =
+            |endpoint: &Endpoint| members.get(&endpoint.address).map_or(Standing::Untried, Member::standing);
+        let candidates = Candidates { endpoints: &self.endpoints, standing: &standing };
+        let wanted = self.balancer.policy.connects(&candidates);
+        if self.wanted.as_ref() == Some(&wanted) {
+            return;
+        }
+        self.wanted = Some(wanted.clone());
+        for member in self.members.values_mut() {
+            member.wanted = false;
+        }
+        let endpoints = self.endpoints.clone();
+        for endpoint in &endpoints[wanted] {
             match self.members.get_mut(&endpoint.address) {
-                Some(member) => {
-                    member.listed = true;
-                    // The resolver says that it is there: reason enough to try again now.
-                    member.handle.try_now();
-                }
+                Some(member) => member.wanted = true,
                 None => self.start(endpoint.clone()),
             }
         }
@@ -136,7 +162,7 @@ impl<C: Connector> Members<C> {
             handle: task.spawn(),
             ready: None,
             failing: false,
-            listed: true,
+            wanted: true,
         };
         self.members.insert(address, member);
         self.stale = true;
@@ -165,11 +191,12 @@ impl<C: Connector> Members<C> {
         }
     }
 
-    /// Drops what is not needed any more, and publishes what has changed.
+    /// Starts what is wanted, drops what is not needed any more, and publishes what has changed.
     fn settle(&mut self) {
-        let covered = self.members.values().any(|member| member.listed && member.ready.is_some());
+        self.choose();
+        let covered = self.members.values().any(|member| member.wanted && member.ready.is_some());
         let before = self.members.len();
-        self.members.retain(|_, member| member.listed || member.ready.is_some() && !covered);
+        self.members.retain(|_, member| member.wanted || member.ready.is_some() && !covered);
         if self.stale || self.members.len() != before {
             self.stale = false;
             self.publish();
@@ -211,6 +238,16 @@ impl<C: Connector> Members<C> {
 // === impl Member ===
 
 impl Member {
+    fn standing(&self) -> Standing {
+        if self.ready.is_some() {
+            Standing::Ready
+        } else if self.failing {
+            Standing::Failing
+        } else {
+            Standing::Connecting(self.subchannel.status().since)
+        }
+    }
+
     /// Takes a new state in; says whether the picker must change.
     fn enter(&mut self, state: State) -> bool {
         let address = self.subchannel.endpoint.address;
@@ -239,5 +276,13 @@ impl Member {
                 was_ready || first
             }
         }
+    }
+}
+
+/// Waits until `when`, if ever.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
     call::{Caller, ResponseBody},
-    policy::RoundRobin,
+    policy::Policy,
     pool::Pool,
     resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
     snapshot::ChannelSnapshot,
@@ -51,6 +51,7 @@ pub struct Builder<C = TcpConnector> {
     authority: Option<Authority>,
     refresh: Refresh,
     backoff: BackoffPolicy,
+    policy: Policy,
     http2: Http2,
     wait_for_ready: bool,
     retry_buffer: usize,
@@ -99,6 +100,7 @@ impl Channel {
             authority: None,
             refresh: Refresh::default(),
             backoff: BackoffPolicy::default(),
+            policy: Policy::default(),
             http2: Http2 { connect_timeout: Duration::from_secs(20), keepalive: None },
             wait_for_ready: false,
             retry_buffer: 256 * 1024,
@@ -146,6 +148,7 @@ impl<C: Connector> Builder<C> {
             authority: self.authority,
             refresh: self.refresh,
             backoff: self.backoff,
+            policy: self.policy,
             http2: self.http2,
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
@@ -175,6 +178,12 @@ impl<C: Connector> Builder<C> {
     /// is tried every second. Default: the gRPC connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
+    pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
+        self.policy = policy.into();
         self
     }
 
@@ -220,7 +229,7 @@ impl<C: Connector> Builder<C> {
             connector: Arc::new(self.connector),
             http2: self.http2,
             backoff: self.backoff,
-            policy: Box::new(RoundRobin::default()),
+            policy: self.policy.make(),
             pool: pool.clone(),
             resolutions,
         };

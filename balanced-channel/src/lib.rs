@@ -49,6 +49,7 @@ mod transport;
 pub use backoff::BackoffPolicy;
 pub use call::ResponseBody;
 pub use channel::{BuildError, Builder, Channel, ResponseFuture};
+pub use policy::{PickFirst, Policy};
 pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;

@@ -20,6 +20,7 @@ pub use response::ResponseBody;
 use tonic::{Code, Status, body::Body};
 
 use crate::{
+    policy::Call,
     pool::{Picker, Pool},
     subchannel::Ready,
 };
@@ -53,7 +54,7 @@ impl Caller {
         let body = request::Source::read(body, self.retry_buffer).await?;
         let mut refused = 0;
         loop {
-            let ready = self.ready(&deadline).await?;
+            let ready = self.ready(&Call { headers: &head.headers }, &deadline).await?;
             let mut attempt = Request::new(body.attempt());
             clone_head(&head, &mut attempt);
             deadline.stamp(attempt.headers_mut());
@@ -86,14 +87,14 @@ impl Caller {
     }
 
     /// A subchannel that takes calls now.
-    async fn ready(&self, deadline: &Deadline) -> Result<Arc<Ready>, Status> {
-        if let Some(ready) = self.pick()? {
+    async fn ready(&self, call: &Call<'_>, deadline: &Deadline) -> Result<Arc<Ready>, Status> {
+        if let Some(ready) = self.pick(call)? {
             return Ok(ready);
         }
         let mut published = self.pool.subscribe();
         loop {
             // Picked again after subscribing, so that no picker is missed.
-            if let Some(ready) = self.pick()? {
+            if let Some(ready) = self.pick(call)? {
                 return Ok(ready);
             }
             match deadline.bound(published.changed()).await {
@@ -108,9 +109,9 @@ impl Caller {
         }
     }
 
-    fn pick(&self) -> Result<Option<Arc<Ready>>, Status> {
+    fn pick(&self, call: &Call<'_>) -> Result<Option<Arc<Ready>>, Status> {
         match &**self.pool.picker() {
-            Picker::Ready(picker) => Ok(picker.pick().cloned()),
+            Picker::Ready(picker) => Ok(picker.pick(call).cloned()),
             Picker::Failing(why) if !self.wait_for_ready => {
                 Err(Status::unavailable(format!("{}: {why}", self.target)))
             }

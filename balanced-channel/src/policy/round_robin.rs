@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{Pick, Policy};
+use super::{Call, MakePicker, Pick};
 use crate::subchannel::Ready;
 
 /// The turn, which goes on from picker to picker.
@@ -29,7 +29,7 @@ impl Default for RoundRobin {
     }
 }
 
-impl Policy for RoundRobin {
+impl MakePicker for RoundRobin {
     fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
         Box::new(Picker { ready, turn: self.turn.clone() })
     }
@@ -38,7 +38,7 @@ impl Policy for RoundRobin {
 // === impl Picker ===
 
 impl Pick for Picker {
-    fn pick(&self) -> Option<&Arc<Ready>> {
+    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
         // A connection may have been lost a moment ago; the next in turn takes its call.
         self.ready.iter().find_map(|_| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);

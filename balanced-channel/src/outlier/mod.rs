@@ -1,0 +1,101 @@
+//! Outlier detection: leaves out, for a while, endpoints that are connected and yet fail calls.
+//!
+//! [gRFC A50] compares endpoints with each other at every interval. Consecutive failures, which
+//! Envoy has and A50 leaves out, need no comparison and no interval: they stop calls to an endpoint
+//! that has died without a word as soon as it has failed a few of them.
+//!
+//! [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
+
+use std::time::Duration;
+
+/// When an endpoint is ejected, and for how long ([gRFC A50]).
+///
+/// An ejected endpoint stays connected and takes no calls. When every READY endpoint is ejected,
+/// calls go to all of them: a poor pool is better than none.
+///
+/// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutlierDetection {
+    /// How often success rates and failure percentages are looked at. Default: 10 s.
+    pub interval: Duration,
+    /// How long the first ejection lasts. The second in a row lasts twice as long, and so on; each
+    /// interval that an endpoint gets through takes one off again. Default: 30 s.
+    pub base_ejection_time: Duration,
+    /// The longest ejection; never shorter than `base_ejection_time`. Default: 300 s.
+    pub max_ejection_time: Duration,
+    /// Nothing more is ejected once this many percent of the endpoints are, from 0 to 100. Any
+    /// value but 0 lets one be ejected, however few there are. Default: 10.
+    pub max_ejection_percent: u32,
+    /// How many calls in a row an endpoint may fail; the last of them ejects it at once. 0 turns
+    /// this off. Default: 5. Not in A50.
+    pub consecutive_failures: u32,
+    /// Ejects endpoints that succeed much less often than the others. Default: off.
+    pub success_rate: Option<SuccessRate>,
+    /// Ejects endpoints that fail more than a fixed part of their calls. Default: off.
+    pub failure_percentage: Option<FailurePercentage>,
+}
+
+/// Ejects endpoints whose success rate is far below the mean of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuccessRate {
+    /// How far below: this many thousandths of the standard deviation. Default: 1900.
+    pub stdev_factor: u32,
+    /// The chance that an outlier is ejected, in percent. Default: 100.
+    pub enforcement_percentage: u32,
+    /// How many endpoints must have had `request_volume` calls for any to be ejected. Default: 5.
+    pub minimum_hosts: u32,
+    /// How many calls must have ended in an interval for an endpoint to count. Default: 100.
+    pub request_volume: u32,
+}
+
+/// Ejects endpoints that fail more than a fixed part of their calls, whatever the others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailurePercentage {
+    /// An endpoint that fails more than this many percent of its calls is an outlier. Default: 85.
+    pub threshold: u32,
+    /// The chance that an outlier is ejected, in percent. Default: 100.
+    pub enforcement_percentage: u32,
+    /// How many endpoints must have had `request_volume` calls for any to be ejected. Default: 5.
+    pub minimum_hosts: u32,
+    /// How many calls must have ended in an interval for an endpoint to count. Default: 50.
+    pub request_volume: u32,
+}
+
+// === impl OutlierDetection ===
+
+impl Default for OutlierDetection {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            base_ejection_time: Duration::from_secs(30),
+            max_ejection_time: Duration::from_secs(300),
+            max_ejection_percent: 10,
+            consecutive_failures: 5,
+            success_rate: None,
+            failure_percentage: None,
+        }
+    }
+}
+
+impl OutlierDetection {
+    /// Ejects nothing.
+    pub fn off() -> Self {
+        Self { consecutive_failures: 0, ..Self::default() }
+    }
+}
+
+// === impl SuccessRate ===
+
+impl Default for SuccessRate {
+    fn default() -> Self {
+        Self { stdev_factor: 1900, enforcement_percentage: 100, minimum_hosts: 5, request_volume: 100 }
+    }
+}
+
+// === impl FailurePercentage ===
+
+impl Default for FailurePercentage {
+    fn default() -> Self {
+        Self { threshold: 85, enforcement_percentage: 100, minimum_hosts: 5, request_volume: 50 }
+    }
+}

@@ -11,6 +11,8 @@ use clap::{Args, Command, ValueEnum};
 
 /// The flags that every program has. Each can be given in the environment, under the name `--help` shows.
 #[derive(Args, Clone, Debug)]
+// The programs' own flags are a group of that name already.
+#[group(skip)]
 pub struct Config {
     /// Address and port to listen on [default: the program's port on every address, IPv4 and IPv6]
     #[arg(long, env, value_name = "LISTEN_ADDR")]
@@ -44,8 +46,8 @@ pub struct Config {
     #[arg(long, env, value_name = "LOG_FILTER", default_value = "info")]
     pub log_filter: tracing_subscriber::filter::Targets,
 
-    /// How to log: auto is text on a terminal and JSON otherwise
-    #[arg(long, env, value_name = "LOG_FORMAT", default_value = "auto")]
+    /// How to log: text, json, or auto, which is text on a terminal and JSON otherwise
+    #[arg(long, env, value_name = "LOG_FORMAT", default_value = "auto", hide_possible_values = true)]
     pub log_format: LogFormat,
 
     /// Ask the program that already runs here whether it is healthy, over its admin port: exits 0 or 1

@@ -25,6 +25,8 @@ mod problem;
 pub mod request_id;
 mod run;
 mod shutdown;
+#[cfg(all(unix, feature = "testing"))]
+pub mod testing;
 
 pub use admin::Admin;
 pub use config::{AdminAddr, Config, Identity, LogFormat, defaults, parse_duration};

@@ -135,9 +135,12 @@ fn parse<C: Args>(
     program: Program,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Config, C), ExitCode> {
-    let mut command = Command::new(program.name).about(program.about).version(env!("CARGO_PKG_VERSION"));
-    command = C::augment_args(command).next_help_heading("Common options");
-    command = Config::augment_args(command)
+    let own = C::augment_args(Command::new(program.name)).next_help_heading("Common options");
+    // The text about the program comes last: the flags bring one of their own.
+    let command = Config::augment_args(own)
+        .about(program.about)
+        .long_about(None)
+        .version(env!("CARGO_PKG_VERSION"))
         .mut_arg("listen_addr", |arg| {
             arg.help(format!(
                 "Address and port to listen on [default: port {} on every address, IPv4 and IPv6]",

@@ -6,7 +6,7 @@ use axum::{Router, routing::get};
 use service::{Identity, Instance, Shutdown, Trigger};
 use tokio::net::TcpListener;
 
-use crate::client::Client;
+use service::testing::Client;
 
 async fn start() -> (SocketAddr, Instance, Trigger) {
     let (trigger, shutdown) = Shutdown::new();
@@ -29,7 +29,7 @@ async fn says_that_it_lives_and_what_it_counts() {
     let answer = client.get("/metrics").await;
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(answer.body.contains("# TYPE build_info gauge\n"), "{}", answer.body);
-    assert_eq!(client.get("/nowhere").await.json()["status"], 404);
+    assert_eq!(client.get("/nowhere").await.problem()["status"], 404);
 }
 
 #[tokio::test]
@@ -39,11 +39,11 @@ async fn is_not_ready_when_the_program_says_so_or_drains() {
     instance.admin.ready_when(|| Err("no backend is connected".to_owned()));
     let answer = client.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["detail"], "no backend is connected");
+    assert_eq!(answer.problem()["detail"], "no backend is connected");
     instance.admin.ready_when(|| Ok(()));
     assert_eq!(client.get("/readyz").await.status, 200);
     trigger.drain();
-    assert_eq!(client.get("/readyz").await.json()["detail"], "the program is stopping");
+    assert_eq!(client.get("/readyz").await.problem()["detail"], "the program is stopping");
     assert_eq!(client.get("/healthz").await.status, 200);
 }
 

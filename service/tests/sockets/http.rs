@@ -9,7 +9,7 @@ use service::{
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
-use crate::client::{Client, bounded};
+use service::testing::{Client, bounded};
 
 struct Running {
     addr: SocketAddr,
@@ -61,8 +61,8 @@ async fn unknown_paths_and_methods_are_problems() {
     client.send("DELETE /hello/ann HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
-    assert_eq!(answer.json()["request_id"].as_str(), answer.header("x-request-id"));
-    assert_eq!(answer.json()["detail"], "/hello/ann does not take DELETE; see the Allow header");
+    assert_eq!(answer.problem()["request_id"].as_str(), answer.header("x-request-id"));
+    assert_eq!(answer.problem()["detail"], "/hello/ann does not take DELETE; see the Allow header");
 }
 
 #[tokio::test]

@@ -3,5 +3,4 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
-mod client;
 mod http;

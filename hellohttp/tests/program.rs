@@ -1,0 +1,170 @@
+//! hellohttp as a process: how it starts, is watched, and ends. What is here is the same for all programs.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::{net::TcpListener, time::Duration};
+
+use service::testing::{Client, Exit, Running, Signal, bounded, exit_of};
+
+const EXE: &str = env!("CARGO_BIN_EXE_hellohttp");
+
+/// Waits until one request is in flight.
+async fn in_flight(running: &Running) {
+    let mut admin = Client::connect(running.admin).await;
+    bounded(async {
+        while !admin.get("/metrics").await.body.contains("http_requests_in_flight{route=\"/hellohttp\"} 1") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_with_what_the_environment_says_it_is() {
+    let running = Running::start(EXE, &[("POD_NAME", "pod-7"), ("APP_VERSION", "v2")]).await;
+    let answer = Client::connect(running.listen).await.get("/hellohttp?name=Ann").await;
+    assert_eq!(answer.body, r#"{"name":"Ann","version":"v2","hostname":"pod-7"}"#);
+    let metrics = Client::connect(running.admin).await.get("/metrics").await.body;
+    assert!(metrics.contains(r#"build_info{hostname="pod-7","#), "{metrics}");
+    assert!(metrics.contains(r#"http_requests_total{route="/hellohttp",status="200"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn ends_at_once_when_nothing_is_in_flight() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let running = Running::start(EXE, &[]).await;
+        running.signal(signal);
+        assert_eq!(running.exit().await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn answers_what_is_in_flight_before_it_ends() {
+    let running = Running::start(EXE, &[("RESPONSE_DELAY", "300ms")]).await;
+    let mut client = Client::connect(running.listen).await;
+    client.ask("/hellohttp?name=Ann").await;
+    in_flight(&running).await;
+    running.signal(Signal::TERM);
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    client.ended().await;
+    assert_eq!(running.exit().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn takes_new_work_while_it_says_that_it_is_not_ready() {
+    let mut running = Running::start(EXE, &[("DRAIN_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "2h")]).await;
+    let mut admin = Client::connect(running.admin).await;
+    assert_eq!(admin.get("/readyz").await.status, 200);
+    running.signal(Signal::TERM);
+    running.logs("stopping").await;
+    assert_eq!(admin.get("/readyz").await.problem()["detail"], "the program is stopping");
+    assert_eq!(Client::connect(running.listen).await.get("/hellohttp").await.status, 200);
+    assert_eq!(admin.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn cuts_off_what_does_not_end_in_time() {
+    let env = [("RESPONSE_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "200ms")];
+    let running = Running::start(EXE, &env).await;
+    let mut client = Client::connect(running.listen).await;
+    client.ask("/hellohttp").await;
+    in_flight(&running).await;
+    running.signal(Signal::TERM);
+    let exit = running.exit().await;
+    assert_eq!(exit.code, Some(0));
+    assert!(exit.stderr.contains("cut off"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn ends_at_once_at_the_second_signal() {
+    let env = [("RESPONSE_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "2h")];
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut running = Running::start(EXE, &env).await;
+        let mut client = Client::connect(running.listen).await;
+        client.ask("/hellohttp").await;
+        in_flight(&running).await;
+        running.signal(Signal::TERM);
+        running.logs("stopping").await;
+        running.signal(second);
+        assert_eq!(running.exit().await.code, Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for (env, flag) in [
+        ([("LISTEN_ADDR", addr.as_str()), ("ADMIN_ADDR", "")], "--listen-addr"),
+        ([("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", addr.as_str())], "--admin-addr"),
+    ] {
+        let exit = exit_of(EXE, &["--log-filter", "off"], &env).await;
+        let line = format!(
+            "hellohttp: cannot listen on {addr}: Address already in use (os error 98); \
+             stop the program that holds the port, or choose another with {flag}\n"
+        );
+        let expected = Exit { code: Some(1), stderr: line, stdout: String::new() };
+        assert_eq!(exit, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_flag_is_one_line_that_names_it() {
+    for (arguments, env, words) in [
+        (&["--drain-delay", "soon"][..], &[][..], ["'soon'", "--drain-delay <DRAIN_DELAY>"]),
+        (&[], &[("MAX_CONNECTION_AGE", "5")], ["'5'", "MAX_CONNECTION_AGE"]),
+        (&[], &[("LISTEN_ADDR", "8100")], ["'8100'", "LISTEN_ADDR"]),
+        (&[], &[("ADMIN_ADDR", "nowhere:80")], ["'nowhere:80'", "ADMIN_ADDR"]),
+        (&[], &[("LOG_FORMAT", "xml")], ["'xml'", "LOG_FORMAT"]),
+        (&[], &[("LOG_FILTER", "info,x=loud")], ["'info,x=loud'", "LOG_FILTER"]),
+        (&[], &[("WORKER_THREADS", "0")], ["'0'", "WORKER_THREADS"]),
+        (&[], &[("SHUTDOWN_TIMEOUT", "9999999999years")], ["SHUTDOWN_TIMEOUT", "year"]),
+        (&["--drain-delay=20s"], &[], ["DRAIN_DELAY", "SHUTDOWN_TIMEOUT"]),
+        (&["--listen"], &[], ["'--listen'", "unexpected"]),
+        (&["extra"], &[], ["'extra'", "unexpected"]),
+    ] {
+        let exit = exit_of(EXE, arguments, env).await;
+        assert_eq!((exit.code, exit.stdout.as_str()), (Some(2), ""), "{arguments:?} {env:?}");
+        assert_eq!(exit.stderr.lines().count(), 1, "{}", exit.stderr);
+        assert!(exit.stderr.starts_with("hellohttp: "), "{}", exit.stderr);
+        for word in words {
+            assert!(exit.stderr.contains(word), "{word} is not in {}", exit.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn help_shows_every_flag_with_its_name_in_the_environment() {
+    let exit = exit_of(EXE, &["--help"], &[]).await;
+    assert_eq!((exit.code, exit.stderr.as_str()), (Some(0), ""));
+    assert!(exit.stdout.starts_with("The HTTP backend: "), "{}", exit.stdout);
+    for text in ["[env: MAX_CONNECTION_AGE=]", "[default: 5s]", "[env: ADMIN_ADDR=]", "v1-hellohttp", "8100"]
+    {
+        assert!(exit.stdout.contains(text), "{text} is not in {}", exit.stdout);
+    }
+}
+
+#[tokio::test]
+async fn asks_the_running_one_for_its_health() {
+    let running = Running::start(EXE, &[]).await;
+    let admin = running.admin.to_string();
+    let exit = exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &admin)]).await;
+    assert_eq!(exit, Exit { code: Some(0), stderr: String::new(), stdout: String::new() });
+
+    let every_address = format!("0.0.0.0:{}", running.admin.port());
+    assert_eq!(exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &every_address)]).await.code, Some(0));
+
+    // Something that answers, but not this.
+    let other = running.listen.to_string();
+    let exit = exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &other)]).await;
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.stderr.contains("HTTP/1.1 404 Not Found"), "{}", exit.stderr);
+
+    running.signal(Signal::TERM);
+    assert_eq!(running.exit().await.code, Some(0));
+    let exit = exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &admin)]).await;
+    assert_eq!(exit.code, Some(1));
+    assert_eq!(exit.stderr.lines().count(), 1, "{}", exit.stderr);
+    assert_eq!(exit_of(EXE, &["--health"], &[("ADMIN_ADDR", "")]).await.code, Some(1));
+}

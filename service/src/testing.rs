@@ -1,0 +1,27 @@
+//! For tests of the programs (feature `testing`): a client that sees the bytes, and the real program as a process.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod client;
+mod process;
+
+use std::time::Duration;
+
+use tokio::time;
+
+pub use self::{
+    client::{Answer, Client},
+    process::{Exit, Running, Signal, exit_of},
+};
+
+/// Guards against hangs; nothing in a test takes this long, on however busy a machine.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Waits for what should happen soon.
+///
+/// # Panics
+///
+/// When it has not happened after half a minute.
+pub async fn bounded<F: Future>(future: F) -> F::Output {
+    time::timeout(BOUND, future).await.expect("this should have happened long ago")
+}

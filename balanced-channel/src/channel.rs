@@ -19,6 +19,7 @@ use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
     call::{Caller, ResponseBody},
+    method_config::{Methods, RetryConfigError},
     policy::Policy,
     pool::Pool,
     resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
@@ -55,6 +56,7 @@ pub struct Builder<C = TcpConnector> {
     http2: Http2,
     wait_for_ready: bool,
     retry_buffer: usize,
+    methods: Methods,
 }
 
 /// Why a channel could not be built.
@@ -64,6 +66,9 @@ pub enum BuildError {
     /// The target cannot be used.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A retry setting is out of its range.
+    #[error(transparent)]
+    Retry(#[from] RetryConfigError),
     /// A channel lives on tasks, and there is nothing to run them.
     #[error("a channel must be built inside a tokio runtime")]
     NoRuntime,
@@ -104,6 +109,7 @@ impl Channel {
             http2: Http2 { connect_timeout: Duration::from_secs(20), keepalive: None },
             wait_for_ready: false,
             retry_buffer: 256 * 1024,
+            methods: Methods::default(),
         }
     }
 
@@ -152,6 +158,7 @@ impl<C: Connector> Builder<C> {
             http2: self.http2,
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
+            methods: self.methods,
         }
     }
 
@@ -217,9 +224,10 @@ impl<C: Connector> Builder<C> {
     ///
     /// # Errors
     ///
-    /// When the target cannot be used, or outside a tokio runtime.
+    /// When the target or a retry setting cannot be used, or outside a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
         let target = self.target?;
+        self.methods.check()?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let resolver = self.resolver.unwrap_or_else(|| resolver_for(&target, self.refresh));
         let (updates, resolutions) = resolver::updates();
@@ -239,6 +247,7 @@ impl<C: Connector> Builder<C> {
             authority: self.authority.unwrap_or_else(|| target.authority().clone()),
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
+            methods: self.methods,
         };
         let inner = Inner {
             caller,

@@ -1,4 +1,5 @@
-//! A call's deadline: the `grpc-timeout` header, over everything from the first wait to the last byte.
+//! A call's deadline, over everything from the first wait to the last byte: what its `grpc-timeout`
+//! header says, or its method's config, whichever is shorter.
 
 use std::{future::Future, time::Duration};
 
@@ -14,19 +15,28 @@ const MAX_DIGITS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Option<(Instant, Duration)>,
+    /// Whether the caller's header says the same.
+    written: bool,
 }
 
 // === impl Deadline ===
 
 impl Deadline {
-    /// Reads the deadline that the caller has set.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
-        let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(Self { at: None }) };
-        let timeout = value.to_str().ok().and_then(parse).ok_or_else(|| {
-            Status::invalid_argument(format!("the grpc-timeout header {value:?} is not a gRPC timeout"))
-        })?;
+    /// Reads the deadline that the caller has set, which `limit` may shorten.
+    pub(crate) fn of(headers: &HeaderMap, limit: Option<Duration>) -> Result<Self, Status> {
+        let wish = match headers.get(GRPC_TIMEOUT) {
+            Some(value) => Some(value.to_str().ok().and_then(parse).ok_or_else(|| {
+                Status::invalid_argument(format!("the grpc-timeout header {value:?} is not a gRPC timeout"))
+            })?),
+            None => None,
+        };
+        let timeout = match (wish, limit) {
+            (Some(wish), Some(limit)) => Some(wish.min(limit)),
+            (wish, limit) => wish.or(limit),
+        };
         // A timeout beyond the clock's range bounds nothing.
-        Ok(Self { at: Instant::now().checked_add(timeout).map(|at| (at, timeout)) })
+        let at = timeout.and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
+        Ok(Self { at, written: timeout == wish })
     }
 
     /// Writes what is left into an attempt's headers.
@@ -34,7 +44,7 @@ impl Deadline {
         let Some((at, timeout)) = self.at else { return };
         let left = at.saturating_duration_since(Instant::now());
         // A first attempt leaves at once, with the header that the caller wrote.
-        if timeout.saturating_sub(left) >= Duration::from_millis(1) {
+        if !self.written || timeout.saturating_sub(left) >= Duration::from_millis(1) {
             headers.insert(GRPC_TIMEOUT, format(left));
         }
     }
@@ -115,7 +125,7 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("soon"));
-        let status = Deadline::of(&headers).unwrap_err();
+        let status = Deadline::of(&headers, None).unwrap_err();
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
     }
 
@@ -135,12 +145,29 @@ mod tests {
     async fn a_later_attempt_says_what_is_left() {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("1S"));
-        let deadline = Deadline::of(&headers).unwrap();
+        let deadline = Deadline::of(&headers, None).unwrap();
         deadline.stamp(&mut headers);
         assert_eq!(headers[GRPC_TIMEOUT], "1S");
         tokio::time::advance(Duration::from_millis(400)).await;
         deadline.stamp(&mut headers);
         assert_eq!(headers[GRPC_TIMEOUT], "600000u");
         assert_eq!(deadline.bound(std::future::pending::<()>()).await, None);
+    }
+
+    #[test]
+    fn the_shorter_of_header_and_config_counts_and_is_sent() {
+        let sent = |header: Option<&'static str>, limit: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(header.map(|value| (GRPC_TIMEOUT, HeaderValue::from_static(value))));
+            let deadline = Deadline::of(&headers, limit.map(Duration::from_secs)).unwrap();
+            deadline.stamp(&mut headers);
+            let seconds = headers.get(GRPC_TIMEOUT)?.to_str().ok().and_then(parse)?.as_secs_f64();
+            Some((deadline.at?.1.as_secs(), seconds.round() as u64))
+        };
+        assert_eq!(sent(None, None), None);
+        assert_eq!(sent(Some("3S"), None), Some((3, 3)));
+        assert_eq!(sent(None, Some(5)), Some((5, 5)));
+        assert_eq!(sent(Some("3S"), Some(5)), Some((3, 3)));
+        assert_eq!(sent(Some("3S"), Some(2)), Some((2, 2)));
     }
 }

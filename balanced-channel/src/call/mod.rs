@@ -20,6 +20,7 @@ pub use response::ResponseBody;
 use tonic::{Code, Status, body::Body};
 
 use crate::{
+    method_config::Methods,
     policy::Call,
     pool::{Picker, Pool},
     subchannel::Ready,
@@ -42,6 +43,7 @@ pub(crate) struct Caller {
     pub(crate) wait_for_ready: bool,
     /// How much of a streaming request is kept for a retry, in bytes.
     pub(crate) retry_buffer: usize,
+    pub(crate) methods: Methods,
 }
 
 // === impl Caller ===
@@ -49,12 +51,14 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<ResponseBody>, Status> {
         let (mut head, body) = request.into_parts();
-        let deadline = Deadline::of(&head.headers)?;
+        let method = self.methods.find(head.uri.path());
+        let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
+        let deadline = Deadline::of(&head.headers, method.timeout)?;
         self.address(&mut head)?;
         let body = request::Source::read(body, self.retry_buffer).await?;
         let mut refused = 0;
         loop {
-            let ready = self.ready(&Call { headers: &head.headers }, &deadline).await?;
+            let ready = self.ready(&Call { headers: &head.headers }, &deadline, wait_for_ready).await?;
             let mut attempt = Request::new(body.attempt());
             clone_head(&head, &mut attempt);
             deadline.stamp(attempt.headers_mut());
@@ -87,14 +91,14 @@ impl Caller {
     }
 
     /// A subchannel that takes calls now.
-    async fn ready(&self, call: &Call<'_>, deadline: &Deadline) -> Result<Arc<Ready>, Status> {
-        if let Some(ready) = self.pick(call)? {
+    async fn ready(&self, call: &Call<'_>, deadline: &Deadline, wait: bool) -> Result<Arc<Ready>, Status> {
+        if let Some(ready) = self.pick(call, wait)? {
             return Ok(ready);
         }
         let mut published = self.pool.subscribe();
         loop {
             // Picked again after subscribing, so that no picker is missed.
-            if let Some(ready) = self.pick(call)? {
+            if let Some(ready) = self.pick(call, wait)? {
                 return Ok(ready);
             }
             match deadline.bound(published.changed()).await {
@@ -109,12 +113,10 @@ impl Caller {
         }
     }
 
-    fn pick(&self, call: &Call<'_>) -> Result<Option<Arc<Ready>>, Status> {
+    fn pick(&self, call: &Call<'_>, wait: bool) -> Result<Option<Arc<Ready>>, Status> {
         match &**self.pool.picker() {
             Picker::Ready(picker) => Ok(picker.pick(call).cloned()),
-            Picker::Failing(why) if !self.wait_for_ready => {
-                Err(Status::unavailable(format!("{}: {why}", self.target)))
-            }
+            Picker::Failing(why) if !wait => Err(Status::unavailable(format!("{}: {why}", self.target))),
             Picker::Failing(_) | Picker::Waiting => Ok(None),
         }
     }

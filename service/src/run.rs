@@ -37,7 +37,21 @@ where
     S: FnOnce(C, TcpListener, Instance) -> F,
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
-    let (config, own) = match parse::<C>(program, std::env::args_os()) {
+    run_from(program, std::env::args_os(), serve)
+}
+
+/// [`run`], with a command line that is not the process' own: the first argument is the program's name.
+pub fn run_from<C, S, F>(
+    program: Program,
+    arguments: impl IntoIterator<Item = OsString>,
+    serve: S,
+) -> ExitCode
+where
+    C: Args,
+    S: FnOnce(C, TcpListener, Instance) -> F,
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    let (config, own) = match parse::<C>(program, arguments) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };

@@ -1,0 +1,119 @@
+//! Makes calls: how many, how fast, by how many callers at once; and counts what became of them.
+//!
+//! Callers are dealt to as many crews as there are processors. A crew is one task with a [`Tally`] of its
+//! own, so that counting takes no lock; the tallies are merged when all calls have ended.
+
+mod crew;
+mod pace;
+mod progress;
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::progress::{Progress, Seen};
+use self::{crew::Crew, pace::Pace};
+use crate::tally::Tally;
+
+/// Makes one call after the other; one value for each caller.
+pub trait Call: Send + 'static {
+    /// Makes a call. Dropping the future gives the call up.
+    fn call(&mut self) -> impl Future<Output = Outcome> + Send;
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The pod that answered, where the answer says so.
+    pub pod: Option<String>,
+    /// Why the call failed, if it did: a short sentence, the same for all calls that failed for this cause.
+    pub error: Option<String>,
+}
+
+/// How many calls to make, and how fast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Stop after this many calls.
+    pub calls: Option<u64>,
+    /// Stop after this time.
+    pub duration: Option<Duration>,
+    /// Calls a second, due at even distances whether or not earlier ones have ended (an open loop). None:
+    /// each caller makes its next call when its last has ended.
+    pub rate: Option<f64>,
+    /// A call that has not ended after this, counted from when it was sent, has failed.
+    pub timeout: Duration,
+}
+
+/// What became of a [`Plan`].
+#[derive(Debug)]
+pub struct Run {
+    /// The calls.
+    pub tally: Tally,
+    /// From the first call's start to the last call's end.
+    pub elapsed: Duration,
+    /// Calls that came due in an open loop and were never made, because all callers were busy to the end.
+    pub unsent: u64,
+}
+
+/// Carries a plan out and gives the callers back, so that they can go on with their connections.
+///
+/// Ends early when `stop` is cancelled: calls in flight are waited for, no new ones are made.
+pub async fn run<C: Call>(
+    plan: &Plan,
+    callers: Vec<C>,
+    stop: &CancellationToken,
+    progress: &Progress,
+) -> (Run, Vec<C>) {
+    let start = Instant::now();
+    let pace = Arc::new(Pace::new(plan, callers.len(), start));
+    if plan.rate.is_some() {
+        let pace = pace.clone();
+        // Not awaited: it ends by itself once every call was released or the pace was stopped.
+        drop(spawn_blocking(move || pace.release()));
+    }
+
+    let mut crews = JoinSet::new();
+    for callers in deal(callers) {
+        let crew = Crew { callers, pace: pace.clone(), timeout: plan.timeout, seen: progress.seen() };
+        crews.spawn(crew.work());
+    }
+
+    let mut tally = Tally::default();
+    let mut callers = Vec::new();
+    let mut gather = async || {
+        while let Some(crew) = crews.join_next().await {
+            // A crew that panicked is a bug; its calls are missing then, and the panic was printed.
+            let Ok((counted, back)) = crew else { continue };
+            tally.merge(counted);
+            callers.extend(back);
+        }
+    };
+    tokio::select! {
+        () = gather() => {}
+        () = stop.cancelled() => { pace.stop(); gather().await; }
+        // Calls that were due in time may still go out late, but not without end.
+        () = overrun(pace.end(), plan.timeout) => { pace.stop(); gather().await; }
+    }
+    let run = Run { tally, elapsed: start.elapsed(), unsent: pace.unsent() };
+    (run, callers)
+}
+
+async fn overrun(end: Option<Instant>, grace: Duration) {
+    match end {
+        Some(end) => drop(timeout_at(end + grace, std::future::pending::<()>()).await),
+        None => std::future::pending().await,
+    }
+}
+
+fn deal<C>(callers: Vec<C>) -> Vec<Vec<C>> {
+    let crews = available_parallelism().map_or(1, usize::from).min(callers.len()).max(1);
+    let mut hands: Vec<Vec<C>> = (0..crews).map(|_| Vec::new()).collect();
+    for (index, caller) in callers.into_iter().enumerate() {
+        hands[index % crews].push(caller);
+    }
+    hands
+}

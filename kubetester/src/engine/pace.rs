@@ -1,0 +1,134 @@
+//! When the next call may be made: at once (closed loop), or when it is due (open loop).
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::Plan;
+
+/// The longest the releasing thread sleeps before it looks whether it should stop.
+const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// Hands out the calls of a plan, to any number of callers.
+#[derive(Debug)]
+pub(super) struct Pace {
+    start: Instant,
+    end: Option<Instant>,
+    /// How many calls there are to hand out.
+    calls: u64,
+    /// How many callers asked; past `calls`, they were sent home.
+    taken: AtomicU64,
+    stopped: AtomicBool,
+    schedule: Option<Schedule>,
+}
+
+/// An open loop: call number n is due at `start + n * interval`.
+#[derive(Debug)]
+struct Schedule {
+    interval: Duration,
+    callers: usize,
+    /// One permit for each call that is due.
+    due: Semaphore,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    pub(super) fn new(plan: &Plan, callers: usize, start: Instant) -> Self {
+        let schedule = plan.rate.map(|rate| Schedule {
+            interval: Duration::from_secs_f64(1.0 / rate),
+            callers,
+            due: Semaphore::new(0),
+        });
+        let in_time = match (plan.rate, plan.duration) {
+            (Some(rate), Some(duration)) => (rate * duration.as_secs_f64()).round() as u64,
+            _ => u64::MAX,
+        };
+        Self {
+            start,
+            end: plan.duration.map(|duration| start + duration),
+            calls: plan.calls.unwrap_or(u64::MAX).min(in_time),
+            taken: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            schedule,
+        }
+    }
+
+    /// Waits for the next call to make and says when it is due; none when there are no more.
+    pub(super) async fn next(&self) -> Option<Instant> {
+        let Some(schedule) = &self.schedule else { return self.next_at_once() };
+        schedule.due.acquire().await.ok()?.forget();
+        let number = self.take()?;
+        Some(self.start + schedule.due_after(number))
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// When the plan's time is up.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
+    /// Hands out nothing more.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(schedule) = &self.schedule {
+            schedule.due.close();
+        }
+    }
+
+    /// Calls that came due and were not taken.
+    pub(super) fn unsent(&self) -> u64 {
+        self.schedule.as_ref().map_or(0, |schedule| {
+            let due = schedule.due_until(self.start.elapsed()).min(self.calls);
+            due.saturating_sub(self.taken.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Releases the calls of an open loop as they come due. Blocks its thread: tokio's timer counts in
+    /// milliseconds, and a call that starts late by its own clock would look slow.
+    pub(super) fn release(&self) {
+        let Some(schedule) = &self.schedule else { return };
+        let mut released = 0;
+        while released < self.calls && !schedule.due.is_closed() {
+            let due = schedule.due_until(self.start.elapsed()).min(self.calls);
+            schedule.due.add_permits(usize::try_from(due - released).unwrap_or(usize::MAX >> 4));
+            released = due;
+            let next = (self.start + schedule.due_after(released)).saturating_duration_since(Instant::now());
+            thread::sleep(next.min(LONGEST_SLEEP));
+        }
+        // One more for each caller, to come and be sent home.
+        schedule.due.add_permits(schedule.callers);
+    }
+
+    fn next_at_once(&self) -> Option<Instant> {
+        let now = Instant::now();
+        if self.stopped.load(Ordering::Relaxed) || self.end.is_some_and(|end| now >= end) {
+            return None;
+        }
+        self.take().map(|_| now)
+    }
+
+    fn take(&self) -> Option<u64> {
+        Some(self.taken.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < self.calls)
+    }
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    fn due_after(&self, number: u64) -> Duration {
+        Duration::from_secs_f64(self.interval.as_secs_f64() * number as f64)
+    }
+
+    /// How many calls are due once `elapsed` has passed; the first one at once.
+    fn due_until(&self, elapsed: Duration) -> u64 {
+        (elapsed.as_secs_f64() / self.interval.as_secs_f64()) as u64 + 1
+    }
+}

@@ -1,0 +1,131 @@
+//! A load's result as a page of text.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::{bar, count, percent, time};
+use crate::{result::LoadResult, verdict::figure};
+
+/// The bar of a pod that took every call.
+const BAR: usize = 24;
+/// At most so many causes of errors are listed.
+const CAUSES: usize = 10;
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+pub fn load(result: &LoadResult) -> String {
+    let mut page = String::new();
+    match write(&mut page, result) {
+        // Writing to a String does not fail.
+        Ok(()) | Err(fmt::Error) => page,
+    }
+}
+
+fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
+    writeln!(
+        page,
+        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {} failed",
+        result.target,
+        count(result.calls),
+        time(result.elapsed),
+        count(result.calls_per_second.round() as u64),
+        count(result.failed),
+    )?;
+    if !result.pods.is_empty() {
+        writeln!(page, "\n{}", pods(result))?;
+    }
+    if result.succeeded > 0 {
+        let latency = &result.latency;
+        writeln!(
+            page,
+            "\n{BOLD}latency{BOLD:#}  min {}  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+            time(latency.min),
+            time(latency.p50),
+            time(latency.p90),
+            time(latency.p99),
+            time(latency.p999),
+            time(latency.max),
+        )?;
+    }
+    schedule(page, result)?;
+    errors(page, result)?;
+    writeln!(page, "\n{BOLD}verdict{BOLD:#}  {}", result.verdict)?;
+    let balance = &result.balance;
+    if let (Some(p_value), skew) = (balance.p_value, balance.skew.unwrap_or(f64::INFINITY)) {
+        let (skew, variation) = (figure(skew), percent(balance.variation));
+        writeln!(
+            page,
+            "         {} pods, busiest over idlest {skew}, variation {variation}, chi-squared p {}",
+            balance.pods,
+            figure(p_value)
+        )?;
+    }
+    for one in &result.expectations {
+        let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };
+        writeln!(page, "{style}{word}{style:#}  --{}: {}", one.expectation, one.detail)?;
+    }
+    Ok(())
+}
+
+fn pods(result: &LoadResult) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
+    for pod in &result.pods {
+        table.add_row([
+            pod.name.clone(),
+            count(pod.calls),
+            percent(pod.share),
+            bar(pod.share, BAR),
+            count(pod.errors),
+            time(pod.p50),
+            time(pod.p99),
+            time(pod.first_at),
+        ]);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if !matches!(index, 0 | 3) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn schedule(page: &mut String, result: &LoadResult) -> fmt::Result {
+    let Some(schedule) = &result.schedule else { return Ok(()) };
+    if schedule.late > 0 {
+        let (late, latest) = (count(schedule.late), time(schedule.latest));
+        writeln!(
+            page,
+            "\n{late} calls started over 1 ms after they were due (the latest {latest}); their wait is in the latency"
+        )?;
+    }
+    if schedule.unsent > 0 {
+        let unsent = count(schedule.unsent);
+        writeln!(
+            page,
+            "{unsent} calls were due and never made: all {} callers were busy; raise -c or lower --rate",
+            result.callers
+        )?;
+    }
+    Ok(())
+}
+
+fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
+    if result.errors.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "\n{BAD}errors{BAD:#}")?;
+    for error in result.errors.iter().take(CAUSES) {
+        writeln!(page, "{:>9}  {}", count(error.count), error.cause)?;
+    }
+    if result.errors.len() > CAUSES {
+        let rest = result.errors[CAUSES..].iter().map(|error| error.count).sum();
+        writeln!(page, "{:>9}  for {} other causes", count(rest), result.errors.len() - CAUSES)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The result of a load: what was asked, what was counted, and what it means. This is also the document that
+//! `--json` prints; fields are only ever added to it, or its version changes.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    balance::{Balance, Spread},
+    engine::{Plan, Run},
+    expect::{Checked, Expectations},
+    tally::{Latency, PodTally},
+    target::Target,
+    verdict::verdict,
+};
+
+/// The version of the document.
+pub const SCHEMA: &str = "kubetester.load/1";
+
+/// A load and what became of it. Times are in seconds.
+#[derive(Debug, Serialize)]
+pub struct LoadResult {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The target as it was understood.
+    pub target: String,
+    /// Callers at work at once.
+    pub callers: usize,
+    /// The wanted rate of an open loop, in calls a second.
+    pub rate: Option<f64>,
+    /// From the first call's start to the last one's end.
+    pub elapsed: f64,
+    /// Calls that ended, well or not.
+    pub calls: u64,
+    /// Calls that succeeded.
+    pub succeeded: u64,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Calls a second, over the whole time.
+    pub calls_per_second: f64,
+    /// Successful answers that do not name their pod.
+    pub unnamed: u64,
+    /// Only in an open loop: how well the schedule was kept.
+    pub schedule: Option<Schedule>,
+    /// Of the calls that succeeded; in an open loop counted from when each was due.
+    pub latency: Percentiles,
+    /// Pods that answered, in the order of their names.
+    pub pods: Vec<Pod>,
+    /// Failed calls by cause, most first.
+    pub errors: Vec<Errors>,
+    /// How evenly the calls were spread.
+    pub balance: Figures,
+    /// What that most likely means.
+    pub verdict: String,
+    /// What was expected, and whether it held.
+    pub expectations: Vec<Checked>,
+}
+
+/// How well an open loop kept its schedule.
+#[derive(Debug, Serialize)]
+pub struct Schedule {
+    /// Calls that started over 1 ms after they were due.
+    pub late: u64,
+    /// The latest start.
+    pub latest: f64,
+    /// Calls that came due and were never made.
+    pub unsent: u64,
+}
+
+/// A distribution of latencies, in seconds; zeros when there were no calls.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "their names say it")]
+pub struct Percentiles {
+    pub min: f64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    #[serde(rename = "p99.9")]
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// One pod.
+#[derive(Debug, Serialize)]
+pub struct Pod {
+    /// Its name, as the answers give it.
+    pub name: String,
+    /// Calls it answered with success.
+    pub calls: u64,
+    /// Of all calls that named their pod and succeeded, from 0 to 1.
+    pub share: f64,
+    /// Calls it answered with an error.
+    pub errors: u64,
+    /// Median latency.
+    pub p50: f64,
+    /// 99 % were no slower.
+    pub p99: f64,
+    /// When its first answer came, from the start.
+    pub first_at: f64,
+    /// When its last answer came.
+    pub last_at: f64,
+}
+
+/// Failed calls of one cause.
+#[derive(Debug, Serialize)]
+pub struct Errors {
+    /// A sentence.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How evenly the calls were spread over pods.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// `unknown`, `one-pod`, `even`, `random` or `uneven`.
+    pub spread: &'static str,
+    /// Pods that answered.
+    pub pods: usize,
+    /// Busiest over idlest; null when a pod gave errors only.
+    pub skew: Option<f64>,
+    /// Coefficient of variation of the calls per pod.
+    pub variation: f64,
+    /// Of the chi-squared test against equal shares; null with fewer than two pods.
+    pub p_value: Option<f64>,
+}
+
+// === impl LoadResult ===
+
+impl LoadResult {
+    /// Puts the figures together.
+    pub fn new(target: &Target, callers: usize, plan: &Plan, run: &Run, expectations: &Expectations) -> Self {
+        let tally = &run.tally;
+        let balance = Balance::of(tally);
+        let named: u64 = tally.pods.values().map(|pod| pod.calls).sum();
+        let mut pods: Vec<_> = tally.pods.iter().map(|(name, pod)| Pod::new(name, pod, named)).collect();
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        let errors = tally.errors.iter().map(|(cause, count)| Errors { cause: cause.clone(), count: *count });
+        let mut errors: Vec<_> = errors.collect();
+        errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cause.cmp(&b.cause)));
+        Self {
+            schema: SCHEMA,
+            target: target.to_string(),
+            callers,
+            rate: plan.rate,
+            elapsed: run.elapsed.as_secs_f64(),
+            calls: tally.calls(),
+            succeeded: tally.succeeded,
+            failed: tally.failed(),
+            calls_per_second: tally.calls() as f64 / run.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            unnamed: tally.unnamed,
+            schedule: plan.rate.map(|_| Schedule {
+                late: tally.lateness.late,
+                latest: tally.lateness.most.as_secs_f64(),
+                unsent: run.unsent,
+            }),
+            latency: Percentiles::new(&tally.latency),
+            pods,
+            errors,
+            verdict: verdict(target, &balance, tally),
+            expectations: expectations.check(tally, &balance),
+            balance: Figures::new(&balance),
+        }
+    }
+
+    /// Whether every expectation held.
+    pub fn held(&self) -> bool {
+        self.expectations.iter().all(|one| one.held)
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn new(name: &str, pod: &PodTally, named: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            calls: pod.calls,
+            share: pod.calls as f64 / named.max(1) as f64,
+            errors: pod.errors,
+            p50: pod.latency.percentile(50.0).as_secs_f64(),
+            p99: pod.latency.percentile(99.0).as_secs_f64(),
+            first_at: pod.first_at.as_secs_f64(),
+            last_at: pod.last_at.as_secs_f64(),
+        }
+    }
+}
+
+// === impl Percentiles ===
+
+impl Percentiles {
+    fn new(latency: &Latency) -> Self {
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        let at = |percent| seconds(latency.percentile(percent));
+        Self {
+            min: seconds(latency.min()),
+            mean: seconds(latency.mean()),
+            p50: at(50.0),
+            p75: at(75.0),
+            p90: at(90.0),
+            p95: at(95.0),
+            p99: at(99.0),
+            p999: at(99.9),
+            max: seconds(latency.max()),
+        }
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    fn new(balance: &Balance) -> Self {
+        let spread = match balance.spread() {
+            Spread::Unknown => "unknown",
+            Spread::OnePod => "one-pod",
+            Spread::Even => "even",
+            Spread::Random => "random",
+            Spread::Uneven => "uneven",
+        };
+        Self {
+            spread,
+            pods: balance.pods,
+            skew: Some(balance.skew).filter(|skew| skew.is_finite()),
+            variation: balance.variation,
+            p_value: balance.p_value,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What the user wants to call, as it is written on the command line.
+
+use std::{fmt, str::FromStr};
+
+use url::{Host, Url};
+
+/// Where calls go, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `http://host:port/path?query`: GET.
+    Http(Endpoint),
+    /// `grpc://host:port`: gRPC over one connection, as a plain client has.
+    Grpc(Endpoint),
+    /// Anything else: a target of the balanced channel.
+    Balanced(String),
+}
+
+/// A host, its port, and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// The port, also when the URL leaves it out.
+    pub port: u16,
+    /// Path and query; `/` when there is none.
+    pub path: String,
+}
+
+/// Why a target cannot be one.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is no target: {why}")]
+pub struct InvalidTarget {
+    text: String,
+    why: String,
+}
+
+// === impl Target ===
+
+impl FromStr for Target {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = |why: String| InvalidTarget { text: text.to_owned(), why };
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("http") => endpoint(text).map(Self::Http).map_err(wrong),
+            Some("grpc") => {
+                let endpoint = endpoint(text).map_err(wrong)?;
+                if matches!(endpoint.path.as_str(), "" | "/") {
+                    return Ok(Self::Grpc(endpoint));
+                }
+                Err(wrong("a gRPC target has no path; write grpc://host:port".to_owned()))
+            }
+            Some("https" | "grpcs") => {
+                Err(wrong("TLS is not spoken here yet; use http:// or grpc://".to_owned()))
+            }
+            _ if text.trim().is_empty() => {
+                Err(wrong("write http://host/path, grpc://host:port or dns:///host:port".to_owned()))
+            }
+            _ => Ok(Self::Balanced(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(endpoint) => write!(f, "http://{}{}", endpoint.authority(), endpoint.path),
+            Self::Grpc(endpoint) => write!(f, "grpc://{}", endpoint.authority()),
+            Self::Balanced(target) => f.write_str(target),
+        }
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// `host:port`, with brackets around an IPv6 address.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user name or password in it is not sent; use --header".to_owned());
+    }
+    let host = match url.host() {
+        Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        _ => return Err("it names no host".to_owned()),
+    };
+    let port = match url.port_or_known_default() {
+        Some(0) => return Err("its port is 0; ports go from 1 to 65535".to_owned()),
+        Some(port) => port,
+        None => return Err("it names no port; write grpc://host:port".to_owned()),
+    };
+    let path = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    Ok(Endpoint { host, port, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_three_kinds() {
+        for (text, shown) in [
+            ("http://localhost:8200/hellogrpc", "http://localhost:8200/hellogrpc"),
+            ("HTTP://gw?name=Ann Lee", "http://gw:80/?name=Ann%20Lee"),
+            ("http://[::1]:8200/a#b", "http://[::1]:8200/a"),
+            ("grpc://localhost:8000", "grpc://localhost:8000"),
+            ("grpc://[fd00::1]:8000/", "grpc://[fd00::1]:8000"),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert!(!matches!(target, Target::Balanced(_)), "{text}");
+            assert_eq!(target.to_string(), shown);
+        }
+        for text in [
+            "dns:///grpc-svc:8000",
+            "dns://127.0.0.1:53/a:1",
+            "ipv4:10.0.0.1:80,10.0.0.2:80",
+            "localhost:8000",
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap(), Target::Balanced(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_call_in_one_sentence() {
+        for (text, word) in [
+            ("", "write http://"),
+            ("http://", "host"),
+            ("http://:80", "host"),
+            ("http://host:0/", "1 to 65535"),
+            ("http://host:99999/", "port"),
+            ("http://ann:secret@host/", "--header"),
+            ("https://host/", "TLS"),
+            ("grpc://host", "no port"),
+            ("grpc://host:8000/hello.Hello", "no path"),
+            ("grpc://:8000", "host"),
+            ("grpcs://host:8000", "TLS"),
+        ] {
+            let sentence = text.parse::<Target>().unwrap_err().to_string();
+            assert!(sentence.contains(word), "{text}: {sentence}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How a call travels: HTTP/1.1 or gRPC.
+//!
+//! [`Transport`] is a target made ready; it makes the [`Caller`]s, one for each caller of the engine.
+
+mod cause;
+mod grpc;
+mod http1;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    answered::PodFrom,
+    engine::{Call, Outcome},
+    target::Target,
+};
+
+/// What all calls of a load have in common.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Sent with each call; for gRPC as metadata.
+    pub headers: HeaderMap,
+    /// Where an answer names its pod.
+    pub pod_from: PodFrom,
+    /// Connections that the callers share; only a plain gRPC target has the choice.
+    pub connections: Option<NonZeroUsize>,
+}
+
+/// A target that can be called.
+pub struct Transport(Kind);
+
+enum Kind {
+    Http(http1::Server),
+    Grpc(grpc::Server),
+}
+
+/// Makes calls, one after the other.
+pub enum Caller {
+    /// HTTP/1.1, over a connection of its own.
+    Http(http1::Caller),
+    /// gRPC, over connections that all callers share.
+    Grpc(grpc::Caller),
+}
+
+/// Why a target cannot be called at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// What was asked for does not fit the target.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody there.
+    #[error("cannot reach {target}: {why}")]
+    Peer {
+        /// The target.
+        target: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+// === impl Transport ===
+
+impl Transport {
+    /// Makes the target ready: resolves and connects once, so that a target that is not there is told
+    /// before the load starts.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be reached within `patience`, or the setup does not fit it.
+    pub async fn open(target: &Target, setup: Setup, patience: Duration) -> Result<Self, Unreachable> {
+        if setup.connections.is_some() && !matches!(target, Target::Grpc(_)) {
+            let why = match target {
+                Target::Http(_) => "over HTTP/1.1 each caller has a connection of its own; use -c",
+                _ => "a balanced channel decides about its connections itself",
+            };
+            return Err(Unreachable::Usage(format!("--connections is for grpc:// targets: {why}")));
+        }
+        let kind = match target {
+            Target::Http(endpoint) => {
+                Kind::Http(http1::Server::reach(endpoint.clone(), setup, patience).await?)
+            }
+            Target::Grpc(endpoint) => Kind::Grpc(grpc::Server::reach_plain(endpoint, setup, patience).await?),
+            Target::Balanced(target) => {
+                Kind::Grpc(grpc::Server::reach_balanced(target, setup, patience).await?)
+            }
+        };
+        Ok(Self(kind))
+    }
+
+    /// The callers of a load.
+    pub fn callers(&self, count: NonZeroUsize) -> Vec<Caller> {
+        (0..count.get())
+            .map(|index| match &self.0 {
+                Kind::Http(server) => Caller::Http(server.caller()),
+                Kind::Grpc(server) => Caller::Grpc(server.caller(index)),
+            })
+            .collect()
+    }
+}
+
+// === impl Caller ===
+
+impl Call for Caller {
+    async fn call(&mut self) -> Outcome {
+        match self {
+            Self::Http(caller) => caller.call().await,
+            Self::Grpc(caller) => caller.call().await,
+        }
+    }
+}
+
+/// Reads `Name: value`, as `--header` takes it.
+///
+/// # Errors
+///
+/// When there is no colon, or a character that a header cannot have.
+pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| format!("{text:?} has no colon; write 'Name: value'"))?;
+    let name = name.trim().parse().map_err(|_| format!("{:?} cannot be a header's name", name.trim()))?;
+    let value = value.trim().parse().map_err(|_| format!("{:?} cannot be a header's value", value.trim()))?;
+    Ok((name, value))
+}

@@ -1,0 +1,40 @@
+//! Why a call failed, as a short sentence that is the same for every call that failed so.
+
+use std::{error::Error, io};
+
+/// What an I/O error says about the peer; operating systems each word it their own way.
+pub(super) fn of_io(error: &io::Error, peer: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("{peer} refused the connection: nothing listens there"),
+        io::ErrorKind::ConnectionReset => format!("{peer} reset the connection"),
+        io::ErrorKind::ConnectionAborted => format!("the connection to {peer} was aborted"),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => format!("{peer} closed the connection"),
+        io::ErrorKind::TimedOut => format!("{peer} does not answer"),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("no way to {peer}"),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no local port is free for another connection to {peer}")
+        }
+        _ => format!("{peer}: {error}"),
+    }
+}
+
+/// The I/O error at the bottom of another one.
+pub(super) fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The last of a chain of errors, which knows most.
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

@@ -53,10 +53,18 @@ fn http_target(text: &str) -> Result<Url, String> {
 }
 
 fn upstream_timeout(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("no backend answers in no time; give at least 1ms".to_owned()),
-        Ok(timeout) => Ok(timeout),
-        Err(error) => Err(error.to_string()),
+    match service::parse_duration(text)? {
+        Duration::ZERO => Err("no backend answers in no time; give at least 1ms".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    /// What the flags are when none is given.
+    fn default() -> Self {
+        service::defaults()
     }
 }
 

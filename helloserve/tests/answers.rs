@@ -26,11 +26,11 @@ const NAMES: [(&str, &str); 8] = [
 #[tokio::test]
 async fn the_three_answers() {
     let grpc = running("v1-hellogrpc", "pod-1", |listener, instance| {
-        hellogrpc::serve(service::defaults(), listener, instance)
+        hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
     })
     .await;
     let http = running("v1-hellohttp", "pod-2", |listener, instance| {
-        hellohttp::serve(service::defaults(), listener, instance)
+        hellohttp::serve(hellohttp::Config::default(), listener, instance)
     })
     .await;
     let gateway = gateway(|config| {

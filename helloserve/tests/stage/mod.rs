@@ -28,9 +28,7 @@ pub(crate) struct Running {
 /// Starts a gateway as `gw`, with everything at its default but what `set` sets, and a timeout that only a hung
 /// backend meets.
 pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> Running {
-    let mut config = service::defaults::<Config>();
-    config.upstream_timeout = HANG;
-    config.grpc_target = ipv4(refusing());
+    let mut config = Config { upstream_timeout: HANG, grpc_target: ipv4(refusing()), ..Config::default() };
     set(&mut config);
     running("v1-helloserve", "gw", |listener, instance| helloserve::serve(config, listener, instance)).await
 }

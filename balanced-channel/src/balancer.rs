@@ -10,16 +10,18 @@
 use std::{collections::BTreeMap, future::pending, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until},
 };
 
 use crate::{
     backoff::BackoffPolicy,
+    member::Member,
+    outlier::{Detector, OutlierDetection, Record, Streak},
     policy::{Candidates, MakePicker, Standing},
     pool::{Picker, Pool, Unavailable},
     resolver::{Endpoint, Resolution, Resolutions},
-    subchannel::{Connectivity, Event, Handle, Ready, State, Subchannel, Task},
+    subchannel::{Event, State, Subchannel, Task},
     transport::{Connector, Http2},
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct Balancer<C> {
     pub(crate) http2: Http2,
     pub(crate) backoff: BackoffPolicy,
     pub(crate) policy: Box<dyn MakePicker>,
+    pub(crate) outliers: OutlierDetection,
     pub(crate) pool: Arc<Pool>,
     pub(crate) resolutions: Resolutions,
 }
@@ -40,6 +43,9 @@ pub(crate) struct Balancer<C> {
 struct Members<C> {
     balancer: Balancer<C>,
     members: BTreeMap<SocketAddr, Member>,
+    detector: Detector,
+    /// Where calls say that one endpoint has failed too many of them.
+    failures: Arc<Notify>,
     /// What the policy has to do with of the latest set, in its order.
     endpoints: Arc<[Endpoint]>,
     /// Which of those it wants connected; unknown after a new set.
@@ -53,25 +59,15 @@ struct Members<C> {
     stale: bool,
 }
 
-/// One subchannel of the pool.
-struct Member {
-    number: u64,
-    subchannel: Arc<Subchannel>,
-    handle: Handle,
-    ready: Option<Arc<Ready>>,
-    /// Whether an attempt has failed since it was last READY. The next attempt does not make it
-    /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
-    failing: bool,
-    /// Whether the policy wants it connected.
-    wanted: bool,
-}
-
 // === impl Balancer ===
 
 impl<C: Connector> Balancer<C> {
     pub(crate) async fn run(self) {
         let (events, mut inbox) = mpsc::unbounded_channel();
+        let failures = Arc::new(Notify::new());
         let mut pool = Members {
+            detector: Detector::new(self.outliers),
+            failures: failures.clone(),
             balancer: self,
             members: BTreeMap::new(),
             endpoints: Arc::default(),
@@ -84,6 +80,7 @@ impl<C: Connector> Balancer<C> {
         let mut rescue = Instant::now() + RESCUE;
         loop {
             let wake = pool.balancer.policy.wake();
+            let outlook = pool.detector.wake(pool.members.values().map(|member| &member.record));
             tokio::select! {
                 Ok(()) = pool.balancer.resolutions.latest.changed() => pool.resolved(),
                 Some(event) = inbox.recv() => {
@@ -98,6 +95,8 @@ impl<C: Connector> Balancer<C> {
                     rescue = Instant::now() + RESCUE;
                 }
                 () = at(wake) => pool.stale = true,
+                () = failures.notified() => pool.judge(),
+                () = at(outlook) => pool.judge(),
             }
             pool.settle();
         }
@@ -146,7 +145,8 @@ impl<C: Connector> Members<C> {
 
     fn start(&mut self, endpoint: Endpoint) {
         let address = endpoint.address;
-        let subchannel = Arc::new(Subchannel::new(endpoint));
+        let streak = Streak::new(self.balancer.outliers.consecutive_failures, self.failures.clone());
+        let subchannel = Arc::new(Subchannel::new(endpoint, streak));
         self.started += 1;
         let task = Task {
             number: self.started,
@@ -163,6 +163,7 @@ impl<C: Connector> Members<C> {
             ready: None,
             failing: false,
             wanted: true,
+            record: Record::default(),
         };
         self.members.insert(address, member);
         self.stale = true;
@@ -181,6 +182,12 @@ impl<C: Connector> Members<C> {
         }
     }
 
+    /// Ejects outliers, and lets those back in whose time is over.
+    fn judge(&mut self) {
+        let mut hosts: Vec<_> = self.members.values_mut().map(Member::host).collect();
+        self.stale |= self.detector.look(&mut hosts);
+    }
+
     fn nothing_ready(&self) -> bool {
         self.members.values().all(|member| member.ready.is_none())
     }
@@ -194,7 +201,7 @@ impl<C: Connector> Members<C> {
     /// Starts what is wanted, drops what is not needed any more, and publishes what has changed.
     fn settle(&mut self) {
         self.choose();
-        let covered = self.members.values().any(|member| member.wanted && member.ready.is_some());
+        let covered = self.members.values().any(|member| member.wanted && member.available().is_some());
         let before = self.members.len();
         self.members.retain(|_, member| member.wanted || member.ready.is_some() && !covered);
         if self.stale || self.members.len() != before {
@@ -204,7 +211,12 @@ impl<C: Connector> Members<C> {
     }
 
     fn publish(&mut self) {
-        let ready: Vec<_> = self.members.values().filter_map(|member| member.ready.clone()).collect();
+        let members = self.members.values();
+        let mut ready: Vec<_> = members.clone().filter_map(Member::available).cloned().collect();
+        if ready.is_empty() {
+            // Those that are not well are better than none.
+            ready = members.filter_map(|member| member.ready.clone()).collect();
+        }
         let picker = if ready.is_empty() {
             match self.unavailable() {
                 Some(why) => Picker::Failing(why),
@@ -213,6 +225,9 @@ impl<C: Connector> Members<C> {
         } else {
             Picker::Ready(self.balancer.policy.picker(ready))
         };
+        for member in self.members.values() {
+            member.subchannel.eject(member.record.ejected_until());
+        }
         let subchannels = self.members.values().map(|member| member.subchannel.clone()).collect();
         self.balancer.pool.publish(picker, subchannels);
     }
@@ -232,50 +247,6 @@ impl<C: Connector> Members<C> {
             endpoints: self.members.len(),
             last: self.last_failure.clone(),
         })
-    }
-}
-
-// === impl Member ===
-
-impl Member {
-    fn standing(&self) -> Standing {
-        if self.ready.is_some() {
-            Standing::Ready
-        } else if self.failing {
-            Standing::Failing
-        } else {
-            Standing::Connecting(self.subchannel.status().since)
-        }
-    }
-
-    /// Takes a new state in; says whether the picker must change.
-    fn enter(&mut self, state: State) -> bool {
-        let address = self.subchannel.endpoint.address;
-        let was_ready = self.ready.take().is_some();
-        match state {
-            State::Connecting { lost } => {
-                if let Some(why) = &lost {
-                    tracing::info!(%address, state = "CONNECTING", why, "subchannel lost its connection");
-                }
-                self.subchannel.enter(Connectivity::Connecting, lost);
-                was_ready
-            }
-            State::Ready(ready) => {
-                tracing::info!(%address, state = "READY", "subchannel is connected");
-                self.subchannel.enter(Connectivity::Ready, None);
-                self.failing = false;
-                self.ready = Some(ready);
-                true
-            }
-            State::TransientFailure(error) => {
-                let first = !std::mem::replace(&mut self.failing, true);
-                if first {
-                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel cannot connect");
-                }
-                self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
-                was_ready || first
-            }
-        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     balancer::Balancer,
     call::{Caller, ResponseBody},
     method_config::{Methods, RetryConfigError},
+    outlier::OutlierDetection,
     policy::Policy,
     pool::Pool,
     resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
@@ -52,6 +53,7 @@ pub struct Builder<C = TcpConnector> {
     authority: Option<Authority>,
     refresh: Refresh,
     backoff: BackoffPolicy,
+    outliers: OutlierDetection,
     policy: Policy,
     http2: Http2,
     wait_for_ready: bool,
@@ -105,6 +107,7 @@ impl Channel {
             authority: None,
             refresh: Refresh::default(),
             backoff: BackoffPolicy::default(),
+            outliers: OutlierDetection::default(),
             policy: Policy::default(),
             http2: Http2 { connect_timeout: Duration::from_secs(20), keepalive: None },
             wait_for_ready: false,
@@ -154,6 +157,7 @@ impl<C: Connector> Builder<C> {
             authority: self.authority,
             refresh: self.refresh,
             backoff: self.backoff,
+            outliers: self.outliers,
             policy: self.policy,
             http2: self.http2,
             wait_for_ready: self.wait_for_ready,
@@ -191,6 +195,13 @@ impl<C: Connector> Builder<C> {
     /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.policy = policy.into();
+        self
+    }
+
+    /// When an endpoint that is connected and fails its calls is left out, and for how long.
+    /// Default: after 5 calls in a row, for 30 s.
+    pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
+        self.outliers = outliers;
         self
     }
 
@@ -238,6 +249,7 @@ impl<C: Connector> Builder<C> {
             http2: self.http2,
             backoff: self.backoff,
             policy: self.policy.make(),
+            outliers: self.outliers,
             pool: pool.clone(),
             resolutions,
         };

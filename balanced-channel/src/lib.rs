@@ -38,6 +38,7 @@ mod backoff;
 mod balancer;
 mod call;
 mod channel;
+mod member;
 mod method_config;
 mod outlier;
 mod policy;

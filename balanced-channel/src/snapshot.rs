@@ -53,6 +53,8 @@ pub struct SubchannelSnapshot {
     pub succeeded: u64,
     /// Calls that ended in any other way.
     pub failed: u64,
+    /// For how long calls still leave it out although it is READY, in seconds.
+    pub ejected_for: Option<f64>,
     /// Why it last lost, or failed to make, a connection.
     pub last_error: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Subchannel {
             started: self.calls.started.load(Ordering::Acquire),
             succeeded: self.calls.succeeded.load(Ordering::Acquire),
             failed: self.calls.failed.load(Ordering::Acquire),
+            ejected_for: status.ejected_until.map(|until| until.saturating_duration_since(now).as_secs_f64()),
             last_error: status.last_error,
         }
     }

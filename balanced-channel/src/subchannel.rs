@@ -21,6 +21,7 @@ use tonic::Code;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    outlier::Streak,
     resolver::Endpoint,
     transport::{ConnectError, Connection, Connector, Http2, Sender, Stopped},
 };
@@ -51,6 +52,7 @@ pub enum Connectivity {
 pub(crate) struct Subchannel {
     pub(crate) endpoint: Endpoint,
     pub(crate) calls: Calls,
+    pub(crate) streak: Streak,
     /// Written by the balancer and read by snapshots; no call touches it.
     status: Mutex<Status>,
 }
@@ -61,6 +63,7 @@ pub(crate) struct Status {
     pub(crate) state: Connectivity,
     pub(crate) since: Instant,
     pub(crate) last_error: Option<String>,
+    pub(crate) ejected_until: Option<Instant>,
 }
 
 /// How many calls a subchannel was given, and what became of them.
@@ -69,6 +72,8 @@ pub(crate) struct Calls {
     pub(crate) started: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Those of the failed that the caller gave up.
+    pub(crate) cancelled: AtomicU64,
 }
 
 /// A subchannel that is READY, with the connection that its calls go to.
@@ -134,9 +139,14 @@ impl Connectivity {
 // === impl Subchannel ===
 
 impl Subchannel {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        let status = Status { state: Connectivity::Idle, since: Instant::now(), last_error: None };
-        Self { endpoint, calls: Calls::default(), status: Mutex::new(status) }
+    pub(crate) fn new(endpoint: Endpoint, streak: Streak) -> Self {
+        let status = Status {
+            state: Connectivity::Idle,
+            since: Instant::now(),
+            last_error: None,
+            ejected_until: None,
+        };
+        Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -154,6 +164,11 @@ impl Subchannel {
             status.last_error = error;
         }
     }
+
+    /// Notes until when it is ejected.
+    pub(crate) fn eject(&self, until: Option<Instant>) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).ejected_until = until;
+    }
 }
 
 // === impl Calls ===
@@ -164,6 +179,9 @@ impl Calls {
     }
 
     pub(crate) fn end(&self, outcome: Code) {
+        if outcome == Code::Cancelled {
+            self.cancelled.fetch_add(1, Ordering::AcqRel);
+        }
         let counter = if outcome == Code::Ok { &self.succeeded } else { &self.failed };
         counter.fetch_add(1, Ordering::AcqRel);
     }

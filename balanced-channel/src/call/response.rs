@@ -20,7 +20,7 @@ use super::{
     failure::{Failure, broken},
     request::RequestBody,
 };
-use crate::subchannel::Ready;
+use crate::{outlier::Sign, subchannel::Ready};
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub(crate) struct InFlight {
     ready: Arc<Ready>,
     /// How it ended; a call that is dropped before that was cancelled by the caller.
     outcome: Code,
+    /// Whether the response has begun.
+    answered: bool,
+    sign: Sign,
 }
 
 pin_project_lite::pin_project! {
@@ -50,7 +53,7 @@ pin_project_lite::pin_project! {
 impl InFlight {
     pub(crate) fn start(ready: Arc<Ready>) -> Self {
         ready.subchannel.calls.begin();
-        Self { ready, outcome: Code::Cancelled }
+        Self { ready, outcome: Code::Cancelled, answered: false, sign: Sign::Nothing }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -64,6 +67,9 @@ impl InFlight {
     /// Ends the attempt with a status that the channel itself made.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
+        if code == Code::DeadlineExceeded && !self.answered {
+            self.sign = Sign::Failing;
+        }
     }
 
     /// Ends the attempt as its trailers say.
@@ -71,12 +77,18 @@ impl InFlight {
         self.outcome = trailers
             .get(Status::GRPC_STATUS)
             .map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()));
+        self.sign = match self.outcome {
+            Code::Unavailable | Code::DeadlineExceeded if self.answered => Sign::Nothing,
+            Code::Unavailable | Code::DeadlineExceeded => Sign::Failing,
+            _ => Sign::Alive,
+        };
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.ready.subchannel.calls.end(self.outcome);
+        self.ready.subchannel.streak.note(self.sign);
     }
 }
 
@@ -85,7 +97,7 @@ impl Drop for InFlight {
 impl ResponseBody {
     pub(crate) fn new(
         response: Response<Incoming>,
-        in_flight: InFlight,
+        mut in_flight: InFlight,
         deadline: Deadline,
     ) -> Response<Self> {
         let (head, body) = response.into_parts();
@@ -95,6 +107,7 @@ impl ResponseBody {
             in_flight.end(&head.headers);
             None
         } else {
+            in_flight.answered = true;
             Some(in_flight)
         };
         Response::from_parts(head, Self { body, address, in_flight, deadline, timer: None })

@@ -6,12 +6,27 @@
 //!
 //! [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 
+mod detector;
+mod streak;
+
 use std::time::Duration;
+
+pub(crate) use detector::{Detector, Host, Record};
+pub(crate) use streak::{Sign, Streak};
 
 /// When an endpoint is ejected, and for how long ([gRFC A50]).
 ///
 /// An ejected endpoint stays connected and takes no calls. When every READY endpoint is ejected,
-/// calls go to all of them: a poor pool is better than none.
+/// calls go to all of them: a poor pool is better than none. An endpoint whose connection is lost
+/// and made again comes back at once (A50 keeps it out): behind the address may be a new process,
+/// and if it is not, the next failures eject it for longer.
+///
+/// What counts as a failure differs. For `success_rate` and `failure_percentage` it is every status
+/// but OK, save CANCELLED, which is the caller's doing. For `consecutive_failures` it is only what
+/// speaks of the endpoint rather than of the request: UNAVAILABLE and DEADLINE_EXCEEDED that the
+/// endpoint answers without a message, and a deadline that passes before it answers at all. Any
+/// other answer shows that it works and starts the count anew. A connection that is lost counts
+/// neither way, since an endpoint without a connection takes no calls anyhow.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,3 +114,6 @@ impl Default for FailurePercentage {
         Self { threshold: 85, enforcement_percentage: 100, minimum_hosts: 5, request_volume: 50 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! One subchannel as the balancer holds it, and what a change of its state means there.
+
+use std::sync::Arc;
+
+use crate::{
+    outlier::{Host, Record},
+    policy::Standing,
+    subchannel::{Connectivity, Handle, Ready, State, Subchannel},
+};
+
+/// One subchannel of the pool.
+pub(crate) struct Member {
+    pub(crate) number: u64,
+    pub(crate) subchannel: Arc<Subchannel>,
+    pub(crate) handle: Handle,
+    pub(crate) ready: Option<Arc<Ready>>,
+    /// Whether an attempt has failed since it was last READY. The next attempt does not make it
+    /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
+    pub(crate) failing: bool,
+    /// Whether the policy wants it connected.
+    pub(crate) wanted: bool,
+    pub(crate) record: Record,
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Its connection, if calls should go to it.
+    pub(crate) fn available(&self) -> Option<&Arc<Ready>> {
+        self.ready.as_ref().filter(|_| self.record.ejected_until().is_none())
+    }
+
+    /// How it stands for the policy, to which an ejected endpoint is one that fails (gRFC A50).
+    pub(crate) fn standing(&self) -> Standing {
+        if self.available().is_some() {
+            Standing::Ready
+        } else if self.failing || self.ready.is_some() {
+            Standing::Failing
+        } else {
+            Standing::Connecting(self.subchannel.status().since)
+        }
+    }
+
+    /// For outlier detection.
+    pub(crate) fn host(&mut self) -> Host<'_> {
+        Host { subchannel: &self.subchannel, record: &mut self.record, ready: self.ready.is_some() }
+    }
+
+    /// Takes a new state in; says whether the picker must change.
+    pub(crate) fn enter(&mut self, state: State) -> bool {
+        let address = self.subchannel.endpoint.address;
+        let was_ready = self.ready.take().is_some();
+        match state {
+            State::Connecting { lost } => {
+                if let Some(why) = &lost {
+                    tracing::info!(%address, state = "CONNECTING", why, "subchannel lost its connection");
+                }
+                self.subchannel.enter(Connectivity::Connecting, lost);
+                was_ready
+            }
+            State::Ready(ready) => {
+                tracing::info!(%address, state = "READY", "subchannel is connected");
+                self.subchannel.enter(Connectivity::Ready, None);
+                self.failing = false;
+                self.record.reconnected();
+                self.subchannel.streak.reset();
+                self.ready = Some(ready);
+                true
+            }
+            State::TransientFailure(error) => {
+                let first = !std::mem::replace(&mut self.failing, true);
+                if first {
+                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel cannot connect");
+                }
+                self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
+                was_ready || first
+            }
+        }
+    }
+}

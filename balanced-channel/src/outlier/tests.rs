@@ -1,0 +1,219 @@
+//! The arithmetic of A50, in paused time, on endpoints whose calls are only counted.
+
+use std::sync::Arc;
+
+use tokio::{sync::Notify, time::advance};
+use tonic::Code;
+
+use super::*;
+use crate::subchannel::Subchannel;
+
+/// A pool without connections.
+struct Pool {
+    detector: Detector,
+    hosts: Vec<(Subchannel, Record)>,
+}
+
+impl Pool {
+    fn new(size: u8, config: OutlierDetection) -> Self {
+        let host = |host| {
+            let streak = Streak::new(config.consecutive_failures, Arc::new(Notify::new()));
+            let address = std::net::SocketAddr::from(([10, 0, 0, host], 80));
+            (Subchannel::new(address.into(), streak), Record::default())
+        };
+        Self { detector: Detector::new(config), hosts: (0..size).map(host).collect() }
+    }
+
+    /// Ends that many calls of an endpoint well, and that many badly.
+    fn calls(&self, host: usize, succeeded: u32, failed: u32) {
+        for _ in 0..succeeded {
+            self.ends(host, Code::Ok, Sign::Alive);
+        }
+        for _ in 0..failed {
+            self.ends(host, Code::Internal, Sign::Alive);
+        }
+    }
+
+    fn ends(&self, host: usize, code: Code, sign: Sign) {
+        let (subchannel, _) = &self.hosts[host];
+        subchannel.calls.begin();
+        subchannel.calls.end(code);
+        subchannel.streak.note(sign);
+    }
+
+    fn look(&mut self) -> Vec<usize> {
+        let mut hosts: Vec<_> = self
+            .hosts
+            .iter_mut()
+            .map(|(subchannel, record)| Host { subchannel, record, ready: true })
+            .collect();
+        self.detector.look(&mut hosts);
+        self.ejected()
+    }
+
+    fn ejected(&self) -> Vec<usize> {
+        let out = |at: &usize| self.hosts[*at].1.ejected_until().is_some();
+        (0..self.hosts.len()).filter(out).collect()
+    }
+
+    /// Waits for whatever is due next, and does it; says after how many seconds.
+    async fn next(&mut self) -> Option<u64> {
+        let wake = self.detector.wake(self.hosts.iter().map(|(_, record)| record))?;
+        let wait = wake - tokio::time::Instant::now();
+        advance(wait).await;
+        self.look();
+        Some(wait.as_secs())
+    }
+}
+
+fn success_rate() -> OutlierDetection {
+    OutlierDetection { success_rate: Some(SuccessRate::default()), ..OutlierDetection::off() }
+}
+
+fn failure_percentage() -> OutlierDetection {
+    OutlierDetection { failure_percentage: Some(FailurePercentage::default()), ..OutlierDetection::off() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_rate_far_below_the_mean_ejects() {
+    // Mean 0.9, deviation 0.2, threshold 0.9 - 1.9 * 0.2 = 0.52.
+    let mut pool = Pool::new(5, success_rate());
+    (0..4).for_each(|host| pool.calls(host, 100, 0));
+    pool.calls(4, 50, 50);
+    assert_eq!(pool.look(), [], "not before the interval is over");
+    assert_eq!(pool.next().await, Some(10));
+    assert_eq!(pool.ejected(), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_rate_within_the_deviation_does_not() {
+    // Mean 0.78, deviation 0.147, threshold 0.50: all are poor, none is an outlier.
+    let mut pool = Pool::new(5, success_rate());
+    for (host, succeeded) in [100, 80, 80, 80, 55].into_iter().enumerate() {
+        pool.calls(host, succeeded, 100 - succeeded);
+    }
+    pool.next().await;
+    assert_eq!(pool.ejected(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_calls_or_endpoints_are_not_judged() {
+    for (hosts, calls) in [(5, 99), (4, 100)] {
+        let mut pool = Pool::new(hosts, success_rate());
+        (1..hosts.into()).for_each(|host| pool.calls(host, 100, 0));
+        pool.calls(0, 0, calls);
+        pool.next().await;
+        assert_eq!(pool.ejected(), [], "{hosts} endpoints, {calls} calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_calls_of_the_interval_count() {
+    let mut pool = Pool::new(5, failure_percentage());
+    (0..5).for_each(|host| pool.calls(host, 1000, 0));
+    pool.next().await;
+    (0..4).for_each(|host| pool.calls(host, 50, 0));
+    pool.calls(4, 5, 45);
+    pool.next().await;
+    assert_eq!(pool.ejected(), [4], "90 % of 50, although 4 % of all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_calls_do_not_count() {
+    let mut pool = Pool::new(5, failure_percentage());
+    (0..4).for_each(|host| pool.calls(host, 15, 85));
+    pool.calls(4, 50, 0);
+    (0..1000).for_each(|_| pool.ends(4, Code::Cancelled, Sign::Nothing));
+    pool.next().await;
+    assert_eq!(pool.ejected(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_percentage_is_ejected_and_one_always_may_be() {
+    for (percent, ejected) in [(0, 0), (1, 1), (10, 1), (50, 5), (100, 10)] {
+        let config = OutlierDetection { max_ejection_percent: percent, ..failure_percentage() };
+        let mut pool = Pool::new(10, config);
+        (0..10).for_each(|host| pool.calls(host, 0, 100));
+        pool.next().await;
+        assert_eq!(pool.ejected().len(), ejected, "{percent} %");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enforcement_of_0_percent_ejects_nothing() {
+    let enforced = FailurePercentage { enforcement_percentage: 0, ..FailurePercentage::default() };
+    let config = OutlierDetection { failure_percentage: Some(enforced), ..OutlierDetection::off() };
+    let mut pool = Pool::new(5, config);
+    (0..5).for_each(|host| pool.calls(host, 0, 100));
+    pool.next().await;
+    assert_eq!(pool.ejected(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
+    let mut pool = Pool::new(3, OutlierDetection::default());
+    let fail = |pool: &Pool, times| (0..times).for_each(|_| pool.ends(1, Code::Unavailable, Sign::Failing));
+    fail(&pool, 4);
+    pool.ends(1, Code::NotFound, Sign::Alive);
+    fail(&pool, 4);
+    assert_eq!(pool.look(), [], "an answer in between starts the count anew");
+    fail(&pool, 1);
+    assert_eq!(pool.look(), [1]);
+    fail(&pool, 100);
+    assert_eq!(pool.next().await, Some(30));
+    assert_eq!(pool.ejected(), [], "what failed meanwhile does not eject again");
+
+    fail(&pool, 5);
+    assert_eq!(pool.look(), [1]);
+    assert_eq!(pool.next().await, Some(60));
+    assert_eq!(pool.ejected(), []);
+    // Two intervals without an ejection, and it is as good as new.
+    assert_eq!((pool.next().await, pool.next().await), (Some(10), Some(10)));
+    assert_eq!(pool.next().await, None);
+    fail(&pool, 5);
+    pool.look();
+    assert_eq!(pool.next().await, Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ejection_lasts_no_longer_than_the_maximum() {
+    for (base, max, times) in [(30, 70, [30, 60, 70, 70]), (30, 10, [30, 30, 30, 30])] {
+        let config = OutlierDetection {
+            base_ejection_time: Duration::from_secs(base),
+            max_ejection_time: Duration::from_secs(max),
+            ..OutlierDetection::default()
+        };
+        let mut pool = Pool::new(3, config);
+        for time in times {
+            (0..5).for_each(|_| pool.ends(0, Code::DeadlineExceeded, Sign::Failing));
+            assert_eq!(pool.look(), [0]);
+            assert_eq!(pool.next().await, Some(time));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_ends_the_ejection_but_not_the_record() {
+    let mut pool = Pool::new(3, OutlierDetection::default());
+    for time in [30, 60] {
+        (0..5).for_each(|_| pool.ends(0, Code::Unavailable, Sign::Failing));
+        assert_eq!(pool.look(), [0]);
+        let until = pool.hosts[0].1.ejected_until().unwrap();
+        assert_eq!((until - tokio::time::Instant::now()).as_secs(), time);
+        pool.hosts[0].0.streak.reset();
+        pool.hosts[0].1.reconnected();
+        assert_eq!(pool.look(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_beyond_the_clock_are_borne() {
+    let config = OutlierDetection {
+        interval: Duration::MAX,
+        base_ejection_time: Duration::MAX,
+        ..OutlierDetection::default()
+    };
+    let mut pool = Pool::new(3, config);
+    (0..5).for_each(|_| pool.ends(0, Code::Unavailable, Sign::Failing));
+    assert_eq!(pool.look(), [0]);
+}

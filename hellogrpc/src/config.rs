@@ -29,7 +29,8 @@ pub struct Config {
     #[arg(long, env, value_name = "KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub keepalive_timeout: Duration,
 
-    /// Calls that may be open on one connection; a client keeps further ones waiting
+    /// Calls that may be open on one connection; a client keeps further ones waiting. Below 100, some clients have
+    /// calls refused that they start before they know the limit
     #[arg(long, env, value_name = "MAX_CONCURRENT_STREAMS", default_value = "1000", value_parser = value_parser!(u32).range(1..))]
     pub max_concurrent_streams: u32,
 

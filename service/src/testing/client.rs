@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client of a few lines, so that tests see the bytes.
 
-use std::{io, net::SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -89,18 +89,14 @@ impl Client {
 
     /// Waits until the server ends the connection, in order and without another byte.
     pub async fn ended(&mut self) {
-        self.gone().await.unwrap();
+        let mut rest = Vec::new();
+        bounded(self.stream.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// Waits until the server ends the connection, without another byte.
-    ///
-    /// # Errors
-    ///
-    /// When it ends the connection by a reset.
-    pub async fn gone(&mut self) -> io::Result<()> {
-        let mut rest = Vec::new();
-        let result = bounded(self.stream.read_to_end(&mut rest)).await;
-        assert_eq!(String::from_utf8_lossy(&rest), "");
-        result.map(drop)
+    /// Waits until the server ends the connection in any way, whatever it says before.
+    pub async fn dropped(&mut self) {
+        // A reset is an end as well.
+        drop(bounded(self.stream.read_to_end(&mut Vec::new())).await);
     }
 }

@@ -1,0 +1,137 @@
+//! How connections live and end: GOAWAY, age, grace, pings (gRFC A8 and A9), frame by frame.
+
+use std::time::Duration;
+
+use hellogrpc::Config;
+use service::testing::{Client, bounded};
+
+use crate::{
+    Running,
+    frames::{Frames, GOAWAY, PING},
+    greeting, introduction,
+};
+
+const NO_ERROR: u32 = 0;
+const LAST_POSSIBLE_STREAM: u32 = (1 << 31) - 1;
+const CALL: (&str, &[u8]) = ("/hello.Hello/SayHello", b"\x00\x00\x00\x00\x05\x0a\x03Ann");
+
+#[tokio::test]
+async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
+    let running =
+        Running::start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
+    let mut frames = Frames::connect(running.addr).await;
+    let stream = frames.start_call(CALL.0, CALL.1).await;
+    running.counted(r#"grpc_server_in_flight{grpc_method="hello.Hello/SayHello"} 1"#).await;
+
+    running.trigger.close();
+    // First it says that it will end. The PING finds out which calls were on their way, and are still taken.
+    assert_eq!(frames.next().await.unwrap().goaway(), (LAST_POSSIBLE_STREAM, NO_ERROR));
+    let ping = frames.next().await.unwrap();
+    assert_eq!((ping.kind, ping.is_ack()), (PING, false));
+    let late = frames.start_call(CALL.0, CALL.1).await;
+    frames.ping(true, ping.payload.try_into().unwrap()).await;
+    assert_eq!(frames.next().await.unwrap().goaway(), (late, NO_ERROR));
+
+    for stream in [stream, late] {
+        let body = frames.body(stream).await;
+        assert!(body.ends_with(b"pod-1"), "{body:?}");
+    }
+    assert_eq!(frames.next().await, None);
+    bounded(running.serving).await.unwrap();
+    assert!(tokio::net::TcpStream::connect(running.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
+    let config = Config {
+        max_connection_age: Duration::from_millis(100),
+        response_delay: Duration::from_millis(400),
+        ..Config::default()
+    };
+    let running = Running::start(config).await;
+    let mut frames = Frames::connect(running.addr).await;
+    let stream = frames.start_call(CALL.0, CALL.1).await;
+    assert_eq!(frames.next().await.unwrap().goaway(), (LAST_POSSIBLE_STREAM, NO_ERROR));
+    let ping = frames.next().await.unwrap();
+    frames.ping(true, ping.payload.try_into().unwrap()).await;
+    assert_eq!(frames.next().await.unwrap().goaway(), (stream, NO_ERROR));
+    assert!(frames.body(stream).await.ends_with(b"pod-1"));
+    assert_eq!(frames.next().await, None);
+    // The server lives on.
+    let answer = bounded(running.client().await.say_hello(greeting("Ann"))).await.unwrap();
+    assert_eq!(answer.into_inner(), introduction("Ann"));
+}
+
+#[tokio::test]
+async fn an_old_connection_is_cut_off_after_its_grace() {
+    let config = Config {
+        max_connection_age: Duration::from_millis(50),
+        max_connection_age_grace: Duration::from_millis(50),
+        response_delay: Duration::from_secs(3600),
+        ..Config::default()
+    };
+    let running = Running::start(config).await;
+    let mut frames = Frames::connect(running.addr).await;
+    frames.start_call(CALL.0, CALL.1).await;
+    assert_eq!(frames.next().await.unwrap().kind, GOAWAY);
+    while frames.next().await.is_some_and(|frame| [PING, GOAWAY].contains(&frame.kind)) {}
+    let canceled = r#"grpc_server_handled_total{grpc_code="Canceled",grpc_method="hello.Hello/SayHello"} 1"#;
+    running.counted(canceled).await;
+}
+
+#[tokio::test]
+async fn a_silent_client_is_asked_whether_it_lives() {
+    let config = Config {
+        keepalive_time: Duration::from_millis(50),
+        keepalive_timeout: Duration::from_millis(100),
+        ..Config::default()
+    };
+    let running = Running::start(config).await;
+    let mut frames = Frames::connect(running.addr).await;
+    for _ in 0..2 {
+        let ping = frames.next().await.unwrap();
+        assert_eq!((ping.kind, ping.is_ack()), (PING, false));
+        frames.ping(true, ping.payload.try_into().unwrap()).await;
+    }
+    // One that does not answer is taken for dead.
+    assert_eq!(frames.next().await.unwrap().kind, PING);
+    while frames.next().await.is_some_and(|frame| frame.kind == GOAWAY) {}
+}
+
+/// hyper enforces no minimum between a client's pings: each is answered before the next is read.
+#[tokio::test]
+async fn a_client_that_pings_is_answered_each_time() {
+    let running = Running::start(Config::default()).await;
+    let mut frames = Frames::connect(running.addr).await;
+    for count in 0..100_u64 {
+        frames.ping(false, count.to_be_bytes()).await;
+        let pong = frames.next().await.unwrap();
+        assert_eq!((pong.kind, pong.is_ack()), (PING, true));
+        assert_eq!(pong.payload, count.to_be_bytes());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http2_is_ended() {
+    let running = Running::start(Config::default()).await;
+    let mut client = Client::connect(running.addr).await;
+    client.send("GET /hello.Hello/SayHello HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    client.dropped().await;
+}
+
+#[tokio::test]
+async fn streams_over_the_limit_wait_for_their_turn() {
+    let config =
+        Config { max_concurrent_streams: 2, response_delay: Duration::from_millis(20), ..Config::default() };
+    let running = Running::start(config).await;
+    let mut client = running.client().await;
+    // Before the server's settings are there, a client guesses the limit, and has calls refused.
+    bounded(client.say_hello(greeting("Ann"))).await.unwrap();
+    let calls = (0..20).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.say_hello(greeting("Ann")).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(bounded(call).await.unwrap().unwrap().into_inner(), introduction("Ann"));
+    }
+}

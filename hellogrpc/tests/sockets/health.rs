@@ -1,0 +1,60 @@
+//! `grpc.health.v1.Health`, through tonic-health's client.
+
+use hellogrpc::Config;
+use service::testing::bounded;
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::Running;
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.into() }
+}
+
+#[tokio::test]
+async fn serves_as_a_whole_and_by_name() {
+    let running = Running::start(Config::default()).await;
+    let mut client = HealthClient::new(running.channel().await);
+    for service in ["", "hello.Hello"] {
+        let answer = bounded(client.check(of(service))).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    let status = bounded(client.check(of("hello.Other"))).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn says_not_serving_while_it_drains() {
+    let running = Running::start(Config::default()).await;
+    let mut client = HealthClient::new(running.channel().await);
+    let mut watch = bounded(client.watch(of("hello.Hello"))).await.unwrap().into_inner();
+    let mut next = async || bounded(watch.message()).await.unwrap().map(|it| it.status());
+    assert_eq!(next().await, Some(ServingStatus::Serving));
+
+    running.trigger.drain();
+    assert_eq!(next().await, Some(ServingStatus::NotServing));
+    for service in ["", "hello.Hello"] {
+        let answer = bounded(client.check(of(service))).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::NotServing, "{service:?}");
+    }
+
+    // The watch ends, or it would keep the server from ending.
+    running.trigger.close();
+    assert_eq!(next().await, None);
+    bounded(running.serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_hears_that_the_server_closes_even_without_a_drain_delay() {
+    let running = Running::start(Config::default()).await;
+    let mut client = HealthClient::new(running.channel().await);
+    let mut watch = bounded(client.watch(of(""))).await.unwrap().into_inner();
+    let mut next = async || bounded(watch.message()).await.unwrap().map(|it| it.status());
+    assert_eq!(next().await, Some(ServingStatus::Serving));
+    running.trigger.close();
+    assert_eq!(next().await, Some(ServingStatus::NotServing));
+    assert_eq!(next().await, None);
+    bounded(running.serving).await.unwrap();
+}

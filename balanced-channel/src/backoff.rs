@@ -42,7 +42,7 @@ impl Backoff {
     /// The wait before the next attempt, jittered; each call lengthens the one after.
     pub(crate) fn wait(&mut self) -> Duration {
         let wait = self.next;
-        let longer = wait.as_secs_f64() * self.policy.multiplier.max(1.0);
+        let longer = wait.as_secs_f64() * self.policy.multiplier;
         self.next = Duration::try_from_secs_f64(longer).map_or(self.policy.max, |d| d.min(self.policy.max));
         jittered(wait, self.policy.jitter)
     }

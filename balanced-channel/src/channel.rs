@@ -18,8 +18,8 @@ use tower_service::Service;
 use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
-    call::{Caller, ResponseBody},
-    method_config::{Methods, RetryConfigError},
+    call::{Caller, ResponseBody, Throttle},
+    method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
     pool::Pool,
@@ -59,6 +59,7 @@ pub struct Builder<C = TcpConnector> {
     wait_for_ready: bool,
     retry_buffer: usize,
     methods: Methods,
+    retry_throttling: Option<RetryThrottling>,
 }
 
 /// Why a channel could not be built.
@@ -113,6 +114,7 @@ impl Channel {
             wait_for_ready: false,
             retry_buffer: 256 * 1024,
             methods: Methods::default(),
+            retry_throttling: None,
         }
     }
 
@@ -163,6 +165,7 @@ impl<C: Connector> Builder<C> {
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
             methods: self.methods,
+            retry_throttling: self.retry_throttling,
         }
     }
 
@@ -224,10 +227,24 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// How much of a streaming request is kept so that it can be sent again, in bytes per call.
-    /// Default: 256 KiB. Unary requests are always kept: the caller holds them anyway.
+    /// How much of a streaming request is kept so that it can be sent again, in bytes per call; a
+    /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
+    /// message is always kept, and so are unary requests: the caller holds them anyway.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
         self.retry_buffer = bytes;
+        self
+    }
+
+    /// Which failed calls are sent again, for every method that has no config of its own. Default:
+    /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.methods.default_mut().retry_policy = Some(policy);
+        self
+    }
+
+    /// When retries stop because too much fails. Default: never.
+    pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
+        self.retry_throttling = Some(throttling);
         self
     }
 
@@ -239,6 +256,7 @@ impl<C: Connector> Builder<C> {
     pub fn build(self) -> Result<Channel, BuildError> {
         let target = self.target?;
         self.methods.check()?;
+        self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let resolver = self.resolver.unwrap_or_else(|| resolver_for(&target, self.refresh));
         let (updates, resolutions) = resolver::updates();
@@ -260,6 +278,7 @@ impl<C: Connector> Builder<C> {
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
             methods: self.methods,
+            throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
         };
         let inner = Inner {
             caller,

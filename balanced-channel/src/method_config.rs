@@ -50,10 +50,11 @@ pub struct RetryPolicy {
 ///
 /// The channel has a bucket of tokens, full at first. Each failure that a retry policy covers takes
 /// one, each success puts `token_ratio` back, and while no more than half of them are left nothing
-/// is retried.
+/// is retried. A bucket smaller than twice the calls that one endpoint has in flight is half empty
+/// once that endpoint is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryThrottling {
-    /// The size of the bucket: 1 to 1000 tokens. Default: 100.
+    /// The size of the bucket: 1 to 1000 tokens. Default: 1000.
     pub max_tokens: u32,
     /// What a success puts back, in tokens; decimals beyond the third are ignored. At least 0.001.
     /// Default: 0.1.
@@ -129,7 +130,6 @@ impl RetryPolicy {
     }
 
     /// How many attempts a call really makes at most.
-    #[allow(dead_code, reason = "read by retries, which come next")]
     pub(crate) fn attempts(&self) -> u32 {
         self.max_attempts.min(MOST_ATTEMPTS)
     }
@@ -139,7 +139,7 @@ impl RetryPolicy {
 
 impl Default for RetryThrottling {
     fn default() -> Self {
-        Self { max_tokens: 100, token_ratio: 0.1 }
+        Self { max_tokens: 1000, token_ratio: 0.1 }
     }
 }
 
@@ -218,7 +218,6 @@ impl fmt::Debug for StatusCodes {
 
 impl Methods {
     /// The config of what is not listed, to be changed.
-    #[allow(dead_code, reason = "filled in by the service config")]
     pub(crate) fn default_mut(&mut self) -> &mut MethodConfig {
         &mut self.default
     }

@@ -49,6 +49,11 @@ impl Deadline {
         }
     }
 
+    /// How long the call may still take.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.at.map(|(at, _)| at.saturating_duration_since(Instant::now()))
+    }
+
     /// Runs `work` until the deadline; `None` when it has passed.
     pub(crate) async fn bound<F: Future>(&self, work: F) -> Option<F::Output> {
         match self.at {

@@ -3,21 +3,18 @@
 use std::{error::Error, net::SocketAddr};
 
 use h2::Reason;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::client::conn::TrySendError;
 use tonic::{Code, Status};
 
-use crate::{call::RequestBody, transport::chain};
+use super::{request::RequestBody, retry::Seen};
+use crate::transport::chain;
 
 /// An attempt that ended without response headers.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) why: String,
-    /// No server has processed the call: it never left, its stream was refused, or it came after
-    /// the last one that the server's GOAWAY admits. It is safe to send it again (gRFC A6).
-    pub(crate) unseen: bool,
-    /// Something of it left this process.
-    pub(crate) sent: bool,
+    pub(crate) seen: Seen,
     pub(crate) code: Code,
 }
 
@@ -25,23 +22,45 @@ pub(crate) struct Failure {
 
 impl From<TrySendError<Request<RequestBody>>> for Failure {
     fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
-        let sent = error.take_message().is_none();
+        let returned = error.take_message().is_some();
         let error = error.into_error();
-        let why = chain(&error);
-        match h2_error(&error) {
-            Some(h2) => {
-                let refused = h2.is_reset() && h2.reason() == Some(Reason::REFUSED_STREAM);
-                let gone = h2.is_go_away() && h2.is_remote();
-                Self { why, unseen: !sent || refused || gone, sent, code: code(h2) }
-            }
-            None => Self { why, unseen: !sent, sent, code: Code::Unavailable },
-        }
+        let h2 = h2_error(&error);
+        // hyper gives a request back that it has not begun to send. One that waits for a stream to
+        // be free, with the server's limit of them reached, is lost with the connection instead,
+        // and that is the one reason of a user error here (User::DispatchGone).
+        let seen = if returned || h2.is_none() && error.is_user() {
+            Seen::NeverLeft
+        } else if h2.is_some_and(refused) {
+            Seen::Refused
+        } else {
+            Seen::Maybe
+        };
+        Self { why: chain(&error), seen, code: h2.map_or(Code::Unavailable, code) }
     }
 }
 
 impl Failure {
-    pub(crate) fn status(&self, address: SocketAddr) -> Status {
-        Status::new(self.code, format!("the call to {address} failed: {}", self.why))
+    /// The status for the caller, after so many attempts before this one.
+    pub(crate) fn status(&self, address: SocketAddr, previous: u32) -> Status {
+        let mut sentence = format!("the call to {address} failed: {}", self.why);
+        if previous > 0 {
+            sentence += &format!("; it was attempt {}", previous + 1);
+        }
+        Status::new(self.code, sentence)
+    }
+}
+
+/// The code of a response that has no `grpc-status`, if that is because it is not gRPC's: the table
+/// of the gRPC document "HTTP to gRPC Status Code Mapping".
+pub(crate) fn code_of_http(status: StatusCode) -> Option<Code> {
+    match status.as_u16() {
+        200 => None,
+        400 => Some(Code::Internal),
+        401 => Some(Code::Unauthenticated),
+        403 => Some(Code::PermissionDenied),
+        404 => Some(Code::Unimplemented),
+        429 | 502..=504 => Some(Code::Unavailable),
+        _ => Some(Code::Unknown),
     }
 }
 
@@ -63,6 +82,13 @@ fn code(error: &h2::Error) -> Code {
         Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
         _ => Code::Internal,
     }
+}
+
+/// Whether the server says that it has not processed the call: it has refused the stream, or the
+/// stream came after the last one that its GOAWAY admits. h2 keeps the streams before that one.
+fn refused(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))
 }
 
 fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {

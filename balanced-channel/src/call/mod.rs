@@ -1,34 +1,39 @@
-//! One call: wait for a picker, pick, send, and send again elsewhere what no server has seen.
+//! One call: attempt it, and attempt it again while that is right and may help.
+//!
+//! - `deadline`: how long it all may take.
+//! - `request`: a body that more than one attempt can send.
+//! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
+//!   subchannel; `failure` says what hyper's errors mean.
+//! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
+//! - `response`: counts the call to its last byte.
 
+mod attempt;
 mod deadline;
 mod failure;
+mod pick;
 mod request;
 mod response;
+mod retry;
+mod throttle;
 
 use std::sync::Arc;
 
+use attempt::Outcome;
 use deadline::Deadline;
 use http::{
-    HeaderValue, Request, Response,
-    header::{self, HeaderMap},
+    HeaderValue, Request, Response, Version, header,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 pub(crate) use request::RequestBody;
-use response::InFlight;
+use request::Source;
 pub use response::ResponseBody;
-use tonic::{Code, Status, body::Body};
+use retry::Retry;
+pub(crate) use throttle::Throttle;
+use tokio::time::sleep;
+use tonic::{Status, body::Body};
 
-use crate::{
-    method_config::Methods,
-    policy::Call,
-    pool::{Picker, Pool},
-    subchannel::Ready,
-};
-
-/// How often a call that a server refused unprocessed is sent again (gRFC A6, transparent retry).
-/// Calls that never left are not counted: each of them has seen another connection end.
-const MAX_TRANSPARENT_RETRIES: u32 = 5;
+use crate::{method_config::Methods, pool::Pool};
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));
@@ -44,6 +49,16 @@ pub(crate) struct Caller {
     /// How much of a streaming request is kept for a retry, in bytes.
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
+    pub(crate) throttle: Option<Arc<Throttle>>,
+}
+
+/// What every attempt of a call needs to know.
+#[derive(Debug)]
+struct Call {
+    head: Parts,
+    body: Source,
+    deadline: Deadline,
+    wait_for_ready: bool,
 }
 
 // === impl Caller ===
@@ -52,72 +67,25 @@ impl Caller {
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<ResponseBody>, Status> {
         let (mut head, body) = request.into_parts();
         let method = self.methods.find(head.uri.path());
-        let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
         let deadline = Deadline::of(&head.headers, method.timeout)?;
         self.address(&mut head)?;
-        let body = request::Source::read(body, self.retry_buffer).await?;
-        let mut refused = 0;
+        let body = Source::read(body, self.retry_buffer).await?;
+        let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
+        let call = Call { head, body, deadline, wait_for_ready };
+        let mut retry = Retry::new(method.retry_policy.as_ref(), self.throttle.as_ref());
         loop {
-            let ready = self.ready(&Call { headers: &head.headers }, &deadline, wait_for_ready).await?;
-            let mut attempt = Request::new(body.attempt());
-            clone_head(&head, &mut attempt);
-            deadline.stamp(attempt.headers_mut());
-            let in_flight = InFlight::start(ready);
-            let sent = deadline.bound(in_flight.send(attempt)).await;
-            let failure = match sent {
-                Some(Ok(response)) => {
-                    body.commit();
-                    return Ok(ResponseBody::new(response, in_flight, deadline));
-                }
-                Some(Err(failure)) => failure,
-                None => {
-                    let address = in_flight.address();
-                    in_flight.fail(Code::DeadlineExceeded);
-                    return Err(deadline.exceeded(&format!("waiting for {address}")));
-                }
+            let (failed, answer) = match self.attempt(&call, &retry).await {
+                Outcome::Committed(response) => return Ok(response),
+                Outcome::Failed(failed, answer) => (failed, answer),
             };
-            let again = failure.unseen && body.can_repeat() && {
-                refused += u32::from(failure.sent);
-                refused <= MAX_TRANSPARENT_RETRIES
+            let Some(wait) = retry.after(&failed, call.body.can_repeat(), call.deadline.left()) else {
+                return answer;
             };
-            if !again {
-                let status = failure.status(in_flight.address());
-                in_flight.fail(status.code());
-                return Err(status);
+            let address = failed.subchannel.as_ref().map(|failed| failed.endpoint.address);
+            tracing::debug!(?address, code = ?failed.code, seen = ?failed.seen, ?wait, "call is sent again");
+            if !wait.is_zero() {
+                sleep(wait).await;
             }
-            tracing::debug!(address = %in_flight.address(), error = failure.why, "call sent again elsewhere");
-            in_flight.fail(failure.code);
-        }
-    }
-
-    /// A subchannel that takes calls now.
-    async fn ready(&self, call: &Call<'_>, deadline: &Deadline, wait: bool) -> Result<Arc<Ready>, Status> {
-        if let Some(ready) = self.pick(call, wait)? {
-            return Ok(ready);
-        }
-        let mut published = self.pool.subscribe();
-        loop {
-            // Picked again after subscribing, so that no picker is missed.
-            if let Some(ready) = self.pick(call, wait)? {
-                return Ok(ready);
-            }
-            match deadline.bound(published.changed()).await {
-                Some(Ok(())) => {}
-                Some(Err(_)) => {
-                    return Err(Status::unavailable(format!("{}: the channel is closed", self.target)));
-                }
-                None => {
-                    return Err(deadline.exceeded(&format!("waiting for a connection to {}", self.target)));
-                }
-            }
-        }
-    }
-
-    fn pick(&self, call: &Call<'_>, wait: bool) -> Result<Option<Arc<Ready>>, Status> {
-        match &**self.pool.picker() {
-            Picker::Ready(picker) => Ok(picker.pick(call).cloned()),
-            Picker::Failing(why) if !wait => Err(Status::unavailable(format!("{}: {why}", self.target))),
-            Picker::Failing(_) | Picker::Waiting => Ok(None),
         }
     }
 
@@ -135,9 +103,18 @@ impl Caller {
     }
 }
 
-fn clone_head<B>(head: &Parts, request: &mut Request<B>) {
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.version_mut() = http::Version::HTTP_2;
-    *request.headers_mut() = HeaderMap::clone(&head.headers);
+// === impl Call ===
+
+impl Call {
+    /// The request of the next attempt.
+    fn request(&self, retry: &Retry<'_>) -> Request<RequestBody> {
+        let mut request = Request::new(self.body.attempt());
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.head.headers.clone();
+        self.deadline.stamp(request.headers_mut());
+        retry.stamp(request.headers_mut());
+        request
+    }
 }

@@ -7,10 +7,11 @@ use std::{
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
+use h2::Reason;
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
@@ -31,7 +32,7 @@ pub(crate) enum RequestBody {
         stream: Arc<Mutex<Stream>>,
         /// The number of the attempt; only the latest one may read.
         attempt: u32,
-        /// How many of the kept messages it has sent.
+        /// How many of the kept pieces it has sent.
         at: usize,
     },
 }
@@ -41,27 +42,52 @@ pub(crate) enum RequestBody {
 pub(crate) struct Stream {
     body: Body,
     kept: Vec<Bytes>,
-    /// How many more bytes may be kept; `None` when nothing is kept any more, and so nothing can be
-    /// repeated once it is read.
-    room: Option<usize>,
+    /// How many more bytes may be kept.
+    room: usize,
+    /// Whether the attempt under way is the last: what it reads is not kept any more.
+    committed: bool,
     ended: bool,
+    /// Why the caller's body broke off.
+    broken: Option<Status>,
     attempt: u32,
+    /// Wakes the attempt that waits for the next piece.
+    reader: Option<Waker>,
 }
+
+/// A committed call's hold on its upload. Dropping it ends the upload: nobody reads the response
+/// any more, or the server has said how the call ended.
+#[derive(Debug)]
+pub(crate) struct Upload(Arc<Mutex<Stream>>);
 
 // === impl Source ===
 
 impl Source {
-    /// Takes a body, and reads what is there of it: of a unary call, all.
+    /// Takes a body, and reads what is there of it: of a unary call, all. The first message is kept
+    /// whatever its size, for the caller holds it anyway.
     pub(crate) async fn read(body: Body, room: usize) -> Result<Self, Status> {
-        let mut stream = Stream { body, kept: Vec::new(), room: Some(room), ended: false, attempt: 0 };
+        let mut stream = Stream {
+            body,
+            kept: Vec::new(),
+            room,
+            committed: false,
+            ended: false,
+            broken: None,
+            attempt: 0,
+            reader: None,
+        };
         // The message, and the end after it.
         for _ in 0..2 {
             match std::future::poll_fn(|cx| Poll::Ready(stream.poll_body(cx))).await {
-                Poll::Ready(Some(data)) => stream.keep(data?),
-                Poll::Ready(None) if stream.room.is_some() && stream.kept.len() <= 1 => {
-                    return Ok(Self::Whole(stream.kept.pop().unwrap_or_default()));
+                Poll::Ready(Some(data)) => {
+                    stream.room = stream.room.saturating_sub(data.len());
+                    stream.kept.push(data);
                 }
-                Poll::Ready(None) | Poll::Pending => break,
+                Poll::Ready(None) => match stream.broken {
+                    Some(status) => return Err(status),
+                    None if stream.kept.len() > 1 => break,
+                    None => return Ok(Self::Whole(stream.kept.pop().unwrap_or_default())),
+                },
+                Poll::Pending => break,
             }
         }
         Ok(Self::Stream(Arc::new(Mutex::new(stream))))
@@ -72,9 +98,8 @@ impl Source {
         match self {
             Self::Whole(data) => RequestBody::Whole(data.clone()),
             Self::Stream(stream) => {
-                let mut locked = lock(stream);
-                locked.attempt += 1;
-                RequestBody::Stream { stream: stream.clone(), attempt: locked.attempt, at: 0 }
+                let attempt = lock(stream).supersede();
+                RequestBody::Stream { stream: stream.clone(), attempt, at: 0 }
             }
         }
     }
@@ -83,68 +108,84 @@ impl Source {
     pub(crate) fn can_repeat(&self) -> bool {
         match self {
             Self::Whole(_) => true,
-            Self::Stream(stream) => lock(stream).room.is_some(),
+            Self::Stream(stream) => {
+                let stream = lock(stream);
+                !stream.committed && stream.broken.is_none()
+            }
+        }
+    }
+
+    /// Why the caller's body broke off, if it did.
+    pub(crate) fn broken(&self) -> Option<Status> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Stream(stream) => lock(stream).broken.clone(),
         }
     }
 
     /// The response has begun: nothing will be sent again, and what was kept may go.
-    pub(crate) fn commit(&self) {
-        if let Self::Stream(stream) = self {
-            lock(stream).commit();
-        }
+    pub(crate) fn commit(&self) -> Option<Upload> {
+        let Self::Stream(stream) = self else { return None };
+        lock(stream).committed = true;
+        Some(Upload(stream.clone()))
+    }
+}
+
+// === impl Upload ===
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        lock(&self.0).supersede();
     }
 }
 
 // === impl Stream ===
 
 impl Stream {
-    fn keep(&mut self, data: Bytes) {
-        match self.room.map(|room| room.checked_sub(data.len())) {
-            Some(Some(left)) => {
-                self.room = Some(left);
-                self.kept.push(data);
-            }
-            Some(None) => self.room = None,
-            None => {}
+    /// Sends the attempt that reads away; the number of the one that may read from now on.
+    fn supersede(&mut self) -> u32 {
+        self.attempt += 1;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
         }
-    }
-
-    fn commit(&mut self) {
-        self.room = None;
+        self.attempt
     }
 
     /// The next piece for the reader that has sent `at` kept ones.
-    fn poll_next(&mut self, at: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+    fn poll_next(&mut self, at: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(data) = self.kept.get_mut(*at) {
             *at += 1;
-            // After the commit there is one reader, and it will not come back.
-            let data = if self.room.is_none() { mem::take(data) } else { data.clone() };
-            return Poll::Ready(Some(Ok(data)));
-        }
-        if self.room.is_none() {
-            self.kept = Vec::new();
-            *at = 0;
+            return Poll::Ready(Some(if self.committed { mem::take(data) } else { data.clone() }));
         }
         let next = ready!(self.poll_body(cx));
-        if let Some(Ok(data)) = &next {
-            self.keep(data.clone());
+        if let Some(data) = &next {
+            match self.room.checked_sub(data.len()) {
+                Some(room) if !self.committed => {
+                    self.room = room;
+                    self.kept.push(data.clone());
+                }
+                _ => {
+                    self.committed = true;
+                    self.kept = Vec::new();
+                }
+            }
             *at = self.kept.len();
         }
         Poll::Ready(next)
     }
 
     /// The next piece of what the caller sends. Requests have no trailers in gRPC.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         while !self.ended {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
+                        return Poll::Ready(Some(data));
                     }
                 }
                 Some(Err(status)) => {
                     self.ended = true;
-                    return Poll::Ready(Some(Err(status)));
+                    self.broken = Some(status);
                 }
                 None => self.ended = true,
             }
@@ -157,18 +198,32 @@ impl Stream {
 
 impl http_body::Body for RequestBody {
     type Data = Bytes;
-    type Error = Status;
+    /// Its reason is what the server's stream is reset with.
+    type Error = h2::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         match self.get_mut() {
             Self::Whole(data) if data.is_empty() => Poll::Ready(None),
             Self::Whole(data) => Poll::Ready(Some(Ok(Frame::data(mem::take(data))))),
             Self::Stream { stream, attempt, at } => {
                 let mut stream = lock(stream);
                 if stream.attempt != *attempt {
-                    return Poll::Ready(Some(Err(Status::cancelled("the call goes on elsewhere"))));
+                    return Poll::Ready(Some(Err(Reason::CANCEL.into())));
                 }
-                Poll::Ready(ready!(stream.poll_next(at, cx)).map(|data| data.map(Frame::data)))
+                match stream.poll_next(at, cx) {
+                    Poll::Ready(Some(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Poll::Ready(None) if stream.broken.is_some() => {
+                        Poll::Ready(Some(Err(Reason::CANCEL.into())))
+                    }
+                    Poll::Ready(None) => Poll::Ready(None),
+                    Poll::Pending => {
+                        stream.reader = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
             }
         }
     }
@@ -176,9 +231,12 @@ impl http_body::Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(data) => data.is_empty(),
-            Self::Stream { stream, at, .. } => {
+            Self::Stream { stream, attempt, at } => {
                 let stream = lock(stream);
-                *at >= stream.kept.len() && (stream.ended || stream.body.is_end_stream())
+                stream.attempt == *attempt
+                    && *at >= stream.kept.len()
+                    && stream.broken.is_none()
+                    && (stream.ended || stream.body.is_end_stream())
             }
         }
     }

@@ -17,10 +17,14 @@ use tonic::{Code, Status};
 
 use super::{
     deadline::Deadline,
-    failure::{Failure, broken},
-    request::RequestBody,
+    failure::{Failure, broken, code_of_http},
+    request::{RequestBody, Upload},
+    throttle::Tally,
 };
-use crate::{outlier::Sign, subchannel::Ready};
+use crate::{
+    outlier::Sign,
+    subchannel::{Ready, Subchannel},
+};
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct InFlight {
     /// Whether the response has begun.
     answered: bool,
     sign: Sign,
+    /// Hears of it too, once the response has begun.
+    tally: Option<Tally>,
 }
 
 pin_project_lite::pin_project! {
@@ -45,7 +51,22 @@ pin_project_lite::pin_project! {
         in_flight: Option<InFlight>,
         deadline: Deadline,
         timer: Option<Pin<Box<Sleep>>>,
+        // The rest of a streaming request goes on for as long as somebody reads the response.
+        upload: Option<Upload>,
     }
+}
+
+/// The code that a response's headers say the call has ended with, when they do.
+pub(crate) fn code_of<B>(response: &Response<B>) -> Option<Code> {
+    match response.headers().get(Status::GRPC_STATUS) {
+        // Trailers-Only: the headers are all there is.
+        Some(status) => Some(Code::from_bytes(status.as_bytes())),
+        None => code_of_http(response.status()),
+    }
+}
+
+fn code_of_trailers(trailers: &HeaderMap) -> Code {
+    trailers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()))
 }
 
 // === impl InFlight ===
@@ -53,7 +74,7 @@ pin_project_lite::pin_project! {
 impl InFlight {
     pub(crate) fn start(ready: Arc<Ready>) -> Self {
         ready.subchannel.calls.begin();
-        Self { ready, outcome: Code::Cancelled, answered: false, sign: Sign::Nothing }
+        Self { ready, outcome: Code::Cancelled, answered: false, sign: Sign::Nothing, tally: None }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -64,6 +85,15 @@ impl InFlight {
         Ok(self.ready.sender.clone().try_send_request(request).await?)
     }
 
+    pub(crate) fn subchannel(&self) -> &Arc<Subchannel> {
+        &self.ready.subchannel
+    }
+
+    /// The response has begun: `tally` counts how the call ends.
+    pub(crate) fn commit(&mut self, tally: Option<Tally>) {
+        self.tally = tally;
+    }
+
     /// Ends the attempt with a status that the channel itself made.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
@@ -72,12 +102,10 @@ impl InFlight {
         }
     }
 
-    /// Ends the attempt as its trailers say.
-    fn end(mut self, trailers: &HeaderMap) {
-        self.outcome = trailers
-            .get(Status::GRPC_STATUS)
-            .map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()));
-        self.sign = match self.outcome {
+    /// Ends the attempt with a status that the server sent.
+    fn end(mut self, code: Code) {
+        self.outcome = code;
+        self.sign = match code {
             Code::Unavailable | Code::DeadlineExceeded if self.answered => Sign::Nothing,
             Code::Unavailable | Code::DeadlineExceeded => Sign::Failing,
             _ => Sign::Alive,
@@ -89,6 +117,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.ready.subchannel.calls.end(self.outcome);
         self.ready.subchannel.streak.note(self.sign);
+        if let Some(tally) = &self.tally {
+            tally.ended(self.outcome);
+        }
     }
 }
 
@@ -99,18 +130,20 @@ impl ResponseBody {
         response: Response<Incoming>,
         mut in_flight: InFlight,
         deadline: Deadline,
+        upload: Option<Upload>,
     ) -> Response<Self> {
-        let (head, body) = response.into_parts();
         let address = in_flight.address();
-        let in_flight = if head.headers.contains_key(Status::GRPC_STATUS) {
-            // Trailers-Only: the headers are all there is.
-            in_flight.end(&head.headers);
-            None
-        } else {
-            in_flight.answered = true;
-            Some(in_flight)
+        let in_flight = match code_of(&response) {
+            Some(code) => {
+                in_flight.end(code);
+                None
+            }
+            None => {
+                in_flight.answered = true;
+                Some(in_flight)
+            }
         };
-        Response::from_parts(head, Self { body, address, in_flight, deadline, timer: None })
+        response.map(|body| Self { body, address, in_flight, deadline, timer: None, upload })
     }
 }
 
@@ -137,7 +170,7 @@ impl Body for ResponseBody {
                 if let Some(trailers) = frame.trailers_ref()
                     && let Some(call) = this.in_flight.take()
                 {
-                    call.end(trailers);
+                    call.end(code_of_trailers(trailers));
                 }
                 Some(Ok(frame))
             }

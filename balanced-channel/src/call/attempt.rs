@@ -1,0 +1,75 @@
+//! One attempt of a call: pick a subchannel, send, and see how the response begins.
+
+use http::Response;
+use tonic::{Code, Status};
+
+use super::{
+    Call, Caller,
+    response::{InFlight, ResponseBody, code_of},
+    retry::{Failed, Pushback, Retry},
+};
+
+/// How an attempt has come out.
+pub(crate) enum Outcome {
+    /// The call is committed to its response.
+    Committed(Response<ResponseBody>),
+    /// It failed before a response began. The answer is for the caller, if there is no retry.
+    Failed(Failed, Answer),
+}
+
+/// What the caller of a call gets.
+pub(crate) type Answer = Result<Response<ResponseBody>, Status>;
+
+impl Caller {
+    pub(super) async fn attempt(&self, call: &Call, retry: &Retry<'_>) -> Outcome {
+        let ready = match self.ready(call, retry.tried()).await {
+            Ok(ready) => ready,
+            Err(status) => return Outcome::failed(status),
+        };
+        let mut in_flight = InFlight::start(ready);
+        let sent = call.deadline.bound(in_flight.send(call.request(retry))).await;
+        let mut response = match sent {
+            Some(Ok(response)) => response,
+            Some(Err(failure)) => {
+                let status = call
+                    .body
+                    .broken()
+                    .unwrap_or_else(|| failure.status(in_flight.address(), retry.previous()));
+                let failed =
+                    Failed { seen: failure.seen, ..Failed::by(in_flight.subchannel(), status.code()) };
+                in_flight.fail(status.code());
+                return Outcome::Failed(failed, Err(status));
+            }
+            None => {
+                let status = call.deadline.exceeded(&format!("waiting for {}", in_flight.address()));
+                in_flight.fail(status.code());
+                return Outcome::failed(status);
+            }
+        };
+        retry.stamp(response.headers_mut());
+        let failed = code_of(&response).filter(|code| *code != Code::Ok).map(|code| Failed {
+            pushback: Pushback::of(response.headers()),
+            ..Failed::by(in_flight.subchannel(), code)
+        });
+        match failed {
+            Some(failed) => {
+                let response = ResponseBody::new(response, in_flight, call.deadline, None);
+                Outcome::Failed(failed, Ok(response))
+            }
+            None => {
+                in_flight.commit(retry.tally());
+                let upload = call.body.commit();
+                Outcome::Committed(ResponseBody::new(response, in_flight, call.deadline, upload))
+            }
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The channel itself gives the attempt up.
+    fn failed(status: Status) -> Self {
+        Self::Failed(Failed::nowhere(status.code()), Err(status))
+    }
+}

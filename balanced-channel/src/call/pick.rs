@@ -1,0 +1,70 @@
+//! Which subchannel takes an attempt, and the wait until there is one.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::{Call, Caller};
+use crate::{
+    policy::{self, Pick},
+    pool::Picker,
+    subchannel::{Ready, Subchannel},
+};
+
+/// How often a picker is asked for a subchannel that has not failed the call yet.
+const PICKS: usize = 8;
+
+impl Caller {
+    /// A subchannel that takes calls now, if possible not one of those that were `tried`.
+    pub(super) async fn ready(&self, call: &Call, tried: &[Arc<Subchannel>]) -> Result<Arc<Ready>, Status> {
+        if let Some(ready) = self.pick(call, tried)? {
+            return Ok(ready);
+        }
+        let mut published = self.pool.subscribe();
+        loop {
+            // Picked again after subscribing, so that no picker is missed.
+            if let Some(ready) = self.pick(call, tried)? {
+                return Ok(ready);
+            }
+            match call.deadline.bound(published.changed()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => {
+                    return Err(Status::unavailable(format!("{}: the channel is closed", self.target)));
+                }
+                None => {
+                    return Err(call
+                        .deadline
+                        .exceeded(&format!("waiting for a connection to {}", self.target)));
+                }
+            }
+        }
+    }
+
+    fn pick(&self, call: &Call, tried: &[Arc<Subchannel>]) -> Result<Option<Arc<Ready>>, Status> {
+        match &**self.pool.picker() {
+            Picker::Ready(picker) => Ok(untried(&**picker, call, tried).cloned()),
+            Picker::Failing(why) if !call.wait_for_ready => {
+                Err(Status::unavailable(format!("{}: {why}", self.target)))
+            }
+            Picker::Failing(_) | Picker::Waiting => Ok(None),
+        }
+    }
+}
+
+/// What the picker picks; for a retry, asked some times for one that was not tried, or else for the
+/// one whose try is the longest ago.
+fn untried<'a>(picker: &'a dyn Pick, call: &Call, tried: &[Arc<Subchannel>]) -> Option<&'a Arc<Ready>> {
+    let call = policy::Call { headers: &call.head.headers };
+    let when =
+        |ready: &Ready| tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &ready.subchannel));
+    let mut best = picker.pick(&call)?;
+    for _ in 1..PICKS {
+        // None, never tried, is less than any try.
+        let Some(last) = when(best) else { break };
+        let Some(other) = picker.pick(&call) else { break };
+        if when(other) < Some(last) {
+            best = other;
+        }
+    }
+    Some(best)
+}

@@ -1,0 +1,112 @@
+//! The retry throttle: a bucket of tokens that failures empty and successes fill (gRFC A6).
+//!
+//! One per channel, counted in thousandths of a token, in one atomic: no call waits for another.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use tonic::Code;
+
+use crate::method_config::{RetryThrottling, StatusCodes};
+
+const MILLI: u32 = 1000;
+
+/// The bucket.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    tokens: AtomicU32,
+    max: u32,
+    ratio: u32,
+}
+
+/// Counts a call whose response has begun when it has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    pub(crate) throttle: Arc<Throttle>,
+    /// The codes that count as failures.
+    pub(crate) failures: StatusCodes,
+}
+
+// === impl Throttle ===
+
+impl Throttle {
+    pub(crate) fn new(config: RetryThrottling) -> Self {
+        let max = config.max_tokens.saturating_mul(MILLI);
+        Self { tokens: AtomicU32::new(max), max, ratio: config.milli_ratio() }
+    }
+
+    /// Takes a token; says whether enough are left for a retry.
+    pub(crate) fn failed(&self) -> bool {
+        self.change(|tokens| tokens.saturating_sub(MILLI)) > self.max / 2
+    }
+
+    /// Puts a part of a token back.
+    pub(crate) fn succeeded(&self) {
+        // A full bucket, which is the rule, is only read.
+        if self.tokens.load(Ordering::Relaxed) < self.max {
+            self.change(|tokens| tokens.saturating_add(self.ratio).min(self.max));
+        }
+    }
+
+    fn change(&self, to: impl Fn(u32) -> u32) -> u32 {
+        let before =
+            self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| Some(to(tokens)));
+        // It fails only when the closure returns none.
+        before.map_or(0, to)
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(crate) fn ended(&self, code: Code) {
+        if code == Code::Ok {
+            self.throttle.succeeded();
+        } else if self.failures.contains(code) {
+            self.throttle.failed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_bucket_stops_retries_and_successes_bring_them_back() {
+        let throttle = Throttle::new(RetryThrottling { max_tokens: 10, token_ratio: 0.5 });
+        let allowed = |_| throttle.failed();
+        assert_eq!((0..5).map(allowed).collect::<Vec<_>>(), [true, true, true, true, false]);
+        // Five are left. Three successes bring 6.5, and the failure that asks takes one: 5.5.
+        for _ in 0..3 {
+            throttle.succeeded();
+        }
+        assert!(throttle.failed());
+        assert!(!throttle.failed());
+    }
+
+    #[test]
+    fn the_bucket_neither_runs_over_nor_below_nothing() {
+        let throttle = Throttle::new(RetryThrottling { max_tokens: 2, token_ratio: 100.0 });
+        for _ in 0..5 {
+            throttle.failed();
+        }
+        throttle.succeeded();
+        throttle.succeeded();
+        assert_eq!(throttle.tokens.load(Ordering::Relaxed), 2 * MILLI);
+    }
+
+    #[test]
+    fn only_covered_failures_count() {
+        let throttle = Arc::new(Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
+        let tally = Tally { throttle: throttle.clone(), failures: [Code::Unavailable].into() };
+        for (code, tokens) in
+            [(Code::InvalidArgument, 4), (Code::Ok, 4), (Code::Unavailable, 3), (Code::Ok, 4)]
+        {
+            tally.ended(code);
+            assert_eq!(throttle.tokens.load(Ordering::Relaxed), tokens * MILLI, "after {code:?}");
+        }
+    }
+}

@@ -51,14 +51,15 @@ impl Caller {
             pushback: Pushback::of(response.headers()),
             ..Failed::by(in_flight.subchannel(), code)
         });
+        let upload = call.body.upload();
         match failed {
             Some(failed) => {
-                let response = ResponseBody::new(response, in_flight, call.deadline, None);
+                let response = ResponseBody::new(response, in_flight, call.deadline, upload);
                 Outcome::Failed(failed, Ok(response))
             }
             None => {
                 in_flight.commit(retry.tally());
-                let upload = call.body.commit();
+                call.body.commit();
                 Outcome::Committed(ResponseBody::new(response, in_flight, call.deadline, upload))
             }
         }

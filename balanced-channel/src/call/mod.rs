@@ -83,6 +83,7 @@ impl Caller {
             };
             let address = failed.subchannel.as_ref().map(|failed| failed.endpoint.address);
             tracing::debug!(?address, code = ?failed.code, seen = ?failed.seen, ?wait, "call is sent again");
+            drop(answer);
             if !wait.is_zero() {
                 sleep(wait).await;
             }

@@ -54,8 +54,8 @@ pub(crate) struct Stream {
     reader: Option<Waker>,
 }
 
-/// A committed call's hold on its upload. Dropping it ends the upload: nobody reads the response
-/// any more, or the server has said how the call ended.
+/// A response's hold on the upload that it answers. Dropping it ends the upload: the server has said
+/// how the attempt ended, or nobody wants to know any more.
 #[derive(Debug)]
 pub(crate) struct Upload(Arc<Mutex<Stream>>);
 
@@ -124,10 +124,18 @@ impl Source {
     }
 
     /// The response has begun: nothing will be sent again, and what was kept may go.
-    pub(crate) fn commit(&self) -> Option<Upload> {
-        let Self::Stream(stream) = self else { return None };
-        lock(stream).committed = true;
-        Some(Upload(stream.clone()))
+    pub(crate) fn commit(&self) {
+        if let Self::Stream(stream) = self {
+            lock(stream).committed = true;
+        }
+    }
+
+    /// The hold of a response on the upload that it answers.
+    pub(crate) fn upload(&self) -> Option<Upload> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Stream(stream) => Some(Upload(stream.clone())),
+        }
     }
 }
 

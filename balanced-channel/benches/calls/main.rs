@@ -1,0 +1,127 @@
+//! What a unary call costs the client, beside what its peers cost, in one run.
+//!
+//! `cargo bench -p balanced-channel --bench calls`
+//!
+//! Every contestant is driven by the same code with the same bytes, in rounds that take turns, against
+//! the same three servers, which run in a process of their own. The cost is the CPU time of this
+//! process per call, user and system, of all its threads; the ratio is to hyper's `SendRequest`
+//! without anything around it, within the same round. Numbers after `--` choose how many seconds a
+//! measurement takes and how many rounds there are: `-- 1 5` is the default.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+
+mod contestants;
+mod cpu;
+mod servers;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contestants::Contestant;
+use http_body_util::{BodyExt as _, Full};
+use tokio::{runtime::Runtime, time::Instant};
+use tonic::body::Body;
+
+const CALLERS: [usize; 3] = [1, 32, 256];
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let first = args.next();
+    if first.as_deref() == Some(servers::ARGUMENT) {
+        return servers::run();
+    }
+    let seconds = first.map_or(1.0, |text| text.parse().expect("seconds a measurement takes"));
+    let rounds = args.next().map_or(5, |text| text.parse().expect("how many rounds"));
+    let servers = servers::Servers::start();
+    println!(
+        "CPU microseconds per unary call, client only: median of {rounds} rounds of {seconds} s (ratio to hyper)\n"
+    );
+    for (runtime, name) in [
+        (one_thread as fn() -> Runtime, "current-thread runtime"),
+        (many_threads, "multi-thread runtime, 2 workers"),
+    ] {
+        for callers in CALLERS {
+            println!("{name}, {callers} callers");
+            let runs: Vec<Vec<f64>> = (0..rounds)
+                .map(|_| {
+                    contestants::ALL
+                        .map(|contestant| run(runtime(), contestant, &servers, callers, seconds))
+                        .to_vec()
+                })
+                .collect();
+            for (index, contestant) in contestants::ALL.into_iter().enumerate() {
+                let cost = median(runs.iter().map(|run| run[index]));
+                let ratio = median(runs.iter().map(|run| run[index] / run[0]));
+                println!("  {:<28} {cost:>7.1} {ratio:>6.2}", contestant.name());
+            }
+        }
+    }
+}
+
+fn one_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn many_threads() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// CPU microseconds per call of one contestant.
+fn run(
+    runtime: Runtime,
+    contestant: Contestant,
+    servers: &servers::Servers,
+    callers: usize,
+    seconds: f64,
+) -> f64 {
+    runtime.block_on(async {
+        let service = contestant.connect(&servers.addresses).await;
+        load(&service, callers, Duration::from_secs_f64(seconds / 5.0)).await;
+        let before = cpu::used();
+        let calls = load(&service, callers, Duration::from_secs_f64(seconds)).await;
+        (cpu::used() - before).as_secs_f64() * 1e6 / calls as f64
+    })
+}
+
+/// Calls for `time`; says how many calls there were.
+async fn load(service: &contestants::Connected, callers: usize, time: Duration) -> u64 {
+    let until = Instant::now() + time;
+    let callers: Vec<_> = (0..callers)
+        .map(|_| {
+            let mut service = service.clone();
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while Instant::now() < until {
+                    let mut body = service.call(request()).await;
+                    while let Some(frame) = body.frame().await {
+                        if let Some(trailers) = frame.unwrap().trailers_ref() {
+                            assert_eq!(trailers["grpc-status"], "0");
+                        }
+                    }
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut calls = 0;
+    for caller in callers {
+        calls += caller.await.unwrap();
+    }
+    calls
+}
+
+/// `SayHello` with the name "x", encoded.
+fn request() -> http::Request<Body> {
+    const MESSAGE: Bytes = Bytes::from_static(&[0, 0, 0, 0, 3, 0x0a, 1, b'x']);
+    http::Request::post("http://bench/hello.Hello/SayHello")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(Body::new(Full::new(MESSAGE)))
+        .unwrap()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,72 @@
+//! Three hello servers in a process of their own, so that their cost is not the client's.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use proto::hello::{
+    Greeting, Introduction,
+    hello_server::{Hello, HelloServer},
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+/// The argument that makes this program the servers.
+pub(crate) const ARGUMENT: &str = "--servers";
+const SERVERS: usize = 3;
+
+pub(crate) struct Servers {
+    pub(crate) addresses: Vec<SocketAddr>,
+    process: Child,
+}
+
+struct Says;
+
+#[tonic::async_trait]
+impl Hello for Says {
+    async fn say_hello(&self, request: Request<Greeting>) -> Result<Response<Introduction>, Status> {
+        let name = request.into_inner().name;
+        Ok(Response::new(Introduction { name, version: "v1".into(), hostname: "bench".into() }))
+    }
+}
+
+impl Servers {
+    pub(crate) fn start() -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let addresses = lines.take(SERVERS).map(|line| line.unwrap().parse().unwrap()).collect();
+        Self { addresses, process }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until standard input ends, which it does when the benchmark is gone.
+pub(crate) fn run() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = runtime.handle().clone();
+    for _ in 0..SERVERS {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let server = Server::builder().add_service(HelloServer::new(Says));
+        local.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    }
+    runtime.block_on(async {
+        let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        let _ = end.await;
+    });
+}

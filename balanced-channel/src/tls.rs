@@ -1,0 +1,211 @@
+//! TLS by rustls: whom to trust, who to be, and both read again when their files change.
+//!
+//! Kubernetes and cert-manager replace certificates by replacing files. They are looked at before
+//! each new connection; connections that stand are left alone.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use http::uri::Scheme;
+use tokio_rustls::{
+    client::TlsStream,
+    rustls::{
+        self, ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    },
+};
+
+use crate::{
+    resolver::Endpoint,
+    transport::{Connector, chain},
+};
+
+const ALPN_HTTP2: &[u8] = b"h2";
+
+/// How a channel encrypts, and with whom it speaks.
+///
+/// The server must prove that it is the host of the target (not of the address behind it), with a
+/// certificate that the system's roots, or those of a file, vouch for.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    ca_file: Option<PathBuf>,
+    identity: Option<Identity>,
+    server_name: Option<String>,
+}
+
+/// The PEM files that say who the client is.
+#[derive(Clone, Debug)]
+struct Identity {
+    certificates: PathBuf,
+    key: PathBuf,
+}
+
+/// Why TLS cannot be used; names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS: {0}")]
+pub struct TlsError(String);
+
+/// Opens TLS streams over the streams of another connector.
+#[derive(Debug)]
+pub struct TlsConnector<C> {
+    inner: C,
+    tls: Tls,
+    server_name: ServerName<'static>,
+    loaded: Mutex<Loaded>,
+}
+
+/// What was last read, and from which state of the files.
+#[derive(Clone, Debug)]
+struct Loaded {
+    stamps: Vec<Stamp>,
+    config: Arc<ClientConfig>,
+}
+
+/// What changes when a file is replaced.
+type Stamp = Option<(SystemTime, u64)>;
+
+// === impl Tls ===
+
+impl Tls {
+    /// TLS with the system's roots and without a client certificate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the certificates in this PEM file, and no others. Default: the system's roots.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Shows this certificate chain to servers that ask, with the key that proves it; PEM files.
+    pub fn identity(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some(Identity { certificates: certificates.into(), key: key.into() });
+        self
+    }
+
+    /// The name that the server must prove, sent as SNI. Default: the host of the channel's
+    /// authority.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let identity = self.identity.iter().flat_map(|identity| [&identity.certificates, &identity.key]);
+        self.ca_file.iter().chain(identity).map(|path| stamp(path)).collect()
+    }
+
+    fn load(&self) -> Result<Loaded, TlsError> {
+        // Before the files: a change while they are read is then seen as one the next time.
+        let stamps = self.stamps();
+        let mut roots = RootCertStore::empty();
+        match &self.ca_file {
+            Some(path) => {
+                for certificate in certificates(path)? {
+                    roots.add(certificate).map_err(|error| unusable(path, &error))?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(TlsError("this system has no root certificates: name a CA file".into()));
+                }
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError(error.to_string()))?
+            .with_root_certificates(roots);
+        let mut config = match &self.identity {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificates: path, key: key_path }) => {
+                let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| unusable(key_path, &error))?;
+                config
+                    .with_client_auth_cert(certificates(path)?, key)
+                    .map_err(|error| unusable(path, &error))?
+            }
+        };
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Loaded { stamps, config: Arc::new(config) })
+    }
+}
+
+// === impl TlsConnector ===
+
+impl<C> TlsConnector<C> {
+    /// Encrypts the streams of `inner`; `host` must be proven unless `tls` names another.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be used, or the host is no name that a certificate can carry.
+    pub fn new(inner: C, tls: Tls, host: &str) -> Result<Self, TlsError> {
+        let host = tls.server_name.as_deref().unwrap_or(host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let server_name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| TlsError(format!("\"{host}\" is not a name that a certificate can carry")))?;
+        let loaded = Mutex::new(tls.load()?);
+        Ok(Self { inner, tls, server_name, loaded })
+    }
+
+    /// The configuration as the files have it now. Files that cannot be used, as one that is half
+    /// written, leave the last good one in force.
+    fn config(&self) -> Arc<ClientConfig> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.stamps != self.tls.stamps() {
+            match self.tls.load() {
+                Ok(fresh) => {
+                    tracing::info!(server = ?self.server_name, "certificates were read again");
+                    *loaded = fresh;
+                }
+                Err(error) => tracing::warn!(%error, "changed certificates cannot be used; the old ones stay"),
+            }
+        }
+        loaded.config.clone()
+    }
+}
+
+impl<C: Connector> Connector for TlsConnector<C> {
+    type Io = TlsStream<C::Io>;
+
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTPS
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Io> {
+        let stream = self.inner.connect(endpoint).await?;
+        let tls = tokio_rustls::TlsConnector::from(self.config());
+        let stream = tls
+            .connect(self.server_name.clone(), stream)
+            .await
+            .map_err(|error| io::Error::new(error.kind(), format!("TLS handshake failed: {}", chain(&error))))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+            return Err(io::Error::other("the server does not offer HTTP/2 over TLS (ALPN \"h2\")"));
+        }
+        Ok(stream)
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(path, &error))?;
+    if certificates.is_empty() {
+        return Err(TlsError(format!("{} holds no certificate", path.display())));
+    }
+    Ok(certificates)
+}
+
+fn unusable(path: &Path, error: &dyn std::error::Error) -> TlsError {
+    TlsError(format!("{} cannot be used: {error}", path.display()))
+}

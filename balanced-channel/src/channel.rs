@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, uri::Authority};
+use http::{
+    Request, Response,
+    uri::{Authority, Scheme},
+};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
@@ -72,6 +75,13 @@ pub enum BuildError {
     /// A retry setting is out of its range.
     #[error(transparent)]
     Retry(#[from] RetryConfigError),
+    /// TLS cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
+    /// The target asks for TLS, and the channel's connector has none.
+    #[error("target \"{0}\" asks for TLS: build the channel with `Builder::tls` (feature `tls`)")]
+    Insecure(String),
     /// A channel lives on tasks, and there is nothing to run them.
     #[error("a channel must be built inside a tokio runtime")]
     NoRuntime,
@@ -169,6 +179,23 @@ impl<C: Connector> Builder<C> {
         }
     }
 
+    /// Encrypts connections. The server must prove the host of the authority: that of the target,
+    /// or the one that [`authority`](Self::authority) was given before.
+    ///
+    /// # Errors
+    ///
+    /// When the target or a file cannot be used.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::Tls) -> Result<Builder<crate::TlsConnector<C>>, BuildError>
+    where
+        C: Clone,
+    {
+        let target = self.target.clone()?;
+        let host = self.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
+        let connector = crate::TlsConnector::new(self.connector.clone(), tls, &host)?;
+        Ok(self.connector(connector))
+    }
+
     /// Finds endpoints with `resolver` instead of the one that the target's scheme names.
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Some(Box::new(resolver));
@@ -257,11 +284,15 @@ impl<C: Connector> Builder<C> {
         let target = self.target?;
         self.methods.check()?;
         self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
+        if target.secure && self.connector.scheme() != Scheme::HTTPS {
+            return Err(BuildError::Insecure(target.to_string()));
+        }
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let resolver = self.resolver.unwrap_or_else(|| resolver_for(&target, self.refresh));
         let (updates, resolutions) = resolver::updates();
         let pool = Arc::new(Pool::new());
         let resolution = resolutions.latest.clone();
+        let scheme = self.connector.scheme();
         let balancer = Balancer {
             connector: Arc::new(self.connector),
             http2: self.http2,
@@ -274,6 +305,7 @@ impl<C: Connector> Builder<C> {
         let caller = Caller {
             pool,
             target: target.to_string(),
+            scheme,
             authority: self.authority.unwrap_or_else(|| target.authority().clone()),
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,

@@ -47,6 +47,8 @@ mod resolver;
 mod snapshot;
 mod subchannel;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use backoff::BackoffPolicy;
@@ -59,4 +61,6 @@ pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsConnector, TlsError};
 pub use transport::{Connector, Keepalive, TcpConnector};

@@ -28,12 +28,15 @@ const MAX_HOST: usize = 253;
 /// | `ipv4:a:port,b:port` | the addresses given |
 /// | `ipv6:[a]:port,[b]:port` | the addresses given |
 /// | `http://host:port` | as `dns:///host:port`; the port is 80 when absent |
+/// | `https://host:port` | the same with TLS; the port is 443 when absent |
 ///
 /// A port that is absent is 443, as in gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: String,
     authority: Authority,
+    /// Whether it asks for TLS.
+    pub(crate) secure: bool,
     pub(crate) place: Place,
 }
 
@@ -81,6 +84,11 @@ impl Target {
             let host = rest.strip_suffix('/').unwrap_or(rest);
             return Self::dns(text, None, host, DEFAULT_HTTP_PORT);
         }
+        if let Some(rest) = text.strip_prefix("https://") {
+            let host = rest.strip_suffix('/').unwrap_or(rest);
+            let target = Self::dns(text, None, host, DEFAULT_PORT)?;
+            return Ok(Self { secure: true, ..target });
+        }
         if let Some(rest) = text.strip_prefix("dns:") {
             let (server, host) = match rest.strip_prefix("//") {
                 None => ("", rest),
@@ -91,7 +99,7 @@ impl Target {
         }
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(format!(
-                "has the unknown scheme \"{scheme}\": the known ones are dns, ipv4, ipv6 and http"
+                "has the unknown scheme \"{scheme}\": the known ones are dns, ipv4, ipv6, http and https"
             ));
         }
         Self::dns(text, None, text, DEFAULT_PORT)
@@ -126,7 +134,7 @@ impl Target {
         let host = host.strip_suffix('.').unwrap_or(host);
         let authority = Authority::try_from(format!("{host}:{port}"))
             .map_err(|error| format!("has a host that HTTP cannot carry: {error}"))?;
-        Ok(Self { text: text.to_owned(), authority, place })
+        Ok(Self { text: text.to_owned(), authority, secure: false, place })
     }
 }
 

@@ -14,7 +14,7 @@ use http::uri::Scheme;
 use tokio_rustls::{
     client::TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        ClientConfig, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
@@ -125,7 +125,8 @@ impl Tls {
         let mut config = match &self.identity {
             None => config.with_no_client_auth(),
             Some(Identity { certificates: path, key: key_path }) => {
-                let key = PrivateKeyDer::from_pem_file(key_path).map_err(|error| unusable(key_path, &error))?;
+                let key =
+                    PrivateKeyDer::from_pem_file(key_path).map_err(|error| unusable(key_path, &error))?;
                 config
                     .with_client_auth_cert(certificates(path)?, key)
                     .map_err(|error| unusable(path, &error))?
@@ -163,7 +164,9 @@ impl<C> TlsConnector<C> {
                     tracing::info!(server = ?self.server_name, "certificates were read again");
                     *loaded = fresh;
                 }
-                Err(error) => tracing::warn!(%error, "changed certificates cannot be used; the old ones stay"),
+                Err(error) => {
+                    tracing::warn!(%error, "changed certificates cannot be used; the old ones stay")
+                }
             }
         }
         loaded.config.clone()
@@ -180,10 +183,9 @@ impl<C: Connector> Connector for TlsConnector<C> {
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Io> {
         let stream = self.inner.connect(endpoint).await?;
         let tls = tokio_rustls::TlsConnector::from(self.config());
-        let stream = tls
-            .connect(self.server_name.clone(), stream)
-            .await
-            .map_err(|error| io::Error::new(error.kind(), format!("TLS handshake failed: {}", chain(&error))))?;
+        let stream = tls.connect(self.server_name.clone(), stream).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("TLS handshake failed: {}", chain(&error)))
+        })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(io::Error::other("the server does not offer HTTP/2 over TLS (ALPN \"h2\")"));
         }
@@ -208,4 +210,27 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn unusable(path: &Path, error: &dyn std::error::Error) -> TlsError {
     TlsError(format!("{} cannot be used: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_leaves_the_last_good_one_in_force() {
+        let pem = rcgen::generate_simple_self_signed(["pods.test".to_owned()]).unwrap().cert.pem();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(pem.as_bytes()).unwrap();
+        let connector = TlsConnector::new((), Tls::new().ca_file(file.path()), "pods.test").unwrap();
+        let first = connector.config();
+        assert!(Arc::ptr_eq(&first, &connector.config()), "a file that stays is not read again");
+
+        file.as_file().set_len(20).unwrap();
+        assert!(Arc::ptr_eq(&first, &connector.config()));
+        file.as_file().set_len(0).unwrap();
+        fs::write(file.path(), pem.repeat(2)).unwrap();
+        assert!(!Arc::ptr_eq(&first, &connector.config()));
+    }
 }

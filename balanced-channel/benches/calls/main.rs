@@ -44,7 +44,7 @@ fn main() {
             let runs: Vec<Vec<f64>> = (0..rounds)
                 .map(|_| {
                     contestants::ALL
-                        .map(|contestant| run(runtime(), contestant, &servers, callers, seconds))
+                        .map(|contestant| run(&runtime(), contestant, &servers, callers, seconds))
                         .to_vec()
                 })
                 .collect();
@@ -67,7 +67,7 @@ fn many_threads() -> Runtime {
 
 /// CPU microseconds per call of one contestant.
 fn run(
-    runtime: Runtime,
+    runtime: &Runtime,
     contestant: Contestant,
     servers: &servers::Servers,
     callers: usize,

@@ -44,6 +44,7 @@ pub(crate) struct Caller {
     pub(crate) pool: Arc<Pool>,
     /// The target as written, for messages.
     pub(crate) target: String,
+    pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     pub(crate) wait_for_ready: bool,
     /// How much of a streaming request is kept for a retry, in bytes.
@@ -94,7 +95,7 @@ impl Caller {
     fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(path)
             .build()

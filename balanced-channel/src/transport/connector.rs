@@ -2,6 +2,7 @@
 
 use std::{future::Future, io};
 
+use http::uri::Scheme;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -13,6 +14,11 @@ use crate::resolver::Endpoint;
 pub trait Connector: Send + Sync + 'static {
     /// The stream, over which the channel speaks HTTP/2.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The scheme of calls over such streams. Default: `http`.
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTP
+    }
 
     /// Opens a stream to `endpoint`. The channel bounds the time.
     fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Self::Io>> + Send;

@@ -1,0 +1,189 @@
+//! TLS: whom a channel trusts, who it says it is, and certificates that change while it lives.
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use backend::{call, fails, ready};
+use balanced_channel::{BuildError, Builder, Channel, Tls};
+use proto::hello::{
+    Greeting, Introduction,
+    hello_server::{Hello, HelloServer},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+/// A certificate authority, and a folder for what it issues.
+struct Ca {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+struct Says;
+
+#[tonic::async_trait]
+impl Hello for Says {
+    async fn say_hello(&self, _: Request<Greeting>) -> Result<Response<Introduction>, Status> {
+        Ok(Response::new(Introduction { hostname: "secure".into(), ..Default::default() }))
+    }
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, folder: TempDir::new().unwrap() }
+    }
+
+    fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate and its key, as PEM, for a host.
+    fn issue(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn file(&self) -> PathBuf {
+        self.write("ca.pem", &self.pem())
+    }
+}
+
+/// A server with a certificate of `ca` for `host`; it asks for a client's when told whose.
+async fn serve(ca: &Ca, host: &str, clients: Option<&Ca>) -> SocketAddr {
+    let (certificate, key) = ca.issue(host);
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    if let Some(clients) = clients {
+        tls = tls.client_ca_root(Certificate::from_pem(clients.pem()));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().tls_config(tls).unwrap().add_service(HelloServer::new(Says));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    address
+}
+
+/// A channel to `address` that believes it to be `pods.test`.
+fn to(address: SocketAddr) -> Builder {
+    Channel::builder(format!("ipv4:{address}")).authority("pods.test:443".parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_proves_the_targets_name_is_used() {
+    let ca = Ca::new();
+    let address = serve(&ca, "pods.test", None).await;
+    let channel = to(address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
+    assert_eq!(call(&channel, "").await.unwrap(), "secure");
+}
+
+#[tokio::test]
+async fn a_server_of_another_name_or_another_authority_is_not() {
+    let (ca, stranger) = (Ca::new(), Ca::new());
+    for (address, why) in [
+        (serve(&ca, "other.test", None).await, "not valid for name"),
+        (serve(&stranger, "pods.test", None).await, "invalid peer certificate"),
+    ] {
+        let channel = to(address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
+        let (code, message) = fails(&channel, "").await;
+        assert_eq!(code, Code::Unavailable);
+        assert!(message.contains("TLS handshake failed") && message.contains(why), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn another_name_can_be_asked_for() {
+    let ca = Ca::new();
+    let address = serve(&ca, "other.test", None).await;
+    let tls = Tls::new().ca_file(ca.file()).server_name("other.test");
+    let channel = to(address).tls(tls).unwrap().build().unwrap();
+    assert_eq!(call(&channel, "").await.unwrap(), "secure");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_gets_it() {
+    let (ca, clients) = (Ca::new(), Ca::new());
+    let address = serve(&ca, "pods.test", Some(&clients)).await;
+    let (certificate, key) = clients.issue("client.test");
+    let (certificate, key) = (clients.write("tls.crt", &certificate), clients.write("tls.key", &key));
+
+    let known = Tls::new().ca_file(ca.file()).identity(certificate, key);
+    let channel = to(address).tls(known).unwrap().build().unwrap();
+    assert_eq!(call(&channel, "").await.unwrap(), "secure");
+
+    let nobody = to(address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
+    assert_eq!(fails(&nobody, "").await.0, Code::Unavailable);
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_when_their_file_changes() {
+    let (before, after) = (Ca::new(), Ca::new());
+    let address = serve(&after, "pods.test", None).await;
+    let path = before.file();
+    let channel = to(address).tls(Tls::new().ca_file(&path)).unwrap().build().unwrap();
+    assert_eq!(fails(&channel, "").await.0, Code::Unavailable);
+
+    fs::write(&path, after.pem()).unwrap();
+    ready(&channel, 1).await;
+    assert_eq!(call(&channel, "").await.unwrap(), "secure");
+}
+
+#[tokio::test]
+async fn a_plain_server_is_not_taken_for_a_secure_one() {
+    let backend = backend::Backend::start();
+    let ca = Ca::new();
+    let channel = to(backend.address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
+    let (code, message) = fails(&channel, "").await;
+    assert_eq!(code, Code::Unavailable);
+    assert!(message.contains("TLS handshake failed"), "{message}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_named_when_the_channel_is_built() {
+    let ca = Ca::new();
+    let (certificate, key) = ca.issue("client.test");
+    let certificate = ca.write("tls.crt", &certificate);
+    let (_, other_key) = ca.issue("client.test");
+    let other_key = ca.write("other.key", &other_key);
+    let key = ca.write("tls.key", &key);
+    let empty = ca.write("empty.pem", "");
+    let tls = |tls: Tls| Channel::builder("dns:///pods.test:443").tls(tls).map(drop);
+    for (tls, why) in [
+        (tls(Tls::new().ca_file("/nowhere/ca.pem")), "/nowhere/ca.pem cannot be used"),
+        (tls(Tls::new().ca_file(&empty)), "empty.pem holds no certificate"),
+        (tls(Tls::new().ca_file(ca.file()).identity(&certificate, "/nowhere/tls.key")), "/nowhere/tls.key"),
+        (tls(Tls::new().ca_file(ca.file()).identity(&certificate, &other_key)), "tls.crt cannot be used"),
+        (tls(Tls::new().ca_file(ca.file()).server_name("not a name")), "\"not a name\""),
+    ] {
+        let message = tls.unwrap_err().to_string();
+        assert!(message.contains(why), "{message}");
+    }
+    tls(Tls::new().ca_file(ca.file()).identity(certificate, key)).unwrap();
+}
+
+#[tokio::test]
+async fn a_target_that_asks_for_tls_is_not_called_without() {
+    let error = Channel::new("https://pods.test").unwrap_err();
+    assert!(
+        matches!(error, BuildError::Insecure(_)) && error.to_string().contains("Builder::tls"),
+        "{error}"
+    );
+    let channel = Channel::builder("https://pods.test").tls(Tls::new().ca_file(Ca::new().file())).unwrap();
+    channel.build().unwrap();
+}

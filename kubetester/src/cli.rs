@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod demo;
 mod load;
 mod pod;
 
@@ -27,6 +28,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Load(Box<load::Load>),
     Pod(pod::Pod),
 }
@@ -41,6 +43,7 @@ struct Stop {
 /// What `main` does: reads the command line, runs the subcommand, and says how it ended.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Demo(demo) => block_on(demo.run()),
         Command::Load(load) => block_on(load.run()),
         // A program of its own, with a runtime of its own.
         Command::Pod(pod) => pod.run(),

@@ -44,8 +44,17 @@ impl Running {
     ///
     /// When it ends instead, or takes half a minute.
     pub async fn start(exe: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_with(exe, &[], env).await
+    }
+
+    /// [`start`](Self::start), with arguments.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead, or takes half a minute.
+    pub async fn start_with(exe: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let ports = [("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json")];
-        let mut child = command(exe, &[], &[&ports, env].concat()).spawn().unwrap();
+        let mut child = command(exe, arguments, &[&ports, env].concat()).spawn().unwrap();
         let mut logs = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         bounded(logs.read_line(&mut line)).await.unwrap();

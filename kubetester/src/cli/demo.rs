@@ -1,0 +1,177 @@
+//! `kubetester demo`: runs the whole system here and shows where calls land.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anstyle::Style;
+use clap::{ArgAction, Args};
+use service::{LogFormat, Shutdown, listen, logs};
+
+use super::{FAILED, OK, Stop};
+use crate::{
+    demo::{
+        first_calls::{self, BURSTS, CALLS},
+        layout::{Layout, REPLICAS},
+        system::{GRPC_SVC, HTTP_SVC, Pod, System},
+    },
+    render::bar,
+    tally::Tally,
+};
+
+/// How long the gateway may take to connect to its backends.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The bar of a pod that took every call.
+const BAR: usize = 36;
+
+const BOLD: Style = Style::new().bold();
+
+/// Run the whole system here: gateway, gRPC and HTTP backends, DNS
+///
+/// Everything is real but the machine: programs, sockets and DNS are those of a cluster, in one process on the
+/// loopback interface. Makes 12 calls to each path of the gateway, shows who answered, and stays until Ctrl-C.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// hellogrpc pods
+    #[arg(long, value_name = "N", default_value = "3", value_parser = replicas())]
+    grpc_replicas: u8,
+
+    /// hellohttp pods
+    #[arg(long, value_name = "N", default_value = "3", value_parser = replicas())]
+    http_replicas: u8,
+
+    /// Address and port of the gateway; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8200")]
+    listen: SocketAddr,
+
+    /// Exit after the calls: 0 when they were spread as they have to be, 1 when not
+    #[arg(long)]
+    once: bool,
+
+    /// Show the programs' logs; twice for more
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Give each program a port of 127.0.0.1 even where addresses of their own are to be had
+    #[arg(long, hide = true)]
+    one_address: bool,
+}
+
+fn replicas() -> clap::builder::RangedI64ValueParser<u8> {
+    clap::value_parser!(u8).range(i64::from(*REPLICAS.start())..=i64::from(*REPLICAS.end()))
+}
+
+// === impl Demo ===
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+        self.log();
+        let failed = |error: &dyn std::fmt::Display| Stop::new(FAILED, error.to_string());
+        let shutdown = Shutdown::from_signals(Duration::ZERO, Duration::from_secs(5));
+        let shutdown =
+            shutdown.map_err(|error| failed(&format_args!("cannot listen for signals: {error}")))?;
+        let listener = listen::address(self.listen, "--listen").map_err(|error| failed(&error))?;
+        let layout = Layout::bind(self.grpc_replicas, self.http_replicas, self.one_address).await;
+        let layout =
+            layout.map_err(|error| failed(&format_args!("cannot get loopback addresses: {error}")))?;
+        let mut system = System::start(layout, listener).await.map_err(|error| failed(&error))?;
+
+        let ended = tokio::select! {
+            ended = self.show(&mut system, &shutdown) => ended,
+            () = shutdown.closing() => Ok(ExitCode::from(OK)),
+        };
+        system.stop().await;
+        ended
+    }
+
+    async fn show(&self, system: &mut System, shutdown: &Shutdown) -> Result<ExitCode, Stop> {
+        system.connected(CONNECT_WITHIN).await.map_err(|why| Stop::new(FAILED, why))?;
+        anstream::println!("{}", what_runs(system));
+
+        let unreachable = |error: crate::transport::Unreachable| Stop::new(FAILED, error.to_string());
+        let grpc = first_calls::grpc(system).await.map_err(unreachable)?;
+        anstream::println!(
+            "{BOLD}{CALLS} calls to /hellogrpc{BOLD:#}, one after the other\n{}",
+            who_answered(&system.grpc, &grpc)
+        );
+        let http = first_calls::http(system).await.map_err(unreachable)?;
+        anstream::println!(
+            "{BOLD}{CALLS} calls to /hellohttp{BOLD:#}, in {BURSTS} bursts: the gateway drops idle connections in between\n{}",
+            who_answered(&system.http, &http)
+        );
+        let unmet = first_calls::unmet(system, &grpc, &http);
+        for sentence in &unmet {
+            anstream::eprintln!("kubetester: {sentence}");
+        }
+        if self.once {
+            return Ok(ExitCode::from(if unmet.is_empty() { OK } else { FAILED }));
+        }
+        anstream::println!("Ctrl-C stops it.");
+        tokio::select! {
+            () = shutdown.closing() => Ok(ExitCode::from(OK)),
+            why = system.failed() => Err(Stop::new(FAILED, why)),
+        }
+    }
+
+    fn log(&self) {
+        let filter = match self.verbose {
+            0 => return,
+            1 => "info,hickory_server=warn",
+            _ => "debug",
+        };
+        if let Ok(filter) = filter.parse() {
+            logs::init(filter, LogFormat::Text);
+        }
+    }
+}
+
+/// What runs where, and what to type.
+fn what_runs(system: &System) -> String {
+    let gateway = format!("http://{}", system.reachable_gateway());
+    let mut text = String::new();
+    let mut line = |name: &str, at: &str, what: &str| {
+        let line = format!("  {BOLD}{name:<13}{BOLD:#} {at:<24} {what}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    line("helloserve", &system.gateway.to_string(), "the gateway");
+    line("", &system.admin.to_string(), "its admin port: /metrics, /readyz, /debug/channels");
+    for pod in system.grpc.iter().chain(&system.http) {
+        line(&pod.name, &pod.address.to_string(), "");
+    }
+    let dns = system.dns.address().to_string();
+    if system.own_addresses {
+        line(GRPC_SVC, &dns, "DNS answers with the hellogrpc addresses, as for a headless service");
+    } else {
+        line(
+            GRPC_SVC,
+            "ipv4: list",
+            "this system has one loopback address only, so the gateway has a list of ports",
+        );
+    }
+    line(HTTP_SVC, &dns, &format!("DNS answers with a ClusterIP, {}", system.cluster_ip.address().ip()));
+    line(
+        "",
+        &system.cluster_ip.address().to_string(),
+        "the ClusterIP: each connection goes to the next hellohttp",
+    );
+    format!(
+        "{text}\n  curl '{gateway}/hellogrpc?name=Ann'\n  curl '{gateway}/hellohttp?name=Ann'\n  \
+         curl 'http://{}/debug/channels'\n  kubetester load {gateway}/hellogrpc\n",
+        system.admin
+    )
+}
+
+/// A line for each pod, and one for whoever answered without being known.
+fn who_answered(pods: &[Pod], tally: &Tally) -> String {
+    let mut lines: Vec<(&str, u64)> = Vec::new();
+    for pod in pods {
+        lines.push((&pod.name, tally.pods.get(&pod.name).map_or(0, |pod| pod.calls)));
+    }
+    let named: u64 = lines.iter().map(|(_, calls)| calls).sum();
+    lines.push(("others", tally.succeeded - named.min(tally.succeeded)));
+    lines.push(("failed", tally.failed()));
+    lines.retain(|(name, calls)| *calls > 0 || !matches!(*name, "others" | "failed"));
+    let line = |(name, calls): (&str, u64)| {
+        format!("  {name:<13} {calls:>2}  {}\n", bar(calls as f64 / CALLS as f64, BAR))
+    };
+    lines.into_iter().map(line).collect()
+}

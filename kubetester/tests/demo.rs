@@ -1,0 +1,62 @@
+//! `kubetester demo` as a program: what it shows, and how it ends.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+use std::net::TcpListener;
+
+use service::testing::{Exit, exit_of};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
+
+async fn demo(arguments: &[&str]) -> Exit {
+    exit_of(TOOL, &[&["demo", "--listen", "127.0.0.1:0"], arguments].concat(), &[]).await
+}
+
+/// How many calls the output shows for each pod of a kind, without pods that took none.
+fn calls(stdout: &str, kind: &str) -> Vec<u64> {
+    let bars = stdout.lines().filter(|line| line.contains('█') && line.trim_start().starts_with(kind));
+    bars.map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn each_hellogrpc_answers_four_of_twelve_and_several_hellohttp_answer() {
+    let exit = demo(&["--once"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_eq!(exit.stderr, "", "logs are quiet");
+    assert_eq!(calls(&exit.stdout, "hellogrpc"), [4, 4, 4]);
+    let http = calls(&exit.stdout, "hellohttp");
+    assert!(http.len() > 1 && http.iter().sum::<u64>() == 12, "{http:?}");
+    assert!(exit.stdout.contains("curl 'http://127.0.0.1:"), "{}", exit.stdout);
+}
+
+#[tokio::test]
+async fn replicas_and_a_single_address_work_too() {
+    let arguments = ["--once", "--one-address", "--grpc-replicas", "5", "--http-replicas", "1"];
+    let exit = demo(&arguments).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let mut grpc = calls(&exit.stdout, "hellogrpc");
+    grpc.sort_unstable();
+    assert_eq!(grpc, [2, 2, 2, 3, 3]);
+    assert_eq!(calls(&exit.stdout, "hellohttp"), [12]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_sentence_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let exit = exit_of(TOOL, &["demo", "--once", "--listen", &address], &[]).await;
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert_eq!(exit.stdout, "");
+    assert_eq!(exit.stderr.lines().count(), 1, "{}", exit.stderr);
+    assert!(exit.stderr.contains(&address) && exit.stderr.contains("--listen"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn bad_flags_are_exit_code_2() {
+    for arguments in [["--grpc-replicas", "0"], ["--http-replicas", "101"], ["--listen", "here"]] {
+        let exit = exit_of(TOOL, &[&["demo", "--once"][..], &arguments].concat(), &[]).await;
+        assert_eq!(exit.code, Some(2), "{arguments:?}: {exit:?}");
+        assert!(exit.stderr.contains(arguments[0]), "{}", exit.stderr);
+    }
+}

@@ -81,6 +81,8 @@ fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(query: &str) -> Result<String, QueryError> {
@@ -137,5 +139,21 @@ mod tests {
         assert_eq!(name(&format!("name={}", "%41".repeat(MAX_NAME))), Ok("A".repeat(MAX_NAME)));
         let long = format!("name={}", "Ł".repeat(MAX_NAME / 2 + 1));
         assert_eq!(name(&long), Err(QueryError::NameTooLong(MAX_NAME + 2)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_comes_through(given in "\\PC{0,100}|.{0,100}") {
+            let mut url = reqwest::Url::parse("http://gw/").unwrap();
+            url.query_pairs_mut().append_pair("a", "1").append_pair("name", &given);
+            prop_assert_eq!(name(url.query().unwrap()), Ok(given));
+        }
+
+        #[test]
+        fn any_query_is_read_or_refused(query in "[%+&=a-fA-F0-9n]{0,60}") {
+            if let Ok(name) = name(&query) {
+                prop_assert!(name.len() <= query.len());
+            }
+        }
     }
 }

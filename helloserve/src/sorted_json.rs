@@ -89,6 +89,12 @@ fn write_value(text: &str, out: &mut Vec<u8>, depth_left: usize) -> Result<(), N
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        collection::{hash_map, vec},
+        prelude::*,
+    };
+    use serde_json::Value;
+
     use super::*;
 
     fn sorted(text: &str) -> Result<String, NotAnObject> {
@@ -139,5 +145,32 @@ mod tests {
     #[test]
     fn a_key_that_is_no_text_is_an_error() {
         assert!(matches!(sorted(r#"{"a":{"\ud800":1}}"#), Err(NotAnObject::Json(_))));
+    }
+
+    /// Any object, not very deep.
+    fn object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                hash_map(".{0,4}", inner, 0..4).prop_map(Value::from_iter)
+            ]
+        });
+        hash_map(".{0,4}", value, 0..4).prop_map(Value::from_iter)
+    }
+
+    proptest! {
+        /// serde_json keeps its own objects sorted, and writes them without spaces.
+        #[test]
+        fn any_object_is_written_as_a_sorted_writer_would(object in object()) {
+            let loose = serde_json::to_string_pretty(&object).unwrap();
+            prop_assert_eq!(sorted(&loose).unwrap(), object.to_string());
+        }
     }
 }

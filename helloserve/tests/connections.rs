@@ -4,12 +4,12 @@ mod stage;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use service::testing::bounded;
 use stage::{
-    client::get,
+    client::{get, problem},
     dns_server::dns_server,
     gateway,
     http_backend::{Deed, Event, http_backend, http_backend_at, ok},
-    soon,
 };
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn connections_are_kept_under_load_and_dropped_when_idle() {
     // One, unless this machine stood still for half a second.
     assert!(connected < 5, "{connected} connections for 20 requests");
     // Nothing is asked any more; the gateway itself closes what it kept.
-    soon(async { while backend.next().await != Event::Closed {} }).await;
+    bounded(async { while backend.next().await != Event::Closed {} }).await;
     assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
     assert_eq!(backend.next().await, Event::Connected);
 }
@@ -47,7 +47,7 @@ async fn a_connection_that_closes_as_it_is_used_costs_no_request() {
 async fn a_backend_that_dies_of_a_request_meets_it_twice_at_most() {
     let mut backend = http_backend(|_, _| Deed::AnswerAndClose(Vec::new())).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
-    let detail = get(gateway.addr, "/hellohttp").await.problem(502);
+    let detail = problem(&get(gateway.addr, "/hellohttp").await, 502);
     assert!(detail.contains("broke off the exchange"), "{detail}");
     let requests = backend.seen().into_iter().filter(|event| matches!(event, Event::Request(_))).count();
     assert_eq!(requests, 2);
@@ -92,7 +92,7 @@ async fn new_connections_go_to_every_pod_in_turn_and_past_a_dead_one() {
     assert_eq!(answered.into_values().collect::<Vec<_>>(), [4, 4, 4]);
 
     server.set(vec![dead, second]);
-    soon(async {
+    bounded(async {
         while server.asked() < 2 {
             get(gateway.addr, "/hellohttp").await;
         }

@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use stage::{
-    client::{get, request},
+    client::{get, problem, request},
     gateway,
     grpc_backend::{failing, grpc_backend, introduction},
     http_backend::{Deed, http_backend},
@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 async fn down() {
     let target = ipv4(refusing());
     let gateway = gateway(|config| config.grpc_target = target.clone()).await;
-    let detail = get(gateway.addr, "/hellogrpc").await.problem(503);
+    let detail = problem(&get(gateway.addr, "/hellogrpc").await, 503);
     assert!(detail.starts_with(&format!("the gRPC backend {target} is unavailable: ")), "{detail}");
     assert!(detail.contains("refused"), "{detail}");
 }
@@ -31,7 +31,7 @@ async fn hung() {
         config.upstream_timeout = Duration::from_millis(200);
     })
     .await;
-    let detail = get(gateway.addr, "/hellogrpc").await.problem(504);
+    let detail = problem(&get(gateway.addr, "/hellogrpc").await, 504);
     assert!(
         detail.starts_with(&format!("the gRPC backend {} did not answer within 200ms", grpc.target())),
         "{detail}"
@@ -45,7 +45,7 @@ async fn hung_longer_than_the_caller_waits() {
     let grpc = grpc_backend(|_| Box::pin(std::future::pending())).await;
     let gateway = gateway(|config| config.grpc_target = grpc.target()).await;
     let answer = request(gateway.addr, "GET", "/hellogrpc", "grpc-timeout: 200m\r\n").await;
-    let detail = answer.problem(504);
+    let detail = problem(&answer, 504);
     assert!(
         detail.starts_with(&format!("the gRPC backend {} did not answer within 200ms", grpc.target())),
         "{detail}"
@@ -59,7 +59,7 @@ async fn accepts_and_never_speaks() {
     let target = ipv4(silent.local_addr().unwrap());
     let gateway = gateway(|config| config.grpc_target = target).await;
     let answer = request(gateway.addr, "GET", "/hellogrpc", "grpc-timeout: 100m\r\n").await;
-    answer.problem(504);
+    problem(&answer, 504);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn does_not_speak_grpc() {
     let answer = get(gateway.addr, "/hellogrpc").await;
     assert!([502, 503].contains(&answer.status), "{answer:?}");
     let status = answer.status;
-    let detail = answer.problem(status);
+    let detail = problem(&answer, status);
     assert!(detail.starts_with("the gRPC backend ipv4:"), "{detail}");
 }
 
@@ -101,7 +101,7 @@ async fn every_status_has_its_place() {
     ] {
         let grpc = failing(Status::new(code, "the words of the backend")).await;
         let gateway = gateway(|config| config.grpc_target = grpc.target()).await;
-        let detail = get(gateway.addr, "/hellogrpc").await.problem(status);
+        let detail = problem(&get(gateway.addr, "/hellogrpc").await, status);
         assert!(detail.starts_with(&format!("the gRPC backend {} ", grpc.target())), "{code:?}: {detail}");
         assert!(detail.contains("the words of the backend"), "{code:?}: {detail}");
     }
@@ -111,7 +111,7 @@ async fn every_status_has_its_place() {
 async fn words_without_end_are_cut() {
     let grpc = failing(Status::internal("many\nwords ".repeat(300))).await;
     let gateway = gateway(|config| config.grpc_target = grpc.target()).await;
-    let detail = get(gateway.addr, "/hellogrpc").await.problem(502);
+    let detail = problem(&get(gateway.addr, "/hellogrpc").await, 502);
     assert!(detail.len() < 400 && detail.ends_with('…') && !detail.contains('\n'), "{detail}");
 }
 
@@ -124,6 +124,6 @@ async fn longer_than_anyone_needs() {
     })
     .await;
     let gateway = gateway(|config| config.grpc_target = grpc.target()).await;
-    let detail = get(gateway.addr, "/hellogrpc").await.problem(502);
+    let detail = problem(&get(gateway.addr, "/hellogrpc").await, 502);
     assert!(detail.contains("65536"), "{detail}");
 }

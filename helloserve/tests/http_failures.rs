@@ -4,22 +4,23 @@ mod stage;
 
 use std::time::Duration;
 
+use service::testing::{Answer, bounded};
 use stage::{
-    Running,
-    client::{Answer, get, request},
+    InProcess,
+    client::{get, problem, request},
     gateway,
     http_backend::{Deed, Event, HttpBackend, http_backend, ok},
-    refusing, soon,
+    refusing,
 };
 
-async fn before(deed: impl Fn() -> Deed + Send + Sync + 'static) -> (Running, HttpBackend) {
+async fn before(deed: impl Fn() -> Deed + Send + Sync + 'static) -> (InProcess, HttpBackend) {
     let backend = http_backend(move |_, _| deed()).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
     (gateway, backend)
 }
 
 /// The gateway's answer, and the sentence that every one of these begins with.
-async fn asked(gateway: &Running, backend: &HttpBackend) -> (Answer, String) {
+async fn asked(gateway: &InProcess, backend: &HttpBackend) -> (Answer, String) {
     let answer = get(gateway.addr, "/hellohttp?name=Ann").await;
     (answer, format!("the HTTP backend {} ", backend.url()))
 }
@@ -28,7 +29,7 @@ async fn asked(gateway: &Running, backend: &HttpBackend) -> (Answer, String) {
 async fn down() {
     let target = format!("http://{}/hellohttp", refusing());
     let gateway = gateway(|config| config.http_target = target.parse().unwrap()).await;
-    let detail = get(gateway.addr, "/hellohttp").await.problem(503);
+    let detail = problem(&get(gateway.addr, "/hellohttp").await, 503);
     assert!(
         detail.starts_with(&format!("the HTTP backend {target} is unavailable: Connection refused")),
         "{detail}"
@@ -42,7 +43,7 @@ async fn a_name_that_nobody_knows() {
         config.http_dns_server = Some(refusing());
     })
     .await;
-    let detail = get(gateway.addr, "/hellohttp").await.problem(503);
+    let detail = problem(&get(gateway.addr, "/hellohttp").await, 503);
     assert!(detail.contains("cannot resolve no-such.invalid"), "{detail}");
 }
 
@@ -55,7 +56,7 @@ async fn hung() {
     })
     .await;
     let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(answer.problem(504), format!("{backend_says}did not answer within 50ms"));
+    assert_eq!(problem(&answer, 504), format!("{backend_says}did not answer within 50ms"));
     // The call is given up, not left to itself.
     assert_eq!(backend.next().await, Event::Connected);
     backend.next_request().await;
@@ -65,7 +66,7 @@ async fn hung() {
 async fn hung_longer_than_the_caller_waits() {
     let (gateway, backend) = before(|| Deed::Hang).await;
     let answer = request(gateway.addr, "GET", "/hellohttp", "grpc-timeout: 30m\r\n").await;
-    let detail = answer.problem(504);
+    let detail = problem(&answer, 504);
     assert_eq!(detail, format!("the HTTP backend {} did not answer within 30ms", backend.url()));
 }
 
@@ -81,7 +82,7 @@ async fn hung_in_the_middle_of_its_answer() {
     })
     .await;
     let answer = request(gateway.addr, "GET", "/hellohttp", "grpc-timeout: 50m\r\n").await;
-    answer.problem(504);
+    problem(&answer, 504);
 }
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn errors_are_told_in_the_backends_words() {
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{words}", words.len());
         let (gateway, backend) = before(move || Deed::Answer(answer.clone())).await;
         let (answer, backend_says) = asked(&gateway, &backend).await;
-        assert_eq!(answer.problem(502), format!("{backend_says}answered {status}: {words}"));
+        assert_eq!(problem(&answer, 502), format!("{backend_says}answered {status}: {words}"));
     }
 }
 
@@ -101,7 +102,7 @@ async fn redirects_are_not_followed() {
     let away = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
     let (gateway, mut backend) = before(|| Deed::Answer(away.to_owned())).await;
     let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(answer.problem(502), format!("{backend_says}answered 302 Found"));
+    assert_eq!(problem(&answer, 502), format!("{backend_says}answered 302 Found"));
     backend.next_request().await;
     assert_eq!(backend.seen(), []);
 }
@@ -120,7 +121,7 @@ async fn not_an_object() {
         let answer = ok(body);
         let (gateway, backend) = before(move || Deed::Answer(answer.clone())).await;
         let (answer, backend_says) = asked(&gateway, &backend).await;
-        let detail = answer.problem(502);
+        let detail = problem(&answer, 502);
         assert!(detail.starts_with(&backend_says) && detail.contains(word), "{body}: {detail}");
     }
 }
@@ -131,7 +132,7 @@ async fn not_http() {
     {
         let (gateway, backend) = before(move || Deed::AnswerAndClose(garbage.to_vec())).await;
         let (answer, backend_says) = asked(&gateway, &backend).await;
-        let detail = answer.problem(502);
+        let detail = problem(&answer, 502);
         assert!(detail.starts_with(&backend_says), "{detail}");
     }
 }
@@ -141,7 +142,7 @@ async fn cut_off() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"name\":";
     let (gateway, backend) = before(|| Deed::AnswerAndClose(half.into())).await;
     let (answer, backend_says) = asked(&gateway, &backend).await;
-    let detail = answer.problem(502);
+    let detail = problem(&answer, 502);
     assert!(detail.starts_with(&format!("{backend_says}broke off its answer")), "{detail}");
 }
 
@@ -156,13 +157,13 @@ async fn longer_than_anyone_needs() {
     let until_closed = "HTTP/1.1 200 OK\r\n\r\n";
     let (gateway, backend) = before(move || Deed::Answer(too_long.clone())).await;
     let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(answer.problem(502), format!("{backend_says}answered more than 64 KiB"));
+    assert_eq!(problem(&answer, 502), format!("{backend_says}answered more than 64 KiB"));
 
     for (first, again) in [(chunked, "4\r\n    \r\n"), (until_closed, "    ")] {
         let (gateway, mut backend) = before(move || Deed::NeverEnd(first, again)).await;
         let (answer, backend_says) = asked(&gateway, &backend).await;
-        assert_eq!(answer.problem(502), format!("{backend_says}answered more than 64 KiB"));
+        assert_eq!(problem(&answer, 502), format!("{backend_says}answered more than 64 KiB"));
         // And it need not go on.
-        soon(async { while backend.next().await != Event::Closed {} }).await;
+        bounded(async { while backend.next().await != Event::Closed {} }).await;
     }
 }

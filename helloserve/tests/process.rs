@@ -1,78 +1,40 @@
 //! The gateway as a process: how it starts, what its admin port says, how it ends.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod stage;
 
-use std::{net::SocketAddr, process::Stdio};
-
 use serde_json::Value;
+use service::testing::{Answer, Running, Signal, bounded, exit_of};
 use stage::{
-    client::{Answer, get},
+    client::{get, problem},
     grpc_backend::{grpc_backend, introduction},
     http_backend::{Deed, http_backend, ok},
-    refusing, soon,
+    ipv4, refusing,
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStderr, Command},
-    sync::oneshot,
-    task::JoinHandle,
-};
+use tokio::{sync::oneshot, task::JoinHandle};
 
-/// A gateway process; killed when the test ends before it does.
-struct Process {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    addr: SocketAddr,
-    admin: SocketAddr,
+const EXE: &str = env!("CARGO_BIN_EXE_helloserve");
+
+/// Starts a gateway before these backends, with a timeout that nothing here meets.
+async fn start(grpc: impl ToString, http: impl ToString) -> Running {
+    let (grpc, http) = (grpc.to_string(), http.to_string());
+    Running::start(EXE, &[("GRPC_TARGET", &grpc), ("HTTP_TARGET", &http), ("UPSTREAM_TIMEOUT", "20s")]).await
 }
 
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_helloserve"));
-    command
-        .env_clear()
-        .envs([("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0"), ("UPSTREAM_TIMEOUT", "20s")])
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-/// Starts a gateway, and waits until it says where it listens.
-async fn start(variables: [(&str, String); 2]) -> Process {
-    let mut child = command().envs(variables).spawn().unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let started = line_with(&mut log, "helloserve starts").await;
-    let addr = |name| -> SocketAddr {
-        let field = started.pointer(&format!("/fields/{name}")).or_else(|| started.get(name));
-        field.unwrap_or_else(|| panic!("{started}")).as_str().unwrap().parse().unwrap()
-    };
-    let (addr, admin) = (addr("listen"), addr("admin"));
-    Process { child, log, addr, admin }
-}
-
-/// The next line of the log that has these words.
-async fn line_with(log: &mut Lines<BufReader<ChildStderr>>, words: &str) -> Value {
-    loop {
-        let line =
-            soon(log.next_line()).await.unwrap().unwrap_or_else(|| panic!("it ended without {words:?}"));
-        if line.contains(words) {
-            return serde_json::from_str(&line).unwrap();
-        }
-    }
+/// A URL where nothing listens.
+fn nowhere() -> String {
+    format!("http://{}/hellohttp", refusing())
 }
 
 /// Sends SIGTERM while `call` is in flight, lets the backend answer once the gateway closes, and returns what the
 /// caller got.
-async fn terminated(mut gateway: Process, call: JoinHandle<Answer>, finish: oneshot::Sender<()>) -> Answer {
-    let pid = gateway.child.id().unwrap();
-    let kill = Command::new("sh").arg("-c").arg(format!("kill -TERM {pid}")).status();
-    assert!(soon(kill).await.unwrap().success());
-    line_with(&mut gateway.log, "closing").await;
+async fn terminated(mut gateway: Running, call: JoinHandle<Answer>, finish: oneshot::Sender<()>) -> Answer {
+    gateway.signal(Signal::TERM);
+    gateway.logs("closing").await;
     finish.send(()).unwrap();
-    let answer = soon(call).await.unwrap();
-    let status = soon(gateway.child.wait()).await.unwrap();
-    assert_eq!(status.code(), Some(0), "{answer:?}");
+    let answer = bounded(call).await.unwrap();
+    assert_eq!(gateway.exit().await.code, Some(0), "{answer:?}");
     answer
 }
 
@@ -85,10 +47,8 @@ async fn sigterm_lets_a_slow_http_call_finish() {
         None => Deed::Hang,
     })
     .await;
-    let targets =
-        [("HTTP_TARGET", backend.url().to_string()), ("GRPC_TARGET", format!("ipv4:{}", refusing()))];
-    let gateway = start(targets).await;
-    let addr = gateway.addr;
+    let gateway = start(ipv4(refusing()), backend.url()).await;
+    let addr = gateway.listen;
     let call = tokio::spawn(async move { get(addr, "/hellohttp").await });
     backend.next_request().await;
     let answer = terminated(gateway, call, finish).await;
@@ -108,10 +68,8 @@ async fn sigterm_lets_a_slow_grpc_call_finish() {
         })
     })
     .await;
-    let targets =
-        [("HTTP_TARGET", format!("http://{}/", refusing())), ("GRPC_TARGET", backend.target().to_string())];
-    let gateway = start(targets).await;
-    let addr = gateway.addr;
+    let gateway = start(backend.target(), nowhere()).await;
+    let addr = gateway.listen;
     let call = tokio::spawn(async move { get(addr, "/hellogrpc?name=Ann").await });
     backend.next_call().await;
     let answer = terminated(gateway, call, finish).await;
@@ -121,15 +79,14 @@ async fn sigterm_lets_a_slow_grpc_call_finish() {
 
 #[tokio::test]
 async fn without_any_backend_it_is_ready_and_says_what_it_sees() {
-    let (grpc, http) = (refusing(), refusing());
-    let targets = [("HTTP_TARGET", format!("http://{http}/")), ("GRPC_TARGET", format!("ipv4:{grpc}"))];
-    let gateway = start(targets).await;
+    let grpc = refusing();
+    let gateway = start(ipv4(grpc), nowhere()).await;
     for path in ["/readyz", "/healthz", "/_ah/health"] {
         let answer = get(gateway.admin, path).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok"), "{path}");
     }
-    get(gateway.addr, "/hellogrpc").await.problem(503);
-    get(gateway.addr, "/hellohttp").await.problem(503);
+    problem(&get(gateway.listen, "/hellogrpc").await, 503);
+    problem(&get(gateway.listen, "/hellohttp").await, 503);
 
     let answer = get(gateway.admin, "/debug/channels").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -151,9 +108,8 @@ async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
         ("UPSTREAM_TIMEOUT", "5", "unit"),
         ("MAX_CONCURRENT_REQUESTS", "0", "MAX_CONCURRENT_REQUESTS"),
     ] {
-        let output = soon(command().env(name, value).output()).await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name}={value}: {said}");
-        assert!(said.contains(value) && said.contains(word), "{name}={value}: {said}");
+        let exit = exit_of(EXE, &[], &[(name, value)]).await;
+        assert_eq!(exit.code, Some(2), "{name}={value}: {exit:?}");
+        assert!(exit.stderr.contains(value) && exit.stderr.contains(word), "{name}={value}: {exit:?}");
     }
 }

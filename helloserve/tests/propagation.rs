@@ -1,9 +1,10 @@
 //! What both backends learn of a request's context, and what they do not.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod stage;
 
+use service::testing::Answer;
 use stage::{
     client::request,
     gateway,
@@ -23,7 +24,7 @@ async fn seen(lines: &str, names: &[&str]) -> [(String, Vec<Option<String>>); 2]
         config.http_target = http.url();
     })
     .await;
-    let id = |answer: stage::client::Answer| answer.header("x-request-id").unwrap().to_owned();
+    let id = |answer: Answer| answer.header("x-request-id").unwrap().to_owned();
     let grpc_id = id(request(gateway.addr, "GET", "/hellogrpc", lines).await);
     let metadata = grpc.next_call().await.0;
     let by_grpc = |name: &&str| metadata.get(*name).map(|value| value.to_str().unwrap().to_owned());

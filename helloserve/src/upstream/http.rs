@@ -129,7 +129,9 @@ fn closed_unanswered(error: &reqwest::Error) -> bool {
         return false;
     }
     let cause = root_cause(error);
-    let closed = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+    let closed = cause
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
     let reset = cause.downcast_ref::<io::Error>().is_some_and(|error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     });

@@ -7,11 +7,12 @@ use proto::hello::{
     Greeting, Introduction,
     hello_server::{Hello, HelloServer},
 };
+use service::testing::bounded;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Server};
 
-use super::{ipv4, soon};
+use super::ipv4;
 
 /// What becomes of a call, in time.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<Introduction, Status>> + Send>>;
@@ -68,6 +69,6 @@ impl GrpcBackend {
 
     /// The next call that it got.
     pub(crate) async fn next_call(&mut self) -> (MetadataMap, Greeting) {
-        soon(self.calls.recv()).await.expect("the backend runs as long as the test")
+        bounded(self.calls.recv()).await.expect("the backend runs as long as the test")
     }
 }

@@ -9,13 +9,12 @@ use std::{
 };
 
 use reqwest::Url;
+use service::testing::bounded;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
-
-use super::soon;
 
 /// What the backend does with a request.
 pub(crate) enum Deed {
@@ -130,7 +129,7 @@ impl HttpBackend {
 
     /// What the backend sees next.
     pub(crate) async fn next(&mut self) -> Event {
-        soon(self.events.recv()).await.expect("the backend runs as long as the test")
+        bounded(self.events.recv()).await.expect("the backend runs as long as the test")
     }
 
     /// The head of the next request; what else the backend saw before it is forgotten.

@@ -1,6 +1,6 @@
 //! A gateway on an ephemeral port of loopback, the backends it meets, and a client that sees every byte.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod client;
@@ -8,26 +8,32 @@ pub(crate) mod dns_server;
 pub(crate) mod grpc_backend;
 pub(crate) mod http_backend;
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::{
+    error::Error,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use balanced_channel::Target;
 use helloserve::Config;
+use service::testing::bounded;
 use service::{Identity, Instance, Shutdown, Trigger};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Longer than anything here takes; a test that meets it hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
 
 /// A program that runs in this process until it is dropped.
-pub(crate) struct Running {
+pub(crate) struct InProcess {
     pub(crate) addr: SocketAddr,
     pub(crate) instance: Instance,
-    _trigger: Trigger,
+    trigger: Trigger,
+    task: JoinHandle<()>,
 }
 
 /// Starts a gateway as `gw`, with everything at its default but what `set` sets, and a timeout that only a hung
 /// backend meets.
-pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> Running {
+pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> InProcess {
     let mut config = Config { upstream_timeout: HANG, grpc_target: ipv4(refusing()), ..Config::default() };
     set(&mut config);
     running("v1-helloserve", "gw", |listener, instance| helloserve::serve(config, listener, instance)).await
@@ -38,18 +44,41 @@ pub(crate) async fn running<F>(
     version: &str,
     hostname: &str,
     serve: impl FnOnce(TcpListener, Instance) -> F,
-) -> Running
+) -> InProcess
 where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    running_at((Ipv4Addr::LOCALHOST, 0).into(), version, hostname, serve).await
+}
+
+/// The same, on an address of the caller's choice.
+pub(crate) async fn running_at<F>(
+    addr: SocketAddr,
+    version: &str,
+    hostname: &str,
+    serve: impl FnOnce(TcpListener, Instance) -> F,
+) -> InProcess
+where
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let listener = TcpListener::bind(addr).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (trigger, shutdown) = Shutdown::new();
     let identity = Identity { version: version.to_owned(), hostname: hostname.to_owned() };
     let instance = Instance::new(identity, shutdown);
     let serving = serve(listener, instance.clone());
-    tokio::spawn(async move { serving.await.unwrap() });
-    Running { addr, instance, _trigger: trigger }
+    let task = tokio::spawn(async move { serving.await.unwrap() });
+    InProcess { addr, instance, trigger, task }
+}
+
+// === impl InProcess ===
+
+impl InProcess {
+    /// Ends it as SIGTERM does, and waits until it has.
+    pub(crate) async fn end(self) {
+        self.trigger.close();
+        bounded(self.task).await.unwrap();
+    }
 }
 
 /// The gRPC target that is this address.
@@ -60,9 +89,4 @@ pub(crate) fn ipv4(addr: SocketAddr) -> Target {
 /// An address where nothing listens: it was free a moment ago.
 pub(crate) fn refusing() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// Waits for `event`, but not forever.
-pub(crate) async fn soon<F: Future>(event: F) -> F::Output {
-    timeout(HANG, event).await.expect("this should have happened by now")
 }

@@ -72,3 +72,38 @@ fn hint(error: &io::Error, setting: &str) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    const SETTING: &str = "--listen-addr";
+
+    #[tokio::test]
+    async fn every_address_is_reached_over_ipv4_and_over_ipv6_where_there_is_one() {
+        let listener = every_address(0, SETTING).unwrap();
+        let bound = listener.local_addr().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port())).await.unwrap();
+        if bound.is_ipv6() {
+            // Loopback may be without IPv6 where sockets are not.
+            if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+                TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn says_in_one_sentence_why_it_cannot() {
+        let taken = every_address(0, SETTING).unwrap().local_addr().unwrap();
+        // Dropped above: the port is free again at once.
+        let taken = address(taken, SETTING).unwrap();
+        let error = every_address(taken.local_addr().unwrap().port(), SETTING).unwrap_err().to_string();
+        assert!(error.contains("in use") && error.ends_with("choose another with --listen-addr"), "{error}");
+
+        // TEST-NET-1 (RFC 5737) is no machine's own.
+        let error = address(([192, 0, 2, 1], 0).into(), SETTING).unwrap_err().to_string();
+        assert!(error.ends_with("choose an address of this machine with --listen-addr"), "{error}");
+    }
+}

@@ -115,3 +115,29 @@ pub(crate) fn name_request(response: &mut Response, request_id: &str) {
     *response.body_mut() = Body::from(problem.render(Some(request_id)));
     response.headers_mut().remove(CONTENT_LENGTH);
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn members_come_after_those_of_the_standard() {
+        let problem =
+            Problem::new(StatusCode::BAD_GATEWAY, "it \"failed\"").with("grpc_status", 13).with("b", "c");
+        assert_eq!(
+            String::from_utf8(problem.render(Some("id"))).unwrap(),
+            r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"it \"failed\"","request_id":"id","b":"c","grpc_status":13}"#
+        );
+    }
+
+    #[test]
+    fn the_answer_has_its_status_and_headers() {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy");
+        let response = problem.header(RETRY_AFTER, HeaderValue::from_static("1")).into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+}

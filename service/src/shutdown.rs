@@ -49,19 +49,9 @@ impl Shutdown {
         let (trigger, shutdown) = Self::new();
         tokio::spawn(async move {
             let signal = signals.recv().await;
-            info!("{signal}: stopping; ready no more, new work is taken for another {drain_delay:?}");
-            trigger.drain();
-            let end = async {
-                let deadline = time::Instant::now() + timeout;
-                time::sleep(drain_delay).await;
-                info!("closing: no new connections, waiting for work in flight");
-                trigger.close();
-                time::sleep_until(deadline).await;
-                trigger.advance(Phase::Expired);
-                std::future::pending::<()>().await;
-            };
+            info!("{signal}: stopping; not ready any more");
             tokio::select! {
-                () = end => {}
+                () = trigger.wind_down(drain_delay, timeout) => {}
                 signal = signals.recv() => {
                     warn!("{signal} again: stopping at once");
                     process::exit(128 + signal.number());
@@ -112,6 +102,21 @@ impl Trigger {
     /// Servers stop to accept, and finish what they have.
     pub fn close(&self) {
         self.advance(Phase::Closing);
+    }
+
+    /// Goes through all phases, and then stays.
+    async fn wind_down(&self, drain_delay: Duration, timeout: Duration) {
+        let deadline = time::sleep(timeout);
+        self.drain();
+        if !drain_delay.is_zero() {
+            info!("draining: new work is taken for another {}", humantime::format_duration(drain_delay));
+            time::sleep(drain_delay).await;
+        }
+        info!("closing: no new connections, waiting for work in flight");
+        self.close();
+        deadline.await;
+        self.advance(Phase::Expired);
+        std::future::pending().await
     }
 
     fn advance(&self, phase: Phase) {
@@ -184,5 +189,54 @@ impl std::fmt::Display for Signal {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Which of the phases has been reached.
+    fn reached(shutdown: &Shutdown) -> [bool; 3] {
+        let now = |future: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| future.now_or_never().is_some();
+        [
+            now(Box::pin(shutdown.draining())),
+            now(Box::pin(shutdown.closing())),
+            now(Box::pin(shutdown.expired())),
+        ]
+    }
+
+    #[test]
+    fn phases_go_forward_only() {
+        let (trigger, shutdown) = Shutdown::new();
+        assert_eq!((reached(&shutdown), shutdown.is_draining()), ([false; 3], false));
+        trigger.drain();
+        assert_eq!((reached(&shutdown), shutdown.is_draining()), ([true, false, false], true));
+        trigger.close();
+        trigger.drain();
+        assert_eq!(reached(&shutdown), [true, true, false]);
+    }
+
+    #[test]
+    fn a_dropped_trigger_closes_but_cuts_nobody_off() {
+        let (trigger, shutdown) = Shutdown::new();
+        drop(trigger);
+        assert_eq!((reached(&shutdown), shutdown.is_draining()), ([true, true, false], true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_delay_is_a_part_of_the_timeout() {
+        let (trigger, shutdown) = Shutdown::new();
+        let second = Duration::from_secs(1);
+        let start = time::Instant::now();
+        tokio::spawn(async move { trigger.wind_down(5 * second, 20 * second).await });
+        shutdown.draining().await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        shutdown.closing().await;
+        assert_eq!(start.elapsed().as_secs(), 5);
+        shutdown.expired().await;
+        assert_eq!(start.elapsed().as_secs(), 20);
     }
 }

@@ -15,13 +15,13 @@ pub use self::{
 };
 
 /// Guards against hangs; nothing in a test takes this long, on however busy a machine.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// Waits for what should happen soon.
 ///
 /// # Panics
 ///
-/// When it has not happened after half a minute.
+/// When it has not happened after a minute.
 pub async fn bounded<F: Future>(future: F) -> F::Output {
     time::timeout(BOUND, future).await.expect("this should have happened long ago")
 }

@@ -21,6 +21,12 @@ use crate::Shutdown;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long a connection may take to send a request's head, and thus how long it may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head that are waited for. One that is complete may be a little larger.
+const MAX_HEAD: usize = 64 * 1024;
+
 /// How connections are served. The defaults are limits that no honest client meets.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -44,17 +50,12 @@ pub struct Http2 {
 // === impl Server ===
 
 impl Server {
-    /// Serves HTTP/1.1. A request's head may take 30 s, counted from when the connection falls idle, and have
-    /// 100 header fields in 64 KiB.
+    /// Serves HTTP/1.1. A request's head may have 100 fields, hyper's default, in about 64 KiB (else 431), and take
+    /// 30 s, counted from when the connection fell idle.
     #[must_use]
     pub fn http1() -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(30))
-            .max_headers(100)
-            .max_buf_size(64 * 1024);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
         Self { builder, lifetime: Lifetime::new(false) }
     }
 
@@ -86,6 +87,8 @@ impl Server {
     /// Serves until `shutdown` closes and the last connection has ended. Dropping the future cuts all of them.
     pub async fn serve(self, listener: TcpListener, router: Router, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
+        // Without it, axum would make each handler a route again for each request.
+        let router = router.with_state::<()>(());
         let spawn = |connections: &mut JoinSet<()>, stream: TcpStream| {
             let lifetime = self.lifetime.clone();
             let connection = Connection::new(stream, router.clone(), lifetime, shutdown.clone());

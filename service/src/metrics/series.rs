@@ -67,7 +67,7 @@ impl Vectors {
     pub(super) fn new(names: &Names, status_label: fn(u16) -> String) -> Self {
         let labels = [names.subject_label, names.status_label];
         let handled = Opts::new(names.handled, "Calls that ended, by their status.");
-        let latency = HistogramOpts::new(names.latency, "From the request's head to the end of the call.");
+        let latency = HistogramOpts::new(names.latency, "Seconds from the start of a call to its status.");
         let in_flight = Opts::new(names.in_flight, "Calls that have not ended.");
         let valid = "names and labels are valid";
         Self {
@@ -146,5 +146,50 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.series.record(self.status, self.started.elapsed().as_secs_f64());
         self.series.in_flight.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vectors() -> Vectors {
+        let names = Names {
+            handled: "handled_total",
+            latency: "seconds",
+            in_flight: "in_flight",
+            subject_label: "route",
+            status_label: "status",
+        };
+        Vectors::new(&names, |status| format!("s{status}"))
+    }
+
+    #[test]
+    fn counts_more_statuses_than_it_has_slots_for() {
+        let vectors = vectors();
+        let series = vectors.series("/a");
+        let statuses = 0..u16::try_from(SLOTS * 2).unwrap();
+        for _ in 0..3 {
+            for status in statuses.clone() {
+                series.start(999).set_status(status);
+            }
+        }
+        for status in statuses {
+            let count = vectors.handled.with_label_values(&["/a", &format!("s{status}")]).get();
+            assert_eq!(count, 3, "{status}");
+        }
+        assert_eq!(series.in_flight.get(), 0);
+    }
+
+    #[test]
+    fn a_call_is_in_flight_until_it_is_dropped_and_then_counts_as_it_was_started() {
+        let vectors = vectors();
+        let series = vectors.series("/a");
+        let call = series.start(499);
+        assert_eq!(series.in_flight.get(), 1);
+        drop(call);
+        assert_eq!(series.in_flight.get(), 0);
+        assert_eq!(vectors.handled.with_label_values(&["/a", "s499"]).get(), 1);
+        assert_eq!(vectors.latency.with_label_values(&["/a", "s499"]).get_sample_count(), 1);
     }
 }

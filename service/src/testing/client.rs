@@ -20,7 +20,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// One connection. Every method panics when the server takes half a minute, or breaks off.
+/// One connection. Every method panics when the server takes a minute, or breaks off.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,

@@ -42,7 +42,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When it ends instead, or takes half a minute.
+    /// When it ends instead, or takes a minute.
     pub async fn start(exe: &str, env: &[(&str, &str)]) -> Self {
         Self::start_with(exe, &[], env).await
     }
@@ -74,7 +74,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When the program ends without one, or half a minute passes.
+    /// When the program ends without one, or a minute passes.
     pub async fn logs(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
@@ -96,7 +96,7 @@ impl Running {
 ///
 /// # Panics
 ///
-/// When it cannot be started, or runs for half a minute.
+/// When it cannot be started, or runs for a minute.
 pub async fn exit_of(exe: &str, arguments: &[&str], env: &[(&str, &str)]) -> Exit {
     let output = bounded(command(exe, arguments, env).output()).await.unwrap();
     Exit {

@@ -133,3 +133,31 @@ async fn an_old_connection_is_told_to_close() {
     client.ended().await;
     assert!(answers > 0, "the connection was old from the start");
 }
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_refused() {
+    let running = start(Server::http1()).await;
+    let long = "x".repeat(200_000);
+    let fields: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for (head, status) in [
+        (format!("GET /hello/ann HTTP/1.1\r\nx-long: {long}\r\n\r\n"), 431),
+        (format!("GET /hello/ann HTTP/1.1\r\n{fields}\r\n"), 431),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut client = Client::connect(running.addr).await;
+        client.send(&head).await;
+        assert_eq!(client.answer().await.status, status, "{}", &head[..40.min(head.len())]);
+        client.dropped().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_never_finish_a_head_are_dropped() {
+    for head in ["", "GET /hello/ann HTTP/1.1\r\nhost: te"] {
+        let running = start(Server::http1()).await;
+        let mut client = Client::connect(running.addr).await;
+        client.send(head).await;
+        client.dropped().await;
+    }
+}

@@ -1,8 +1,15 @@
 //! hellogrpc, the gRPC backend: says hello, and who it is.
 //!
 //! Beside `hello.Hello` it serves `grpc.health.v1.Health` and server reflection (v1 and v1alpha), as clients and
-//! probes expect of a gRPC server. How its connections live and end follows gRFC A9 (server-side connection
-//! management) and gRFC A8 (client-side keepalive); [`Config`] has the limits.
+//! probes expect of a gRPC server.
+//!
+//! How its connections live and end follows gRFC A9 (server-side connection management): age, give or take 10 %,
+//! grace, and keepalive PINGs of the server's own; [`Config`] has the limits. tonic's server is not used for that:
+//! in its 0.14 the age has no jitter, and a grace cuts connections that never saw a GOAWAY. Of the server's part
+//! in gRFC A8 (client-side keepalive) there is this much: every PING is answered, one at a time, and while an
+//! answer waits to be sent no more is read, so that a client that pings without end slows down itself alone. It is
+//! not sent away with `too_many_pings`: hyper counts no PINGs. What hyper does count, and answers with GOAWAY
+//! ENHANCE_YOUR_CALM, is streams that are reset before they are served, CONTINUATION frames, and tiny DATA frames.
 //!
 //! - [`greeter`]: the answer.
 //! - [`health`]: says NOT_SERVING as soon as the program drains.

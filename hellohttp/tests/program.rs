@@ -30,6 +30,27 @@ async fn answers_with_what_the_environment_says_it_is() {
 }
 
 #[tokio::test]
+async fn logs_each_request_with_its_id_when_asked_to() {
+    let running = Running::start(EXE, &[("LOG_FILTER", "info,access=debug")]).await;
+    let mut client = Client::connect(running.listen).await;
+    client
+        .send("GET /nowhere?x=1 HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.status, 404);
+    running.signal(Signal::TERM);
+    let logs = running.exit().await.stderr;
+    let line = logs.lines().find(|line| line.contains("access")).unwrap();
+    for text in [
+        r#""message":"GET /nowhere?x=1""#,
+        r#""request_id":"mine""#,
+        r#""status":404"#,
+        "there is nothing at /nowhere",
+    ] {
+        assert!(line.contains(text), "{text} is not in {line}");
+    }
+}
+
+#[tokio::test]
 async fn ends_at_once_when_nothing_is_in_flight() {
     for signal in [Signal::TERM, Signal::INT] {
         let running = Running::start(EXE, &[]).await;

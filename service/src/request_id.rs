@@ -1,4 +1,6 @@
 //! One id per request, in the logs of every program it meets: the header `x-request-id`.
+//!
+//! Each request is logged with its id, for whoever asks: `LOG_FILTER=info,access=debug`.
 
 use std::{
     pin::Pin,
@@ -6,13 +8,18 @@ use std::{
 };
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tracing::{Level, debug, enabled};
 
-use crate::problem;
+use crate::{Problem, problem};
 
 /// The header that carries the id.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The target of the log lines.
+const ACCESS: &str = "access";
 
 /// Longer ids are replaced: they would be copied into every log line and every call behind us.
 const MAX_LENGTH: usize = 128;
@@ -80,7 +87,15 @@ pin_project! {
         #[pin]
         inner: F,
         id: RequestId,
+        asked: Option<Asked>,
     }
+}
+
+/// What the log says was asked. Kept only when it is logged.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    at: Instant,
 }
 
 // === impl RequestIdLayer ===
@@ -108,7 +123,12 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = RequestId::from_headers(request.headers());
         request.extensions_mut().insert(id.clone());
-        ResponseFuture { inner: self.inner.call(request), id }
+        let asked = enabled!(target: ACCESS, Level::DEBUG).then(|| Asked {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            at: Instant::now(),
+        });
+        ResponseFuture { inner: self.inner.call(request), id, asked }
     }
 }
 
@@ -118,6 +138,11 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for ResponseFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
+        if let Some(Asked { method, uri, at }) = this.asked.take() {
+            let problem = response.extensions().get::<Problem>().map(tracing::field::display);
+            let (status, took) = (response.status().as_u16(), at.elapsed());
+            debug!(target: ACCESS, request_id = %this.id, status, ?took, problem, "{method} {uri}");
+        }
         problem::name_request(&mut response, this.id.as_str());
         response.headers_mut().insert(HEADER, this.id.0.clone());
         Poll::Ready(Ok(response))

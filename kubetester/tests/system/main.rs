@@ -1,0 +1,10 @@
+//! The system as a whole: real processes that are really killed, real DNS, and load throughout.
+
+#![cfg(target_os = "linux")] // Each pod has a loopback address of its own.
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod callers;
+mod discovery;
+mod drain;
+mod kill;
+mod pods;

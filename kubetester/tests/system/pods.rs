@@ -1,0 +1,63 @@
+//! hellogrpc pods: each a process of its own, on a loopback address of its own.
+
+use std::net::SocketAddr;
+
+use kubetester::loopback::Block;
+use service::testing::{Running, Signal};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
+
+/// Pods number 1, 2, 3 and so on.
+pub(super) struct Pods {
+    running: Vec<Option<Running>>,
+    pub(super) addresses: Vec<SocketAddr>,
+    _block: Block,
+}
+
+impl Pods {
+    pub(super) async fn start(count: u8) -> Self {
+        let block = Block::claim().unwrap().unwrap();
+        let mut pods = Self { running: Vec::new(), addresses: Vec::new(), _block: block };
+        for number in 1..=count {
+            let listen = SocketAddr::from((pods._block.address(number), 0));
+            let running =
+                program("hellogrpc", &[("LISTEN_ADDR", &listen.to_string()), ("POD_NAME", &name(number))])
+                    .await;
+            pods.addresses.push(running.listen);
+            pods.running.push(Some(running));
+        }
+        pods
+    }
+
+    /// A target that lists all of them, for good.
+    pub(super) fn target(&self) -> String {
+        let list: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
+        format!("ipv4:{}", list.join(","))
+    }
+
+    pub(super) fn take(&mut self, number: u8) -> Running {
+        self.running[usize::from(number) - 1].take().unwrap()
+    }
+
+    pub(super) async fn kill(&mut self, number: u8) {
+        let pod = self.take(number);
+        pod.signal(Signal::KILL);
+        assert_eq!(pod.exit().await.code, None, "a signal ended it");
+    }
+
+    /// Starts a pod again, where it was.
+    pub(super) async fn restart(&mut self, number: u8) {
+        let listen = self.addresses[usize::from(number) - 1].to_string();
+        let running = program("hellogrpc", &[("LISTEN_ADDR", &listen), ("POD_NAME", &name(number))]).await;
+        self.running[usize::from(number) - 1] = Some(running);
+    }
+}
+
+pub(super) fn name(number: u8) -> String {
+    format!("hellogrpc-{number}")
+}
+
+/// A program of the system as a process, on free ports unless `env` says otherwise.
+pub(super) async fn program(name: &str, env: &[(&str, &str)]) -> Running {
+    Running::start_with(TOOL, &["pod", name], env).await
+}

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use balanced_channel::{Channel, Endpoint, Resolver, Updates};
+use balanced_channel::{Builder, Channel, Endpoint, Resolver, Updates};
 use futures_util::future::BoxFuture;
 use proto::hello::{
     Greeting, Introduction,
@@ -128,8 +128,13 @@ impl Resolver for Told {
 
 /// A channel, and what tells it its endpoints.
 pub async fn told() -> (Channel, Updates) {
+    told_by(|builder| builder).await
+}
+
+/// The same, of a channel with other settings.
+pub async fn told_by(configure: impl FnOnce(Builder) -> Builder) -> (Channel, Updates) {
     let (resolver, updates) = Told::new();
-    let channel = Channel::builder("dns:///told:1").resolver(resolver).build().unwrap();
+    let channel = configure(Channel::builder("dns:///told:1").resolver(resolver)).build().unwrap();
     (channel, updates.await.unwrap())
 }
 

@@ -1,0 +1,218 @@
+//! Retries by policy (gRFC A6): which failures, how often, when, where and how much in all.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+mod scripted;
+
+use std::time::Duration;
+
+use backend::{Backend, call, endpoints, list, ready, told_by, until};
+use balanced_channel::{Builder, Channel, RetryPolicy, RetryThrottling};
+use h2::Reason;
+use http_body_util::Full;
+use scripted::{Answer, MESSAGE, Scripted, request, send, unary};
+use tonic::Code;
+
+const ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+
+/// Retries that come soon.
+fn soon(max_attempts: u32) -> RetryPolicy {
+    RetryPolicy { max_attempts, initial_backoff: Duration::from_millis(1), ..RetryPolicy::default() }
+}
+
+fn to(servers: &[&Scripted]) -> Builder {
+    let list: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
+    Channel::builder(format!("ipv4:{}", list.join(",")))
+}
+
+#[tokio::test]
+async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
+    let bad = Scripted::always(Answer::Status(Code::Unavailable)).await;
+    let good = Scripted::always(Answer::Message(Code::Ok)).await;
+    let channel = to(&[&bad, &good]).retry_policy(soon(2)).build().unwrap();
+    ready(&channel, 2).await;
+    for _ in 0..10 {
+        let got = unary(&channel).await;
+        assert_eq!((got.code, &got.body[..]), (Code::Ok, MESSAGE));
+    }
+    // One retry is enough, for it goes elsewhere.
+    let (bad, good) = (bad.seen(), good.seen());
+    assert_eq!(good.len(), 10);
+    assert!((1..=10).contains(&bad.len()) && bad.iter().all(|seen| !seen.headers.contains_key(ATTEMPTS)));
+    assert_eq!(good.iter().filter(|seen| seen.headers.contains_key(ATTEMPTS)).count(), bad.len());
+
+    let flaky = Scripted::start(|number| match number {
+        0 | 1 => Answer::Status(Code::Unavailable),
+        _ => Answer::Message(Code::Ok),
+    })
+    .await;
+    let got = unary(&to(&[&flaky]).retry_policy(soon(3)).build().unwrap()).await;
+    assert_eq!((got.code, &got.headers[ATTEMPTS]), (Code::Ok, &"2".parse().unwrap()));
+    let seen = flaky.seen();
+    assert_eq!(
+        (&seen[1].headers[ATTEMPTS], &seen[2].headers[ATTEMPTS]),
+        (&"1".parse().unwrap(), &"2".parse().unwrap())
+    );
+    assert!(seen.iter().all(|seen| seen.body == MESSAGE));
+}
+
+#[tokio::test]
+async fn only_what_the_policy_covers_is_tried_again_and_only_so_often() {
+    for (answer, attempts, code) in [
+        (Answer::Status(Code::Unavailable), 3, Code::Unavailable),
+        (Answer::Reset(Reason::ENHANCE_YOUR_CALM), 3, Code::ResourceExhausted),
+        // A proxy's answer counts as the code that it stands for.
+        (Answer::Http(503), 3, Code::Unknown),
+        (Answer::Http(404), 1, Code::Unknown),
+        (Answer::Status(Code::Internal), 1, Code::Internal),
+        (Answer::Reset(Reason::INTERNAL_ERROR), 1, Code::Internal),
+        (Answer::Status(Code::Ok), 1, Code::Ok),
+        // A response that has begun is the answer, however it ends.
+        (Answer::Message(Code::Unavailable), 1, Code::Unavailable),
+        (Answer::Half, 1, Code::Internal),
+    ] {
+        let server = Scripted::always(answer).await;
+        let policy = RetryPolicy {
+            retryable_status_codes: [Code::Unavailable, Code::ResourceExhausted].into(),
+            ..soon(3)
+        };
+        let got = unary(&to(&[&server]).retry_policy(policy).build().unwrap()).await;
+        assert_eq!((server.seen().len(), got.code), (attempts, code), "{answer:?}: {got:?}");
+        let got = unary(&to(&[&server]).build().unwrap()).await;
+        assert_eq!((server.seen().len(), got.code), (attempts + 1, code), "{answer:?} without a policy");
+    }
+}
+
+#[tokio::test]
+async fn the_server_says_when_or_that_there_is_no_retry() {
+    const LATER: Duration = Duration::from_millis(50);
+    let never = RetryPolicy {
+        initial_backoff: Duration::from_secs(3600),
+        max_backoff: Duration::from_secs(3600),
+        ..soon(2)
+    };
+    let server = Scripted::start(|number| match number {
+        0 => Answer::Pushback("50"),
+        _ => Answer::Message(Code::Ok),
+    })
+    .await;
+    assert_eq!(unary(&to(&[&server]).retry_policy(never).build().unwrap()).await.code, Code::Ok);
+    let seen = server.seen();
+    assert!(seen[1].at - seen[0].at >= LATER);
+
+    for value in ["-1", "soon"] {
+        let server = Scripted::always(Answer::Pushback(value)).await;
+        assert_eq!(
+            unary(&to(&[&server]).retry_policy(soon(5)).build().unwrap()).await.code,
+            Code::Unavailable
+        );
+        assert_eq!(server.seen().len(), 1, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn the_throttle_stops_retries_and_successes_bring_them_back() {
+    // Down for its first seven requests, and once more after ten good ones.
+    let server = Scripted::start(|number| match number {
+        0..7 | 17 => Answer::Status(Code::Unavailable),
+        _ => Answer::Message(Code::Ok),
+    })
+    .await;
+    let throttling = RetryThrottling { max_tokens: 10, token_ratio: 0.5 };
+    let channel = to(&[&server]).retry_policy(soon(5)).retry_throttling(throttling).build().unwrap();
+    // Five attempts take five of ten tokens; then a call is sent once.
+    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 5));
+    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 6));
+    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 7));
+    // Three are left. Ten successes bring five, and the next failure takes one: seven.
+    for _ in 0..10 {
+        assert_eq!(unary(&channel).await.code, Code::Ok);
+    }
+    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Ok, 19));
+}
+
+fn micros(timeout: &str) -> u64 {
+    match timeout.split_at(timeout.len() - 1) {
+        (digits, "u") => digits.parse().unwrap(),
+        (digits, "m") => digits.parse::<u64>().unwrap() * 1000,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_bounds_all_attempts() {
+    let server = Scripted::start(|number| match number {
+        0 => Answer::Pushback("50"),
+        _ => Answer::Silence,
+    })
+    .await;
+    let channel = to(&[&server]).retry_policy(soon(5)).build().unwrap();
+    let got = send(&channel, request(&[("grpc-timeout", "300m")], Full::from(MESSAGE))).await;
+    assert_eq!(got.code, Code::DeadlineExceeded, "{got:?}");
+    let seen = server.seen();
+    let left = |number: usize| micros(seen[number].headers["grpc-timeout"].to_str().unwrap());
+    assert!(seen.len() == 2 && left(0) <= 300_000 && left(1) + 50_000 <= left(0), "{seen:?}");
+    until("the second attempt to be cancelled", || server.seen()[1].reset).await;
+
+    // A retry that could not begin in time is not waited for.
+    let server = Scripted::always(Answer::Pushback("3600000")).await;
+    let channel = to(&[&server]).retry_policy(soon(5)).build().unwrap();
+    let got = send(&channel, request(&[("grpc-timeout", "1H")], Full::from(MESSAGE))).await;
+    assert_eq!((got.code, server.seen().len()), (Code::Unavailable, 1));
+}
+
+#[tokio::test]
+async fn a_call_that_nothing_can_take_is_tried_again_too() {
+    let backend = Backend::start();
+    let policy = RetryPolicy {
+        max_attempts: 2,
+        initial_backoff: Duration::from_millis(500),
+        ..RetryPolicy::default()
+    };
+    let (channel, updates) = told_by(|builder| builder.retry_policy(policy)).await;
+    updates.publish([]);
+    assert_eq!(call(&channel, "").await.unwrap_err().code(), Code::Unavailable);
+    let mut waiting = Box::pin(call(&channel, ""));
+    assert!(futures_util::poll!(&mut waiting).is_pending(), "it waits for its second attempt");
+    updates.publish(endpoints([&backend]));
+    assert_eq!(waiting.await.unwrap(), backend.address.to_string());
+}
+
+#[tokio::test]
+async fn a_kill_under_load_fails_no_call() {
+    const CALLERS: u64 = 64;
+    let mut backends = Backend::some(3);
+    let channel = Channel::builder(list(&backends)).retry_policy(RetryPolicy::default()).build().unwrap();
+    ready(&channel, 3).await;
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    call(&channel, "1").await.unwrap();
+                }
+            })
+        })
+        .collect();
+    until("some calls", || (backends[2].calls() > 300).then_some(())).await;
+    drop(backends.pop());
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let lost: u64 = channel.snapshot().subchannels.iter().map(|subchannel| subchannel.failed).sum();
+    assert!(lost > 0, "the kill hit nothing");
+}
+
+#[tokio::test]
+async fn a_bad_retry_setting_is_named() {
+    let error = |builder: Builder| builder.build().unwrap_err().to_string();
+    let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
+    let builder = || Channel::builder("ipv4:127.0.0.1:1");
+    assert_eq!(error(builder().retry_policy(policy)), "retryPolicy.maxAttempts is 1; it must be at least 2");
+    let throttling = RetryThrottling { max_tokens: 0, ..RetryThrottling::default() };
+    assert_eq!(
+        error(builder().retry_throttling(throttling)),
+        "retryThrottling.maxTokens is 0; it must be from 1 to 1000"
+    );
+}

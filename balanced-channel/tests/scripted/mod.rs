@@ -1,0 +1,184 @@
+//! A server that answers each request as a test's script says.
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses the part it needs")]
+
+mod calling;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+pub use calling::{request, send, unary, upload};
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::Instant,
+};
+use tonic::Code;
+
+/// The longest that any test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One message: compressed no, length 3.
+pub const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// A message, and the status in the trailers.
+    Message(Code),
+    /// Nothing but a status.
+    Status(Code),
+    /// Nothing but UNAVAILABLE, and when to try again.
+    Pushback(&'static str),
+    /// An HTTP status without a word of gRPC.
+    Http(u16),
+    /// A reset instead of a response.
+    Reset(Reason),
+    /// The headers of a response, half a message, and a reset.
+    Half,
+    /// The headers of a response, and then nothing.
+    Begin,
+    /// Nothing.
+    Silence,
+}
+
+/// An answer, and how much of the request is read before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub read: usize,
+    pub answer: Answer,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub at: Instant,
+    /// How the caller reset its stream.
+    pub reset: Option<Reason>,
+}
+
+/// The server. Dropping it closes its connections.
+pub struct Scripted {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _serving: JoinSet<()>,
+}
+
+type Script = dyn Fn(usize) -> Step + Send + Sync;
+
+impl From<Answer> for Step {
+    /// Reads the whole request first.
+    fn from(answer: Answer) -> Self {
+        Self { read: usize::MAX, answer }
+    }
+}
+
+// === impl Scripted ===
+
+impl Scripted {
+    /// A server whose answer to its first request is `script(0)`, and so on.
+    pub async fn start<S: Into<Step>>(script: impl Fn(usize) -> S + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script: Arc<Script> = Arc::new(move |number| script(number).into());
+        let mut serving = JoinSet::new();
+        let requests = seen.clone();
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, script.clone(), requests.clone()));
+            }
+        });
+        Self { address, seen, _serving: serving }
+    }
+
+    /// One that gives every request the same answer.
+    pub async fn always(answer: Answer) -> Self {
+        Self::start(move |_| answer).await
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn serve(stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<Seen>>>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut answering = JoinSet::new();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        answering.spawn(answer(request, respond, script.clone(), seen.clone()));
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    script: Arc<Script>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) {
+    let (head, mut body) = request.into_parts();
+    let (number, step) = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Seen { headers: head.headers, body: Vec::new(), at: Instant::now(), reset: None });
+        (seen.len() - 1, script(seen.len() - 1))
+    };
+    let mut read = 0;
+    while read < step.read {
+        let Some(Ok(data)) = body.data().await else { break };
+        read += data.len();
+        drop(body.flow_control().release_capacity(data.len()));
+        seen.lock().unwrap()[number].body.extend_from_slice(&data);
+    }
+    let head = |code: Option<Code>| {
+        let mut head = Response::new(());
+        head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        head.headers_mut().extend(code.map(status));
+        head
+    };
+    match step.answer {
+        Answer::Message(code) => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
+            drop(stream.send_trailers([status(code)].into_iter().collect()));
+        }
+        Answer::Status(code) => drop(respond.send_response(head(Some(code)), true)),
+        Answer::Pushback(value) => {
+            let mut head = head(Some(Code::Unavailable));
+            head.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from_static(value));
+            drop(respond.send_response(head, true));
+        }
+        Answer::Http(status) => {
+            drop(respond.send_response(Response::builder().status(status).body(()).unwrap(), true));
+        }
+        Answer::Reset(reason) => respond.send_reset(reason),
+        Answer::Half => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            stream.send_data(Bytes::from_static(&MESSAGE[..4]), false).unwrap();
+            // So that the reset does not overtake the rest.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+        Answer::Begin => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+            seen.lock().unwrap()[number].reset = reset.ok();
+        }
+        Answer::Silence => {
+            let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            seen.lock().unwrap()[number].reset = reset.ok();
+        }
+    }
+}
+
+fn status(code: Code) -> (http::HeaderName, HeaderValue) {
+    (http::HeaderName::from_static("grpc-status"), HeaderValue::from(code as i32))
+}

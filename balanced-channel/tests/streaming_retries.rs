@@ -1,0 +1,144 @@
+//! Streaming calls and retries: what is replayed, what is not, and what a call that is dropped
+//! leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+mod scripted;
+
+use std::time::Duration;
+
+use backend::until;
+use balanced_channel::{Builder, Channel, RetryPolicy};
+use bytes::Bytes;
+use h2::Reason;
+use http_body_util::{BodyExt, Full};
+use scripted::{Answer, MESSAGE, PATIENCE, Scripted, Step, request, send, unary, upload};
+use tokio::sync::mpsc;
+use tonic::Code;
+use tower_service::Service;
+
+fn to(server: &Scripted) -> Builder {
+    let policy = RetryPolicy { initial_backoff: Duration::from_millis(1), ..RetryPolicy::default() };
+    Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy)
+}
+
+/// Fails the first request once it has read so much of it, and answers the second.
+async fn fails_after(read: usize) -> Scripted {
+    Scripted::start(move |number| match number {
+        0 => Step { read, answer: Answer::Status(Code::Unavailable) },
+        _ => Answer::Message(Code::Ok).into(),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_again_from_the_buffer_and_goes_on() {
+    let server = fails_after(2 * MESSAGE.len()).await;
+    let channel = to(&server).build().unwrap();
+    let (pieces, body) = mpsc::unbounded_channel();
+    let call = tokio::spawn(async move { send(&channel, request(&[], upload(body))).await });
+    pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+    until("the first attempt", || (server.seen().len() == 1).then_some(())).await;
+    pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+    until("the second attempt", || (server.seen().len() == 2).then_some(())).await;
+    pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+    drop(pieces);
+    assert_eq!(call.await.unwrap().code, Code::Ok);
+    assert_eq!(server.seen()[0].body, MESSAGE.repeat(2));
+    assert_eq!(server.seen()[1].body, MESSAGE.repeat(3));
+}
+
+#[tokio::test]
+async fn a_stream_that_outgrows_the_buffer_is_committed() {
+    for (room, attempts, code) in
+        [(3 * MESSAGE.len(), 2, Code::Ok), (3 * MESSAGE.len() - 1, 1, Code::Unavailable)]
+    {
+        let server = fails_after(3 * MESSAGE.len()).await;
+        let channel = to(&server).retry_buffer(room).build().unwrap();
+        let (pieces, body) = mpsc::unbounded_channel();
+        for _ in 0..3 {
+            pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+        }
+        drop(pieces);
+        let got = send(&channel, request(&[], upload(body))).await;
+        assert_eq!((got.code, server.seen().len()), (code, attempts), "{room} bytes");
+        assert!(server.seen().iter().all(|seen| seen.body == MESSAGE.repeat(3)));
+    }
+}
+
+#[tokio::test]
+async fn a_unary_request_of_any_size_is_sent_whole_and_sent_again() {
+    let big = vec![7; 300_000];
+    let server = fails_after(usize::MAX).await;
+    let channel = to(&server).retry_buffer(0).build().unwrap();
+    let got = send(&channel, request(&[], Full::from(big.clone()))).await;
+    assert_eq!(got.code, Code::Ok);
+    assert!(server.seen().len() == 2 && server.seen().iter().all(|seen| seen.body == big));
+}
+
+#[tokio::test]
+async fn a_call_dropped_before_its_response_is_cancelled_there() {
+    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Silence }).await;
+    let mut channel = to(&server).build().unwrap();
+    let (pieces, body) = mpsc::unbounded_channel();
+    pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+    for request in [request(&[], Full::from(MESSAGE)), request(&[], upload(body))] {
+        let number = server.seen().len();
+        let call = tokio::spawn(channel.call(request));
+        until("the request", || server.seen().get(number).map(|_| ())).await;
+        call.abort();
+        let reset = until("a reset", || server.seen()[number].reset).await;
+        assert_eq!(reset, Reason::CANCEL);
+    }
+    until("the end of the upload", || pieces.is_closed().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_call_dropped_after_its_response_has_begun_is_cancelled_there() {
+    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Begin }).await;
+    let mut channel = to(&server).build().unwrap();
+    let (pieces, body) = mpsc::unbounded_channel();
+    pieces.send(Bytes::from_static(MESSAGE)).unwrap();
+    for request in [request(&[], Full::from(MESSAGE)), request(&[], upload(body))] {
+        let number = server.seen().len();
+        let response = tokio::time::timeout(PATIENCE, channel.call(request)).await.unwrap().unwrap();
+        drop(response);
+        let reset = until("a reset", || server.seen()[number].reset).await;
+        assert_eq!(reset, Reason::CANCEL);
+    }
+    until("the end of the upload", || pieces.is_closed().then_some(())).await;
+    assert_eq!(channel.snapshot().subchannels[0].in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_call_dropped_between_attempts_makes_no_other() {
+    let server = Scripted::always(Answer::Status(Code::Unavailable)).await;
+    let policy = RetryPolicy { initial_backoff: Duration::from_millis(20), ..RetryPolicy::default() };
+    let channel = Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy).build().unwrap();
+    let call = tokio::spawn({
+        let channel = channel.clone();
+        async move { unary(&channel).await }
+    });
+    until("the end of the first attempt", || {
+        channel.snapshot().subchannels.first().is_some_and(|s| s.failed == 1).then_some(())
+    })
+    .await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    // Another call's attempts take longer than a forgotten one of the first would.
+    unary(&channel).await;
+    assert_eq!(server.seen().len(), 1 + 4);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_response_that_has_begun() {
+    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Begin }).await;
+    let mut channel = to(&server).build().unwrap();
+    let request = request(&[("grpc-timeout", "50m")], Full::from(MESSAGE));
+    let response = channel.call(request).await.unwrap();
+    let read = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.unwrap();
+    assert_eq!(read.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(until("a reset", || server.seen()[0].reset).await, Reason::CANCEL);
+    assert_eq!(server.seen().len(), 1);
+}

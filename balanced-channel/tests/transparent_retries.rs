@@ -1,0 +1,99 @@
+//! Transparent retries (gRFC A6): a call that no server has processed is sent again, elsewhere, with
+//! no policy to allow it; a call that may have been processed is not.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+mod frames;
+mod scripted;
+
+use backend::{ready, until};
+use balanced_channel::Channel;
+use frames::{Framed, Start};
+use h2::Reason;
+use scripted::{Answer, Scripted, unary};
+use tonic::Code;
+
+async fn to(addresses: &[std::net::SocketAddr]) -> Channel {
+    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let channel = Channel::new(format!("ipv4:{}", list.join(","))).unwrap();
+    ready(&channel, addresses.len()).await;
+    channel
+}
+
+#[tokio::test]
+async fn a_refused_stream_goes_elsewhere() {
+    let refuses = Scripted::always(Answer::Reset(Reason::REFUSED_STREAM)).await;
+    let works = Scripted::always(Answer::Message(Code::Ok)).await;
+    let channel = to(&[refuses.address, works.address]).await;
+    for _ in 0..10 {
+        assert_eq!(unary(&channel).await.code, Code::Ok);
+    }
+    assert!((5..=10).contains(&refuses.seen().len()), "it had its turns");
+    assert_eq!(works.seen().len(), 10);
+    assert!(works.seen().iter().all(|seen| !seen.headers.contains_key("grpc-previous-rpc-attempts")));
+}
+
+#[tokio::test]
+async fn refusals_come_to_an_end() {
+    let refuses = Scripted::always(Answer::Reset(Reason::REFUSED_STREAM)).await;
+    let got = unary(&to(&[refuses.address]).await).await;
+    assert_eq!((got.code, refuses.seen().len()), (Code::Unavailable, 6), "{got:?}");
+    assert!(got.message.contains(&refuses.address.to_string()), "{got:?}");
+}
+
+#[tokio::test]
+async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_not() {
+    let works = Scripted::always(Answer::Message(Code::Ok)).await;
+    let mut leaves = Framed::start(Start::default()).await;
+    let channel = to(&[works.address, leaves.address]).await;
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let channel = channel.clone();
+            tokio::spawn(async move { unary(&channel).await })
+        })
+        .collect();
+    // The second of its two streams was never processed. The first may have been.
+    leaves.streams(2).await;
+    leaves.goaway(1).await;
+    leaves.close();
+    let mut failed = 0;
+    for call in calls {
+        let got = call.await.unwrap();
+        failed += usize::from(got.code == Code::Unavailable);
+        assert!([Code::Ok, Code::Unavailable].contains(&got.code), "{got:?}");
+    }
+    assert_eq!((failed, works.seen().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
+    let works = Scripted::always(Answer::Message(Code::Ok)).await;
+    for goaway in [true, false] {
+        let mut narrow = Framed::start(Start { max_streams: Some(1) }).await;
+        let channel = to(&[works.address, narrow.address]).await;
+        let before = works.seen().len();
+        // Three for each: of the narrow one's, one is sent and two wait.
+        let calls: Vec<_> = (0..6)
+            .map(|_| {
+                let channel = channel.clone();
+                tokio::spawn(async move { unary(&channel).await.code })
+            })
+            .collect();
+        narrow.streams(1).await;
+        until("six calls", || {
+            (channel.snapshot().subchannels.iter().map(|s| s.started).sum::<u64>() == 6).then_some(())
+        })
+        .await;
+        if goaway {
+            narrow.goaway(1).await;
+        }
+        narrow.close();
+        let mut codes = Vec::new();
+        for call in calls {
+            codes.push(call.await.unwrap());
+        }
+        let failed = codes.iter().filter(|code| **code != Code::Ok).count();
+        assert_eq!((failed, works.seen().len() - before), (1, 5), "goaway: {goaway}, {codes:?}");
+    }
+}

@@ -14,7 +14,7 @@
 
 mod admission;
 mod answer;
-pub mod config;
+mod config;
 mod deadline;
 mod debug;
 mod gateway;

@@ -46,10 +46,9 @@ async fn hellohttp(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
     let Call { name, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
     let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
-    let answer = gateway
-        .answers
-        .around_object(&name, &said)
-        .map_err(|error| Refusal::Backend(gateway.http.unreadable(error)))?;
+    let answer = gateway.answers.around_object(&name, &said).map_err(|error| {
+        Refusal::Backend(gateway.http.failed(format_args!("answered something that {error}")))
+    })?;
     Ok(json(answer))
 }
 

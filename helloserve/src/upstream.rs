@@ -1,6 +1,6 @@
 //! The two ways to a backend, and how each of their failures is told to a caller.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt};
 
 use ::http::StatusCode;
 
@@ -11,8 +11,8 @@ pub(crate) mod http;
 /// A backend's answer that is longer is a failure, in bytes.
 pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 
-/// How much of a backend's own words a failure repeats, in characters.
-const MAX_QUOTE: usize = 200;
+/// The longest that is told of a failure, in characters: a backend's own words may be without end.
+const MAX_WORDS: usize = 250;
 
 /// A call that brought no usable answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct Failure {
 }
 
 /// Who is called: `gRPC backend dns:///grpc-svc:8000`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) protocol: &'static str,
     pub(crate) target: String,
@@ -34,26 +34,9 @@ pub(crate) struct Backend {
 // === impl Backend ===
 
 impl Backend {
-    /// Nothing answers at the target; a little later it may.
-    pub(crate) fn unavailable(&self, why: impl fmt::Display) -> Failure {
-        self.said(StatusCode::SERVICE_UNAVAILABLE, format_args!("is unavailable: {why}"))
-    }
-
-    /// It had its time; `meanwhile` says, if anyone knows, what it was spent on.
-    pub(crate) fn timed_out(&self, allowed: Duration, meanwhile: &str) -> Failure {
-        let separator = if meanwhile.is_empty() { "" } else { ": " };
-        let late = format_args!("did not answer within {allowed:?}{separator}{meanwhile}");
-        self.said(StatusCode::GATEWAY_TIMEOUT, late)
-    }
-
-    /// It answered, but not what it should.
-    pub(crate) fn failed(&self, how: impl fmt::Display) -> Failure {
-        self.said(StatusCode::BAD_GATEWAY, how)
-    }
-
-    /// It answered with an error, in these words.
-    pub(crate) fn said(&self, status: StatusCode, words: impl fmt::Display) -> Failure {
-        Failure { status, sentence: format!("{self} {}", quote(&words.to_string())) }
+    /// The backend, followed by `predicate`, is the sentence: it `is unavailable`, it `answered`.
+    pub(crate) fn failure(&self, status: StatusCode, predicate: impl fmt::Display) -> Failure {
+        Failure { status, sentence: format!("{self} {}", shortened(&predicate.to_string())) }
     }
 }
 
@@ -63,14 +46,14 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The words, cut to a length that a person reads, on one line.
-fn quote(words: &str) -> String {
-    let mut quoted: String =
-        words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTE).collect();
-    if quoted.len() < words.len() {
-        quoted.push('…');
+/// The words, on one line, and no more of them than a person reads.
+fn shortened(words: &str) -> String {
+    let mut characters = words.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = characters.by_ref().take(MAX_WORDS).collect();
+    if characters.next().is_some() {
+        short.push('…');
     }
-    quoted
+    short
 }
 
 /// The innermost cause, which is what went wrong; the errors around it say where, which is known here.

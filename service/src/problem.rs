@@ -10,6 +10,7 @@ use http::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::debug;
 
 /// A failure that becomes an answer: a status, one sentence for a person, and what a program may want to know.
 ///
@@ -109,9 +110,11 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Writes the request's id into the body, when the response is a problem.
+/// Writes the request's id into the body, when the response is a problem. Logs it for who looks closely: at any
+/// higher level, one broken backend would fill the log.
 pub(crate) fn name_request(response: &mut Response, request_id: &str) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
+    debug!(request_id, status = problem.status.as_u16(), "{}", problem.detail);
     *response.body_mut() = Body::from(problem.render(Some(request_id)));
     response.headers_mut().remove(CONTENT_LENGTH);
 }

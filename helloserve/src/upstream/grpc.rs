@@ -1,6 +1,6 @@
 //! The way to the gRPC backend: a call over the balanced channel, and its status as HTTP says it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use balanced_channel::{Channel, Target};
 use http::{HeaderMap, StatusCode};
@@ -10,7 +10,7 @@ use tonic::{Code, Extensions, Request, Status, metadata::MetadataMap};
 use super::{Backend, Failure, MAX_ANSWER};
 
 /// One way to the gRPC backend. The channel is made once; a call clones a handle.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct GrpcUpstream {
     pub(crate) backend: Backend,
     pub(crate) channel: Channel,
@@ -46,19 +46,16 @@ impl GrpcUpstream {
     }
 
     fn failure(&self, status: &Status, allowed: Duration) -> Failure {
-        let words = status.message();
-        match status.code() {
+        let (code, words) = (status.code(), status.message());
+        let told = |sentence: fmt::Arguments<'_>| self.backend.failure(http_status(code), sentence);
+        match code {
             Code::Unavailable => {
                 // The channel names the target too.
                 let why = words.strip_prefix(&self.backend.target).and_then(|words| words.strip_prefix(": "));
-                self.backend.unavailable(why.unwrap_or(words))
+                told(format_args!("is unavailable: {}", why.unwrap_or(words)))
             }
-            Code::DeadlineExceeded => self.backend.timed_out(allowed, words),
-            code => {
-                let number = i32::from(code);
-                let said = format_args!("answered with gRPC status {code:?} ({number}): {words}");
-                self.backend.said(http_status(code), said)
-            }
+            Code::DeadlineExceeded => told(format_args!("did not answer within {allowed:?}: {words}")),
+            code => told(format_args!("answered with gRPC status {code:?} ({}): {words}", i32::from(code))),
         }
     }
 }

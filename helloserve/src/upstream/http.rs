@@ -62,13 +62,16 @@ impl HttpUpstream {
     ) -> Result<Bytes, Failure> {
         match tokio::time::timeout(allowed, self.exchange(name, headers)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(self.backend.timed_out(allowed, "")),
+            Err(_) => {
+                let late = format_args!("did not answer within {allowed:?}");
+                Err(self.backend.failure(StatusCode::GATEWAY_TIMEOUT, late))
+            }
         }
     }
 
-    /// What its answer `is`, if that is nothing to pass on: 502.
-    pub(crate) fn unreadable(&self, is: impl fmt::Display) -> Failure {
-        self.backend.failed(format_args!("answered something that {is}"))
+    /// It answered, but not what it should: 502.
+    pub(crate) fn failed(&self, how: impl fmt::Display) -> Failure {
+        self.backend.failure(StatusCode::BAD_GATEWAY, how)
     }
 
     async fn exchange(&self, name: &str, headers: &HeaderMap) -> Result<Bytes, Failure> {
@@ -87,7 +90,7 @@ impl HttpUpstream {
         let words = response.chunk().await.ok().flatten().unwrap_or_default();
         let words = String::from_utf8_lossy(words.trim_ascii());
         let separator = if words.is_empty() { "" } else { ": " };
-        Err(self.backend.failed(format_args!("answered {status}{separator}{words}")))
+        Err(self.failed(format_args!("answered {status}{separator}{words}")))
     }
 
     async fn send(&self, name: &str, headers: &HeaderMap) -> Result<Response, reqwest::Error> {
@@ -99,23 +102,22 @@ impl HttpUpstream {
     /// What kept an answer from coming.
     fn unanswered(&self, error: &reqwest::Error) -> Failure {
         let cause = root_cause(error);
-        match (error.is_connect(), error.is_timeout()) {
-            (_, true) => self.backend.said(StatusCode::GATEWAY_TIMEOUT, "took no connection in time"),
-            (true, false) => self.backend.unavailable(cause),
-            (false, false) => self.backend.failed(format_args!("broke off the exchange: {cause}")),
+        if error.is_timeout() {
+            self.backend.failure(StatusCode::GATEWAY_TIMEOUT, "took no connection in time")
+        } else if error.is_connect() {
+            self.backend.failure(StatusCode::SERVICE_UNAVAILABLE, format_args!("is unavailable: {cause}"))
+        } else {
+            self.failed(format_args!("broke off the exchange: {cause}"))
         }
     }
 
     /// Reads the body as far as it is allowed to go.
     async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| {
-            self.backend.failed(format_args!("broke off its answer: {}", root_cause(&error)))
-        })? {
+        let broken = |error| self.failed(format_args!("broke off its answer: {}", root_cause(&error)));
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(self
-                    .backend
-                    .failed(format_args!("answered more than {} KiB", MAX_ANSWER / 1024)));
+                return Err(self.failed(format_args!("answered more than {} KiB", MAX_ANSWER / 1024)));
             }
             body.extend_from_slice(&chunk);
         }

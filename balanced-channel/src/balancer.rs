@@ -78,8 +78,10 @@ impl<C: Connector> Balancer<C> {
             stale: true,
         };
         let mut rescue = Instant::now() + RESCUE;
+        let mut woken = None;
         loop {
-            let wake = pool.balancer.policy.wake();
+            // Once for each time: with nothing READY, nobody asks the policy for a later one.
+            let wake = pool.balancer.policy.wake().filter(|wake| Some(*wake) != woken);
             let outlook = pool.detector.wake(pool.members.values().map(|member| &member.record));
             tokio::select! {
                 Ok(()) = pool.balancer.resolutions.latest.changed() => pool.resolved(),
@@ -94,7 +96,10 @@ impl<C: Connector> Balancer<C> {
                     pool.try_now();
                     rescue = Instant::now() + RESCUE;
                 }
-                () = at(wake) => pool.stale = true,
+                () = at(wake) => {
+                    woken = wake;
+                    pool.stale = true;
+                }
                 () = failures.notified() => pool.judge(),
                 () = at(outlook) => pool.judge(),
             }
@@ -154,6 +159,7 @@ impl<C: Connector> Members<C> {
             connector: self.balancer.connector.clone(),
             http2: self.balancer.http2,
             backoff: self.balancer.backoff,
+            error_penalty: self.balancer.policy.error_penalty(),
             events: self.events.clone(),
         };
         let member = Member {

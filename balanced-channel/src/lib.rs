@@ -38,6 +38,7 @@ mod backoff;
 mod balancer;
 mod call;
 mod channel;
+mod load_report;
 mod member;
 mod method_config;
 mod outlier;
@@ -56,7 +57,9 @@ pub use call::ResponseBody;
 pub use channel::{BuildError, Builder, Channel, ResponseFuture};
 pub use method_config::{MethodConfig, RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
 pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
-pub use policy::{PickFirst, Policy};
+pub use policy::{
+    LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
+};
 pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;

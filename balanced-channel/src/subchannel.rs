@@ -21,6 +21,7 @@ use tonic::Code;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    load_report::Load,
     outlier::Streak,
     resolver::Endpoint,
     transport::{ConnectError, Connection, Connector, Http2, Sender, Stopped},
@@ -81,6 +82,9 @@ pub(crate) struct Calls {
 pub(crate) struct Ready {
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) sender: Sender,
+    pub(crate) since: Instant,
+    /// What the backend reports, for a policy that reads it.
+    pub(crate) load: Option<Load>,
 }
 
 /// A subchannel's new state, as its task tells it to the balancer.
@@ -118,6 +122,7 @@ pub(crate) struct Task<C> {
     pub(crate) connector: Arc<C>,
     pub(crate) http2: Http2,
     pub(crate) backoff: BackoffPolicy,
+    pub(crate) error_penalty: Option<f64>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
 }
 
@@ -196,6 +201,11 @@ impl Calls {
 // === impl Ready ===
 
 impl Ready {
+    /// READY from now on. Load reports are read if there is an `error_penalty` to read them with.
+    pub(crate) fn new(subchannel: Arc<Subchannel>, sender: Sender, error_penalty: Option<f64>) -> Self {
+        Self { subchannel, sender, since: Instant::now(), load: error_penalty.map(Load::new) }
+    }
+
     /// Whether the connection takes calls, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed()
@@ -238,7 +248,8 @@ impl<C: Connector> Task<C> {
             let why = match connected {
                 Ok((sender, connection)) => {
                     let ready_at = Instant::now();
-                    self.tell(State::Ready(Arc::new(Ready { subchannel: self.subchannel.clone(), sender })));
+                    let ready = Ready::new(self.subchannel.clone(), sender, self.error_penalty);
+                    self.tell(State::Ready(Arc::new(ready)));
                     let Some(why) = self.serve(connection, &stop).await else { return };
                     if ready_at.elapsed() >= SHORT_LIFE {
                         backoff.reset();

@@ -7,7 +7,11 @@ mod backend;
 use std::collections::HashMap;
 
 use backend::{Backend, call, endpoints, list, nowhere, ready, until};
-use balanced_channel::{Channel, Endpoint, PickFirst, Policy, Updates};
+use balanced_channel::{
+    Channel, Endpoint, LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, Updates,
+};
+use http::HeaderName;
+use proto::hello::{Greeting, hello_client::HelloClient};
 
 /// A channel with this policy, and what tells it its endpoints.
 async fn told(policy: impl Into<Policy>) -> (Channel, Updates) {
@@ -64,4 +68,74 @@ async fn pick_first_stays_while_its_endpoint_is_listed() {
     until("the other", || (channel.snapshot().subchannels[0].address == second).then_some(())).await;
     ready(&channel, 1).await;
     assert_eq!(answers(&channel, 10).await, HashMap::from([(second.to_string(), 10)]));
+}
+
+#[tokio::test]
+async fn least_request_leaves_a_slow_backend_alone() {
+    let backends = Backend::some(2);
+    let (channel, updates) = told(LeastRequest::default()).await;
+    updates.publish(endpoints(&backends[..1]));
+    ready(&channel, 1).await;
+    let slow: Vec<_> = (0..4)
+        .map(|_| {
+            let channel = channel.clone();
+            tokio::spawn(async move { call(&channel, "60000").await })
+        })
+        .collect();
+    until("four calls", || (backends[0].calls() == 4).then_some(())).await;
+    updates.publish(endpoints(&backends));
+    ready(&channel, 2).await;
+    assert_eq!(answers(&channel, 100).await, HashMap::from([(backends[1].address.to_string(), 100)]));
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn ring_hash_keeps_a_value_with_its_backend() {
+    let mut backends = Backend::some(3);
+    let key = HeaderName::from_static("x-key");
+    let (channel, updates) = told(RingHash::new(key)).await;
+    updates.publish(endpoints(&backends));
+    ready(&channel, 3).await;
+    let ask = async |key: &str| {
+        let mut request = tonic::Request::new(Greeting { name: String::new() });
+        request.metadata_mut().insert("x-key", key.parse().unwrap());
+        HelloClient::new(channel.clone()).say_hello(request).await.unwrap().into_inner().hostname
+    };
+    let keys: Vec<_> = (0..60).map(|key| key.to_string()).collect();
+    let mut before = HashMap::new();
+    for key in &keys {
+        before.insert(key.clone(), ask(key).await);
+    }
+    let gone = backends.remove(0).address.to_string();
+    until("two READY", || (channel.snapshot().ready() == 2).then_some(())).await;
+    for key in &keys {
+        let now = ask(key).await;
+        assert!(now != gone && (now == before[key] || before[key] == gone), "{key} moved to {now}");
+    }
+    assert!(before.values().any(|address| *address == gone));
+}
+
+#[tokio::test]
+async fn random_subsetting_connects_to_a_part_and_stays_with_it() {
+    let backends = Backend::some(6);
+    let (channel, updates) = told(RandomSubsetting::new(2)).await;
+    updates.publish(endpoints(&backends));
+    ready(&channel, 2).await;
+    let subset = answers(&channel, 20).await;
+    assert_eq!(subset.values().collect::<Vec<_>>(), [&10, &10], "in turn");
+    updates.publish(endpoints(backends.iter().rev()));
+    assert_eq!(answers(&channel, 20).await, subset);
+
+    let (gone, _) = subset.iter().next().unwrap();
+    let rest = backends.iter().filter(|backend| backend.address.to_string() != *gone);
+    updates.publish(endpoints(rest));
+    until("the next one", || {
+        let snapshot = channel.snapshot();
+        let there = snapshot.subchannels.iter().any(|s| s.address.to_string() == *gone);
+        (snapshot.ready() == 2 && !there).then_some(())
+    })
+    .await;
+    let after = answers(&channel, 20).await;
+    assert_eq!(after.len(), 2);
+    assert!(subset.keys().filter(|address| after.contains_key(*address)).count() == 1, "one was kept");
 }

@@ -102,8 +102,11 @@ impl InFlight {
         }
     }
 
-    /// Ends the attempt with a status that the server sent.
-    fn end(mut self, code: Code) {
+    /// Ends the attempt with a status that the server sent, and these trailers.
+    fn end(mut self, code: Code, trailers: &HeaderMap) {
+        if let Some(load) = &self.ready.load {
+            load.take(trailers);
+        }
         self.outcome = code;
         self.sign = match code {
             Code::Unavailable | Code::DeadlineExceeded if self.answered => Sign::Nothing,
@@ -135,7 +138,7 @@ impl ResponseBody {
         let address = in_flight.address();
         let in_flight = match code_of(&response) {
             Some(code) => {
-                in_flight.end(code);
+                in_flight.end(code, response.headers());
                 None
             }
             None => {
@@ -170,7 +173,7 @@ impl Body for ResponseBody {
                 if let Some(trailers) = frame.trailers_ref()
                     && let Some(call) = this.in_flight.take()
                 {
-                    call.end(code_of_trailers(trailers));
+                    call.end(code_of_trailers(trailers), trailers);
                 }
                 Some(Ok(frame))
             }

@@ -4,14 +4,29 @@
 //! hands it the READY subchannels at each change as a whole list; the policy answers with a picker,
 //! an immutable snapshot that calls share without a lock.
 
+#[cfg(test)]
+mod cost;
+mod least_request;
 mod pick_first;
+mod random_subsetting;
+mod ring_hash;
 mod round_robin;
+mod slow_start;
+#[cfg(test)]
+mod stage;
+mod stride;
+mod weighted_round_robin;
 
 use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use http::HeaderMap;
+pub use least_request::LeastRequest;
 pub use pick_first::PickFirst;
+pub use random_subsetting::RandomSubsetting;
+pub use ring_hash::RingHash;
+pub use slow_start::SlowStart;
 use tokio::time::Instant;
+pub use weighted_round_robin::WeightedRoundRobin;
 
 use crate::{resolver::Endpoint, subchannel::Ready};
 
@@ -26,6 +41,14 @@ pub enum Policy {
     RoundRobin,
     /// `pick_first`: one endpoint, until its connection is lost.
     PickFirst(PickFirst),
+    /// `least_request`: the endpoint with the fewest calls in flight of a few.
+    LeastRequest(LeastRequest),
+    /// `weighted_round_robin`: turns in proportion to the load that backends report.
+    WeightedRoundRobin(WeightedRoundRobin),
+    /// `ring_hash`: always the same endpoint for the same value of a header.
+    RingHash(RingHash),
+    /// `random_subsetting`: another policy over a stable part of the endpoints.
+    RandomSubsetting(Box<RandomSubsetting>),
 }
 
 /// Makes pickers. Lives with the balancer, so it may keep state from one picker to the next.
@@ -46,6 +69,12 @@ pub(crate) trait MakePicker: Debug + Send {
         None
     }
 
+    /// How much failed calls add to the utilization that backends report (gRFC A58); `None` when
+    /// their reports are not to be read at all.
+    fn error_penalty(&self) -> Option<f64> {
+        None
+    }
+
     /// A picker over `ready`, which is never empty, in the order of the addresses.
     fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick>;
 }
@@ -59,7 +88,6 @@ pub(crate) trait Pick: Debug + Send + Sync {
 /// What a picker may know of the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
-    #[expect(dead_code, reason = "the policies that hash a header come next")]
     pub(crate) headers: &'a HeaderMap,
 }
 
@@ -88,12 +116,23 @@ impl Policy {
         match self {
             Self::RoundRobin => Box::new(round_robin::RoundRobin::default()),
             Self::PickFirst(config) => Box::new(pick_first::Make::new(config)),
+            Self::LeastRequest(config) => Box::new(least_request::Make::new(config)),
+            Self::WeightedRoundRobin(config) => Box::new(weighted_round_robin::Make::new(config)),
+            Self::RingHash(config) => Box::new(ring_hash::Make::new(config)),
+            Self::RandomSubsetting(config) => Box::new(random_subsetting::Make::new(*config)),
         }
     }
 }
 
-impl From<PickFirst> for Policy {
-    fn from(config: PickFirst) -> Self {
-        Self::PickFirst(config)
-    }
+/// Lets [`Builder::policy`](crate::Builder::policy) take a policy's own configuration.
+macro_rules! policy_from {
+    ($($config:ident),*) => {$(
+        impl From<$config> for Policy {
+            fn from(config: $config) -> Self {
+                Self::$config(config.into())
+            }
+        }
+    )*};
 }
+
+policy_from!(PickFirst, LeastRequest, WeightedRoundRobin, RingHash, RandomSubsetting);

@@ -1,0 +1,201 @@
+//! What a backend says of its load at the end of a call ([gRFC A51]), and the weight that follows
+//! from it ([gRFC A58]).
+//!
+//! [gRFC A51]: https://github.com/grpc/proposal/blob/master/A51-custom-backend-metrics.md
+//! [gRFC A58]: https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::GeneralPurpose};
+use http::{HeaderMap, HeaderName};
+use prost::Message;
+use tokio::time::Instant;
+
+/// The trailer that carries a report.
+const HEADER: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
+
+/// Of `-bin` headers, some peers write the padding and some do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::GeneralPurposeConfig::new()
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
+
+/// No time at all, among the times of [`Load`].
+const NEVER: u64 = u64::MAX;
+
+/// How the reports of one connection become its weight. Every call writes it and the policy reads
+/// it, both without a lock.
+#[derive(Debug)]
+pub(crate) struct Load {
+    error_penalty: f64,
+    /// What the times below count from.
+    born: Instant,
+    /// The bits of the latest weight.
+    weight: AtomicU64,
+    /// When the latest report came, in nanoseconds.
+    updated: AtomicU64,
+    /// When the first report came of those that follow each other without a long break.
+    since: AtomicU64,
+}
+
+/// The fields that a weight needs of `xds.data.orca.v3.OrcaLoadReport`.
+#[derive(Clone, PartialEq, Message)]
+struct OrcaLoadReport {
+    /// The part of the CPU that is in use; above 1 when more than the backend's share.
+    #[prost(double, tag = "1")]
+    cpu_utilization: f64,
+    /// Calls per second.
+    #[prost(double, tag = "6")]
+    rps_fractional: f64,
+    /// Failed calls per second.
+    #[prost(double, tag = "7")]
+    eps: f64,
+    /// What the application itself calls its utilization; it goes before the CPU's.
+    #[prost(double, tag = "9")]
+    application_utilization: f64,
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Failed calls count `error_penalty` times their share as utilization.
+    pub(crate) fn new(error_penalty: f64) -> Self {
+        Self {
+            error_penalty,
+            born: Instant::now(),
+            weight: AtomicU64::new(0),
+            updated: AtomicU64::new(NEVER),
+            since: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Takes the report in a call's trailers, if there is one that says something.
+    pub(crate) fn take(&self, trailers: &HeaderMap) {
+        let weight = trailers
+            .get(HEADER)
+            .and_then(|value| BASE64.decode(value.as_bytes()).ok())
+            .and_then(|bytes| OrcaLoadReport::decode(&*bytes).ok())
+            .and_then(|report| report.weight(self.error_penalty));
+        let Some(weight) = weight else { return };
+        let now = self.now();
+        self.weight.store(weight.to_bits(), Ordering::Relaxed);
+        self.updated.store(now, Ordering::Relaxed);
+        // Only the first of them is kept; losing the race means that another was the first.
+        let _ = self.since.compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The weight, if reports have come for longer than `blackout` and the latest is not older than
+    /// `expiration`.
+    pub(crate) fn weight(&self, blackout: Duration, expiration: Duration) -> Option<f64> {
+        let now = self.now();
+        let age = |at: u64| (at != NEVER).then(|| Duration::from_nanos(now.saturating_sub(at)));
+        if age(self.updated.load(Ordering::Relaxed))? >= expiration {
+            self.since.store(NEVER, Ordering::Relaxed);
+            return None;
+        }
+        (age(self.since.load(Ordering::Relaxed))? >= blackout)
+            .then(|| f64::from_bits(self.weight.load(Ordering::Relaxed)))
+    }
+
+    fn now(&self) -> u64 {
+        // 584 years fit.
+        self.born.elapsed().as_nanos() as u64
+    }
+}
+
+// === impl OrcaLoadReport ===
+
+impl OrcaLoadReport {
+    /// Calls per second per utilization.
+    fn weight(&self, error_penalty: f64) -> Option<f64> {
+        let utilization = if self.application_utilization > 0.0 {
+            self.application_utilization
+        } else {
+            self.cpu_utilization
+        };
+        if !(self.rps_fractional > 0.0 && utilization > 0.0) {
+            return None;
+        }
+        let errors = self.eps.max(0.0) / self.rps_fractional * error_penalty;
+        let weight = self.rps_fractional / (utilization + errors);
+        (weight.is_finite() && weight > 0.0).then_some(weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+    use tokio::time::advance;
+
+    use super::*;
+
+    const BLACKOUT: Duration = Duration::from_secs(10);
+    const EXPIRATION: Duration = Duration::from_secs(180);
+
+    fn report(qps: f64, cpu: f64, application: f64, eps: f64) -> OrcaLoadReport {
+        OrcaLoadReport {
+            cpu_utilization: cpu,
+            rps_fractional: qps,
+            eps,
+            application_utilization: application,
+        }
+    }
+
+    fn trailers(encoded: String) -> HeaderMap {
+        [(HEADER, encoded.try_into().unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn a_weight_is_calls_per_utilization() {
+        assert_eq!(report(100.0, 0.5, 0.0, 0.0).weight(1.0), Some(200.0));
+        assert_eq!(report(100.0, 0.5, 0.25, 0.0).weight(1.0), Some(400.0), "the application knows better");
+        assert_eq!(report(100.0, 0.5, 0.0, 50.0).weight(1.0), Some(100.0), "errors count");
+        assert_eq!(report(100.0, 0.5, 0.0, 50.0).weight(0.0), Some(200.0));
+        for nothing in [(0.0, 0.5), (100.0, 0.0), (f64::NAN, 0.5), (100.0, f64::NAN), (-1.0, 0.5)] {
+            assert_eq!(report(nothing.0, nothing.1, 0.0, 0.0).weight(1.0), None, "{nothing:?}");
+        }
+        assert_eq!(report(f64::MAX, f64::MIN_POSITIVE, 0.0, 0.0).weight(1.0), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn weights_count_after_the_blackout_and_until_they_expire() {
+        let load = Load::new(1.0);
+        assert_eq!(load.weight(BLACKOUT, EXPIRATION), None);
+        let bytes = report(100.0, 0.5, 0.0, 0.0).encode_to_vec();
+        for encoded in [STANDARD.encode(&bytes), STANDARD_NO_PAD.encode(&bytes)] {
+            load.take(&trailers(encoded));
+            assert_eq!(load.weight(BLACKOUT, EXPIRATION), None);
+            advance(BLACKOUT).await;
+            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Some(200.0));
+            advance(EXPIRATION - BLACKOUT).await;
+            assert_eq!(load.weight(BLACKOUT, EXPIRATION), None, "expired, and the blackout starts again");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_a_report_is_ignored() {
+        let load = Load::new(1.0);
+        for encoded in ["", "!", "AAAA", "/////w"] {
+            load.take(&trailers(encoded.to_owned()));
+        }
+        load.take(&HeaderMap::new());
+        assert_eq!(load.weight(Duration::ZERO, EXPIRATION), None);
+    }
+
+    #[test]
+    fn a_report_of_another_implementation_is_read() {
+        // cpu_utilization 0.5, rps 7 (deprecated), a utilization map entry, rps_fractional 2.
+        let bytes = [
+            &[0x09][..],
+            &0.5_f64.to_le_bytes(),
+            &[0x18, 7, 0x2a, 3, 0x0a, 1, b'x', 0x31],
+            &2.0_f64.to_le_bytes(),
+        ]
+        .concat();
+        assert_eq!(OrcaLoadReport::decode(&*bytes).unwrap().weight(1.0), Some(4.0));
+    }
+}

@@ -1,0 +1,191 @@
+//! `least_request`: the endpoint with the fewest calls in flight, of a few taken at random (gRFC
+//! A48).
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Call, MakePicker, Pick, slow_start::SlowStart};
+use crate::subchannel::Ready;
+
+/// The bounds of [`LeastRequest::choice_count`], as in gRPC.
+const CHOICES: (usize, usize) = (2, 10);
+
+/// `least_request` ([gRFC A48]): each call looks at some endpoints, taken at random, and goes to the
+/// one with the fewest calls of this channel in flight. It sends less to slow backends.
+///
+/// The endpoints that a call looks at are always different ones.
+///
+/// [gRFC A48]: https://github.com/grpc/proposal/blob/master/A48-xds-least-request-lb-policy.md
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LeastRequest {
+    /// How many endpoints each call looks at, from 2 to 10. Default: 2.
+    pub choice_count: usize,
+    /// How endpoints start. Default: with all of their share. An endpoint that is starting looks as
+    /// busy as if its calls were more by as much as its part is smaller. Not in A48; Envoy has it.
+    pub slow_start: Option<SlowStart>,
+}
+
+#[derive(Debug)]
+pub(super) struct Make {
+    config: LeastRequest,
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Picker {
+    ready: Vec<Arc<Ready>>,
+    /// The parts of their shares, while some endpoint is starting.
+    parts: Option<Vec<f64>>,
+    choices: usize,
+}
+
+// === impl LeastRequest ===
+
+impl Default for LeastRequest {
+    fn default() -> Self {
+        Self { choice_count: CHOICES.0, slow_start: None }
+    }
+}
+
+impl LeastRequest {
+    /// Sets [`choice_count`](Self::choice_count); what is out of its bounds is brought into them.
+    pub fn choice_count(mut self, count: usize) -> Self {
+        self.choice_count = count;
+        self
+    }
+
+    /// Sets [`slow_start`](Self::slow_start).
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.slow_start = Some(slow_start);
+        self
+    }
+}
+
+// === impl Make ===
+
+impl Make {
+    pub(super) fn new(config: LeastRequest) -> Self {
+        Self { config, next: None }
+    }
+}
+
+impl MakePicker for Make {
+    fn wake(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+        let (parts, next) = self.config.slow_start.and_then(|slow| slow.parts(&ready)).unzip();
+        self.next = next;
+        let choices = self.config.choice_count.clamp(CHOICES.0, CHOICES.1).min(ready.len());
+        Box::new(Picker { ready, parts, choices })
+    }
+}
+
+// === impl Picker ===
+
+impl Picker {
+    /// How busy an endpoint would be with one call more.
+    fn load(&self, at: usize) -> f64 {
+        let calls = (self.ready[at].subchannel.calls.in_flight() + 1) as f64;
+        self.parts.as_ref().map_or(calls, |parts| calls / parts[at])
+    }
+}
+
+impl Pick for Picker {
+    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+        let count = self.ready.len();
+        let start = fastrand::usize(..count);
+        let mut least = None;
+        for choice in 0..self.choices {
+            // One of each stretch, so that no endpoint is looked at twice.
+            let stretch = choice * count / self.choices..(choice + 1) * count / self.choices;
+            let at = (start + fastrand::usize(stretch)) % count;
+            if !self.ready[at].is_open() {
+                continue;
+            }
+            let load = self.load(at);
+            if least.is_none_or(|(_, least)| load < least) {
+                least = Some((at, load));
+            }
+        }
+        match least {
+            Some((at, _)) => Some(&self.ready[at]),
+            // All of them have just been lost; anyone will do.
+            None => self.ready.iter().find(|ready| ready.is_open()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::stage::Stage;
+
+    #[tokio::test]
+    async fn the_less_busy_of_two_takes_the_call() {
+        let stage = Stage::new(2).await;
+        let picker = Make::new(LeastRequest::default()).picker(stage.ready());
+        stage.begin(0, 5);
+        assert_eq!(stage.tally(&*picker, 100), [0, 100]);
+        stage.begin(1, 6);
+        assert_eq!(stage.tally(&*picker, 100), [100, 0]);
+    }
+
+    #[tokio::test]
+    async fn calls_that_stay_even_out() {
+        let stage = Stage::new(100).await;
+        for choices in [0, 2, 10, 99] {
+            let picker = Make::new(LeastRequest::default().choice_count(choices)).picker(stage.ready());
+            for _ in 0..1000 {
+                stage.begin(stage.picked(&*picker).unwrap(), 1);
+            }
+        }
+        let most = stage.ready().iter().map(|ready| ready.subchannel.calls.in_flight()).max().unwrap();
+        assert!((40..=44).contains(&most), "40 is the mean, {most} the most");
+    }
+
+    #[tokio::test]
+    async fn idle_endpoints_share_evenly() {
+        let stage = Stage::new(7).await;
+        let picker = Make::new(LeastRequest::default().choice_count(3)).picker(stage.ready());
+        let counts = stage.tally(&*picker, 70_000);
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_endpoint_starts_slowly() {
+        let stage = Stage::new(1).await;
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let stage = stage.and(1).await;
+        let slow = SlowStart::new(Duration::from_secs(100));
+        let mut make = Make::new(LeastRequest::default().slow_start(slow));
+        for (age, expected) in [(0, [100, 10]), (50, [74, 36]), (50, [55, 55])] {
+            tokio::time::advance(Duration::from_secs(age)).await;
+            let picker = make.picker(stage.ready());
+            stage.end_all();
+            for _ in 0..110 {
+                stage.begin(stage.picked(&*picker).unwrap(), 1);
+            }
+            let in_flight = stage.in_flight();
+            assert!(in_flight[0].abs_diff(expected[0]) <= 1, "{in_flight:?}, not {expected:?}");
+        }
+        assert_eq!(make.wake(), None);
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_passed_over() {
+        let stage = Stage::new(5).await;
+        let picker = Make::new(LeastRequest::default()).picker(stage.ready());
+        for lost in 0..4 {
+            stage.lose(lost).await;
+        }
+        assert_eq!(stage.tally(&*picker, 100), [0, 0, 0, 0, 100]);
+        stage.lose(4).await;
+        assert_eq!(stage.tally(&*picker, 1), [0; 5]);
+    }
+}

@@ -1,0 +1,202 @@
+//! `ring_hash`: always the same endpoint for the same value of a header (gRFC A42 and A76).
+
+use std::{hash::Hasher, sync::Arc};
+
+use http::{HeaderMap, HeaderName};
+use twox_hash::XxHash64;
+
+use super::{Call, MakePicker, Pick};
+use crate::{resolver::Endpoint, subchannel::Ready};
+
+/// The most places that any ring has, as in gRPC.
+const CAP: usize = 4096;
+
+/// `ring_hash` ([gRFC A42], [gRFC A76]): a call goes to the endpoint that the value of one of its
+/// headers stands nearest to on a ring of hashes. Calls without the header go anywhere.
+///
+/// When an endpoint comes or goes, only the values nearest to it move. The ring is that of gRPC and
+/// Envoy, so other clients agree on it; an endpoint that is not READY has no places on it, which
+/// leaves its values to the next ones, as the walk of A42 does.
+///
+/// [gRFC A42]: https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md
+/// [gRFC A76]: https://github.com/grpc/proposal/blob/master/A76-ring-hash-improvements.md
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RingHash {
+    /// The header whose value is hashed; several values are joined by commas.
+    pub request_hash_header: HeaderName,
+    /// The fewest places on the ring; each endpoint has as many as every other. Default: 1024.
+    pub min_ring_size: usize,
+    /// The most places on the ring, at most 4096. With more endpoints than this, some have none.
+    /// Default: 4096.
+    pub max_ring_size: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Make {
+    config: RingHash,
+    /// How many endpoints there are, READY or not: how many places each has must not change when
+    /// one of them is lost.
+    listed: usize,
+}
+
+#[derive(Debug)]
+struct Picker {
+    header: HeaderName,
+    ready: Vec<Arc<Ready>>,
+    /// The places, in order: a hash, and whose it is.
+    ring: Vec<(u64, u32)>,
+}
+
+// === impl RingHash ===
+
+impl RingHash {
+    /// Hashes this header, with the other values at their defaults.
+    pub fn new(request_hash_header: HeaderName) -> Self {
+        Self { request_hash_header, min_ring_size: 1024, max_ring_size: CAP }
+    }
+
+    /// Sets [`min_ring_size`](Self::min_ring_size).
+    pub fn min_ring_size(mut self, places: usize) -> Self {
+        self.min_ring_size = places;
+        self
+    }
+
+    /// Sets [`max_ring_size`](Self::max_ring_size).
+    pub fn max_ring_size(mut self, places: usize) -> Self {
+        self.max_ring_size = places;
+        self
+    }
+}
+
+// === impl Make ===
+
+impl Make {
+    pub(super) fn new(config: RingHash) -> Self {
+        Self { config, listed: 0 }
+    }
+}
+
+impl MakePicker for Make {
+    fn endpoints(&mut self, listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
+        self.listed = listed.len();
+        listed
+    }
+
+    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+        let max = self.config.max_ring_size.clamp(1, CAP);
+        let each = self.config.min_ring_size.min(max).div_ceil(self.listed.max(ready.len())).max(1);
+        let mut ring: Vec<_> = (0_u32..)
+            .zip(&ready)
+            .flat_map(|(owner, ready)| {
+                let address = ready.subchannel.endpoint.address;
+                (0..each)
+                    .map(move |place| (XxHash64::oneshot(0, format!("{address}_{place}").as_bytes()), owner))
+            })
+            .take(max)
+            .collect();
+        ring.sort_unstable();
+        Box::new(Picker { header: self.config.request_hash_header.clone(), ready, ring })
+    }
+}
+
+// === impl Picker ===
+
+impl Pick for Picker {
+    fn pick(&self, call: &Call<'_>) -> Option<&Arc<Ready>> {
+        let hash = hash(call.headers, &self.header).unwrap_or_else(|| fastrand::u64(..));
+        let first = self.ring.partition_point(|(place, _)| *place < hash);
+        let (before, after) = self.ring.split_at(first);
+        let mut walk = after.iter().chain(before).map(|(_, owner)| &self.ready[*owner as usize]);
+        walk.find(|ready| ready.is_open())
+    }
+}
+
+/// The hash of a header's values, if there is anything in them.
+fn hash(headers: &HeaderMap, header: &HeaderName) -> Option<u64> {
+    let mut values = headers.get_all(header).iter().map(|value| value.as_bytes());
+    let first = values.next()?;
+    let mut empty = first.is_empty();
+    let mut hasher = XxHash64::with_seed(0);
+    hasher.write(first);
+    for value in values {
+        empty = false;
+        hasher.write(b",");
+        hasher.write(value);
+    }
+    (!empty).then(|| hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::policy::stage::{Stage, pick};
+
+    const KEY: HeaderName = HeaderName::from_static("x-key");
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (KEY, value.parse().unwrap())).collect()
+    }
+
+    fn places(picker: &dyn Pick) -> HashMap<String, usize> {
+        (0..1000)
+            .map(|key| key.to_string())
+            .map(|key| (key.clone(), pick(picker, &headers(&[&key])).unwrap()))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_value_keeps_its_endpoint_and_only_a_lost_ones_values_move() {
+        let stage = Stage::new(5).await;
+        let mut make = Make::new(RingHash::new(KEY));
+        make.endpoints(stage.ready().iter().map(|ready| ready.subchannel.endpoint.clone()).collect());
+        let picker = make.picker(stage.ready());
+        let before = places(&*picker);
+        assert_eq!(before, places(&*picker));
+        for endpoint in 0..5 {
+            let share = before.values().filter(|at| **at == endpoint).count();
+            assert!((100..300).contains(&share), "{share} of 1000");
+        }
+
+        stage.lose(3).await;
+        let walked = places(&*picker);
+        let without: Vec<_> = stage.ready().into_iter().filter(|ready| ready.is_open()).collect();
+        assert_eq!(walked, places(&*make.picker(without)), "a new ring ends where a walk does");
+        for (key, at) in &walked {
+            assert!(before[key] == 3 || before[key] == *at, "{key} moved");
+            assert_ne!(*at, 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_without_a_value_go_anywhere() {
+        let stage = Stage::new(3).await;
+        let picker = Make::new(RingHash::new(KEY)).picker(stage.ready());
+        assert!(stage.tally(&*picker, 3000).iter().all(|count| *count > 500));
+        assert!((0..3000).any(|_| pick(&*picker, &headers(&[""])) != pick(&*picker, &headers(&[""]))));
+    }
+
+    #[test]
+    fn values_are_joined_by_commas() {
+        assert_eq!(hash(&headers(&["a", "b"]), &KEY), hash(&headers(&["a,b"]), &KEY));
+        assert_ne!(hash(&headers(&["a", "b"]), &KEY), hash(&headers(&["ab"]), &KEY));
+        assert_eq!(hash(&headers(&[""]), &KEY), None);
+        // The published test vector of XXH64 for "abc".
+        assert_eq!(hash(&headers(&["abc"]), &KEY), Some(0x44bc_2cf5_ad77_0999));
+    }
+
+    #[tokio::test]
+    async fn the_ring_is_bounded() {
+        let stage = Stage::new(3).await;
+        for (min, max, size) in
+            [(1, 4096, 3), (1024, 4096, 1026), (9999, 99_999, 4096), (10, 2, 2), (0, 0, 1)]
+        {
+            let config = RingHash::new(KEY).min_ring_size(min).max_ring_size(max);
+            let picker = format!("{:?}", Make::new(config).picker(stage.ready()));
+            let ring = picker.rsplit_once("ring: [").unwrap().1;
+            assert_eq!(ring.matches('(').count(), size, "{min} to {max}");
+        }
+    }
+}

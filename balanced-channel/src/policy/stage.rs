@@ -1,0 +1,101 @@
+//! READY subchannels for the tests of pickers, over pipes that nobody answers.
+
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use http::HeaderMap;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::DuplexStream;
+use tonic::Code;
+
+use super::{Call, Pick};
+use crate::{
+    outlier::Streak,
+    subchannel::{Ready, Subchannel},
+};
+
+#[derive(Default)]
+pub(crate) struct Stage {
+    ready: Vec<Arc<Ready>>,
+    pipes: RefCell<BTreeMap<usize, DuplexStream>>,
+}
+
+impl Stage {
+    pub(crate) async fn new(count: usize) -> Self {
+        Self::default().and(count).await
+    }
+
+    /// And as many more, READY from now on.
+    pub(crate) async fn and(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            let (pipe, end) = tokio::io::duplex(4096);
+            let (sender, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(end)).await.unwrap();
+            tokio::spawn(connection);
+            let at = self.ready.len();
+            let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80));
+            let subchannel = Arc::new(Subchannel::new(address.into(), Streak::new(0, Arc::default())));
+            self.ready.push(Arc::new(Ready::new(subchannel, sender, Some(1.0))));
+            self.pipes.get_mut().insert(at, pipe);
+        }
+        self
+    }
+
+    pub(crate) fn ready(&self) -> Vec<Arc<Ready>> {
+        self.ready.clone()
+    }
+
+    /// Loses a connection, and waits until that is known.
+    pub(crate) async fn lose(&self, at: usize) {
+        self.pipes.borrow_mut().remove(&at);
+        while self.ready[at].is_open() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn picked(&self, picker: &dyn Pick) -> Option<usize> {
+        pick(picker, &HeaderMap::new())
+    }
+
+    /// How many of `calls` each subchannel gets.
+    pub(crate) fn tally(&self, picker: &dyn Pick, calls: usize) -> Vec<usize> {
+        let mut counts = vec![0; self.ready.len()];
+        (0..calls).filter_map(|_| self.picked(picker)).for_each(|at| counts[at] += 1);
+        counts
+    }
+
+    pub(crate) fn begin(&self, at: usize, calls: u64) {
+        (0..calls).for_each(|_| self.ready[at].subchannel.calls.begin());
+    }
+
+    pub(crate) fn in_flight(&self) -> Vec<u64> {
+        self.ready.iter().map(|ready| ready.subchannel.calls.in_flight()).collect()
+    }
+
+    pub(crate) fn end_all(&self) {
+        for (ready, calls) in self.ready.iter().zip(self.in_flight()) {
+            (0..calls).for_each(|_| ready.subchannel.calls.end(Code::Ok));
+        }
+    }
+
+    /// A call that ends with a load report.
+    pub(crate) fn report(&self, at: usize, qps: f64, utilization: f64) {
+        let fields = [(0x09, utilization), (0x31, qps)];
+        let bytes: Vec<u8> = fields
+            .iter()
+            .flat_map(|(tag, value)| [vec![*tag], value.to_le_bytes().to_vec()].concat())
+            .collect();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("endpoint-load-metrics-bin", STANDARD_NO_PAD.encode(bytes).try_into().unwrap());
+        self.ready[at].load.as_ref().unwrap().take(&trailers);
+    }
+}
+
+/// Where a call with these headers goes: the number of the subchannel.
+pub(crate) fn pick(picker: &dyn Pick, headers: &HeaderMap) -> Option<usize> {
+    let ready = picker.pick(&Call { headers })?;
+    let SocketAddr::V4(address) = ready.subchannel.endpoint.address else { unreachable!() };
+    let [_, _, high, low] = address.ip().octets();
+    Some(usize::from(u16::from_be_bytes([high, low])))
+}

@@ -1,0 +1,106 @@
+//! Weighted turns without a lock: a static stride schedule.
+//!
+//! Round after round, every item is asked in order whether it takes its turn. The heaviest always
+//! does; an item of half its weight does in every second round, and so on. What happens at a turn
+//! follows from its number alone, so callers share nothing but a counter.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The weight of the heaviest item.
+const FULL: u64 = u16::MAX as u64;
+/// How far one item's rounds are from the next one's, so that equal items do not all skip the same
+/// round: the golden section of a round, which keeps any number of them apart.
+const PHASE: u64 = 40_503;
+
+/// Which of some items takes a turn.
+#[derive(Debug)]
+pub(super) struct Stride {
+    /// Scaled so that the heaviest is [`FULL`].
+    weights: Vec<u16>,
+}
+
+// === impl Stride ===
+
+impl Stride {
+    /// Items in proportion to `weights`; `None` when they are equal, and plain turns do the same.
+    pub(super) fn new(weights: &[f64]) -> Option<Self> {
+        let heaviest = weights.iter().copied().fold(0.0, f64::max);
+        if weights.iter().all(|weight| *weight == heaviest) {
+            return None;
+        }
+        // Nothing is so light that it never has a turn.
+        let scale = |weight: &f64| (weight / heaviest * FULL as f64).round().max(1.0) as u16;
+        Some(Self { weights: weights.iter().map(scale).collect() })
+    }
+
+    /// The next item; `turn` counts the turns of all callers.
+    pub(super) fn next(&self, turn: &AtomicU64) -> usize {
+        let items = self.weights.len() as u64;
+        loop {
+            let turn = turn.fetch_add(1, Ordering::Relaxed);
+            let (round, item) = (turn / items, turn % items);
+            let weight = u64::from(self.weights[item as usize]);
+            // What an item has earned up to this round passes a whole turn in just these rounds.
+            let earned = weight.wrapping_mul(round % FULL) + item.wrapping_mul(PHASE) % FULL;
+            if earned % FULL < weight {
+                return item as usize;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn count(weights: &[f64], picks: usize, turn: u64) -> Vec<usize> {
+        let stride = Stride::new(weights).unwrap();
+        let turn = AtomicU64::new(turn);
+        let mut counts = vec![0; weights.len()];
+        for _ in 0..picks {
+            counts[stride.next(&turn)] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn turns_follow_the_weights() {
+        assert_eq!(count(&[1.0, 2.0, 4.0], 7000, 0), [1000, 2000, 4000]);
+        assert_eq!(count(&[0.3, 0.3, 0.6], 4000, 0), [1000, 1000, 2000]);
+    }
+
+    #[test]
+    fn equal_weights_are_plain_turns() {
+        assert!(Stride::new(&[3.0; 5]).is_none());
+        assert!(Stride::new(&[]).is_none());
+        assert!(Stride::new(&[0.0]).is_none());
+    }
+
+    #[test]
+    fn turns_are_spread_evenly_over_time() {
+        // Half the heaviest's weight: in any 30 picks of [2, 1], 20 and 10, within one.
+        let stride = Stride::new(&[2.0, 1.0]).unwrap();
+        let turn = AtomicU64::new(12_345);
+        for _ in 0..100 {
+            let light = (0..30).filter(|_| stride.next(&turn) == 1).count();
+            assert!((9..=11).contains(&light), "{light}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_weights_get_their_share(
+            weights in prop::collection::vec(0.1_f64..=1.0, 2..20),
+            turn in 0..u64::MAX / 2,
+        ) {
+            prop_assume!(Stride::new(&weights).is_some());
+            let total: f64 = weights.iter().sum();
+            for (count, weight) in count(&weights, 4000, turn).iter().zip(&weights) {
+                let share = weight / total * 4000.0;
+                prop_assert!((*count as f64 - share).abs() < share * 0.01 + 3.0, "{count}, not {share}");
+            }
+        }
+    }
+}

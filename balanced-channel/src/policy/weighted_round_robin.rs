@@ -1,0 +1,233 @@
+//! `weighted_round_robin`: turns in proportion to what backends say of their load (gRFC A58).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Call, MakePicker, Pick, slow_start::SlowStart, stride::Stride};
+use crate::subchannel::Ready;
+
+/// How often weights may be computed at most.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
+/// How many times heavier or lighter than the mean a backend may call itself.
+const FARTHEST: f64 = 10.0;
+
+/// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51),
+/// and get calls in proportion to calls per second by utilization.
+///
+/// A backend without a weight has the mean of the others. While fewer than two have one, this is
+/// `round_robin`; with [`slow_start`](Self::slow_start), that is how to have plain round robin that
+/// spares new endpoints.
+///
+/// [gRFC A58]: https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WeightedRoundRobin {
+    /// How long a backend must have reported before its weight counts. Default: 10 s.
+    pub blackout_period: Duration,
+    /// How long after its last report a backend's weight still counts. Default: 180 s.
+    pub weight_expiration_period: Duration,
+    /// How often weights are computed, at most every 100 ms. Default: 1 s.
+    pub weight_update_period: Duration,
+    /// How much the share of failed calls adds to the utilization; not negative. Default: 1.
+    pub error_utilization_penalty: f64,
+    /// How endpoints start. Default: with all of their share. Not in A58; see gRFC A100.
+    pub slow_start: Option<SlowStart>,
+}
+
+#[derive(Debug)]
+pub(super) struct Make {
+    config: WeightedRoundRobin,
+    turn: Arc<AtomicU64>,
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Picker {
+    ready: Vec<Arc<Ready>>,
+    /// None when all weights are equal.
+    stride: Option<Stride>,
+    turn: Arc<AtomicU64>,
+}
+
+// === impl WeightedRoundRobin ===
+
+impl Default for WeightedRoundRobin {
+    fn default() -> Self {
+        Self {
+            blackout_period: Duration::from_secs(10),
+            weight_expiration_period: Duration::from_secs(180),
+            weight_update_period: Duration::from_secs(1),
+            error_utilization_penalty: 1.0,
+            slow_start: None,
+        }
+    }
+}
+
+impl WeightedRoundRobin {
+    /// Sets [`blackout_period`](Self::blackout_period).
+    pub fn blackout_period(mut self, period: Duration) -> Self {
+        self.blackout_period = period;
+        self
+    }
+
+    /// Sets [`weight_expiration_period`](Self::weight_expiration_period).
+    pub fn weight_expiration_period(mut self, period: Duration) -> Self {
+        self.weight_expiration_period = period;
+        self
+    }
+
+    /// Sets [`weight_update_period`](Self::weight_update_period).
+    pub fn weight_update_period(mut self, period: Duration) -> Self {
+        self.weight_update_period = period;
+        self
+    }
+
+    /// Sets [`error_utilization_penalty`](Self::error_utilization_penalty).
+    pub fn error_utilization_penalty(mut self, penalty: f64) -> Self {
+        self.error_utilization_penalty = penalty;
+        self
+    }
+
+    /// Sets [`slow_start`](Self::slow_start).
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.slow_start = Some(slow_start);
+        self
+    }
+}
+
+// === impl Make ===
+
+impl Make {
+    pub(super) fn new(config: WeightedRoundRobin) -> Self {
+        // Anywhere, so that many clients that start together do not meet at one backend; and far
+        // from the counter's end.
+        let turn = Arc::new(AtomicU64::new(fastrand::u32(..).into()));
+        Self { config, turn, next: None }
+    }
+
+    /// What each of `ready` says, or the mean of those that say something.
+    fn weights(&self, ready: &[Arc<Ready>]) -> Vec<f64> {
+        let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
+        let weight = |ready: &Arc<Ready>| {
+            ready.load.as_ref().and_then(|load| load.weight(blackout_period, weight_expiration_period))
+        };
+        let weights: Vec<_> = ready.iter().map(weight).collect();
+        let known = weights.iter().flatten().count();
+        if known < 2 {
+            return vec![1.0; ready.len()];
+        }
+        // Divided before they are added, so that no sum is too large.
+        let mean: f64 = weights.iter().flatten().map(|weight| weight / known as f64).sum();
+        weights.iter().map(|w| w.unwrap_or(mean).clamp(mean / FARTHEST, mean * FARTHEST)).collect()
+    }
+}
+
+impl MakePicker for Make {
+    fn wake(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn error_penalty(&self) -> Option<f64> {
+        Some(self.config.error_utilization_penalty)
+    }
+
+    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+        let mut weights = self.weights(&ready);
+        // Of one there is nothing to weigh.
+        self.next =
+            (ready.len() > 1).then(|| Instant::now() + self.config.weight_update_period.max(SHORTEST_PERIOD));
+        if let Some((parts, next)) = self.config.slow_start.and_then(|slow| slow.parts(&ready)) {
+            weights.iter_mut().zip(parts).for_each(|(weight, part)| *weight *= part);
+            self.next = self.next.map(|at| at.min(next));
+        }
+        Box::new(Picker { stride: Stride::new(&weights), turn: self.turn.clone(), ready })
+    }
+}
+
+// === impl Picker ===
+
+impl Pick for Picker {
+    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+        let turn = || match &self.stride {
+            Some(stride) => stride.next(&self.turn),
+            None => (self.turn.fetch_add(1, Ordering::Relaxed) % self.ready.len() as u64) as usize,
+        };
+        let open = |ready: &&Arc<Ready>| ready.is_open();
+        // A connection may have been lost a moment ago. So many turns that only a light one that is
+        // left alone may have none among them.
+        let in_turn = self.ready.iter().map(|_| &self.ready[turn()]).find(open);
+        in_turn.or_else(|| self.ready.iter().find(open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::stage::Stage;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_follow_the_reports() {
+        let stage = Stage::new(3).await;
+        let mut make = Make::new(WeightedRoundRobin::default());
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100]);
+
+        stage.report(0, 100.0, 0.5);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "one weight is none");
+
+        stage.report(1, 100.0, 1.0);
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "the blackout");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        // 200, 100 and the mean of both.
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 450), [200, 100, 150]);
+
+        tokio::time::advance(Duration::from_secs(180)).await;
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "expired");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_out_of_all_proportion_is_bounded() {
+        let stage = Stage::new(30).await;
+        let mut make = Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO));
+        (0..29).for_each(|at| stage.report(at, 1.0, 1.0));
+        stage.report(29, 1e300, 1e-3);
+        let counts = stage.tally(&*make.picker(stage.ready()), 39_900);
+        assert!(counts[..29].iter().all(|count| *count > 90), "nobody starves: {counts:?}");
+        assert!(counts[29] > 1000, "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_endpoint_starts_slowly() {
+        let stage = Stage::new(2).await;
+        let slow = SlowStart::new(Duration::from_secs(100));
+        let mut make = Make::new(WeightedRoundRobin::default().slow_start(slow));
+        assert_eq!(stage.tally(&*make.picker(stage.ready()), 200), [100, 100], "all of them start");
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let stage = stage.and(1).await;
+        for (age, expected) in [(0, [100, 100, 10]), (50, [100, 100, 50]), (50, [70, 70, 70])] {
+            tokio::time::advance(Duration::from_secs(age)).await;
+            assert_eq!(stage.tally(&*make.picker(stage.ready()), expected.iter().sum()), expected);
+            assert_eq!(make.wake(), Some(Instant::now() + Duration::from_secs(1)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_passed_over() {
+        let stage = Stage::new(3).await;
+        let mut make = Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO));
+        (0..3).for_each(|at| stage.report(at, 1.0, [0.01, 0.01, 1.0][at]));
+        let picker = make.picker(stage.ready());
+        stage.lose(0).await;
+        stage.lose(1).await;
+        assert_eq!(stage.tally(&*picker, 100), [0, 0, 100]);
+        stage.lose(2).await;
+        assert_eq!(stage.tally(&*picker, 100), [0, 0, 0]);
+    }
+}

@@ -168,14 +168,23 @@ impl Caller {
     }
 }
 
-/// A status in words, with the peer's own words where it has some.
+/// A status in words: the peer's own, or what is known of how the connection broke.
 fn refusal(status: &Status) -> String {
     let name = code_name(status.code());
-    let io = std::error::Error::source(status).and_then(|source| cause::io_source(source));
-    match io {
-        Some(io) => format!("gRPC {name}: {}", cause::of_io(io, "the server")),
-        None if status.message().is_empty() => format!("gRPC {name}"),
-        None => format!("gRPC {name}: {}", status.message()),
+    let source = std::error::Error::source(status);
+    if let Some(io) = source.and_then(|source| cause::io_source(source)) {
+        return format!("gRPC {name}: {}", cause::of_io(io, "the server"));
+    }
+    // Without a source it is the server's own word, and means what it says.
+    match (source, status.message()) {
+        (Some(_), "operation was canceled") => {
+            format!("gRPC {name}: the connection ended before the call was sent; is it a gRPC port?")
+        }
+        (Some(_), message) if message.starts_with("h2 protocol error") => {
+            format!("gRPC {name}: the server does not speak HTTP/2 as it should; is it a gRPC port?")
+        }
+        (_, "") => format!("gRPC {name}"),
+        (_, message) => format!("gRPC {name}: {message}"),
     }
 }
 

@@ -7,4 +7,5 @@ mod callers;
 mod discovery;
 mod drain;
 mod kill;
+mod landed;
 mod pods;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use kubetester::loopback::Block;
 use service::testing::{Running, Signal};
 
-const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
+pub(super) const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 
 /// Pods number 1, 2, 3 and so on.
 pub(super) struct Pods {

@@ -1,0 +1,25 @@
+//! `kubetester load` as a program, against servers that know the truth and servers that misbehave.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod expectations;
+mod misbehaving;
+mod servers;
+mod truth;
+
+use serde_json::Value;
+use service::testing::{Exit, exit_of};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
+
+async fn load(target: &str, arguments: &[&str]) -> Exit {
+    exit_of(TOOL, &[&["load", target], arguments].concat(), &[]).await
+}
+
+/// What `--json` says, of a load that ran.
+async fn result(target: &str, arguments: &[&str]) -> Value {
+    let exit = load(target, &[arguments, &["--json"]].concat()).await;
+    assert_eq!(exit.stderr, "");
+    serde_json::from_str(&exit.stdout).unwrap_or_else(|error| panic!("{error}: {exit:?}"))
+}

@@ -1,0 +1,67 @@
+//! What the tool counts is what the server counted.
+
+use std::time::Duration;
+
+use super::{
+    load, result,
+    servers::{Draws, stalling},
+};
+
+const WEIGHTS: [(&str, u32); 3] = [("pod-a", 60), ("pod-b", 30), ("pod-c", 10)];
+
+#[tokio::test]
+async fn pods_and_errors_are_counted_as_the_server_counted_them() {
+    let draws = Draws::new(&WEIGHTS, 20);
+    let result = result(&draws.url().await, &["-n", "1000", "-c", "8"]).await;
+    assert_eq!(result["schema"], "kubetester.load/1");
+    assert_eq!(result["calls"], 1000);
+    let counts = draws.counts();
+    for pod in result["pods"].as_array().unwrap() {
+        let (answered, refused) = counts[pod["name"].as_str().unwrap()];
+        assert_eq!((pod["calls"].as_u64(), pod["errors"].as_u64()), (Some(answered), Some(refused)), "{pod}");
+    }
+    assert_eq!(result["pods"].as_array().unwrap().len(), counts.len());
+    let failed: u64 = counts.values().map(|(_, refused)| refused).sum();
+    assert_eq!(result["failed"], failed);
+    assert_eq!(result["errors"][0]["cause"], "HTTP 500 Internal Server Error");
+    assert_eq!(result["balance"]["spread"], "uneven");
+    assert!(result["balance"]["p_value"].as_f64().unwrap() < 1e-9);
+}
+
+#[tokio::test]
+async fn the_pod_is_found_where_the_user_says() {
+    let draws = Draws::new(&WEIGHTS, 0);
+    let url = draws.url().await;
+    for place in ["header:x-pod", "/hostname", "regex:(pod-.)"] {
+        let result = result(&url, &["-n", "100", "-c", "2", "--pod-from", place]).await;
+        assert_eq!(result["balance"]["pods"], 3, "{place}");
+    }
+    let peer = result(&url, &["-n", "10", "--pod-from", "peer"]).await;
+    assert_eq!(format!("http://{}/", peer["pods"][0]["name"].as_str().unwrap()), url);
+    let absent = result(&url, &["-n", "10", "--pod-from", "header:absent"]).await;
+    assert_eq!((&absent["unnamed"], &absent["balance"]["spread"]), (&10.into(), &"unknown".into()));
+}
+
+#[tokio::test]
+async fn a_stall_of_the_server_shows_in_p99_when_calls_are_due() {
+    let url = stalling(Duration::from_secs(1), Duration::from_millis(300)).await;
+    let result = result(&url, &["--rate", "400", "--duration", "2s", "-c", "8"]).await;
+    assert_eq!(result["calls"], 800);
+    assert_eq!(result["schedule"]["unsent"], 0);
+    // 120 of the calls came due in the stall, the first of them waited for all of it. A closed loop would
+    // have seen 8 slow calls, one for each caller, and a p99 that hides them.
+    let latency = &result["latency"];
+    assert!(latency["p90"].as_f64().unwrap() >= 0.1, "{latency}");
+    assert!(latency["p99"].as_f64().unwrap() >= 0.25, "{latency}");
+}
+
+#[tokio::test]
+async fn the_page_for_people_has_pods_bars_and_a_verdict() {
+    let draws = Draws::new(&[("pod-a", 100)], 0);
+    let exit = load(&draws.url().await, &["-n", "1200"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for words in ["1 200 calls", "pod-a", "100.0 %", "█████", "p99", "one pod took every call"] {
+        assert!(exit.stdout.contains(words), "{words} is not in\n{}", exit.stdout);
+    }
+    assert!(!exit.stdout.contains('\u{1b}'), "a pipe has no colours");
+}

@@ -1,14 +1,11 @@
 //! How long a request may take: the gateway's own limit, or the caller's when that is shorter.
 //!
-//! A caller says it in `grpc-timeout`, in the syntax of the gRPC over HTTP/2 document: up to eight digits and
-//! a unit, one of `H`, `M`, `S`, `m`, `u`, `n` (hours to nanoseconds).
+//! A caller says it in `grpc-timeout`, in the syntax of the gRPC over HTTP/2 document.
 
 use std::time::Duration;
 
 use http::HeaderMap;
-
-/// The request header that shortens the deadline.
-pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
+use service::grpc_timeout::{self, HEADER as GRPC_TIMEOUT};
 
 /// A `grpc-timeout` header that cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,26 +24,9 @@ pub(crate) fn time_allowed(headers: &HeaderMap, limit: Duration) -> Result<Durat
     let mut given = headers.get_all(GRPC_TIMEOUT).iter();
     match (given.next(), given.next()) {
         (None, _) => Ok(limit),
-        (Some(one), None) => Ok(parse(one.as_bytes()).ok_or(DeadlineError)?.min(limit)),
+        (Some(one), None) => Ok(grpc_timeout::parse(one.as_bytes()).ok_or(DeadlineError)?.min(limit)),
         (Some(_), Some(_)) => Err(DeadlineError),
     }
-}
-
-fn parse(value: &[u8]) -> Option<Duration> {
-    let (unit, digits) = value.split_last()?;
-    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let count = digits.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'));
-    Some(match unit {
-        b'H' => Duration::from_secs(count * 3600),
-        b'M' => Duration::from_secs(count * 60),
-        b'S' => Duration::from_secs(count),
-        b'm' => Duration::from_millis(count),
-        b'u' => Duration::from_micros(count),
-        b'n' => Duration::from_nanos(count),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is answered, and what is refused.
 
+use std::time::Duration;
+
 use hellogrpc::Config;
 use service::testing::bounded;
 use tonic::{Code, Request};
@@ -80,8 +82,21 @@ async fn counts_calls_by_method_and_status() {
 }
 
 #[tokio::test]
+async fn does_not_work_on_for_a_caller_whose_deadline_has_passed() {
+    let running =
+        Running::start(Config { response_delay: Duration::from_secs(3600), ..Config::default() }).await;
+    // This caller says its deadline, and does not keep it itself.
+    let mut frames = Frames::connect(running.addr).await;
+    let stream = frames.start_call_within("/hello.Hello/SayHello", "20m", b"\x00\x00\x00\x00\x00").await;
+    assert_eq!(frames.body(stream).await, b"");
+    let line =
+        r#"grpc_server_handled_total{grpc_code="DeadlineExceeded",grpc_method="hello.Hello/SayHello"} 1"#;
+    running.counted(line).await;
+}
+
+#[tokio::test]
 async fn a_call_that_its_client_gives_up_counts_as_canceled() {
-    let config = Config { response_delay: std::time::Duration::from_secs(3600), ..Config::default() };
+    let config = Config { response_delay: Duration::from_secs(3600), ..Config::default() };
     let running = Running::start(config).await;
     let mut client = running.client().await;
     let call = tokio::spawn(async move { client.say_hello(greeting("Ann")).await });

@@ -94,6 +94,11 @@ impl Frames {
 
     /// Starts a call with one message, and says on which stream.
     pub(crate) async fn start_call(&mut self, path: &str, message: &[u8]) -> u32 {
+        self.start_call_within(path, "1H", message).await
+    }
+
+    /// Starts a call that says how long it waits, as `grpc-timeout` does.
+    pub(crate) async fn start_call_within(&mut self, path: &str, timeout: &str, message: &[u8]) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
         // HPACK (RFC 7541): :method POST and :scheme http are in the static table; the others are literals.
@@ -103,6 +108,7 @@ impl Frames {
             (":authority", "test"),
             ("content-type", "application/grpc"),
             ("te", "trailers"),
+            ("grpc-timeout", timeout),
         ] {
             block.push(0);
             for text in [name, value] {

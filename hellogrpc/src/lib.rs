@@ -11,9 +11,9 @@
 //! not sent away with `too_many_pings`: hyper counts no PINGs. What hyper does count, and answers with GOAWAY
 //! ENHANCE_YOUR_CALM, is streams that are reset before they are served, CONTINUATION frames, and tiny DATA frames.
 //!
-//! - [`greeter`]: the answer.
-//! - [`health`]: says NOT_SERVING as soon as the program drains.
-//! - [`methods`]: what there is to call, for the labels of the metrics.
+//! - `greeter`: the answer.
+//! - `health`: says NOT_SERVING as soon as the program drains.
+//! - `methods`: what there is to call, for the labels of the metrics.
 
 mod config;
 mod greeter;

@@ -52,8 +52,9 @@ async fn logs_each_request_with_its_id_when_asked_to() {
 
 #[tokio::test]
 async fn ends_at_once_when_nothing_is_in_flight() {
-    for signal in [Signal::TERM, Signal::INT] {
-        let running = Running::start(EXE, &[]).await;
+    for (signal, threads) in [(Signal::TERM, "1"), (Signal::INT, "2")] {
+        let running = Running::start(EXE, &[("WORKER_THREADS", threads)]).await;
+        assert_eq!(Client::connect(running.listen).await.get("/hellohttp").await.status, 200);
         running.signal(signal);
         assert_eq!(running.exit().await.code, Some(0));
     }

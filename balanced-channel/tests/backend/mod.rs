@@ -18,7 +18,11 @@ use proto::hello::{
     hello_client::HelloClient,
     hello_server::{Hello, HelloServer},
 };
-use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{oneshot, watch},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, transport::Server};
 
@@ -29,20 +33,35 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Backend {
     pub address: SocketAddr,
     pub calls: Arc<AtomicU64>,
+    mood: watch::Sender<Mood>,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
+}
+
+/// How a backend treats every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    /// Takes calls and answers none, until it is well again.
+    Frozen,
+    /// Answers UNAVAILABLE.
+    Sick,
 }
 
 /// Says its address, and stays away for as long as the caller's name says in milliseconds.
 struct Says {
     address: SocketAddr,
     calls: Arc<AtomicU64>,
+    mood: watch::Receiver<Mood>,
 }
 
 #[tonic::async_trait]
 impl Hello for Says {
     async fn say_hello(&self, request: Request<Greeting>) -> Result<Response<Introduction>, Status> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if *self.mood.clone().wait_for(|mood| *mood != Mood::Frozen).await.unwrap() == Mood::Sick {
+            return Err(Status::unavailable("sick"));
+        }
         let name = request.into_inner().name;
         match name.strip_prefix("fail ") {
             Some(why) => return Err(Status::failed_precondition(why)),
@@ -62,18 +81,19 @@ impl Backend {
     pub fn on(address: SocketAddr) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = std::net::TcpListener::bind(address).unwrap();
+        let listener = bind(address);
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = oneshot::channel();
-        let says = Says { address, calls: calls.clone() };
+        let (mood, moods) = watch::channel(Mood::Well);
+        let says = Says { address, calls: calls.clone(), mood: moods };
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
             let server = Server::builder().add_service(HelloServer::new(says));
             server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await.unwrap();
         });
-        Self { address, calls, runtime: Some(runtime), stop: Some(stop) }
+        Self { address, calls, mood, runtime: Some(runtime), stop: Some(stop) }
     }
 
     pub fn some(count: usize) -> Vec<Self> {
@@ -83,6 +103,10 @@ impl Backend {
     /// Takes no more connections, says GOAWAY, and finishes what is in flight.
     pub fn drain(&mut self) {
         drop(self.stop.take());
+    }
+
+    pub fn feel(&self, mood: Mood) {
+        self.mood.send_replace(mood);
     }
 
     pub fn calls(&self) -> u64 {
@@ -96,6 +120,17 @@ impl Drop for Backend {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Binds an address that a backend may be about to leave.
+fn bind(address: SocketAddr) -> std::net::TcpListener {
+    for _ in 0..1000 {
+        if let Ok(listener) = std::net::TcpListener::bind(address) {
+            return listener;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{address} is never left")
 }
 
 /// The target that lists these backends.
@@ -170,6 +205,13 @@ pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
     let mut client = HelloClient::new(channel.clone());
     let answer = tokio::time::timeout(PATIENCE, client.say_hello(greeting)).await.expect("a call must end");
     answer.map(|answer| answer.into_inner().hostname)
+}
+
+/// Makes one call that must end within `deadline`.
+pub async fn call_within(channel: &Channel, deadline: Duration) -> Result<String, Status> {
+    let mut request = Request::new(Greeting { name: String::new() });
+    request.set_timeout(deadline);
+    Ok(HelloClient::new(channel.clone()).say_hello(request).await?.into_inner().hostname)
 }
 
 /// The code of a call that fails.

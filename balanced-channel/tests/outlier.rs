@@ -1,0 +1,203 @@
+//! Endpoints that are connected and fail their calls are left out for a while, over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backend::{Backend, Mood, call, call_within, fails, list, ready, until};
+use balanced_channel::{Channel, OutlierDetection};
+use tonic::Code;
+
+/// A deadline that a frozen backend lets pass, and that a loaded machine does not.
+const SOON: Duration = Duration::from_millis(300);
+
+fn ejected(channel: &Channel) -> Vec<String> {
+    let out = |s: balanced_channel::SubchannelSnapshot| s.ejected_for.map(|_| s.address.to_string());
+    channel.snapshot().subchannels.into_iter().filter_map(out).collect()
+}
+
+fn ejection(base: Duration) -> OutlierDetection {
+    OutlierDetection { base_ejection_time: base, ..OutlierDetection::default() }
+}
+
+#[tokio::test]
+async fn a_frozen_backend_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
+    let backends = Backend::some(3);
+    let channel = Channel::new(list(&backends)).unwrap();
+    ready(&channel, 3).await;
+    backends[1].feel(Mood::Frozen);
+
+    // One caller at a time goes to each in turn: every third call meets the frozen one.
+    let mut failed = 0;
+    for _ in 0..60 {
+        match call_within(&channel, SOON).await {
+            Ok(_) => {}
+            Err(status) => {
+                assert_eq!(status.code(), Code::DeadlineExceeded);
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!((failed, backends[1].calls()), (5, 5));
+    assert_eq!(ejected(&channel), [backends[1].address.to_string()]);
+    let out = channel.snapshot().subchannels.into_iter().find_map(|s| s.ejected_for).unwrap();
+    assert!((20.0..=30.0).contains(&out), "ejected for {out} s more");
+}
+
+#[tokio::test]
+async fn under_load_a_frozen_backend_costs_what_it_was_given_before_the_first_deadlines() {
+    const CALLERS: usize = 64;
+    let backends = Backend::some(3);
+    let channel = Channel::new(list(&backends)).unwrap();
+    ready(&channel, 3).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (channel, stop) = (channel.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut failed = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    failed += usize::from(call_within(&channel, SOON).await.is_err());
+                }
+                failed
+            })
+        })
+        .collect();
+    until("calls", || (backends[0].calls() > 200).then_some(())).await;
+    backends[0].feel(Mood::Frozen);
+    until("the ejection", || (!ejected(&channel).is_empty()).then_some(())).await;
+    let (frozen, well) = (backends[0].calls(), backends[1].calls());
+    until("more calls elsewhere", || (backends[1].calls() > well + 500).then_some(())).await;
+    // One more of each caller may have been picked before the picker changed.
+    assert!(backends[0].calls() - frozen <= CALLERS as u64);
+    stop.store(true, Ordering::Relaxed);
+    let mut failed = 0;
+    for caller in callers {
+        failed += caller.await.unwrap();
+    }
+    assert!((5..=2 * CALLERS).contains(&failed), "{failed} failed");
+}
+
+#[tokio::test]
+async fn an_ejected_backend_comes_back_when_its_time_is_over() {
+    let backends = Backend::some(3);
+    let channel = Channel::builder(list(&backends))
+        .outlier_detection(ejection(Duration::from_millis(200)))
+        .build()
+        .unwrap();
+    ready(&channel, 3).await;
+    backends[2].feel(Mood::Sick);
+    let mut failed = 0;
+    while ejected(&channel).is_empty() {
+        failed += usize::from(call(&channel, "").await.is_err());
+        assert!(failed <= 5);
+    }
+    assert_eq!(failed, 5);
+    backends[2].feel(Mood::Well);
+    until("its return", || ejected(&channel).is_empty().then_some(())).await;
+    let before = backends[2].calls();
+    for _ in 0..9 {
+        call(&channel, "").await.unwrap();
+    }
+    assert_eq!(backends[2].calls() - before, 3);
+}
+
+#[tokio::test]
+async fn one_of_three_may_be_ejected_and_ejection_never_empties_the_pool() {
+    for (percent, left) in [(10, 2), (100, 0)] {
+        let backends = Backend::some(3);
+        let config = OutlierDetection { max_ejection_percent: percent, ..OutlierDetection::default() };
+        let channel = Channel::builder(list(&backends)).outlier_detection(config).build().unwrap();
+        ready(&channel, 3).await;
+        backends.iter().for_each(|backend| backend.feel(Mood::Sick));
+        for _ in 0..60 {
+            assert_eq!(fails(&channel, "").await, (Code::Unavailable, "sick".into()));
+        }
+        assert_eq!(ejected(&channel).len(), 3 - left, "{percent} %");
+        backends.iter().for_each(|backend| backend.feel(Mood::Well));
+        for _ in 0..9 {
+            call(&channel, "").await.unwrap();
+        }
+        let calls = backends.iter().filter(|backend| backend.calls() > 20).count();
+        assert!(calls >= 2, "those that are left, or all, take the calls");
+    }
+}
+
+#[tokio::test]
+async fn answers_about_the_request_and_lost_connections_eject_nobody() {
+    let mut backends = Backend::some(2);
+    let channel = Channel::new(list(&backends)).unwrap();
+    ready(&channel, 2).await;
+    for _ in 0..40 {
+        assert_eq!(fails(&channel, "fail it is Monday").await.0, Code::FailedPrecondition);
+    }
+    // Twenty calls in flight are lost with their connection.
+    let lost = {
+        let channel = channel.clone();
+        tokio::spawn(
+            async move { futures_util::future::join_all((0..40).map(|_| call(&channel, "60000"))).await },
+        )
+    };
+    until("the calls", || (backends[0].calls() == 40 && backends[1].calls() == 40).then_some(())).await;
+    let address = backends[0].address;
+    drop(backends.remove(0));
+    backends.push(Backend::on(address));
+    until("its return", || {
+        let snapshot = channel.snapshot();
+        let lost = snapshot.subchannels.iter().any(|s| s.address == address && s.last_error.is_some());
+        (lost && snapshot.ready() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(ejected(&channel), Vec::<String>::new());
+    for _ in 0..10 {
+        call(&channel, "").await.unwrap();
+    }
+    assert_eq!(backends[1].calls(), 5);
+    lost.abort();
+}
+
+#[tokio::test]
+async fn a_new_process_at_the_address_of_an_ejected_one_is_not_ejected() {
+    let mut backends = Backend::some(2);
+    let channel = Channel::new(list(&backends)).unwrap();
+    ready(&channel, 2).await;
+    backends[1].feel(Mood::Sick);
+    for _ in 0..20 {
+        drop(call(&channel, "").await);
+    }
+    assert_eq!(ejected(&channel).len(), 1);
+    let address = backends[1].address;
+    drop(backends.pop());
+    backends.push(Backend::on(address));
+    until("calls on it", || {
+        let snapshot = channel.snapshot();
+        (snapshot.ready() == 2 && snapshot.subchannels.iter().all(|s| s.ejected_for.is_none())).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        call(&channel, "").await.unwrap();
+    }
+    assert_eq!(backends[1].calls(), 5);
+}
+
+#[tokio::test]
+async fn without_outlier_detection_a_sick_backend_goes_on_failing_calls() {
+    let backends = Backend::some(2);
+    let channel =
+        Channel::builder(list(&backends)).outlier_detection(OutlierDetection::off()).build().unwrap();
+    ready(&channel, 2).await;
+    backends[0].feel(Mood::Sick);
+    let mut failed = 0;
+    for _ in 0..40 {
+        failed += usize::from(call(&channel, "").await.is_err());
+    }
+    assert_eq!(failed, 20);
+}

@@ -157,7 +157,7 @@ impl<C: Connector> Members<C> {
             number: self.started,
             subchannel: subchannel.clone(),
             connector: self.balancer.connector.clone(),
-            http2: self.balancer.http2,
+            http2: self.balancer.http2.clone(),
             backoff: self.balancer.backoff,
             error_penalty: self.balancer.policy.error_penalty(),
             events: self.events.clone(),
@@ -169,6 +169,7 @@ impl<C: Connector> Members<C> {
             ready: None,
             failing: false,
             wanted: true,
+            silent: false,
             record: Record::default(),
         };
         self.members.insert(address, member);
@@ -232,7 +233,7 @@ impl<C: Connector> Members<C> {
             Picker::Ready(self.balancer.policy.picker(ready))
         };
         for member in self.members.values() {
-            member.subchannel.eject(member.record.ejected_until());
+            member.subchannel.avoid(member.record.ejected_until(), member.silent);
         }
         let subchannels = self.members.values().map(|member| member.subchannel.clone()).collect();
         self.balancer.pool.publish(picker, subchannels);

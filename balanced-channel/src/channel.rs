@@ -120,7 +120,11 @@ impl Channel {
             backoff: BackoffPolicy::default(),
             outliers: OutlierDetection::default(),
             policy: Policy::default(),
-            http2: Http2 { connect_timeout: Duration::from_secs(20), keepalive: None },
+            http2: Http2 {
+                connect_timeout: Duration::from_secs(5),
+                keepalive: Some(Keepalive::default()),
+                complaints: Arc::default(),
+            },
             wait_for_ready: false,
             retry_buffer: 256 * 1024,
             methods: Methods::default(),
@@ -235,15 +239,21 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// How long an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 20 s.
+    /// How long an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 5 s.
+    ///
+    /// Calls go to endpoints that are connected, so nobody waits for one that is not unless there is
+    /// no other. The gRPC connection-backoff document gives an attempt 20 s; but when packets are
+    /// lost, the kernel tries after 1, 3, 7 and 15 s, and a new attempt every 5 s finds a network
+    /// that works again sooner than an old one that waits for its next try.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.http2.connect_timeout = timeout;
         self
     }
 
-    /// Finds peers that are gone without a word. Default: off.
-    pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
-        self.http2.keepalive = Some(keepalive);
+    /// Finds peers that are gone without a word; `None` turns it off. Default: on, see
+    /// [`Keepalive`].
+    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
+        self.http2.keepalive = keepalive.into();
         self
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Member {
     pub(crate) failing: bool,
     /// Whether the policy wants it connected.
     pub(crate) wanted: bool,
+    /// Whether its peer leaves keepalive pings unanswered.
+    pub(crate) silent: bool,
     pub(crate) record: Record,
 }
 
@@ -27,10 +29,11 @@ pub(crate) struct Member {
 impl Member {
     /// Its connection, if calls should go to it.
     pub(crate) fn available(&self) -> Option<&Arc<Ready>> {
-        self.ready.as_ref().filter(|_| self.record.ejected_until().is_none())
+        self.ready.as_ref().filter(|_| !self.silent && self.record.ejected_until().is_none())
     }
 
-    /// How it stands for the policy, to which an ejected endpoint is one that fails (gRFC A50).
+    /// How it stands for the policy, to which an endpoint that is left out is one that fails (as in
+    /// gRFC A50).
     pub(crate) fn standing(&self) -> Standing {
         if self.available().is_some() {
             Standing::Ready
@@ -49,8 +52,19 @@ impl Member {
     /// Takes a new state in; says whether the picker must change.
     pub(crate) fn enter(&mut self, state: State) -> bool {
         let address = self.subchannel.endpoint.address;
+        if let State::Silent(silent) = state {
+            self.silent = silent;
+            if silent {
+                tracing::info!(%address, "subchannel answers no keepalive ping; calls go elsewhere");
+            } else {
+                tracing::info!(%address, "subchannel is heard again");
+            }
+            return true;
+        }
         let was_ready = self.ready.take().is_some();
+        self.silent = false;
         match state {
+            State::Silent(_) => false,
             State::Connecting { lost } => {
                 if let Some(why) = &lost {
                     tracing::info!(%address, state = "CONNECTING", why, "subchannel lost its connection");

@@ -55,6 +55,8 @@ pub struct SubchannelSnapshot {
     pub failed: u64,
     /// For how long calls still leave it out although it is READY, in seconds.
     pub ejected_for: Option<f64>,
+    /// Whether calls leave it out, although it is READY, because it answers no keepalive ping.
+    pub silent: bool,
     /// Why it last lost, or failed to make, a connection.
     pub last_error: Option<String>,
 }
@@ -94,6 +96,7 @@ impl Subchannel {
             succeeded: self.calls.succeeded.load(Ordering::Acquire),
             failed: self.calls.failed.load(Ordering::Acquire),
             ejected_for: status.ejected_until.map(|until| until.saturating_duration_since(now).as_secs_f64()),
+            silent: status.silent,
             last_error: status.last_error,
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     load_report::Load,
     outlier::Streak,
     resolver::Endpoint,
-    transport::{ConnectError, Connection, Connector, Http2, Sender, Stopped},
+    transport::{Change, ConnectError, Connection, Connector, Http2, Sender},
 };
 
 /// A connection that lasts less than this did not work: the next ones wait as after a failure.
@@ -65,6 +65,7 @@ pub(crate) struct Status {
     pub(crate) since: Instant,
     pub(crate) last_error: Option<String>,
     pub(crate) ejected_until: Option<Instant>,
+    pub(crate) silent: bool,
 }
 
 /// How many calls a subchannel was given, and what became of them.
@@ -96,6 +97,8 @@ pub(crate) enum State {
     },
     Ready(Arc<Ready>),
     TransientFailure(ConnectError),
+    /// Still READY, but it answers no keepalive ping; or it does again.
+    Silent(bool),
 }
 
 /// A state, and whose it is. Numbers are never used twice, so news of a removed subchannel cannot be
@@ -150,6 +153,7 @@ impl Subchannel {
             since: Instant::now(),
             last_error: None,
             ejected_until: None,
+            silent: false,
         };
         Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
     }
@@ -170,9 +174,10 @@ impl Subchannel {
         }
     }
 
-    /// Notes until when it is ejected.
-    pub(crate) fn eject(&self, until: Option<Instant>) {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).ejected_until = until;
+    /// Notes why calls leave it out.
+    pub(crate) fn avoid(&self, ejected_until: Option<Instant>, silent: bool) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        (status.ejected_until, status.silent) = (ejected_until, silent);
     }
 }
 
@@ -281,21 +286,26 @@ impl<C: Connector> Task<C> {
 
     /// Serves until the connection takes no more calls and says why; `None` after being stopped.
     /// Either way the calls in flight go on to their end.
-    async fn serve(&self, connection: Connection<C>, stop: &CancellationToken) -> Option<String> {
-        let mut connection = connection;
-        let stopped = tokio::select! {
-            stopped = connection.serve() => Some(stopped),
-            () = stop.cancelled() => None,
-        };
-        match stopped {
-            Some(Stopped::Lost(why)) => Some(why),
-            Some(Stopped::Draining) => {
-                tokio::spawn(connection.drain());
-                Some("the server said GOAWAY".to_owned())
-            }
-            None => {
-                connection.drain().await;
-                None
+    async fn serve(&self, mut connection: Connection<C>, stop: &CancellationToken) -> Option<String> {
+        loop {
+            let change = tokio::select! {
+                change = connection.next() => change,
+                () = stop.cancelled() => {
+                    connection.drain().await;
+                    return None;
+                }
+            };
+            match change {
+                Change::Silent => self.tell(State::Silent(true)),
+                Change::Heard => self.tell(State::Silent(false)),
+                Change::Draining(goaway) => {
+                    if goaway.too_many_pings {
+                        self.http2.complain(self.subchannel.endpoint.address);
+                    }
+                    tokio::spawn(connection.drain());
+                    return Some(goaway.to_string());
+                }
+                Change::Lost(why) => return Some(why),
             }
         }
     }

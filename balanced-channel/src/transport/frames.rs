@@ -1,181 +1,221 @@
-//! Watches the frames that a peer sends, for the two that change what may be done with a connection.
+//! Finds the frames in a stream of HTTP/2, without decoding them.
 //!
-//! hyper says that a connection is ready before the peer has said a word, and notices a GOAWAY only
-//! when the next call is refused. Both stand in the headers of the frames (RFC 9113, section 4.1):
-//! nine bytes with a length and a type, so looking at them costs a few instructions a frame.
+//! A frame begins with nine bytes: a length, a type, flags and a stream (RFC 9113, section 4.1). So
+//! looking at them costs a few instructions a frame.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::fmt;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::watch,
-};
+/// The length of a frame's header.
+pub(super) const HEADER: usize = 9;
+/// Where the type stands in it.
+pub(super) const TYPE_AT: usize = 3;
+/// What a client says before its first frame is this long.
+const PREFACE: usize = 24;
+/// As much of a GOAWAY as matters: the last stream, the error, and the text that gRFC A8 looks for.
+const GOAWAY_LEN: usize = 8 + TOO_MANY_PINGS.len();
 
-const HEADER: usize = 9;
-const TYPE_AT: usize = 3;
-const SETTINGS: u8 = 0x4;
-const GOAWAY: u8 = 0x7;
+const TOO_MANY_PINGS: &[u8] = b"too_many_pings";
+const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// How far a connection has come, as its peer has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The peer has not spoken HTTP/2 yet.
-    Opening,
-    /// The peer has sent its SETTINGS.
-    Open,
-    /// The peer has sent GOAWAY: it takes no new calls on this connection.
-    Draining,
+/// The types of frames that mean something here.
+pub(super) mod kind {
+    pub(crate) const DATA: u8 = 0x0;
+    pub(crate) const HEADERS: u8 = 0x1;
+    pub(crate) const RST_STREAM: u8 = 0x3;
+    pub(crate) const SETTINGS: u8 = 0x4;
+    pub(crate) const PING: u8 = 0x6;
+    pub(crate) const GOAWAY: u8 = 0x7;
+    /// None of RFC 9113's; whoever reads it passes over the frame (section 4.1).
+    pub(crate) const UNKNOWN: u8 = 0xfb;
 }
 
-/// A byte stream that reports the phase of the HTTP/2 connection on it.
-#[derive(Debug)]
-pub(crate) struct FrameWatch<I> {
-    io: I,
-    frames: Frames,
-    phase: watch::Sender<Phase>,
-}
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
 
-/// Finds the frame headers in a stream that arrives in pieces of any size.
+/// A stream that arrives in pieces of any size.
 #[derive(Debug, Default)]
-struct Frames {
+pub(super) struct Frames {
     header: [u8; HEADER],
     /// How much of `header` has arrived.
     have: usize,
     /// How much of the current frame's payload is still to come.
     skip: usize,
+    /// The beginning of the payload, of a GOAWAY.
+    goaway: Option<Vec<u8>>,
+}
+
+/// What has been found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The header of a frame.
+    Header(Header),
+    /// The whole of a GOAWAY.
+    GoAway(GoAway),
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: u8,
+    flags: u8,
+    pub(super) stream: u32,
+}
+
+/// Why a peer takes no more calls on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GoAway {
+    /// The error code of RFC 9113, section 7; 0 when nothing is wrong.
+    pub(crate) error: u32,
+    /// The peer wants fewer keepalive pings (gRFC A8).
+    pub(crate) too_many_pings: bool,
 }
 
 // === impl Frames ===
 
 impl Frames {
-    /// Calls `seen` with the type of each frame whose header ends in `bytes`.
-    fn feed(&mut self, mut bytes: &[u8], mut seen: impl FnMut(u8)) {
+    /// What a client sends.
+    pub(super) fn after_preface() -> Self {
+        Self { skip: PREFACE, ..Self::default() }
+    }
+
+    /// Whether the next byte begins a frame.
+    pub(super) fn between(&self) -> bool {
+        self.have == 0 && self.skip == 0
+    }
+
+    /// How many bytes there are to the end of the current frame's payload, or else of its header.
+    pub(super) fn left(&self) -> usize {
+        if self.skip > 0 { self.skip } else { HEADER - self.have }
+    }
+
+    /// Reads on; calls `found` with what ends in `bytes`.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(Found)) {
         while !bytes.is_empty() {
+            let (step, rest) = bytes.split_at(self.left().min(bytes.len()));
+            bytes = rest;
             if self.skip > 0 {
-                let step = self.skip.min(bytes.len());
-                self.skip -= step;
-                bytes = &bytes[step..];
-                continue;
-            }
-            let step = (HEADER - self.have).min(bytes.len());
-            self.header[self.have..self.have + step].copy_from_slice(&bytes[..step]);
-            self.have += step;
-            bytes = &bytes[step..];
-            if self.have == HEADER {
+                self.skip -= step.len();
+                if let Some(payload) = &mut self.goaway {
+                    let room = GOAWAY_LEN - payload.len();
+                    payload.extend_from_slice(&step[..step.len().min(room)]);
+                }
+            } else {
+                self.header[self.have..self.have + step.len()].copy_from_slice(step);
+                self.have += step.len();
+                if self.have < HEADER {
+                    return;
+                }
                 let [high, middle, low, ..] = self.header;
                 self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 self.have = 0;
-                seen(self.header[TYPE_AT]);
+                let header = Header::read(&self.header);
+                self.goaway = (header.kind == kind::GOAWAY).then(Vec::new);
+                found(Found::Header(header));
+            }
+            if self.skip == 0
+                && let Some(payload) = self.goaway.take()
+            {
+                found(Found::GoAway(GoAway::read(&payload)));
             }
         }
     }
 }
 
-// === impl FrameWatch ===
+// === impl Header ===
 
-impl<I> FrameWatch<I> {
-    pub(crate) fn new(io: I) -> (Self, watch::Receiver<Phase>) {
-        let (phase, receiver) = watch::channel(Phase::Opening);
-        (Self { io, frames: Frames::default(), phase }, receiver)
+impl Header {
+    pub(super) fn read(bytes: &[u8; HEADER]) -> Self {
+        let [_, _, _, kind, flags, stream @ ..] = *bytes;
+        Self { kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
+    }
+
+    /// Whether the sender has nothing more to say on the stream.
+    pub(super) fn ends_stream(self) -> bool {
+        self.kind == kind::RST_STREAM
+            || matches!(self.kind, kind::DATA | kind::HEADERS) && self.flags & END_STREAM != 0
+    }
+
+    /// Whether it answers a ping.
+    pub(super) fn is_pong(self) -> bool {
+        self.kind == kind::PING && self.flags & ACK != 0
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for FrameWatch<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let phase = &this.phase;
-        this.frames.feed(&buf.filled()[before..], |kind| {
-            let reached = match kind {
-                SETTINGS => Phase::Open,
-                GOAWAY => Phase::Draining,
-                _ => return,
-            };
-            phase.send_if_modified(|phase| {
-                let news = *phase == Phase::Opening || reached == Phase::Draining && *phase == Phase::Open;
-                if news {
-                    *phase = reached;
-                }
-                news
-            });
-        });
-        Poll::Ready(Ok(()))
+// === impl GoAway ===
+
+impl fmt::Display for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server said GOAWAY: {}", h2::Reason::from(self.error).description())
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for FrameWatch<I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+impl GoAway {
+    fn read(payload: &[u8]) -> Self {
+        let error = payload.get(4..8).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let text = payload.get(8..).unwrap_or_default();
+        let too_many_pings = error == ENHANCE_YOUR_CALM && text.starts_with(TOO_MANY_PINGS);
+        Self { error, too_many_pings }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
+pub(super) mod tests {
     use super::*;
 
-    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 0];
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
         frame.extend_from_slice(payload);
         frame
     }
 
+    pub(crate) fn goaway(error: u8, text: &[u8]) -> Vec<u8> {
+        frame(kind::GOAWAY, 0, 0, &[&[0, 0, 0, 1, 0, 0, 0, error], text].concat())
+    }
+
     #[test]
     fn headers_are_found_however_the_bytes_arrive() {
-        // The payload of the second frame is full of bytes that would read as GOAWAY headers.
-        let stream =
-            [frame(SETTINGS, &[]), frame(0, &[GOAWAY; 300]), frame(1, &[1]), frame(GOAWAY, &[0; 8])].concat();
+        let stream = [
+            frame(kind::SETTINGS, 0, 0, &[]),
+            // A payload full of bytes that would read as GOAWAY headers.
+            frame(kind::DATA, 0, 3, &[kind::GOAWAY; 300]),
+            frame(kind::HEADERS, END_STREAM, 5, &[1]),
+            goaway(0, b""),
+            frame(kind::PING, ACK, 0, &[0; 8]),
+        ]
+        .concat();
+        let header = |kind, flags, stream| Found::Header(Header { kind, flags, stream });
         for size in 1..stream.len() {
             let (mut frames, mut seen) = (Frames::default(), Vec::new());
             for piece in stream.chunks(size) {
-                frames.feed(piece, |kind| seen.push(kind));
+                frames.feed(piece, |found| seen.push(found));
             }
-            assert_eq!(seen, [SETTINGS, 0, 1, GOAWAY], "in pieces of {size}");
+            let all = [
+                header(kind::SETTINGS, 0, 0),
+                header(kind::DATA, 0, 3),
+                header(kind::HEADERS, END_STREAM, 5),
+                header(kind::GOAWAY, 0, 0),
+                Found::GoAway(GoAway { error: 0, too_many_pings: false }),
+                header(kind::PING, ACK, 0),
+            ];
+            assert_eq!(seen, all, "in pieces of {size}");
+            assert!(frames.between());
         }
     }
 
-    #[tokio::test]
-    async fn phases_follow_the_peer() {
-        let (mut peer, io) = tokio::io::duplex(1024);
-        let (mut watched, phase) = FrameWatch::new(io);
-        let mut buf = [0; 1024];
-        assert_eq!(*phase.borrow(), Phase::Opening);
-        for (kind, reached) in [
-            (SETTINGS, Phase::Open),
-            (0, Phase::Open),
-            (GOAWAY, Phase::Draining),
-            (SETTINGS, Phase::Draining),
+    #[test]
+    fn a_goaway_says_why() {
+        for (bytes, error, too_many_pings) in [
+            (goaway(0xb, b"too_many_pings"), 0xb, true),
+            (goaway(0xb, b"too_many_pings, and a long sermon"), 0xb, true),
+            (goaway(0xb, b"too_many"), 0xb, false),
+            (goaway(0x2, b"too_many_pings"), 0x2, false),
+            (frame(kind::GOAWAY, 0, 0, b"short"), 0, false),
+            (frame(kind::GOAWAY, 0, 0, b""), 0, false),
         ] {
-            peer.write_all(&frame(kind, b"payload")).await.unwrap();
-            watched.read_exact(&mut buf[..HEADER + 7]).await.unwrap();
-            assert_eq!(*phase.borrow(), reached);
+            let mut seen = Vec::new();
+            Frames::default().feed(&bytes, |found| seen.push(found));
+            assert_eq!(seen[1], Found::GoAway(GoAway { error, too_many_pings }), "{bytes:?}");
         }
     }
 }

@@ -2,38 +2,42 @@
 
 mod connector;
 mod frames;
+mod keepalive;
+mod wire;
 
-use std::{error::Error, fmt::Write as _, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 pub use connector::{Connector, TcpConnector};
-use frames::{FrameWatch, Phase};
+pub(crate) use frames::GoAway;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+pub use keepalive::Keepalive;
 use tokio::{sync::watch, time::timeout};
+use wire::{Peer, Wire};
 
 use crate::{call::RequestBody, resolver::Endpoint};
 
 /// Sends calls over one connection.
 pub(crate) type Sender = http2::SendRequest<RequestBody>;
 
-type Driver<I> = http2::Connection<TokioIo<FrameWatch<I>>, RequestBody, TokioExecutor>;
+type Driver<I> = http2::Connection<TokioIo<Wire<I>>, RequestBody, TokioExecutor>;
 
 /// What a connection is made with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Http2 {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
-}
-
-/// HTTP/2 keepalive pings (gRFC A8): a peer that answers none is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// How long a connection may be silent before a ping goes out.
-    pub time: Duration,
-    /// How long the answer may take. Default: 20 s.
-    pub timeout: Duration,
-    /// Whether to ping while no call is in flight. Default: no; many servers forbid it.
-    pub without_calls: bool,
+    /// How often servers have said that there are too many pings; all connections share it.
+    pub(crate) complaints: Arc<AtomicU32>,
 }
 
 /// Why there is no connection.
@@ -44,24 +48,22 @@ pub(crate) struct ConnectError(String);
 /// A connection whose peer speaks HTTP/2.
 pub(crate) struct Connection<I: Connector> {
     driver: Driver<I::Io>,
-    phase: watch::Receiver<Phase>,
+    peer: watch::Receiver<Peer>,
+    /// Whether the peer is silent, as was last said.
+    silent: bool,
 }
 
-/// How a connection stopped taking calls.
-pub(crate) enum Stopped {
+/// What becomes of a connection.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// The peer answers no ping; calls had better go elsewhere.
+    Silent,
+    /// The peer has spoken again.
+    Heard,
     /// The peer said GOAWAY; calls in flight go on, so the connection must be drained.
-    Draining,
+    Draining(GoAway),
     /// It is gone, and why.
     Lost(String),
-}
-
-// === impl Keepalive ===
-
-impl Keepalive {
-    /// Pings after `time` of silence, with the other values at their defaults.
-    pub fn new(time: Duration) -> Self {
-        Self { time, timeout: Duration::from_secs(20), without_calls: false }
-    }
 }
 
 // === impl Http2 ===
@@ -80,44 +82,57 @@ impl Http2 {
             .map_err(|why| ConnectError(format!("{}: {why}", endpoint.address)))
     }
 
+    /// Notes that a server wants fewer pings.
+    pub(crate) fn complain(&self, address: SocketAddr) {
+        let before = self.complaints.fetch_add(1, Ordering::Relaxed);
+        let keepalive = self.keepalive.map(|keepalive| keepalive.calmed(before.saturating_add(1)));
+        let time = keepalive.unwrap_or_default().time;
+        tracing::warn!(%address, ?time, "the server wants fewer keepalive pings; later connections wait longer");
+    }
+
     async fn open<C: Connector>(
         &self,
         connector: &C,
         endpoint: &Endpoint,
     ) -> Result<(Sender, Connection<C>), String> {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
-        let (io, mut phase) = FrameWatch::new(io);
+        let complaints = self.complaints.load(Ordering::Relaxed);
+        let keepalive = self.keepalive.map(|keepalive| keepalive.calmed(complaints));
+        let (io, mut peer) = Wire::new(io, keepalive);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2.timer(TokioTimer::new());
-        if let Some(keepalive) = self.keepalive {
-            http2
-                .keep_alive_interval(keepalive.time)
-                .keep_alive_timeout(keepalive.timeout)
-                .keep_alive_while_idle(keepalive.without_calls);
-        }
         let (sender, mut driver) = http2.handshake(TokioIo::new(io)).await.map_err(|error| chain(&error))?;
         tokio::select! {
             ended = &mut driver => {
                 return Err(reason(ended));
             }
-            spoke = phase.wait_for(|phase| *phase != Phase::Opening) => {
+            spoke = peer.wait_for(|peer| peer.open) => {
                 spoke.map_err(|_| "closed by the peer")?;
             }
         }
-        Ok((sender, Connection { driver, phase }))
+        Ok((sender, Connection { driver, peer, silent: false }))
     }
 }
 
 // === impl Connection ===
 
 impl<C: Connector> Connection<C> {
-    /// Runs the connection until it takes no more calls.
-    pub(crate) async fn serve(&mut self) -> Stopped {
+    /// Runs the connection until something is to be said about it. Not to be asked again once it is
+    /// draining or lost.
+    pub(crate) async fn next(&mut self) -> Change {
+        let silent = self.silent;
         tokio::select! {
             biased;
             // An error says that the stream is gone before the driver has said why.
-            Ok(_) = self.phase.wait_for(|phase| *phase == Phase::Draining) => Stopped::Draining,
-            ended = &mut self.driver => Stopped::Lost(reason(ended)),
+            Ok(peer) = self.peer.wait_for(|peer| peer.goaway.is_some() || peer.silent != silent) => {
+                self.silent = peer.silent;
+                match (peer.goaway, peer.silent) {
+                    (Some(goaway), _) => Change::Draining(goaway),
+                    (None, true) => Change::Silent,
+                    (None, false) => Change::Heard,
+                }
+            }
+            ended = &mut self.driver => Change::Lost(reason(ended)),
         }
     }
 

@@ -1,0 +1,230 @@
+//! The watchdog alone, in paused time; and against the rules by which gRPC servers count pings.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use tokio::time::advance;
+
+use super::{super::frames::HEADER, *};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn header(kind: u8, flags: u8, stream: u8) -> Header {
+    let mut bytes = [0; HEADER];
+    [bytes[3], bytes[4], bytes[8]] = [kind, flags, stream];
+    Header::read(&bytes)
+}
+
+fn call(dog: &mut Watchdog, stream: u8) {
+    dog.sent(header(kind::HEADERS, 0, stream));
+}
+
+fn hear(dog: &mut Watchdog, header: Header) {
+    dog.read();
+    dog.received(header);
+}
+
+fn pong(dog: &mut Watchdog) {
+    hear(dog, header(kind::PING, 1, 0));
+}
+
+/// What is due next, and in how many milliseconds.
+fn due(dog: &Watchdog) -> Option<(u128, Due)> {
+    dog.due().map(|(at, due)| (at.saturating_duration_since(Instant::now()).as_millis(), due))
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_calls_there_are_no_pings_unless_wanted() {
+    let mut dog = Watchdog::new(Keepalive::default());
+    assert_eq!(due(&dog), None);
+    call(&mut dog, 1);
+    assert_eq!(due(&dog), Some((2000, Due::Ping)));
+    hear(&mut dog, header(kind::HEADERS, 1, 1));
+    assert_eq!(due(&dog), None);
+    let dog = Watchdog::new(Keepalive { without_calls: true, ..Keepalive::default() });
+    assert_eq!(due(&dog), Some((2000, Due::Ping)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_on_a_connection_long_idle_is_given_the_probe_time() {
+    let mut dog = Watchdog::new(Keepalive::default());
+    advance(100 * SECOND).await;
+    call(&mut dog, 1);
+    assert_eq!(due(&dog), Some((2000, Due::Ping)));
+    advance(SECOND).await;
+    call(&mut dog, 3);
+    assert_eq!(due(&dog), Some((1000, Due::Ping)), "further calls do not put it off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_is_probed_once_and_then_seldom() {
+    let mut dog = Watchdog::new(Keepalive::default());
+    call(&mut dog, 1);
+    hear(&mut dog, header(kind::HEADERS, 0, 1));
+    advance(2 * SECOND).await;
+    assert_eq!(due(&dog), Some((0, Due::Ping)));
+    dog.pinged();
+    pong(&mut dog);
+    for _ in 0..3 {
+        assert_eq!(due(&dog), Some((310_000, Due::Ping)));
+        advance(310 * SECOND).await;
+        dog.pinged();
+        pong(&mut dog);
+    }
+    call(&mut dog, 3);
+    assert_eq!(due(&dog), Some((2000, Due::Ping)), "a call that goes unanswered is another reason");
+    advance(2 * SECOND).await;
+    dog.pinged();
+    pong(&mut dog);
+    call(&mut dog, 5);
+    assert_eq!(due(&dog), Some((310_000, Due::Ping)), "that was the last");
+    hear(&mut dog, header(kind::DATA, 0, 1));
+    assert_eq!(due(&dog), Some((2000, Due::Ping)), "a message allows it again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
+    let mut dog = Watchdog::new(Keepalive::default());
+    call(&mut dog, 1);
+    advance(2 * SECOND).await;
+    dog.pinged();
+    assert_eq!(due(&dog), Some((2000, Due::Avoid)));
+    advance(2 * SECOND).await;
+    dog.avoided();
+    assert_eq!(due(&dog), Some((18_000, Due::GiveUp)));
+    advance(17 * SECOND).await;
+    assert!(dog.read(), "it was taken for dead");
+    assert_eq!(due(&dog), Some((2000, Due::Avoid)), "the ping is not answered yet");
+    pong(&mut dog);
+    assert!(!dog.read());
+    assert_eq!(due(&dog), Some((310_000, Due::Ping)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complaint_ends_probes_and_doubles_the_time() {
+    let mut dog = Watchdog::new(Keepalive::default().calmed(2));
+    call(&mut dog, 1);
+    assert_eq!(due(&dog), Some((1_240_000, Due::Ping)));
+    Watchdog::new(Keepalive { time: Duration::MAX, ..Keepalive::default() }.calmed(u32::MAX)).due();
+}
+
+/// How a server counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
+/// too early moves the clock too.
+#[derive(Default)]
+struct Server {
+    last: Option<Instant>,
+    strikes: u32,
+    streams: HashSet<u8>,
+    go: bool,
+}
+
+impl Server {
+    fn ping(&mut self) {
+        let permit = if self.streams.is_empty() { 7200 * SECOND } else { 300 * SECOND };
+        let early = self.last.is_some_and(|last| last + permit > Instant::now());
+        self.strikes += u32::from(early);
+        if !early || self.go {
+            self.last = Some(Instant::now());
+        }
+    }
+
+    fn speaks(&mut self) {
+        (self.last, self.strikes) = (None, 0);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Call,
+    Answer,
+    Message,
+    Wait(u64),
+}
+
+#[derive(Clone, Copy)]
+enum Frame {
+    Headers(u8),
+    End(u8),
+    Data(u8),
+    Ping,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::Call),
+        3 => Just(Act::Answer),
+        1 => Just(Act::Message),
+        4 => (0..3000_u64).prop_map(Act::Wait),
+        1 => (0..700_000_u64).prop_map(Act::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever is called and answered when, over a link of any delay: no server with gRPC's defaults
+    /// ever sees a third ping too early.
+    #[test]
+    fn no_default_server_is_provoked(acts in prop::collection::vec(act(), 1..60), delay in 0..1900_u64, go: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (mut dog, mut server) = (Watchdog::new(Keepalive::default()), Server { go, ..Server::default() });
+            let (mut up, mut down) = (VecDeque::<(Instant, Frame)>::new(), VecDeque::<(Instant, Frame)>::new());
+            let delay = Duration::from_millis(delay);
+            let mut stream = 1;
+            for act in acts {
+                let until = match act {
+                    Act::Wait(millis) => Instant::now() + Duration::from_millis(millis),
+                    Act::Call if stream < 250 => {
+                        call(&mut dog, stream);
+                        up.push_back((Instant::now() + delay, Frame::Headers(stream)));
+                        stream += 2;
+                        Instant::now()
+                    }
+                    Act::Call => Instant::now(),
+                    Act::Answer | Act::Message => {
+                        if let Some(stream) = server.streams.iter().min().copied() {
+                            server.speaks();
+                            let ends = matches!(act, Act::Answer);
+                            if ends {
+                                server.streams.remove(&stream);
+                            }
+                            let frame = if ends { Frame::End(stream) } else { Frame::Data(stream) };
+                            down.push_back((Instant::now() + delay, frame));
+                        }
+                        Instant::now()
+                    }
+                };
+                loop {
+                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due().map(|(at, _)| at)];
+                    let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= until) else { break };
+                    advance(next.saturating_duration_since(Instant::now())).await;
+                    if let Some((_, frame)) = up.pop_front_if(|(at, _)| *at <= next) {
+                        match frame {
+                            Frame::Headers(stream) => _ = server.streams.insert(stream),
+                            Frame::Ping => {
+                                server.ping();
+                                prop_assert!(server.strikes <= 2);
+                                down.push_back((Instant::now() + delay, Frame::Ping));
+                            }
+                            Frame::End(_) | Frame::Data(_) => {}
+                        }
+                    } else if let Some((_, frame)) = down.pop_front_if(|(at, _)| *at <= next) {
+                        match frame {
+                            Frame::Headers(_) => {}
+                            Frame::End(stream) => hear(&mut dog, header(kind::HEADERS, 1, stream)),
+                            Frame::Data(stream) => hear(&mut dog, header(kind::DATA, 0, stream)),
+                            Frame::Ping => pong(&mut dog),
+                        }
+                    } else if let Some((_, Due::Ping)) = dog.due() {
+                        dog.pinged();
+                        up.push_back((Instant::now() + delay, Frame::Ping));
+                    } else {
+                        // The link is that slow; a real connection would be avoided meanwhile.
+                        dog.avoided();
+                    }
+                }
+                advance(until.saturating_duration_since(Instant::now())).await;
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -44,6 +44,7 @@ pub struct Channel {
 struct Inner {
     caller: Caller,
     resolution: watch::Receiver<Resolution>,
+    http2: Http2,
     _balancer: AbortOnDropHandle<()>,
     _resolver: AbortOnDropHandle<()>,
 }
@@ -135,7 +136,7 @@ impl Channel {
     /// What the channel knows about itself now.
     pub fn snapshot(&self) -> ChannelSnapshot {
         let caller = &self.inner.caller;
-        ChannelSnapshot::take(&caller.target, &caller.pool, &self.inner.resolution)
+        ChannelSnapshot::take(&caller.target, &caller.pool, &self.inner.resolution, &self.inner.http2)
     }
 }
 
@@ -305,7 +306,7 @@ impl<C: Connector> Builder<C> {
         let scheme = self.connector.scheme();
         let balancer = Balancer {
             connector: Arc::new(self.connector),
-            http2: self.http2,
+            http2: self.http2.clone(),
             backoff: self.backoff,
             policy: self.policy.make(),
             outliers: self.outliers,
@@ -325,6 +326,7 @@ impl<C: Connector> Builder<C> {
         let inner = Inner {
             caller,
             resolution,
+            http2: self.http2,
             _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
             _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
         };

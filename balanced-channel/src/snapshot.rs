@@ -9,6 +9,7 @@ use crate::{
     pool::Pool,
     resolver::Resolution,
     subchannel::{Connectivity, Subchannel},
+    transport::Http2,
 };
 
 /// A channel at one moment. Times are ages in seconds.
@@ -19,6 +20,10 @@ pub struct ChannelSnapshot {
     pub target: String,
     /// What the resolver said last.
     pub resolver: ResolverSnapshot,
+    /// After how much silence a new connection is pinged, in seconds; absent when keepalive is off.
+    pub keepalive_time: Option<f64>,
+    /// How often a server has complained of too many pings.
+    pub too_many_pings: u32,
     /// Every subchannel of the pool, in the order of their addresses.
     pub subchannels: Vec<SubchannelSnapshot>,
 }
@@ -64,7 +69,12 @@ pub struct SubchannelSnapshot {
 // === impl ChannelSnapshot ===
 
 impl ChannelSnapshot {
-    pub(crate) fn take(target: &str, pool: &Pool, resolution: &watch::Receiver<Resolution>) -> Self {
+    pub(crate) fn take(
+        target: &str,
+        pool: &Pool,
+        resolution: &watch::Receiver<Resolution>,
+        http2: &Http2,
+    ) -> Self {
         let now = Instant::now();
         let Resolution { endpoints, error } = resolution.borrow().clone();
         Self {
@@ -74,6 +84,8 @@ impl ChannelSnapshot {
                 age: endpoints.map(|(_, at)| (now - at).as_secs_f64()),
                 error: error.map(|error| error.to_string()),
             },
+            keepalive_time: http2.keepalive().map(|keepalive| keepalive.time.as_secs_f64()),
+            too_many_pings: http2.complaints.load(Ordering::Relaxed),
             subchannels: pool.subchannels().iter().map(|subchannel| subchannel.snapshot(now)).collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! How bytes reach an endpoint: TCP by default, anything else for tests and tunnels.
 
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 use http::uri::Scheme;
 use tokio::{
@@ -25,11 +25,30 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// Plain TCP, without Nagle's delay.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TcpConnector;
+pub struct TcpConnector {
+    /// How long bytes may go unacknowledged before the kernel gives a connection up: the socket
+    /// option TCP_USER_TIMEOUT (gRFC A18), on Linux and Android. `None` leaves it to the kernel, for
+    /// which that is about 15 minutes. Default: 20 s, as gRPC does where keepalive is on.
+    pub user_timeout: Option<Duration>,
+}
 
 // === impl TcpConnector ===
+
+impl Default for TcpConnector {
+    fn default() -> Self {
+        Self { user_timeout: Some(Duration::from_secs(20)) }
+    }
+}
+
+impl TcpConnector {
+    /// Has the kernel give up a connection whose bytes go unacknowledged for so long.
+    pub fn user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.user_timeout = timeout.into();
+        self
+    }
+}
 
 impl Connector for TcpConnector {
     type Io = TcpStream;
@@ -37,6 +56,24 @@ impl Connector for TcpConnector {
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(self.user_timeout)?;
         Ok(stream)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_is_told_when_to_give_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::from(listener.local_addr().unwrap());
+        for timeout in [Some(Duration::from_secs(20)), None] {
+            let stream = TcpConnector::default().user_timeout(timeout).connect(&endpoint).await.unwrap();
+            let told = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+            assert_eq!(told.filter(|told| !told.is_zero()), timeout);
+        }
     }
 }

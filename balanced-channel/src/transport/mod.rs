@@ -82,11 +82,16 @@ impl Http2 {
             .map_err(|why| ConnectError(format!("{}: {why}", endpoint.address)))
     }
 
+    /// The keepalive of new connections.
+    pub(crate) fn keepalive(&self) -> Option<Keepalive> {
+        let complaints = self.complaints.load(Ordering::Relaxed);
+        self.keepalive.map(|keepalive| keepalive.calmed(complaints))
+    }
+
     /// Notes that a server wants fewer pings.
     pub(crate) fn complain(&self, address: SocketAddr) {
-        let before = self.complaints.fetch_add(1, Ordering::Relaxed);
-        let keepalive = self.keepalive.map(|keepalive| keepalive.calmed(before.saturating_add(1)));
-        let time = keepalive.unwrap_or_default().time;
+        self.complaints.fetch_add(1, Ordering::Relaxed);
+        let time = self.keepalive().map(|keepalive| keepalive.time);
         tracing::warn!(%address, ?time, "the server wants fewer keepalive pings; later connections wait longer");
     }
 
@@ -96,9 +101,7 @@ impl Http2 {
         endpoint: &Endpoint,
     ) -> Result<(Sender, Connection<C>), String> {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
-        let complaints = self.complaints.load(Ordering::Relaxed);
-        let keepalive = self.keepalive.map(|keepalive| keepalive.calmed(complaints));
-        let (io, mut peer) = Wire::new(io, keepalive);
+        let (io, mut peer) = Wire::new(io, self.keepalive());
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2.timer(TokioTimer::new());
         let (sender, mut driver) = http2.handshake(TokioIo::new(io)).await.map_err(|error| chain(&error))?;

@@ -100,6 +100,20 @@ impl Backend {
         (0..count).map(|_| Self::start()).collect()
     }
 
+    /// Stops the whole process, as SIGSTOP does: the kernel goes on taking bytes for it, and it reads
+    /// and says nothing until the result is dropped.
+    #[must_use]
+    pub fn stop_world(&self) -> std::sync::mpsc::Sender<()> {
+        let (go_on, wait) = std::sync::mpsc::channel();
+        let (stopping, stopped) = std::sync::mpsc::channel::<()>();
+        self.runtime.as_ref().unwrap().spawn(async move {
+            drop(stopping);
+            wait.recv().unwrap_err();
+        });
+        stopped.recv().unwrap_err();
+        go_on
+    }
+
     /// Takes no more connections, says GOAWAY, and finishes what is in flight.
     pub fn drain(&mut self) {
         drop(self.stop.take());

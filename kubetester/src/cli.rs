@@ -1,13 +1,17 @@
 //! The command line: one file a subcommand.
 
+mod call;
 mod demo;
 mod load;
 mod pod;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::transport::Unreachable;
 
 /// Everything worked, and every expectation held.
 const OK: u8 = 0;
@@ -28,6 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Call(call::Call),
     Demo(demo::Demo),
     Load(Box<load::Load>),
     Pod(pod::Pod),
@@ -43,6 +48,7 @@ struct Stop {
 /// What `main` does: reads the command line, runs the subcommand, and says how it ended.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Call(call) => block_on(call.run()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Load(load) => block_on(load.run()),
         // A program of its own, with a runtime of its own.
@@ -61,6 +67,28 @@ fn block_on(subcommand: impl Future<Output = Result<ExitCode, Stop>>) -> ExitCod
     ended.unwrap_or_else(|stop| stop.report())
 }
 
+/// Cancelled by the first Ctrl-C, which ends the load and shows its result; the second ends the program.
+fn stop_on_interrupt() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match service::parse_duration(text)? {
+        Duration::ZERO => Err("nothing happens in no time; give at least 1ms".to_owned()),
+        time => Ok(time),
+    }
+}
+
 // === impl Stop ===
 
 impl Stop {
@@ -71,5 +99,15 @@ impl Stop {
     fn report(&self) -> ExitCode {
         anstream::eprintln!("kubetester: {}", self.sentence);
         ExitCode::from(self.code)
+    }
+}
+
+impl From<Unreachable> for Stop {
+    fn from(error: Unreachable) -> Self {
+        let code = match error {
+            Unreachable::Usage(_) => USAGE,
+            Unreachable::Peer { .. } => COULD_NOT_RUN,
+        };
+        Self::new(code, error.to_string())
     }
 }

@@ -1,4 +1,23 @@
-//! Runs the system on one machine, sends load, and says where the calls landed.
+//! The tool: runs the system on one machine, sends load, and says where the calls landed.
+//!
+//! [`cli`] has one file for each subcommand; what they do is in rooms that know nothing of a command line.
+//!
+//! To send load and judge it, in the order a call meets them:
+//!
+//! - [`target`]: what the user wants to call.
+//! - [`transport`]: how a call travels, over HTTP/1.1 or gRPC, and why it failed.
+//! - [`engine`]: when the next call is made, and by which caller.
+//! - [`answered`]: which pod an answer came from.
+//! - [`tally`]: what is counted, by each crew for itself.
+//! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
+//!   is what was expected.
+//! - [`result`]: all of it, as one document. [`render`]: as a page of text.
+//!
+//! To run the system:
+//!
+//! - [`demo`]: gateway, backends and what stands between them, in this process.
+//! - [`dns`]: a real DNS server with names that change while it runs.
+//! - [`loopback`]: addresses that two systems on one machine do not share.
 
 pub mod answered;
 pub mod balance;

@@ -6,7 +6,7 @@ mod cause;
 mod grpc;
 mod http1;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -43,6 +43,19 @@ pub enum Caller {
     Grpc(grpc::Caller),
 }
 
+/// What a program of this system answered to a greeting. Empty where the answer does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeted {
+    /// Who was greeted.
+    pub name: String,
+    /// The version of who answered.
+    pub version: String,
+    /// The pod that answered.
+    pub hostname: String,
+    /// The other end of the connection, where it is known.
+    pub peer: Option<SocketAddr>,
+}
+
 /// Why a target cannot be called at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
@@ -62,13 +75,17 @@ pub enum Unreachable {
 // === impl Transport ===
 
 impl Transport {
-    /// Makes the target ready: resolves and connects once, so that a target that is not there is told
-    /// before the load starts.
+    /// Makes the target ready. With `patience` it resolves and connects once, so that a target that is not
+    /// there is told before the first call.
     ///
     /// # Errors
     ///
     /// When the target cannot be reached within `patience`, or the setup does not fit it.
-    pub async fn open(target: &Target, setup: Setup, patience: Duration) -> Result<Self, Unreachable> {
+    pub async fn open(
+        target: &Target,
+        setup: Setup,
+        patience: Option<Duration>,
+    ) -> Result<Self, Unreachable> {
         if setup.connections.is_some() && !matches!(target, Target::Grpc(_)) {
             let why = match target {
                 Target::Http(_) => "over HTTP/1.1 each caller has a connection of its own; use -c",
@@ -100,6 +117,20 @@ impl Transport {
 }
 
 // === impl Caller ===
+
+impl Caller {
+    /// Greets `name` and says who answered, or why nobody did.
+    ///
+    /// # Errors
+    ///
+    /// One sentence.
+    pub async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
+        match self {
+            Self::Http(caller) => caller.greet(name).await,
+            Self::Grpc(caller) => caller.greet(name).await,
+        }
+    }
+}
 
 impl Call for Caller {
     async fn call(&mut self) -> Outcome {

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE};
+use super::{COULD_NOT_RUN, FAILED, OK, Stop, some_time, stop_on_interrupt};
 use crate::{
     answered::PodFrom,
     engine::{self, Plan, Progress, Run},
@@ -15,7 +15,7 @@ use crate::{
     render,
     result::LoadResult,
     target::Target,
-    transport::{self, Caller, Setup, Transport, Unreachable},
+    transport::{self, Caller, Setup, Transport},
 };
 
 /// How long a load without `-n` and `--duration` lasts.
@@ -119,10 +119,7 @@ impl Load {
             pod_from: self.pod_from.clone(),
             connections: self.connections,
         };
-        Transport::open(&self.target, setup, self.timeout).await.map_err(|error| match error {
-            Unreachable::Usage(_) => Stop::new(USAGE, error.to_string()),
-            Unreachable::Peer { .. } => Stop::new(COULD_NOT_RUN, error.to_string()),
-        })
+        Ok(Transport::open(&self.target, setup, Some(self.timeout)).await?)
     }
 
     /// Runs the plan, with a line of progress where a person can see it.
@@ -167,28 +164,6 @@ impl Load {
         // A pipe that was closed (`| head`) has seen all it wants.
         drop(anstream::stdout().write_all(page.as_bytes()));
         Ok(())
-    }
-}
-
-/// Cancelled by the first Ctrl-C, which ends the load and shows its result; the second ends the program.
-fn stop_on_interrupt() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            cancel.cancel();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
-    });
-    stop
-}
-
-fn some_time(text: &str) -> Result<Duration, String> {
-    match service::parse_duration(text)? {
-        Duration::ZERO => Err("nothing happens in no time; give at least 1ms".to_owned()),
-        time => Ok(time),
     }
 }
 

@@ -70,7 +70,7 @@ async fn burst(
         port: system.gateway.port(),
         path: path.to_owned(),
     });
-    let transport = Transport::open(&target, Setup::default(), CALL_TIMEOUT).await?;
+    let transport = Transport::open(&target, Setup::default(), Some(CALL_TIMEOUT)).await?;
     let plan = Plan { calls: Some(calls), duration: None, rate: None, timeout: CALL_TIMEOUT };
     let never = CancellationToken::new();
     let (run, _) = engine::run(&plan, transport.callers(callers), &never, &Progress::default()).await;

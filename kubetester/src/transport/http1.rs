@@ -19,7 +19,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Setup, Unreachable, cause};
+use url::form_urlencoded;
+
+use super::{Greeted, Setup, Unreachable, cause};
 use crate::{
     answered::{Evidence, PodFrom},
     engine::Outcome,
@@ -65,7 +67,7 @@ impl Server {
     pub(super) async fn reach(
         endpoint: Endpoint,
         setup: Setup,
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let path = endpoint.path.parse().map_err(|error| {
             Unreachable::Usage(format!("{:?} cannot be asked for: {error}", endpoint.path))
@@ -84,14 +86,14 @@ impl Server {
             .or_insert(HeaderValue::from_static(concat!("kubetester/", env!("CARGO_PKG_VERSION"))));
         let shared = Shared { endpoint, authority, path, headers, pod_from: setup.pod_from };
 
-        let unreachable = |why| Unreachable::Peer { target: format!("http://{}", shared.authority), why };
-        match timeout(patience, shared.connect()).await {
-            Ok(Ok(_)) => Ok(Self(Arc::new(shared))),
-            Ok(Err(why)) => Err(unreachable(why)),
-            Err(_) => {
-                Err(unreachable(format!("no connection within {}", humantime::format_duration(patience))))
+        if let Some(patience) = patience {
+            let connected = timeout(patience, shared.connect()).await;
+            let none = || Err(format!("no connection within {}", humantime::format_duration(patience)));
+            if let Err(why) = connected.unwrap_or_else(|_| none()) {
+                return Err(Unreachable::Peer { target: format!("http://{}", shared.authority), why });
             }
         }
+        Ok(Self(Arc::new(shared)))
     }
 
     pub(super) fn caller(&self) -> Caller {
@@ -117,9 +119,9 @@ impl Shared {
         Err(why)
     }
 
-    fn request(&self) -> Request<Empty<Bytes>> {
+    fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = self.path.clone();
+        *request.uri_mut() = path.clone();
         *request.headers_mut() = self.headers.clone();
         request
     }
@@ -139,34 +141,61 @@ async fn speak(stream: TcpStream, peer: SocketAddr) -> Result<Connection, String
 // === impl Caller ===
 
 impl Caller {
+    pub(super) async fn call(&mut self) -> Outcome {
+        let shared = self.shared.clone();
+        match self.ask(&shared.path).await {
+            Ok((answer, peer)) => self.judge(&answer, peer),
+            Err(error) => Outcome { pod: None, error: Some(error) },
+        }
+    }
+
+    /// Calls with a name, `?name=`, and reads the answer as a gateway's or a backend's of this system.
+    pub(super) async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("name", name).finish();
+        let path = self.shared.path.to_string();
+        let path = format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' });
+        let path = path.parse().map_err(|error| format!("{path:?} cannot be asked for: {error}"))?;
+        let (answer, peer) = self.ask(&path).await?;
+        let Outcome { pod, error } = self.judge(&answer, peer);
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let text =
+            |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Greeted {
+            name: text(&body, "name"),
+            version: text(body.get("response").unwrap_or(&body), "version"),
+            hostname: pod.unwrap_or_default(),
+            peer: Some(peer),
+        })
+    }
+
     /// Asks once. A connection that was kept alive may have been closed meanwhile: then, and only then, the
     /// request goes out again on a new one (RFC 9112, section 9.3.1).
-    pub(super) async fn call(&mut self) -> Outcome {
+    async fn ask(&mut self, path: &Uri) -> Result<(Answer, SocketAddr), String> {
         // Taken, so that a call given up in the middle does not leave its connection to the next one.
         let kept = match self.connection.take() {
             Some(mut kept) => kept.requests.ready().await.is_ok().then_some(kept),
             None => None,
         };
-        let answered = match kept {
-            Some(mut kept) => match kept.exchange(self.shared.request()).await {
-                Err(error) if stale(&error) => self.ask_anew().await,
-                answer => answer.map_err(|error| broken(&error, kept.peer)).map(|answer| (answer, kept)),
+        let (answer, connection) = match kept {
+            Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
+                Ok(answer) => (answer, kept),
+                Err(error) if stale(&error) => self.ask_anew(path).await?,
+                Err(error) => return Err(broken(&error, kept.peer)),
             },
-            None => self.ask_anew().await,
+            None => self.ask_anew(path).await?,
         };
-        match answered {
-            Ok((answer, connection)) => {
-                let outcome = self.judge(&answer, connection.peer);
-                self.connection = Some(connection);
-                outcome
-            }
-            Err(error) => Outcome { pod: None, error: Some(error) },
-        }
+        let peer = connection.peer;
+        self.connection = Some(connection);
+        Ok((answer, peer))
     }
 
-    async fn ask_anew(&self) -> Result<(Answer, Connection), String> {
+    async fn ask_anew(&self, path: &Uri) -> Result<(Answer, Connection), String> {
         let mut connection = self.shared.connect().await?;
-        let answer = connection.exchange(self.shared.request()).await;
+        let answer = connection.exchange(self.shared.request(path)).await;
         let answer = answer.map_err(|error| broken(&error, connection.peer))?;
         Ok((answer, connection))
     }

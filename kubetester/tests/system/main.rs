@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")] // Each pod has a loopback address of its own.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod call;
 mod callers;
 mod discovery;
 mod drain;

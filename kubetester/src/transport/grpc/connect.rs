@@ -1,0 +1,123 @@
+//! How a gRPC target is reached.
+
+use std::{io, sync::Arc, time::Duration};
+
+use balanced_channel::{ChannelSnapshot, Connectivity};
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use proto::hello::hello_client::HelloClient;
+use tokio::{
+    net::TcpStream,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tonic::{metadata::MetadataMap, transport::Endpoint as Settings};
+use tower::service_fn;
+
+use super::{Client, Peer, Server, Shared};
+use crate::{
+    target::Endpoint,
+    transport::{Setup, Unreachable, cause},
+};
+
+/// How often a balanced channel is asked whether it is connected.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+// === impl Server ===
+
+impl Server {
+    /// As many connections as the setup says, one by default: what a gRPC client without a balancer has.
+    pub(in crate::transport) async fn reach_plain(
+        endpoint: &Endpoint,
+        setup: Setup,
+        patience: Option<Duration>,
+    ) -> Result<Self, Unreachable> {
+        let authority = endpoint.authority();
+        let unreachable = |why| Unreachable::Peer { target: format!("grpc://{authority}"), why };
+        let settings = Settings::from_shared(format!("http://{authority}"));
+        let settings = settings.map_err(|error| unreachable(cause::root(&error)))?;
+        let mut clients = Vec::new();
+        for _ in 0..setup.connections.map_or(1, usize::from) {
+            let peer = Peer::default();
+            let (endpoint, seen) = (endpoint.clone(), peer.clone());
+            let connector = service_fn(move |_: Uri| dial(endpoint.clone(), seen.clone()));
+            let channel = match patience {
+                None => settings.connect_with_connector_lazy(connector),
+                Some(patience) => match timeout(patience, settings.connect_with_connector(connector)).await {
+                    Ok(Ok(channel)) => channel,
+                    Ok(Err(error)) => return Err(unreachable(why(&error, &authority))),
+                    Err(_) => return Err(unreachable(no_connection(patience))),
+                },
+            };
+            clients.push(Client::Plain(HelloClient::new(channel), peer));
+        }
+        Ok(Self::new(clients, setup))
+    }
+
+    /// Waits until every endpoint is connected, or known not to be.
+    pub(in crate::transport) async fn reach_balanced(
+        target: &str,
+        setup: Setup,
+        patience: Option<Duration>,
+    ) -> Result<Self, Unreachable> {
+        let channel = balanced_channel::Channel::new(target);
+        let channel = channel.map_err(|error| Unreachable::Usage(error.to_string()))?;
+        if let Some(patience) = patience {
+            let unreachable = |why| Unreachable::Peer { target: target.to_owned(), why };
+            match timeout(patience, settle(&channel)).await {
+                Ok(settled) => settled.map_err(unreachable)?,
+                // Some may never be connected, and are not waited for.
+                Err(_) if channel.snapshot().ready() > 0 => {}
+                Err(_) => return Err(unreachable(no_connection(patience))),
+            }
+        }
+        Ok(Self::new(vec![Client::Balanced(HelloClient::new(channel.clone()), channel)], setup))
+    }
+
+    fn new(clients: Vec<Client>, setup: Setup) -> Self {
+        let metadata = MetadataMap::from_headers(setup.headers);
+        Self { clients, shared: Arc::new(Shared { metadata, pod_from: setup.pod_from }) }
+    }
+}
+
+/// Connects, and notes whom it reached.
+async fn dial(endpoint: Endpoint, peer: Peer) -> io::Result<TokioIo<TcpStream>> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+    stream.set_nodelay(true)?;
+    peer.set(stream.peer_addr()?);
+    Ok(TokioIo::new(stream))
+}
+
+fn why(error: &tonic::transport::Error, peer: &str) -> String {
+    let io = cause::io_source(error).map(|io| cause::of_io(io, peer));
+    io.unwrap_or_else(|| cause::root(error))
+}
+
+/// Waits until no connection is being made any more. Fails when none could be.
+async fn settle(channel: &balanced_channel::Channel) -> Result<(), String> {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let ChannelSnapshot { resolver, subchannels, .. } = &channel.snapshot();
+        let trying = |state| matches!(state, Connectivity::Idle | Connectivity::Connecting);
+        match (resolver.endpoints, &resolver.error) {
+            (None, None) => {}
+            (None, Some(error)) => return Err(error.clone()),
+            (Some(0), _) => return Err("the name has no addresses".to_owned()),
+            (Some(endpoints), _) => {
+                if subchannels.len() < endpoints || subchannels.iter().any(|one| trying(one.state)) {
+                    continue;
+                }
+                if subchannels.iter().any(|one| one.state == Connectivity::Ready) {
+                    return Ok(());
+                }
+                let last_error = subchannels.iter().find_map(|one| one.last_error.clone());
+                return Err(last_error.unwrap_or_else(|| "no endpoint can be connected to".to_owned()));
+            }
+        }
+    }
+}
+
+fn no_connection(patience: Duration) -> String {
+    format!("no connection within {}", humantime::format_duration(patience))
+}

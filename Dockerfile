@@ -12,7 +12,7 @@ FROM toolchain AS skeleton
 COPY . .
 RUN find . -type f \
         ! -name Cargo.toml ! -name Cargo.lock ! -name lib.rs ! -name main.rs ! -name build.rs \
-        ! -path '*/benches/*.rs' ! -path '*/examples/*.rs' -delete \
+        ! -path '*/src/bin/*.rs' ! -path '*/benches/*.rs' ! -path '*/examples/*.rs' ! -path '*/tests/*.rs' -delete \
  && find . -name '*.rs' | while read -r file; do echo 'fn main() {}' > "$file"; done
 
 # === build ===

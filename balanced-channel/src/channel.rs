@@ -27,6 +27,7 @@ use crate::{
     policy::Policy,
     pool::Pool,
     resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
+    service_config::ServiceConfig,
     snapshot::ChannelSnapshot,
     target::{Place, Target, TargetError},
     transport::{Connector, Http2, Keepalive, TcpConnector},
@@ -224,6 +225,18 @@ impl<C: Connector> Builder<C> {
     /// is tried every second. Default: the gRPC connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Takes what the owner of the service wants of its clients. What the config does not name stays
+    /// as it is, and a setter that is called later wins.
+    pub fn service_config(mut self, config: ServiceConfig) -> Self {
+        self.policy = config.policy.unwrap_or(self.policy);
+        self.outliers = config.outlier_detection.unwrap_or(self.outliers);
+        self.retry_throttling = config.retry_throttling.or(self.retry_throttling);
+        for (name, config) in config.methods {
+            self.methods.insert(name, config);
+        }
         self
     }
 

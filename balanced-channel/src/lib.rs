@@ -45,6 +45,7 @@ mod outlier;
 mod policy;
 mod pool;
 mod resolver;
+mod service_config;
 mod snapshot;
 mod subchannel;
 mod target;
@@ -61,6 +62,7 @@ pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
 pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
+pub use service_config::{MethodName, ServiceConfig, ServiceConfigError};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};

@@ -6,6 +6,8 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use tonic::Code;
 
+use crate::service_config::MethodName;
+
 /// How many attempts a call may make at most, whatever its policy says (gRFC A6).
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -222,10 +224,17 @@ impl Methods {
         &mut self.default
     }
 
-    /// Lists a whole service, or one method of it.
-    #[allow(dead_code, reason = "filled in by the service config")]
-    pub(crate) fn insert(&mut self, service: &str, method: Option<&str>, config: MethodConfig) {
-        self.listed.insert(format!("/{service}/{}", method.unwrap_or_default()), config);
+    /// Sets the config of what `name` says.
+    pub(crate) fn insert(&mut self, name: MethodName, config: MethodConfig) {
+        let path = match name {
+            MethodName::Default => {
+                self.default = config;
+                return;
+            }
+            MethodName::Service(service) => format!("/{service}/"),
+            MethodName::Method(service, method) => format!("/{service}/{method}"),
+        };
+        self.listed.insert(path, config);
     }
 
     /// The config for a call to `path`: its method's, or else its service's, or else the default.
@@ -299,9 +308,9 @@ mod tests {
         let timeout =
             |seconds| MethodConfig { timeout: Some(Duration::from_secs(seconds)), ..MethodConfig::default() };
         let mut methods = Methods::default();
-        *methods.default_mut() = timeout(1);
-        methods.insert("p.S", None, timeout(2));
-        methods.insert("p.S", Some("M"), timeout(3));
+        methods.insert(MethodName::Default, timeout(1));
+        methods.insert(MethodName::Service("p.S".into()), timeout(2));
+        methods.insert(MethodName::Method("p.S".into(), "M".into()), timeout(3));
         for (path, seconds) in [("/p.S/M", 3), ("/p.S/N", 2), ("/p.T/M", 1), ("/p.S", 1), ("", 1), ("/", 1)] {
             assert_eq!(*methods.find(path), timeout(seconds), "{path}");
         }

@@ -80,7 +80,7 @@ async fn a_success_rate_far_below_the_mean_ejects() {
     let mut pool = Pool::new(5, success_rate());
     (0..4).for_each(|host| pool.calls(host, 100, 0));
     pool.calls(4, 50, 50);
-    assert_eq!(pool.look(), [], "not before the interval is over");
+    assert_eq!(pool.look(), [0; 0], "not before the interval is over");
     assert_eq!(pool.next().await, Some(10));
     assert_eq!(pool.ejected(), [4]);
 }
@@ -93,7 +93,7 @@ async fn a_success_rate_within_the_deviation_does_not() {
         pool.calls(host, succeeded, 100 - succeeded);
     }
     pool.next().await;
-    assert_eq!(pool.ejected(), []);
+    assert_eq!(pool.ejected(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn too_few_calls_or_endpoints_are_not_judged() {
         (1..hosts.into()).for_each(|host| pool.calls(host, 100, 0));
         pool.calls(0, 0, calls);
         pool.next().await;
-        assert_eq!(pool.ejected(), [], "{hosts} endpoints, {calls} calls");
+        assert_eq!(pool.ejected(), [0; 0], "{hosts} endpoints, {calls} calls");
     }
 }
 
@@ -125,7 +125,7 @@ async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_call
     pool.calls(4, 50, 0);
     (0..1000).for_each(|_| pool.ends(4, Code::Cancelled, Sign::Nothing));
     pool.next().await;
-    assert_eq!(pool.ejected(), []);
+    assert_eq!(pool.ejected(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn an_enforcement_of_0_percent_ejects_nothing() {
     let mut pool = Pool::new(5, config);
     (0..5).for_each(|host| pool.calls(host, 0, 100));
     pool.next().await;
-    assert_eq!(pool.ejected(), []);
+    assert_eq!(pool.ejected(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,17 +156,17 @@ async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
     fail(&pool, 4);
     pool.ends(1, Code::NotFound, Sign::Alive);
     fail(&pool, 4);
-    assert_eq!(pool.look(), [], "an answer in between starts the count anew");
+    assert_eq!(pool.look(), [0; 0], "an answer in between starts the count anew");
     fail(&pool, 1);
     assert_eq!(pool.look(), [1]);
     fail(&pool, 100);
     assert_eq!(pool.next().await, Some(30));
-    assert_eq!(pool.ejected(), [], "what failed meanwhile does not eject again");
+    assert_eq!(pool.ejected(), [0; 0], "what failed meanwhile does not eject again");
 
     fail(&pool, 5);
     assert_eq!(pool.look(), [1]);
     assert_eq!(pool.next().await, Some(60));
-    assert_eq!(pool.ejected(), []);
+    assert_eq!(pool.ejected(), [0; 0]);
     // Two intervals without an ejection, and it is as good as new.
     assert_eq!((pool.next().await, pool.next().await), (Some(10), Some(10)));
     assert_eq!(pool.next().await, None);
@@ -202,7 +202,7 @@ async fn a_new_connection_ends_the_ejection_but_not_the_record() {
         assert_eq!((until - tokio::time::Instant::now()).as_secs(), time);
         pool.hosts[0].0.streak.reset();
         pool.hosts[0].1.reconnected();
-        assert_eq!(pool.look(), []);
+        assert_eq!(pool.look(), [0; 0]);
     }
 }
 

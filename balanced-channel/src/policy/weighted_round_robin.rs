@@ -172,6 +172,11 @@ mod tests {
     use super::*;
     use crate::policy::stage::Stage;
 
+    /// Whether each count is right within two calls: a turn begins anywhere.
+    fn close(counts: &[usize], expected: &[usize]) -> bool {
+        counts.len() == expected.len() && counts.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 2)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn calls_follow_the_reports() {
         let stage = Stage::new(3).await;
@@ -186,7 +191,8 @@ mod tests {
         assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "the blackout");
         tokio::time::advance(Duration::from_secs(10)).await;
         // 200, 100 and the mean of both.
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 450), [200, 100, 150]);
+        let counts = stage.tally(&*make.picker(stage.ready()), 450);
+        assert!(close(&counts, &[200, 100, 150]), "{counts:?}");
 
         tokio::time::advance(Duration::from_secs(180)).await;
         assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "expired");
@@ -213,7 +219,8 @@ mod tests {
         let stage = stage.and(1).await;
         for (age, expected) in [(0, [100, 100, 10]), (50, [100, 100, 50]), (50, [70, 70, 70])] {
             tokio::time::advance(Duration::from_secs(age)).await;
-            assert_eq!(stage.tally(&*make.picker(stage.ready()), expected.iter().sum()), expected);
+            let counts = stage.tally(&*make.picker(stage.ready()), expected.iter().sum());
+            assert!(close(&counts, &expected), "{counts:?}, not {expected:?}");
             assert_eq!(make.wake(), Some(Instant::now() + Duration::from_secs(1)));
         }
     }

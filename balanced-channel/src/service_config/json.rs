@@ -1,0 +1,185 @@
+//! The shape of the JSON, and from there to the types of this crate.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{
+    MethodName, ServiceConfig, ServiceConfigError,
+    policies::{Named, Policies},
+    values::{Float, Int, Object, Seconds, StatusCode},
+};
+use crate::method_config::{MethodConfig, RetryConfigError, RetryPolicy, RetryThrottling};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Json {
+    load_balancing_policy: Option<Named>,
+    load_balancing_config: Option<Policies>,
+    method_config: Option<Vec<Object<Method>>>,
+    retry_throttling: Option<Object<Throttling>>,
+    health_check_config: Option<Object<HealthCheck>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Method {
+    name: Option<Vec<Object<Name>>>,
+    timeout: Option<Seconds>,
+    wait_for_ready: Option<bool>,
+    retry_policy: Option<Object<Retry>>,
+    hedging_policy: Option<IgnoredAny>,
+    max_request_message_bytes: Option<IgnoredAny>,
+    max_response_message_bytes: Option<IgnoredAny>,
+}
+
+/// Absent, null and empty are the same.
+#[derive(Deserialize)]
+struct Name {
+    service: Option<String>,
+    method: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Retry {
+    max_attempts: Int<2, { u32::MAX as u64 }>,
+    initial_backoff: Seconds,
+    max_backoff: Seconds,
+    backoff_multiplier: Float,
+    retryable_status_codes: Vec<StatusCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Throttling {
+    max_tokens: Int<1, 1000>,
+    token_ratio: Float,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthCheck {
+    service_name: Option<String>,
+}
+
+/// Reads a service config; says what is wrong, and where.
+pub(super) fn read(text: &str) -> Result<ServiceConfig, ServiceConfigError> {
+    let mut unknown = Vec::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+    let parsed = Object::<Json>::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    let parsed = parsed.map_err(|error| {
+        let path = track.path();
+        ServiceConfigError::new(match path.iter().len() {
+            0 => error.to_string(),
+            _ => format!("{path}: {error}"),
+        })
+    })?;
+    json.end().map_err(|error| ServiceConfigError::new(error.to_string()))?;
+    for field in unknown {
+        tracing::warn!(field, "the service config has a field that is not known here");
+    }
+    parsed.0.config()
+}
+
+// === impl Json ===
+
+impl Json {
+    fn config(self) -> Result<ServiceConfig, ServiceConfigError> {
+        let (policy, outlier_detection) = match (self.load_balancing_config, self.load_balancing_policy) {
+            (Some(Policies(choice)), _) | (None, Some(Named(choice))) => {
+                (Some(choice.policy), choice.outlier_detection)
+            }
+            (None, None) => (None, None),
+        };
+        let mut methods = Vec::new();
+        let mut names = HashSet::new();
+        for (index, Object(method)) in self.method_config.unwrap_or_default().into_iter().enumerate() {
+            let path = format!("methodConfig[{index}]");
+            for (index, Object(name)) in method.name.iter().flatten().enumerate() {
+                let path = format!("{path}.name[{index}]");
+                let name = name.name().map_err(|problem| bad(&path, problem))?;
+                if !names.insert(name.clone()) {
+                    return Err(bad(&path, "is listed before; a name has one config"));
+                }
+                methods.push((name, method.config(&path)?));
+            }
+            // Checked even if nothing uses it.
+            method.config(&path)?;
+        }
+        let throttling = |Object(throttling): Object<Throttling>| {
+            let throttling = RetryThrottling {
+                max_tokens: throttling.max_tokens.u32(),
+                token_ratio: throttling.token_ratio.0,
+            };
+            throttling.check().map_err(|error| bad(error.field, &error.problem))?;
+            Ok(throttling)
+        };
+        Ok(ServiceConfig {
+            policy,
+            outlier_detection,
+            methods,
+            retry_throttling: self.retry_throttling.map(throttling).transpose()?,
+            health_check_service: self.health_check_config.and_then(|Object(config)| config.service_name),
+        })
+    }
+}
+
+// === impl Method ===
+
+impl Method {
+    fn config(&self, path: &str) -> Result<MethodConfig, ServiceConfigError> {
+        for (field, given, instead) in [
+            ("hedgingPolicy", &self.hedging_policy, "use a retryPolicy"),
+            ("maxRequestMessageBytes", &self.max_request_message_bytes, "set it at the tonic client"),
+            ("maxResponseMessageBytes", &self.max_response_message_bytes, "set it at the tonic client"),
+        ] {
+            if given.is_some() {
+                return Err(bad(&format!("{path}.{field}"), &format!("is not supported; {instead}")));
+            }
+        }
+        let retry_policy = self.retry_policy.as_ref().map(|Object(retry)| retry.policy()).transpose();
+        Ok(MethodConfig {
+            timeout: self.timeout.map(|Seconds(timeout)| timeout),
+            wait_for_ready: self.wait_for_ready,
+            retry_policy: retry_policy
+                .map_err(|error| bad(&format!("{path}.{}", error.field), &error.problem))?,
+        })
+    }
+}
+
+// === impl Name ===
+
+impl Name {
+    fn name(&self) -> Result<MethodName, &'static str> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        match (given(&self.service), given(&self.method)) {
+            (None, None) => Ok(MethodName::Default),
+            (Some(service), None) => Ok(MethodName::Service(service)),
+            (Some(service), Some(method)) => Ok(MethodName::Method(service, method)),
+            (None, Some(_)) => Err("has a method without its service"),
+        }
+    }
+}
+
+// === impl Retry ===
+
+impl Retry {
+    fn policy(&self) -> Result<RetryPolicy, RetryConfigError> {
+        let policy = RetryPolicy {
+            max_attempts: self.max_attempts.u32(),
+            initial_backoff: self.initial_backoff.0,
+            max_backoff: self.max_backoff.0,
+            backoff_multiplier: self.backoff_multiplier.0,
+            retryable_status_codes: self.retryable_status_codes.iter().map(|code| code.0).collect(),
+        };
+        policy.check().map(|()| policy)
+    }
+}
+
+fn bad(path: &str, problem: &str) -> ServiceConfigError {
+    ServiceConfigError::new(format!("{path}: {problem}"))
+}

@@ -1,0 +1,165 @@
+//! The service config: how a channel treats its calls, in gRPC's own JSON or in Rust.
+//!
+//! - `json`: the shape of the JSON, and from there to the types of this crate.
+//! - `policies`: the list of load balancing policies, of which the first known one is taken.
+//!   `policy` and `outliers` are what each of them holds.
+//! - `values`: numbers, durations and status codes as protobuf writes them in JSON.
+
+mod json;
+mod outliers;
+mod policies;
+mod policy;
+mod values;
+
+use std::str::FromStr;
+
+use crate::{
+    method_config::{MethodConfig, RetryThrottling},
+    outlier::OutlierDetection,
+    policy::Policy,
+};
+
+/// What the owner of a service wants of its clients ([service config], gRFC A2 and A21).
+///
+/// ```
+/// use balanced_channel::{Channel, ServiceConfig};
+///
+/// let config: ServiceConfig = r#"{
+///     "loadBalancingConfig": [{"least_request_experimental": {"choiceCount": 3}}],
+///     "methodConfig": [
+///         {"name": [{}], "timeout": "2.5s"},
+///         {
+///             "name": [{"service": "hello.Hello"}],
+///             "timeout": "1s",
+///             "retryPolicy": {
+///                 "maxAttempts": 3,
+///                 "initialBackoff": "0.05s",
+///                 "maxBackoff": "1s",
+///                 "backoffMultiplier": 2,
+///                 "retryableStatusCodes": ["UNAVAILABLE"]
+///             }
+///         }
+///     ],
+///     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
+/// }"#
+/// .parse()?;
+/// let builder = Channel::builder("dns:///grpc-svc:8000").service_config(config);
+/// # Ok::<(), balanced_channel::ServiceConfigError>(())
+/// ```
+///
+/// # The JSON
+///
+/// | field | what it holds |
+/// | --- | --- |
+/// | `loadBalancingConfig` | a list of policies; the first that is known here is taken. Absent: the builder's, `round_robin` unless told otherwise (in other gRPC clients it is `pick_first`) |
+/// | `loadBalancingPolicy` | the name of a policy, for configs without the list (deprecated) |
+/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` (gRFC A6) |
+/// | `retryThrottling` | `maxTokens`, `tokenRatio` (gRFC A6) |
+/// | `healthCheckConfig` | `serviceName` (gRFC A17) |
+///
+/// | policy | its fields | source |
+/// | --- | --- | --- |
+/// | `round_robin` | | |
+/// | `pick_first` | `shuffleAddressList` | gRFC A62 |
+/// | `least_request_experimental` | `choiceCount`; `slowStartConfig` (only here) | gRFC A48 |
+/// | `weighted_round_robin` | `blackoutPeriod`, `weightExpirationPeriod`, `weightUpdatePeriod`, `errorUtilizationPenalty`, `slowStartConfig`: `slowStartWindow`, `aggression`, `minWeightPercent` | gRFC A58, A100 |
+/// | `ring_hash_experimental` | `requestHashHeader` (required), `minRingSize`, `maxRingSize` | gRFC A42, A76 |
+/// | `random_subsetting_experimental` | `subsetSize`, `childPolicy` (both required) | gRFC A68 |
+/// | `outlier_detection_experimental` | the fields of [`OutlierDetection`], `childPolicy` (required) | gRFC A50 |
+///
+/// The names ending in `_experimental` are known without that ending too. Fields that nobody knows
+/// have no effect, as everywhere in gRPC, and are logged once as a warning; fields of gRPC that this
+/// channel cannot honour, such as `hedgingPolicy`, are errors.
+///
+/// [service config]: https://github.com/grpc/grpc/blob/master/doc/service_config.md
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ServiceConfig {
+    /// How calls are spread over the endpoints.
+    pub policy: Option<Policy>,
+    /// When endpoints are ejected.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// What applies to the calls of which methods. The closest name wins, and wins whole.
+    pub methods: Vec<(MethodName, MethodConfig)>,
+    /// When the channel stops to retry.
+    pub retry_throttling: Option<RetryThrottling>,
+    /// The service whose health is watched on each connection; empty for the server as a whole.
+    pub health_check_service: Option<String>,
+}
+
+/// Which methods a [`MethodConfig`] is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MethodName {
+    /// All that no other name fits.
+    Default,
+    /// All of a service, such as `hello.Hello`.
+    Service(String),
+    /// One method of a service.
+    Method(String, String),
+}
+
+/// A service config that cannot be used. It names the field, such as
+/// `methodConfig[0].retryPolicy.maxAttempts`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the service config cannot be used: {sentence}")]
+pub struct ServiceConfigError {
+    sentence: String,
+}
+
+// === impl ServiceConfig ===
+
+impl FromStr for ServiceConfig {
+    type Err = ServiceConfigError;
+
+    /// Reads gRPC's JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it is not JSON, has a value out of its range, or no policy that is known here.
+    fn from_str(json: &str) -> Result<Self, ServiceConfigError> {
+        json::read(json)
+    }
+}
+
+impl ServiceConfig {
+    /// Spreads calls by this policy.
+    pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
+    /// Ejects endpoints by these rules.
+    pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
+        self.outlier_detection = Some(outliers);
+        self
+    }
+
+    /// Applies `config` to the methods that `name` fits and no closer name does.
+    pub fn method(mut self, name: MethodName, config: MethodConfig) -> Self {
+        self.methods.push((name, config));
+        self
+    }
+
+    /// Stops to retry by these rules.
+    pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
+        self.retry_throttling = Some(throttling);
+        self
+    }
+
+    /// Watches the health of this service on each connection; empty for the server as a whole.
+    pub fn health_check_service(mut self, service: impl Into<String>) -> Self {
+        self.health_check_service = Some(service.into());
+        self
+    }
+}
+
+// === impl ServiceConfigError ===
+
+impl ServiceConfigError {
+    fn new(sentence: String) -> Self {
+        Self { sentence }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The JSON of outlier detection, which gRFC A50 makes a policy around another one.
+
+use serde::Deserialize;
+
+use super::{
+    policies::Policies,
+    values::{Int, Object, Percent, Seconds, SomeSeconds, UInt32},
+};
+use crate::outlier::{FailurePercentage, OutlierDetection, SuccessRate};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OutlierDetectionJson {
+    interval: Option<SomeSeconds>,
+    base_ejection_time: Option<Seconds>,
+    max_ejection_time: Option<Seconds>,
+    max_ejection_percent: Option<Percent>,
+    /// Not in A50.
+    consecutive_failures: Option<UInt32>,
+    success_rate_ejection: Option<Object<SuccessRateJson>>,
+    failure_percentage_ejection: Option<Object<FailurePercentageJson>>,
+    pub(super) child_policy: Policies,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SuccessRateJson {
+    stdev_factor: Option<UInt32>,
+    enforcement_percentage: Option<Percent>,
+    minimum_hosts: Option<UInt32>,
+    request_volume: Option<UInt32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FailurePercentageJson {
+    threshold: Option<Percent>,
+    enforcement_percentage: Option<Percent>,
+    minimum_hosts: Option<UInt32>,
+    request_volume: Option<UInt32>,
+}
+
+impl OutlierDetectionJson {
+    pub(super) fn config(&self) -> OutlierDetection {
+        let default = OutlierDetection::default();
+        let base_ejection_time = self.base_ejection_time.map_or(default.base_ejection_time, |base| base.0);
+        OutlierDetection {
+            interval: self.interval.map_or(default.interval, |interval| interval.0),
+            base_ejection_time,
+            max_ejection_time: self
+                .max_ejection_time
+                .map_or(default.max_ejection_time.max(base_ejection_time), |max| max.0),
+            max_ejection_percent: self.max_ejection_percent.map_or(default.max_ejection_percent, Int::u32),
+            consecutive_failures: self.consecutive_failures.map_or(default.consecutive_failures, Int::u32),
+            success_rate: self.success_rate_ejection.as_ref().map(|Object(rules)| rules.config()),
+            failure_percentage: self.failure_percentage_ejection.as_ref().map(|Object(rules)| rules.config()),
+        }
+    }
+}
+
+impl SuccessRateJson {
+    fn config(&self) -> SuccessRate {
+        let default = SuccessRate::default();
+        SuccessRate {
+            stdev_factor: self.stdev_factor.map_or(default.stdev_factor, Int::u32),
+            enforcement_percentage: self
+                .enforcement_percentage
+                .map_or(default.enforcement_percentage, Int::u32),
+            minimum_hosts: self.minimum_hosts.map_or(default.minimum_hosts, Int::u32),
+            request_volume: self.request_volume.map_or(default.request_volume, Int::u32),
+        }
+    }
+}
+
+impl FailurePercentageJson {
+    fn config(&self) -> FailurePercentage {
+        let default = FailurePercentage::default();
+        FailurePercentage {
+            threshold: self.threshold.map_or(default.threshold, Int::u32),
+            enforcement_percentage: self
+                .enforcement_percentage
+                .map_or(default.enforcement_percentage, Int::u32),
+            minimum_hosts: self.minimum_hosts.map_or(default.minimum_hosts, Int::u32),
+            request_volume: self.request_volume.map_or(default.request_volume, Int::u32),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Numbers, durations and status codes as protobuf writes them in JSON. Each refuses what is out of
+//! its range, so that the error has the path of the field.
+
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use tonic::Code;
+
+/// The longest duration that protobuf has, in seconds: 10 000 years.
+const LONGEST: u64 = 315_576_000_000;
+
+/// A whole number within bounds, as a number or as text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Int<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+/// Any `uint32`.
+pub(super) type UInt32 = Int<0, { u32::MAX as u64 }>;
+/// A number from 0 to 100.
+pub(super) type Percent = Int<0, 100>;
+
+/// A number with a fraction, as a number or as text. Never infinite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Float(pub(super) f64);
+
+/// A duration such as `"1.5s"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seconds(pub(super) Duration);
+
+/// A duration of more than nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SomeSeconds(pub(super) Duration);
+
+/// A status code, as its number or its name in any case (gRFC A6).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusCode(pub(super) Code);
+
+/// A JSON object; a derived struct would take its fields from a list as well.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+/// What a number or a name in JSON may look like.
+enum Scalar {
+    Number(f64),
+    Text(String),
+}
+
+struct ScalarVisitor(&'static str);
+
+// === impl Int ===
+
+impl<const MIN: u64, const MAX: u64> Int<MIN, MAX> {
+    /// As a `u32`, which MAX must fit into.
+    pub(super) fn u32(self) -> u32 {
+        const { assert!(MAX <= u32::MAX as u64) };
+        self.0 as u32
+    }
+
+    /// As a `usize`, which holds whatever fits into a `u32` on every machine with tokio.
+    pub(super) fn usize(self) -> usize {
+        self.u32() as usize
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Int<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = number(deserializer, "a whole number")?;
+        // JSON's numbers are exact up to 2^53, far above any MAX.
+        if number.fract() != 0.0 || !(MIN as f64..=MAX as f64).contains(&number) {
+            let range = match MAX < u64::from(u32::MAX) {
+                true => format!("from {MIN} to {MAX}"),
+                false => format!("at least {MIN}"),
+            };
+            return Err(D::Error::custom(format!("is {number}; it must be a whole number, {range}")));
+        }
+        Ok(Self(number as u64))
+    }
+}
+
+// === impl Float ===
+
+impl<'de> Deserialize<'de> for Float {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number(deserializer, "a number").map(Self)
+    }
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<f64, D::Error> {
+    let number = match deserializer.deserialize_any(ScalarVisitor(expected))? {
+        Scalar::Number(number) => Some(number),
+        Scalar::Text(text) => text.parse().ok(),
+    };
+    let finite = number.filter(|number: &f64| number.is_finite());
+    finite.ok_or_else(|| D::Error::custom(format!("must be {expected}")))
+}
+
+// === impl Seconds ===
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a duration in seconds, such as \"1.5s\"";
+        let Scalar::Text(text) = deserializer.deserialize_any(ScalarVisitor(EXPECTED))? else {
+            return Err(D::Error::custom(format!("must be {EXPECTED}")));
+        };
+        duration(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format!("is {text:?}; it must be {EXPECTED}, and not negative")))
+    }
+}
+
+impl<'de> Deserialize<'de> for SomeSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Seconds(duration) = Seconds::deserialize(deserializer)?;
+        if duration.is_zero() {
+            return Err(D::Error::custom("is 0; it must be more"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+/// Reads digits, perhaps a dot and up to nine more, and an `s`.
+fn duration(text: &str) -> Option<Duration> {
+    let number = text.strip_suffix('s')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let seconds: u64 = whole.parse().ok().filter(|seconds| *seconds <= LONGEST)?;
+    Some(Duration::new(seconds, format!("{fraction:0<9}").parse().ok()?))
+}
+
+// === impl StatusCode ===
+
+impl<'de> Deserialize<'de> for StatusCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a status code, such as \"UNAVAILABLE\" or 14";
+        let code = match deserializer.deserialize_any(ScalarVisitor(EXPECTED))? {
+            Scalar::Number(number) => (0..=16).find(|code| f64::from(*code) == number).map(Code::from_i32),
+            Scalar::Text(name) => (0..=16).map(Code::from_i32).find(|code| is_name(*code, &name)),
+        };
+        code.map(Self).ok_or_else(|| D::Error::custom(format!("must be {EXPECTED}")))
+    }
+}
+
+/// Whether gRPC calls `code` this: `DeadlineExceeded` is `DEADLINE_EXCEEDED`.
+fn is_name(code: Code, name: &str) -> bool {
+    let mut own = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !own.is_empty() {
+            own.push('_');
+        }
+        own.push(letter);
+    }
+    // The English of the protocol has two l's.
+    own.eq_ignore_ascii_case(name) || code == Code::Cancelled && name.eq_ignore_ascii_case("CANCELED")
+}
+
+// === impl Object ===
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+// === impl ScalarVisitor ===
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+}

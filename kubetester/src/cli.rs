@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Call(call::Call),
+    Call(Box<call::Call>),
     Demo(demo::Demo),
     Load(Box<load::Load>),
     Pod(pod::Pod),

@@ -7,9 +7,9 @@ use url::{Host, Url};
 /// Where calls go, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `http://host:port/path?query`: GET.
+    /// `http://host:port/path?query`, or `https://`: GET.
     Http(Endpoint),
-    /// `grpc://host:port`: gRPC over one connection, as a plain client has.
+    /// `grpc://host:port`, or `grpcs://`: gRPC over one connection, as a plain client has.
     Grpc(Endpoint),
     /// Anything else: a target of the balanced channel.
     Balanced(String),
@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub port: u16,
     /// Path and query; `/` when there is none.
     pub path: String,
+    /// Whether TLS is spoken.
+    pub tls: bool,
 }
 
 /// Why a target cannot be one.
@@ -43,16 +45,13 @@ impl FromStr for Target {
         let wrong = |why: String| InvalidTarget { text: text.to_owned(), why };
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some("http") => endpoint(text).map(Self::Http).map_err(wrong),
-            Some("grpc") => {
+            Some("http" | "https") => endpoint(text).map(Self::Http).map_err(wrong),
+            Some("grpc" | "grpcs") => {
                 let endpoint = endpoint(text).map_err(wrong)?;
                 if matches!(endpoint.path.as_str(), "" | "/") {
                     return Ok(Self::Grpc(endpoint));
                 }
                 Err(wrong("a gRPC target has no path; write grpc://host:port".to_owned()))
-            }
-            Some("https" | "grpcs") => {
-                Err(wrong("TLS is not spoken here yet; use http:// or grpc://".to_owned()))
             }
             _ if text.trim().is_empty() => {
                 Err(wrong("write http://host/path, grpc://host:port or dns:///host:port".to_owned()))
@@ -65,8 +64,8 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(endpoint) => write!(f, "http://{}{}", endpoint.authority(), endpoint.path),
-            Self::Grpc(endpoint) => write!(f, "grpc://{}", endpoint.authority()),
+            Self::Http(endpoint) => write!(f, "{}{}", endpoint.root("http"), endpoint.path),
+            Self::Grpc(endpoint) => f.write_str(&endpoint.root("grpc")),
             Self::Balanced(target) => f.write_str(target),
         }
     }
@@ -75,6 +74,11 @@ impl fmt::Display for Target {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// `scheme://host:port`, with an `s` for TLS.
+    pub fn root(&self, scheme: &str) -> String {
+        format!("{scheme}{}://{}", if self.tls { "s" } else { "" }, self.authority())
+    }
+
     /// `host:port`, with brackets around an IPv6 address.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -105,7 +109,8 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
-    Ok(Endpoint { host, port, path })
+    let tls = matches!(url.scheme(), "https" | "grpcs");
+    Ok(Endpoint { host, port, path, tls })
 }
 
 #[cfg(test)]
@@ -118,7 +123,9 @@ mod tests {
             ("http://localhost:8200/hellogrpc", "http://localhost:8200/hellogrpc"),
             ("HTTP://gw?name=Ann Lee", "http://gw:80/?name=Ann%20Lee"),
             ("http://[::1]:8200/a#b", "http://[::1]:8200/a"),
+            ("https://gw/a", "https://gw:443/a"),
             ("grpc://localhost:8000", "grpc://localhost:8000"),
+            ("grpcs://localhost:8000", "grpcs://localhost:8000"),
             ("grpc://[fd00::1]:8000/", "grpc://[fd00::1]:8000"),
         ] {
             let target: Target = text.parse().unwrap();
@@ -144,11 +151,10 @@ mod tests {
             ("http://host:0/", "1 to 65535"),
             ("http://host:99999/", "port"),
             ("http://ann:secret@host/", "--header"),
-            ("https://host/", "TLS"),
             ("grpc://host", "no port"),
             ("grpc://host:8000/hello.Hello", "no path"),
             ("grpc://:8000", "host"),
-            ("grpcs://host:8000", "TLS"),
+            ("grpcs://host", "no port"),
         ] {
             let sentence = text.parse::<Target>().unwrap_err().to_string();
             assert!(sentence.contains(word), "{text}: {sentence}");

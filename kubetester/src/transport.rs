@@ -5,11 +5,13 @@
 mod cause;
 mod grpc;
 mod http1;
+mod tls;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
+pub use self::tls::Tls;
 use crate::{
     answered::PodFrom,
     engine::{Call, Outcome},
@@ -25,6 +27,8 @@ pub struct Setup {
     pub pod_from: PodFrom,
     /// Connections that the callers share; only a plain gRPC target has the choice.
     pub connections: Option<NonZeroUsize>,
+    /// How TLS is spoken, where it is.
+    pub tls: Tls,
 }
 
 /// A target that can be called.
@@ -92,6 +96,15 @@ impl Transport {
                 _ => "a balanced channel decides about its connections itself",
             };
             return Err(Unreachable::Usage(format!("--connections is for grpc:// targets: {why}")));
+        }
+        if let Target::Http(endpoint) | Target::Grpc(endpoint) = target
+            && !endpoint.tls
+            && setup.tls.is_set()
+        {
+            let why = format!(
+                "no TLS is spoken to {target}; write https:// or grpcs://, or leave the TLS options out"
+            );
+            return Err(Unreachable::Usage(why));
         }
         let kind = match target {
             Target::Http(endpoint) => {

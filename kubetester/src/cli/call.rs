@@ -18,7 +18,7 @@ use crate::{
     result::LoadResult,
     tally::{Sample, Tally},
     target::Target,
-    transport::{self, Greeted, Setup, Transport},
+    transport::{self, Greeted, Setup, Tls, Transport},
 };
 
 /// The port of `SERVER_DOMAIN` when there is no `SERVER_PORT`.
@@ -60,6 +60,9 @@ pub(super) struct Call {
     /// Send this header, or gRPC metadata, with each call; may be repeated
     #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
+
+    #[command(flatten)]
+    tls: Tls,
 }
 
 // === impl Call ===
@@ -68,7 +71,8 @@ impl Call {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let stop = stop_on_interrupt();
         let target = self.target()?;
-        let setup = Setup { headers: self.header.iter().cloned().collect(), ..Setup::default() };
+        let headers = self.header.iter().cloned().collect();
+        let setup = Setup { headers, tls: self.tls.clone(), ..Setup::default() };
         // Nobody has to be there yet.
         let transport = Transport::open(&target, setup, None).await?;
         let mut caller = transport.callers(std::num::NonZeroUsize::MIN).swap_remove(0);

@@ -15,7 +15,7 @@ use crate::{
     render,
     result::LoadResult,
     target::Target,
-    transport::{self, Caller, Setup, Transport},
+    transport::{self, Caller, Setup, Tls, Transport},
 };
 
 /// How long a load without `-n` and `--duration` lasts.
@@ -29,8 +29,8 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// not run at all, or no call of it succeeded and --max-errors does not allow that.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// What to call: http://host:port/path, grpc://host:port (one plain connection), or a target of the balanced
-    /// channel: dns:///host:port, dns://server:port/host:port, ipv4:a:p,b:p, ipv6:[a]:p, host:port
+    /// What to call: http://host:port/path, grpc://host:port (one plain connection), either with an s for TLS, or a
+    /// target of the balanced channel: dns:///host:port, dns://server:port/host:port, ipv4:a:p,b:p, ipv6:[a]:p, host:port
     target: Target,
 
     /// Stop after this many calls
@@ -76,6 +76,9 @@ pub(super) struct Load {
     json: bool,
 
     #[command(flatten)]
+    tls: Tls,
+
+    #[command(flatten)]
     expectations: Expectations,
 }
 
@@ -118,6 +121,7 @@ impl Load {
             headers: self.header.iter().cloned().collect(),
             pod_from: self.pod_from.clone(),
             connections: self.connections,
+            tls: self.tls.clone(),
         };
         Ok(Transport::open(&self.target, setup, Some(self.timeout)).await?)
     }

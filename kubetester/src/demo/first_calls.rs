@@ -69,6 +69,7 @@ async fn burst(
         host: system.reachable_gateway().ip().to_string(),
         port: system.gateway.port(),
         path: path.to_owned(),
+        tls: false,
     });
     let transport = Transport::open(&target, Setup::default(), Some(CALL_TIMEOUT)).await?;
     let plan = Plan { calls: Some(calls), duration: None, rate: None, timeout: CALL_TIMEOUT };

@@ -15,18 +15,25 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
 
 use url::form_urlencoded;
 
-use super::{Greeted, Setup, Unreachable, cause};
+use super::{
+    Greeted, Setup, Unreachable, cause,
+    tls::{self, Encrypt},
+};
 use crate::{
     answered::{Evidence, PodFrom},
     engine::Outcome,
     target::Endpoint,
 };
+
+/// The name of HTTP/1.1 in a TLS handshake.
+const ALPN: &[u8] = b"http/1.1";
 
 /// As much of a body is looked at; the rest is read and forgotten.
 const MOST_EVIDENCE: usize = 64 * 1024;
@@ -36,10 +43,10 @@ pub(super) struct Server(Arc<Shared>);
 
 struct Shared {
     endpoint: Endpoint,
-    authority: String,
     path: Uri,
     headers: HeaderMap,
     pod_from: PodFrom,
+    tls: Option<Encrypt>,
 }
 
 /// One caller and its connection.
@@ -75,7 +82,8 @@ impl Server {
         let authority = endpoint.authority();
         let mut headers = setup.headers;
         if !headers.contains_key(HOST) {
-            let host = if endpoint.port == 80 { authority.trim_end_matches(":80") } else { &authority };
+            let default = if endpoint.tls { ":443" } else { ":80" };
+            let host = authority.strip_suffix(default).unwrap_or(&authority);
             let host = HeaderValue::from_str(host);
             let host =
                 host.map_err(|_| Unreachable::Usage(format!("{authority:?} cannot be a Host header")))?;
@@ -84,13 +92,17 @@ impl Server {
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("kubetester/", env!("CARGO_PKG_VERSION"))));
-        let shared = Shared { endpoint, authority, path, headers, pod_from: setup.pod_from };
+        let tls = match endpoint.tls {
+            true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
+            false => None,
+        };
+        let shared = Shared { endpoint, path, headers, pod_from: setup.pod_from, tls };
 
         if let Some(patience) = patience {
             let connected = timeout(patience, shared.connect()).await;
             let none = || Err(format!("no connection within {}", humantime::format_duration(patience)));
             if let Err(why) = connected.unwrap_or_else(|_| none()) {
-                return Err(Unreachable::Peer { target: format!("http://{}", shared.authority), why });
+                return Err(Unreachable::Peer { target: shared.endpoint.root("http"), why });
             }
         }
         Ok(Self(Arc::new(shared)))
@@ -112,11 +124,24 @@ impl Shared {
         let mut why = format!("{host} has no address");
         for peer in addresses {
             match TcpStream::connect(peer).await {
-                Ok(stream) => return speak(stream, peer).await,
+                Ok(stream) => return self.secure(stream, peer).await,
                 Err(error) => why = cause::of_io(&error, &peer.to_string()),
             }
         }
         Err(why)
+    }
+
+    async fn secure(&self, stream: TcpStream, peer: SocketAddr) -> Result<Connection, String> {
+        // A connection that cannot be told not to wait still works.
+        drop(stream.set_nodelay(true));
+        match &self.tls {
+            None => speak(stream, peer).await,
+            Some(tls) => {
+                let stream =
+                    tls.shake(stream).await.map_err(|error| tls::refusal(&error, &peer.to_string()))?;
+                speak(stream, peer).await
+            }
+        }
     }
 
     fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
@@ -127,9 +152,10 @@ impl Shared {
     }
 }
 
-async fn speak(stream: TcpStream, peer: SocketAddr) -> Result<Connection, String> {
-    // A connection that cannot be told not to wait still works.
-    drop(stream.set_nodelay(true));
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+) -> Result<Connection, String> {
     let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         // Its errors reach the caller with the request they broke.

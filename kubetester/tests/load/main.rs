@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod encrypted;
 mod expectations;
 mod misbehaving;
 mod servers;

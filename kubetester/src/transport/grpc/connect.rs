@@ -7,6 +7,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use proto::hello::hello_client::HelloClient;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -16,11 +17,24 @@ use tower::service_fn;
 use super::{Client, Peer, Server, Shared};
 use crate::{
     target::Endpoint,
-    transport::{Setup, Unreachable, cause},
+    transport::{
+        Setup, Unreachable, cause,
+        tls::{self, Encrypt},
+    },
 };
+
+/// The name of HTTP/2 in a TLS handshake.
+const ALPN: &[u8] = b"h2";
 
 /// How often a balanced channel is asked whether it is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What HTTP/2 is spoken over.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+type Stream = Box<dyn Wire>;
 
 // === impl Server ===
 
@@ -32,14 +46,18 @@ impl Server {
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let authority = endpoint.authority();
-        let unreachable = |why| Unreachable::Peer { target: format!("grpc://{authority}"), why };
-        let settings = Settings::from_shared(format!("http://{authority}"));
+        let unreachable = |why| Unreachable::Peer { target: endpoint.root("grpc"), why };
+        let tls = match endpoint.tls {
+            true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
+            false => None,
+        };
+        let settings = Settings::from_shared(endpoint.root("http"));
         let settings = settings.map_err(|error| unreachable(cause::root(&error)))?;
         let mut clients = Vec::new();
         for _ in 0..setup.connections.map_or(1, usize::from) {
             let peer = Peer::default();
-            let (endpoint, seen) = (endpoint.clone(), peer.clone());
-            let connector = service_fn(move |_: Uri| dial(endpoint.clone(), seen.clone()));
+            let (to, tls, seen) = (endpoint.clone(), tls.clone(), peer.clone());
+            let connector = service_fn(move |_: Uri| dial(to.clone(), tls.clone(), seen.clone()));
             let channel = match patience {
                 None => settings.connect_with_connector_lazy(connector),
                 Some(patience) => match timeout(patience, settings.connect_with_connector(connector)).await {
@@ -59,7 +77,11 @@ impl Server {
         setup: Setup,
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
-        let channel = balanced_channel::Channel::new(target);
+        let builder = balanced_channel::Channel::builder(target);
+        let channel = match setup.tls.is_set() {
+            true => builder.tls(setup.tls.balanced()).and_then(balanced_channel::Builder::build),
+            false => builder.build(),
+        };
         let channel = channel.map_err(|error| Unreachable::Usage(error.to_string()))?;
         if let Some(patience) = patience {
             let unreachable = |why| Unreachable::Peer { target: target.to_owned(), why };
@@ -80,11 +102,18 @@ impl Server {
 }
 
 /// Connects, and notes whom it reached.
-async fn dial(endpoint: Endpoint, peer: Peer) -> io::Result<TokioIo<TcpStream>> {
+async fn dial(endpoint: Endpoint, tls: Option<Encrypt>, peer: Peer) -> io::Result<TokioIo<Stream>> {
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
-    peer.set(stream.peer_addr()?);
-    Ok(TokioIo::new(stream))
+    let address = stream.peer_addr()?;
+    peer.set(address);
+    Ok(TokioIo::new(match tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let shaken = tls.shake(stream).await;
+            Box::new(shaken.map_err(|error| io::Error::other(tls::refusal(&error, &address.to_string())))?)
+        }
+    }))
 }
 
 fn why(error: &tonic::transport::Error, peer: &str) -> String {

@@ -1,0 +1,156 @@
+//! TLS by rustls: for `https://` and `grpcs://` targets, and as options of the balanced channel.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        CertificateError, ClientConfig, Error as TlsError, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    },
+};
+
+use super::{Unreachable, cause};
+
+/// Whom to trust, and who to be.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "TLS")]
+#[group(skip)]
+pub struct Tls {
+    /// Speak TLS to a target of the balanced channel; https:// and grpcs:// do without being told
+    #[arg(long)]
+    pub tls: bool,
+
+    /// Trust the certificates in this PEM file and no others [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Show this certificate chain (PEM) to a server that asks
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key (PEM) of --cert
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// The name that the server has to prove [default: the target's host]
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+}
+
+/// Makes TLS out of TCP, for one target.
+#[derive(Clone)]
+pub(super) struct Encrypt {
+    connector: TlsConnector,
+    server_name: ServerName<'static>,
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// Whether anything was said about TLS.
+    pub(super) fn is_set(&self) -> bool {
+        self.tls || self.ca.is_some() || self.cert.is_some() || self.server_name.is_some()
+    }
+
+    /// For connections to `host` on which `protocol` is spoken (its ALPN name).
+    pub(super) fn encrypt(&self, host: &str, protocol: &[u8]) -> Result<Encrypt, Unreachable> {
+        let mut config = self.config()?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let host = self.server_name.as_deref().unwrap_or(host);
+        let server_name = ServerName::try_from(host.to_owned());
+        let server_name =
+            server_name.map_err(|_| usage(format!("no certificate can prove the name {host:?}")))?;
+        Ok(Encrypt { connector: Arc::new(config).into(), server_name })
+    }
+
+    /// The same options, for the balanced channel.
+    pub(super) fn balanced(&self) -> balanced_channel::Tls {
+        let mut tls = balanced_channel::Tls::new();
+        if let Some(ca) = &self.ca {
+            tls = tls.ca_file(ca);
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            tls = tls.identity(cert, key);
+        }
+        if let Some(name) = &self.server_name {
+            tls = tls.server_name(name);
+        }
+        tls
+    }
+
+    fn config(&self) -> Result<ClientConfig, Unreachable> {
+        let mut roots = RootCertStore::empty();
+        match &self.ca {
+            Some(file) => {
+                for certificate in certificates(file)? {
+                    roots.add(certificate).map_err(|error| unusable(file, &error))?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(usage(
+                        "this system has no root certificates; name a file with --ca".to_owned(),
+                    ));
+                }
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| usage(error.to_string()))?
+            .with_root_certificates(roots);
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(config.with_no_client_auth());
+        };
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+        config.with_client_auth_cert(certificates(cert)?, private).map_err(|error| unusable(cert, &error))
+    }
+}
+
+fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Unreachable> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read.map_err(|error| unusable(file, &error))? {
+        none if none.is_empty() => Err(unusable(file, &"there is no certificate in it")),
+        some => Ok(some),
+    }
+}
+
+fn unusable(file: &std::path::Path, why: &dyn std::fmt::Display) -> Unreachable {
+    usage(format!("{} cannot be used: {why}", file.display()))
+}
+
+fn usage(sentence: String) -> Unreachable {
+    Unreachable::Usage(sentence)
+}
+
+// === impl Encrypt ===
+
+impl Encrypt {
+    /// Shakes hands over `stream`.
+    pub(super) async fn shake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.server_name.clone(), stream).await
+    }
+}
+
+/// Why a handshake with `peer` failed.
+pub(super) fn refusal(error: &io::Error, peer: &str) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+    match tls {
+        None => cause::of_io(error, peer),
+        Some(TlsError::InvalidMessage(_)) => format!("{peer} does not speak TLS"),
+        // A bad signature is an issuer of the same name with another key.
+        Some(TlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => {
+            format!("{peer} shows a certificate of an unknown issuer; trust it with --ca")
+        }
+        Some(TlsError::InvalidCertificate(why)) => {
+            format!("{peer} shows a certificate that does not do: {why}")
+        }
+        Some(why) => format!("TLS with {peer} fails: {why}"),
+    }
+}

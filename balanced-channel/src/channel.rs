@@ -26,7 +26,7 @@ use crate::{
     outlier::OutlierDetection,
     policy::Policy,
     pool::Pool,
-    resolver::{self, Dns, Fixed, Refresh, Resolution, Resolver},
+    resolver::{self, Dns, Fixed, Polled, Refresh, Resolution, Resolver},
     service_config::ServiceConfig,
     snapshot::ChannelSnapshot,
     target::{Place, Target, TargetError},
@@ -349,7 +349,7 @@ impl<C: Connector> Builder<C> {
 
 fn resolver_for(target: &Target, refresh: Refresh) -> Box<dyn Resolver> {
     match target.place.clone() {
-        Place::Dns { server, host, port } => Box::new(Dns { server, host, port, refresh }),
+        Place::Dns { server, host, port } => Box::new(Polled::new(Dns::new(server, host, port), refresh)),
         Place::Fixed(addresses) => Box::new(Fixed(addresses)),
     }
 }

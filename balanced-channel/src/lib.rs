@@ -61,7 +61,7 @@ pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
-pub use resolver::{Endpoint, Refresh, ResolveError, Resolver, Updates};
+pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
 pub use service_config::{MethodName, ServiceConfig, ServiceConfigError};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;

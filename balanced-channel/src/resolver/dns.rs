@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use hickory_resolver::{
     TokioResolver,
     config::{NameServerConfig, ResolverConfig, ResolverOpts},
@@ -14,30 +13,26 @@ use hickory_resolver::{
     proto::rr::{Name, RecordType},
     system_conf::read_system_conf,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use super::{Refresh, ResolveError, Resolver, Updates};
-use crate::backoff::{Backoff, BackoffPolicy};
+use super::{Answer, Lookup, ResolveError};
 
 /// How long one query may go unanswered before the next server, or the next attempt.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a whole lookup may take: every search domain, every server, every attempt.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest pause between lookups that fail.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// Looks one name up for as long as the channel lives.
-#[derive(Debug)]
+/// Looks one name up.
 pub(crate) struct Dns {
-    /// The server to ask; the system's when absent.
-    pub(crate) server: Option<SocketAddr>,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) refresh: Refresh,
+    host: String,
+    port: u16,
+    /// Who is asked, and how; what resolv.conf says when absent.
+    config: Option<(ResolverConfig, ResolverOpts)>,
+    /// Made at the first lookup, and again until it can be: the system may not be ready yet.
+    stub: Option<Stub>,
 }
 
 /// The stub resolver, and the names to try with it in turn (resolv.conf: `search`, `ndots`).
-struct Lookup {
+struct Stub {
     resolver: TokioResolver,
     names: Vec<Name>,
     /// The address family in use. Pods of a dual-stack service have an address of each, and one
@@ -46,77 +41,57 @@ struct Lookup {
 }
 
 /// The addresses of a name, and how long they may be believed.
-struct Answer {
+struct Addresses {
     addresses: BTreeSet<IpAddr>,
     ttl: Duration,
 }
 
 // === impl Dns ===
 
-impl Resolver for Dns {
-    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            let mut lookup = None;
-            let mut pause = Backoff::new(BackoffPolicy {
-                initial: self.refresh.min,
-                max: MAX_PAUSE.max(self.refresh.min),
-                ..BackoffPolicy::default()
-            });
-            loop {
-                let began = Instant::now();
-                let soonest = began + self.refresh.min;
-                let next = match self.look(&mut lookup).await {
-                    Ok(answer) => {
-                        pause.reset();
-                        updates.publish(
-                            answer.addresses.iter().map(|ip| SocketAddr::new(*ip, self.port).into()),
-                        );
-                        began + self.refresh.after(answer.ttl)
-                    }
-                    Err(error) => {
-                        tracing::debug!(host = self.host, %error, "lookup failed");
-                        updates.fail(error);
-                        Instant::now() + pause.wait()
-                    }
-                };
-                tokio::select! {
-                    () = sleep_until(next) => {}
-                    () = updates.asked() => sleep_until(soonest).await,
-                }
-            }
-        })
-    }
-}
-
 impl Dns {
-    async fn look(&self, lookup: &mut Option<Lookup>) -> Result<Answer, ResolveError> {
-        let explain = |what: String| ResolveError(format!("DNS lookup of {} failed: {what}", self.host));
-        let lookup = match lookup {
-            Some(lookup) => lookup,
-            None => lookup.insert(Lookup::new(self.server, &self.host).map_err(|e| explain(e.to_string()))?),
+    /// Looks `host` up with `server`, or with the system's servers.
+    pub(crate) fn new(server: Option<SocketAddr>, host: String, port: u16) -> Self {
+        let config = server.map(|address| {
+            let mut server = NameServerConfig::udp_and_tcp(address.ip());
+            for connection in &mut server.connections {
+                connection.port = address.port();
+            }
+            (ResolverConfig::from_name_servers(vec![server]), ResolverOpts::default())
+        });
+        Self { host, port, config, stub: None }
+    }
+
+    async fn addresses(&mut self) -> Result<Addresses, String> {
+        let stub = match &mut self.stub {
+            Some(stub) => stub,
+            none => {
+                none.insert(Stub::new(self.config.clone(), &self.host).map_err(|error| error.to_string())?)
+            }
         };
-        match timeout(LOOKUP_TIMEOUT, lookup.answer()).await {
-            Ok(answer) => answer.map_err(|error| explain(error.to_string())),
-            Err(_) => Err(explain(format!("no answer within {LOOKUP_TIMEOUT:?}"))),
+        match timeout(LOOKUP_TIMEOUT, stub.addresses()).await {
+            Ok(addresses) => addresses.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {LOOKUP_TIMEOUT:?}")),
         }
     }
 }
 
-// === impl Lookup ===
+impl Lookup for Dns {
+    async fn look(&mut self) -> Result<Answer, ResolveError> {
+        let Addresses { addresses, ttl } = self
+            .addresses()
+            .await
+            .map_err(|what| ResolveError(format!("DNS lookup of {} failed: {what}", self.host)))?;
+        let endpoints = addresses.into_iter().map(|ip| SocketAddr::new(ip, self.port).into()).collect();
+        Ok(Answer { endpoints, ttl })
+    }
+}
 
-impl Lookup {
-    fn new(server: Option<SocketAddr>, host: &str) -> Result<Self, NetError> {
-        let (config, mut options) = match server {
-            None => read_system_conf()?,
-            Some(address) => {
-                let mut server = NameServerConfig::udp_and_tcp(address.ip());
-                for connection in &mut server.connections {
-                    connection.port = address.port();
-                }
-                (ResolverConfig::from_name_servers(vec![server]), ResolverOpts::default())
-            }
-        };
-        // Every lookup is meant to see the present; how often to look is this file's decision.
+// === impl Stub ===
+
+impl Stub {
+    fn new(config: Option<(ResolverConfig, ResolverOpts)>, host: &str) -> Result<Self, NetError> {
+        let (config, mut options) = config.map_or_else(read_system_conf, Ok)?;
+        // Every lookup is meant to see the present; how often to look is not decided here.
         options.cache_size = 0;
         options.timeout = options.timeout.min(QUERY_TIMEOUT);
         let names = names(host, &config.search, options.ndots)?;
@@ -129,7 +104,7 @@ impl Lookup {
     /// The first name of the search list that has an address wins. A name that does not exist is an
     /// answer (nothing is ready), a server that fails is not: one such failure on the way, and
     /// nothing found elsewhere, fails the whole lookup.
-    async fn answer(&mut self) -> Result<Answer, NetError> {
+    async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let mut failure = None;
         for name in &self.names {
             let (v4, v6) = tokio::join!(
@@ -147,8 +122,8 @@ impl Lookup {
                     failure = Some(error);
                     continue;
                 }
-                (Ok(v4), Err(_)) => (v4, Answer::none()),
-                (Err(_), Ok(v6)) => (Answer::none(), v6),
+                (Ok(v4), Err(_)) => (v4, Addresses::none()),
+                (Err(_), Ok(v6)) => (Addresses::none(), v6),
                 (Err(error), Err(_)) => {
                     failure = Some(error);
                     continue;
@@ -164,29 +139,29 @@ impl Lookup {
                 return Ok(answer);
             }
         }
-        failure.map_or_else(|| Ok(Answer::none()), Err)
+        failure.map_or_else(|| Ok(Addresses::none()), Err)
     }
 }
 
-// === impl Answer ===
+// === impl Addresses ===
 
-impl Answer {
+impl Addresses {
     fn none() -> Self {
         Self { addresses: BTreeSet::new(), ttl: Duration::ZERO }
     }
 }
 
-async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Result<Answer, NetError> {
+async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Result<Addresses, NetError> {
     match resolver.lookup(name.clone(), family).await {
         Ok(lookup) => {
             let records = lookup.answers();
-            Ok(Answer {
+            Ok(Addresses {
                 addresses: records.iter().filter_map(|record| record.data.ip_addr()).collect(),
                 ttl: Duration::from_secs(records.iter().map(|record| record.ttl).min().unwrap_or(0).into()),
             })
         }
         // NXDOMAIN, or a name without such records: what a headless service with no ready pod gives.
-        Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Ok(Answer::none()),
+        Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Ok(Addresses::none()),
         Err(error) => Err(error),
     }
 }

@@ -3,11 +3,13 @@
 //! A resolver never says what changed. It publishes every answer whole, and the balancer compares.
 
 mod dns;
+mod poll;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 pub(crate) use dns::Dns;
 use futures_util::future::BoxFuture;
+pub use poll::{Answer, Lookup, Polled, Refresh};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -36,15 +38,6 @@ pub trait Resolver: Send + 'static {
     /// Returning means that the last set stands for good. A resolver that can be asked again waits
     /// for [`Updates::asked`].
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()>;
-}
-
-/// How often a resolver that polls does so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refresh {
-    /// The shortest time between two lookups, and so the rate limit. Default: 1 s.
-    pub min: Duration,
-    /// The longest time between two lookups that succeed, whatever the record's TTL. Default: 2 s.
-    pub max: Duration,
 }
 
 /// Where a resolver publishes, and where it hears that an answer is wanted at once.
@@ -88,21 +81,6 @@ impl ResolveError {
     /// An error that says `sentence`.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
-    }
-}
-
-// === impl Refresh ===
-
-impl Default for Refresh {
-    fn default() -> Self {
-        Self { min: Duration::from_secs(1), max: Duration::from_secs(2) }
-    }
-}
-
-impl Refresh {
-    /// When to look again at records that live for `ttl`.
-    fn after(&self, ttl: Duration) -> Duration {
-        ttl.min(self.max).max(self.min)
     }
 }
 

@@ -1,0 +1,180 @@
+//! Resolvers that have to ask: how often a lookup is made, whatever it looks in.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Endpoint, ResolveError, Resolver, Updates};
+use crate::backoff::{Backoff, BackoffPolicy};
+
+/// The longest pause between lookups that fail.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Something that can be asked for the endpoints of a target: DNS, a registry, a file.
+pub trait Lookup: Send + 'static {
+    /// Looks once. Must end by itself: no other lookup is made meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer. An answer without endpoints is not an error: it says that none is
+    /// ready.
+    fn look(&mut self) -> impl Future<Output = Result<Answer, ResolveError>> + Send;
+}
+
+/// What a [`Lookup`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The whole set, in any order; one named twice counts once.
+    pub endpoints: Vec<Endpoint>,
+    /// How long it may be believed. [`Refresh`] bounds it.
+    pub ttl: Duration,
+}
+
+/// How often a resolver that polls does so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// The shortest time between two lookups, and so the rate limit. Default: 1 s.
+    pub min: Duration,
+    /// The longest time between two lookups that succeed, whatever the record's TTL. Default: 2 s.
+    pub max: Duration,
+}
+
+/// A resolver that makes a [`Lookup`] again and again, one at a time.
+///
+/// After an answer it waits for the answer's TTL, within the bounds of its [`Refresh`]; after a
+/// failure for a backoff with jitter, up to 5 s. When the channel asks, because a connection was
+/// lost or could not be made, it looks as soon as the rate limit allows.
+#[derive(Debug)]
+pub struct Polled<L> {
+    lookup: L,
+    refresh: Refresh,
+}
+
+// === impl Refresh ===
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(1), max: Duration::from_secs(2) }
+    }
+}
+
+impl Refresh {
+    /// When to look again at records that live for `ttl`.
+    fn after(&self, ttl: Duration) -> Duration {
+        ttl.min(self.max).max(self.min)
+    }
+}
+
+// === impl Polled ===
+
+impl<L: Lookup> Polled<L> {
+    /// Makes `lookup` as often as `refresh` says.
+    pub fn new(lookup: L, refresh: Refresh) -> Self {
+        Self { lookup, refresh }
+    }
+}
+
+impl<L: Lookup> Resolver for Polled<L> {
+    fn run(mut self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut pause = Backoff::new(BackoffPolicy {
+                initial: self.refresh.min,
+                max: MAX_PAUSE.max(self.refresh.min),
+                ..BackoffPolicy::default()
+            });
+            loop {
+                let soonest = Instant::now() + self.refresh.min;
+                let next = match self.lookup.look().await {
+                    Ok(answer) => {
+                        pause.reset();
+                        updates.publish(answer.endpoints);
+                        soonest - self.refresh.min + self.refresh.after(answer.ttl)
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "lookup failed");
+                        updates.fail(error);
+                        // Jitter must not beat the rate limit.
+                        soonest.max(Instant::now() + pause.wait())
+                    }
+                };
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = updates.asked() => sleep_until(soonest).await,
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::resolver::{Resolutions, updates};
+
+    /// Notes when it is asked, takes 5 ms, and says what `ttl` says.
+    struct Noted {
+        asked: Arc<Mutex<Vec<Instant>>>,
+        ttl: Result<Duration, ResolveError>,
+    }
+
+    impl Lookup for Noted {
+        async fn look(&mut self) -> Result<Answer, ResolveError> {
+            self.asked.lock().unwrap().push(Instant::now());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.ttl.clone().map(|ttl| Answer { endpoints: Vec::new(), ttl })
+        }
+    }
+
+    /// The pauses between the lookups of `span`, in milliseconds; `ask` is done every 10 ms.
+    async fn pauses(
+        ttl: Result<Duration, ResolveError>,
+        span: Duration,
+        ask: impl Fn(&Resolutions),
+    ) -> Vec<u128> {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (updates, resolutions) = updates();
+        let polled = Polled::new(Noted { asked: asked.clone(), ttl }, Refresh::default());
+        let polling = tokio::spawn(Box::new(polled).run(updates));
+        let end = Instant::now() + span;
+        while Instant::now() < end {
+            ask(&resolutions);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        polling.abort();
+        let asked = asked.lock().unwrap();
+        asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+    }
+
+    const SPAN: Duration = Duration::from_secs(120);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_believed_for_its_ttl_within_the_bounds() {
+        for (ttl, expected) in [(0, 1000), (1500, 1500), (30_000, 2000), (u64::MAX, 2000)] {
+            let pauses = pauses(Ok(Duration::from_millis(ttl)), SPAN, |_| {}).await;
+            assert!(pauses.len() > 50 && pauses.iter().all(|pause| *pause == expected), "{ttl}: {pauses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asking_all_the_time_looks_once_a_second_and_no_more() {
+        for ttl in [Ok(Duration::from_secs(30)), Err(ResolveError::new("no"))] {
+            let pauses = pauses(ttl, SPAN, |resolutions| resolutions.ask.notify_one()).await;
+            assert!(pauses.len() > 110 && pauses.iter().all(|pause| *pause >= 1000), "{pauses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_back_off_with_jitter_up_to_five_seconds_and_never_beat_the_rate_limit() {
+        let pauses = pauses(Err(ResolveError::new("no")), SPAN * 5, |_| {}).await;
+        assert!(pauses[0] >= 1000 && pauses[1] > 1200 && pauses[2] > 2000, "{pauses:?}");
+        let settled = &pauses[6..];
+        assert!(
+            settled.len() > 60 && settled.iter().all(|pause| (4000..=6010).contains(pause)),
+            "{pauses:?}"
+        );
+        assert!(settled.iter().any(|pause| *pause < 4900) && settled.iter().any(|pause| *pause > 5100));
+    }
+}

@@ -46,6 +46,8 @@ struct Members<C> {
     detector: Detector,
     /// Where calls say that one endpoint has failed too many of them.
     failures: Arc<Notify>,
+    /// The latest set.
+    answer: Option<Arc<[Endpoint]>>,
     /// What the policy has to do with of the latest set, in its order.
     endpoints: Arc<[Endpoint]>,
     /// Which of those it wants connected; unknown after a new set.
@@ -70,6 +72,7 @@ impl<C: Connector> Balancer<C> {
             failures: failures.clone(),
             balancer: self,
             members: BTreeMap::new(),
+            answer: None,
             endpoints: Arc::default(),
             wanted: None,
             events,
@@ -94,6 +97,9 @@ impl<C: Connector> Balancer<C> {
                 }
                 () = sleep_until(rescue), if pool.nothing_ready() => {
                     pool.try_now();
+                    // An address that swallows packets brings no news for as long as an attempt may
+                    // take, while the endpoints may be elsewhere by now.
+                    pool.balancer.resolutions.ask.notify_one();
                     rescue = Instant::now() + RESCUE;
                 }
                 () = at(wake) => {
@@ -114,7 +120,12 @@ impl<C: Connector> Members<C> {
     fn resolved(&mut self) {
         let Resolution { endpoints, error } = self.balancer.resolutions.latest.borrow_and_update().clone();
         self.stale |= self.nothing_ready();
-        let Some((endpoints, _)) = endpoints.filter(|_| error.is_none()) else { return };
+        let Some((endpoints, _)) = endpoints else { return };
+        // A failure repeats the last set, which may still be news: two publications come as one.
+        if error.is_some() && self.answer.as_ref().is_some_and(|known| Arc::ptr_eq(known, &endpoints)) {
+            return;
+        }
+        self.answer = Some(endpoints.clone());
         self.endpoints = self.balancer.policy.endpoints(endpoints);
         self.wanted = None;
         for endpoint in self.endpoints.iter() {

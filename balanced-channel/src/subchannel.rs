@@ -129,6 +129,13 @@ pub(crate) struct Task<C> {
     pub(crate) events: mpsc::UnboundedSender<Event>,
 }
 
+/// How a connection came to take no more calls.
+struct Ended {
+    why: String,
+    /// The server said GOAWAY, and that nothing is wrong.
+    in_order: bool,
+}
+
 // === impl Connectivity ===
 
 impl Connectivity {
@@ -196,10 +203,14 @@ impl Calls {
         counter.fetch_add(1, Ordering::AcqRel);
     }
 
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         // Read in this order, a call that ends in between is counted as ended, never twice.
         let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);
-        self.started.load(Ordering::Acquire).saturating_sub(ended)
+        self.started().saturating_sub(ended)
     }
 }
 
@@ -252,11 +263,13 @@ impl<C: Connector> Task<C> {
             };
             let why = match connected {
                 Ok((sender, connection)) => {
-                    let ready_at = Instant::now();
+                    let (ready_at, before) = (Instant::now(), self.subchannel.calls.started());
                     let ready = Ready::new(self.subchannel.clone(), sender, self.error_penalty);
                     self.tell(State::Ready(Arc::new(ready)));
-                    let Some(why) = self.serve(connection, &stop).await else { return };
-                    if ready_at.elapsed() >= SHORT_LIFE {
+                    let Some(Ended { why, in_order }) = self.serve(connection, &stop).await else { return };
+                    // A server may end a connection after so many calls, and under load that is soon.
+                    let used = in_order && self.subchannel.calls.started() > before;
+                    if used || ready_at.elapsed() >= SHORT_LIFE {
                         backoff.reset();
                         short_lives = 0;
                     } else {
@@ -284,9 +297,9 @@ impl<C: Connector> Task<C> {
         }
     }
 
-    /// Serves until the connection takes no more calls and says why; `None` after being stopped.
-    /// Either way the calls in flight go on to their end.
-    async fn serve(&self, mut connection: Connection<C>, stop: &CancellationToken) -> Option<String> {
+    /// Serves until the connection takes no more calls; `None` after being stopped. Either way the
+    /// calls in flight go on to their end.
+    async fn serve(&self, mut connection: Connection<C>, stop: &CancellationToken) -> Option<Ended> {
         loop {
             let change = tokio::select! {
                 change = connection.next() => change,
@@ -303,9 +316,9 @@ impl<C: Connector> Task<C> {
                         self.http2.complain(self.subchannel.endpoint.address);
                     }
                     tokio::spawn(connection.drain());
-                    return Some(goaway.to_string());
+                    return Some(Ended { why: goaway.to_string(), in_order: goaway.error == 0 });
                 }
-                Change::Lost(why) => return Some(why),
+                Change::Lost(why) => return Some(Ended { why, in_order: false }),
             }
         }
     }

@@ -1,0 +1,93 @@
+//! Every backend is gone for half a minute and comes back somewhere else.
+
+use std::time::Duration;
+
+use balanced_channel::Channel;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+
+use crate::{
+    load::{Load, call, ready, until},
+    machine::{Backend, Machine},
+    network::{FINE, simulation},
+    registry::Registry,
+};
+
+const GONE: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_millis(1500);
+/// Callers give up after this long.
+const DEADLINE: Option<Duration> = Some(Duration::from_millis(250));
+
+/// Lists `backends` and waits for the first call that succeeds.
+async fn returns(channel: &Channel, registry: &Registry, backends: &[Backend]) {
+    registry.list(backends);
+    let listed = Instant::now();
+    while call(channel, 0, DEADLINE).await.is_err() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let took = listed.elapsed();
+    assert!(took <= BOUND, "the first success came {took:?} after the registry showed the backends");
+}
+
+#[test]
+fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows_new_addresses() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let registry = Registry::of(&[]);
+        let channel = registry.channel();
+        // At several moments between two lookups, with the old addresses still listed and not.
+        for (round, emptied) in [(1, true), (2, false), (3, true), (4, false), (5, false)] {
+            let backends: Vec<_> = (0..3).map(|n| machine.backend(100 * round + n).started()).collect();
+            sleep(Duration::from_millis(137)).await;
+            registry.list(&backends);
+            ready(&channel, 3).await;
+            let load = Load { deadline: DEADLINE, burst: 1, ..Load::default() }.start(&channel);
+            sleep(Duration::from_secs(2)).await;
+            backends.iter().for_each(Backend::kill);
+            if emptied {
+                registry.list(&[]);
+            }
+            sleep(Duration::from_secs(2)).await;
+            let tally = load.stop().await;
+            assert!(tally.succeeded > 1900, "{tally:?}");
+            assert!(tally.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
+            sleep(GONE - Duration::from_secs(2) + Duration::from_millis(u64::from(round) * 173)).await;
+
+            let new: Vec<_> = (0..3).map(|n| machine.backend(1000 + 100 * round + n).started()).collect();
+            sleep(Duration::from_millis(10)).await;
+            returns(&channel, &registry, &new).await;
+            new.iter().for_each(Backend::kill);
+        }
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn addresses_that_swallow_every_packet_do_not_delay_the_way_back() {
+    let mut sim = simulation(FINE).build();
+    let old = Machine::new(&mut sim, "old");
+    let new = Machine::new(&mut sim, "new");
+    sim.client("client", async move {
+        let backends = old.backends(3);
+        let registry = Registry::of(&backends);
+        let channel = registry.channel();
+        ready(&channel, 3).await;
+        backends.iter().for_each(Backend::kill);
+        until("the loss", || (channel.snapshot().ready() == 0).then_some(())).await;
+        turmoil::hold("client", "old");
+        sleep(GONE).await;
+        for late in 0..5 {
+            let backends = [new.backend(9000 + late).started()];
+            sleep(Duration::from_millis(371)).await;
+            returns(&channel, &registry, &backends).await;
+            ready(&channel, 1).await;
+            backends[0].kill();
+            registry.list([&old.backend(100 + late)]);
+            sleep(GONE).await;
+        }
+        Ok(())
+    });
+    sim.run().unwrap();
+}

@@ -1,0 +1,44 @@
+//! A backend that swallows every packet: nothing is closed and nothing answers.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+
+use crate::{
+    load::{Load, ready},
+    machine::Machine,
+    network::{FINE, simulation},
+    registry::Registry,
+};
+
+#[test]
+fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
+    let mut sim = simulation(FINE).build();
+    let good = Machine::new(&mut sim, "good");
+    let bad = Machine::new(&mut sim, "bad");
+    sim.client("client", async move {
+        let backends = [good.backends(2), bad.backends(1)].concat();
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 3).await;
+        let deadline = Duration::from_millis(200);
+        let load = Load { deadline: Some(deadline), ..Load::default() }.start(&channel);
+        sleep(Duration::from_secs(2)).await;
+        turmoil::hold("client", "bad");
+        let cut = Instant::now();
+        sleep(Duration::from_secs(10)).await;
+
+        let tally = load.stop().await;
+        assert!(!tally.failed.is_empty() && tally.succeeded > 20_000, "{} calls", tally.succeeded);
+        for (when, status) in &tally.failed {
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+            // The first calls set out at the cut, fail at their deadline, and that ends it: the last
+            // to fail are those that had set out before it was known.
+            let after = *when - cut;
+            assert!(after <= 2 * deadline + Duration::from_millis(50), "failed {after:?} after the cut");
+        }
+        assert!(tally.slowest_success < Duration::from_millis(50), "{:?}", tally.slowest_success);
+        Ok(())
+    });
+    sim.run().unwrap();
+}

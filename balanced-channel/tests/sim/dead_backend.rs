@@ -1,0 +1,87 @@
+//! One backend of three is dead: from the start, or killed under load and started again.
+
+use std::time::Duration;
+
+use balanced_channel::RetryPolicy;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    load::{Load, ready, until},
+    machine::Machine,
+    network::{FINE, simulation},
+    registry::Registry,
+};
+
+#[test]
+fn a_backend_that_is_dead_from_the_start_costs_no_call() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        backends[1].kill();
+        let channel = Registry::of(&backends).channel();
+        let load = Load::default().start(&channel);
+        sleep(Duration::from_secs(5)).await;
+        load.stop().await.assert_all_succeeded(10_000);
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_kill_fails_no_call_with_a_retry_policy() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        let channel = Registry::of(&backends).builder().retry_policy(RetryPolicy::default()).build().unwrap();
+        ready(&channel, 3).await;
+        let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
+        for victim in &backends {
+            sleep(Duration::from_secs(1)).await;
+            victim.kill();
+            sleep(Duration::from_secs(1)).await;
+            victim.start();
+            ready(&channel, 3).await;
+        }
+        let tally = load.stop().await;
+        assert!(tally.most_in_flight >= 600, "{} calls in flight", tally.most_in_flight);
+        tally.assert_all_succeeded(10_000);
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a_restart() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 3).await;
+        let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
+        for down in [10, 1500, 7300] {
+            sleep(Duration::from_secs(2)).await;
+            let failed = load.tally().failed.len() as u64;
+            let victim = &backends[1];
+            let in_flight = channel.snapshot().subchannels[1].in_flight;
+            assert!(in_flight > 150, "{in_flight} calls in flight are no load");
+            victim.kill();
+            sleep(Duration::from_millis(down)).await;
+            let lost = load.tally().failed.len() as u64 - failed;
+            // In the millisecond that the news takes, two more calls may set out.
+            assert!(lost <= in_flight + 2, "{lost} calls failed, {in_flight} were in flight");
+
+            let before = victim.calls();
+            victim.start();
+            let started = Instant::now();
+            until("traffic", || (victim.calls() > before).then_some(())).await;
+            let back = started.elapsed();
+            assert!(back <= Duration::from_millis(1500), "traffic came back after {back:?}");
+        }
+        load.stop().await;
+        Ok(())
+    });
+    sim.run().unwrap();
+}

@@ -1,0 +1,68 @@
+//! Servers that end connections gracefully while they go on, as at a maximum connection age.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    load::{Load, call, ready, until},
+    machine::Machine,
+    network::{FINE, simulation},
+    registry::Registry,
+};
+
+#[test]
+fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 3).await;
+        let load = Load { work_ms: 700, burst: 1, ..Load::default() }.start(&channel);
+        for goaway in 0_u64..60 {
+            // Now and then faster than the calls end, and faster than a connection counts as good.
+            sleep(Duration::from_millis([1500, 300, 20][goaway as usize % 3] + goaway % 5)).await;
+            backends[0].recycle();
+            backends[1].recycle();
+        }
+        ready(&channel, 3).await;
+        let tally = load.stop().await;
+        assert!(tally.most_in_flight > 600, "{} calls in flight are no load", tally.most_in_flight);
+        tally.assert_all_succeeded(30_000);
+        assert!(backends[0].counts.accepted() > 20, "{} connections", backends[0].counts.accepted());
+        assert_eq!(backends[2].counts.accepted(), 1, "a connection without GOAWAY stays");
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_connection_ends() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(1);
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 1).await;
+        let slow = tokio::spawn({
+            let channel = channel.clone();
+            async move { call(&channel, 3000, None).await }
+        });
+        until("the slow call", || (backends[0].calls() == 1).then_some(())).await;
+        for round in 2..5 {
+            sleep(Duration::from_millis(200)).await;
+            backends[0].recycle();
+            sleep(Duration::from_millis(2)).await;
+            // With one backend, this call has nowhere to go but the replacement.
+            call(&channel, 0, Some(Duration::from_millis(1500))).await.unwrap();
+            assert_eq!(backends[0].counts.accepted(), round);
+            assert_eq!(backends[0].connections(), 2, "the old one, with the slow call, and the new");
+        }
+        assert!(!slow.is_finished());
+        slow.await.unwrap().unwrap();
+        until("the old connection's end", || (backends[0].connections() == 1).then_some(())).await;
+        Ok(())
+    });
+    sim.run().unwrap();
+}

@@ -1,0 +1,43 @@
+//! A channel that nobody calls for an hour.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    load::{call, ready},
+    machine::{Backend, Machine},
+    network::simulation,
+    registry::Registry,
+};
+
+/// Long, because an hour has many ticks.
+const TICK: Duration = Duration::from_millis(50);
+
+#[test]
+fn the_first_call_after_an_idle_hour_succeeds_at_once_though_every_endpoint_was_replaced() {
+    let mut sim = simulation(TICK).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let old = machine.backends(3);
+        let registry = Registry::of(&old);
+        let channel = registry.channel();
+        ready(&channel, 3).await;
+        sleep(Duration::from_secs(30 * 60)).await;
+        let new: Vec<_> = (0..3).map(|n| machine.backend(9000 + n).started()).collect();
+        registry.list(&new);
+        sleep(Duration::from_secs(10)).await;
+        assert!(old.iter().all(|backend| backend.connections() == 0), "what is not listed is let go");
+        old.iter().for_each(Backend::kill);
+        sleep(Duration::from_secs(30 * 60)).await;
+
+        let began = Instant::now();
+        call(&channel, 0, None).await.unwrap();
+        let took = began.elapsed();
+        assert!(took <= 3 * TICK, "the first call took {took:?}; there and back is {:?}", 2 * TICK);
+        let made: u64 = new.iter().map(|backend| backend.counts.accepted()).sum();
+        assert_eq!(made, 3, "connections are made once");
+        Ok(())
+    });
+    sim.run().unwrap();
+}

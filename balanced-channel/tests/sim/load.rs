@@ -1,0 +1,159 @@
+//! Load: calls started at a fixed rate, whatever becomes of the ones before.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use balanced_channel::Channel;
+use proto::hello::{Greeting, hello_client::HelloClient};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Status};
+
+/// The longest that a test waits for anything, in simulated time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How calls are made.
+#[derive(Clone, Copy)]
+pub struct Load {
+    /// How many calls are started at once, and how often.
+    pub burst: u32,
+    pub every: Duration,
+    /// How long the backend takes to answer one, in milliseconds.
+    pub work_ms: u64,
+    pub deadline: Option<Duration>,
+}
+
+/// A load that runs.
+pub struct Running {
+    stop: CancellationToken,
+    calls: TaskTracker,
+    tally: Arc<Mutex<Tally>>,
+}
+
+/// What became of the calls.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub succeeded: u64,
+    pub by_address: BTreeMap<String, u64>,
+    /// When a call failed, and how.
+    pub failed: Vec<(Instant, Status)>,
+    pub slowest_success: Duration,
+    in_flight: u64,
+    pub most_in_flight: u64,
+}
+
+// === impl Load ===
+
+impl Default for Load {
+    /// 2 000 calls a second, 20 ms each.
+    fn default() -> Self {
+        Self { burst: 2, every: Duration::from_millis(1), work_ms: 20, deadline: None }
+    }
+}
+
+impl Load {
+    pub fn start(self, channel: &Channel) -> Running {
+        let running =
+            Running { stop: CancellationToken::new(), calls: TaskTracker::new(), tally: Arc::default() };
+        let (stop, calls, tally) = (running.stop.clone(), running.calls.clone(), running.tally.clone());
+        let channel = channel.clone();
+        let pace = async move {
+            let mut clock = interval(self.every);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            loop {
+                clock.tick().await;
+                for _ in 0..self.burst {
+                    calls.spawn(self.call(channel.clone(), tally.clone()));
+                }
+            }
+        };
+        running.calls.spawn(stop.run_until_cancelled_owned(pace));
+        running
+    }
+
+    async fn call(self, channel: Channel, tally: Arc<Mutex<Tally>>) {
+        {
+            let mut tally = tally.lock().unwrap();
+            tally.in_flight += 1;
+            tally.most_in_flight = tally.most_in_flight.max(tally.in_flight);
+        }
+        let began = Instant::now();
+        let outcome = call(&channel, self.work_ms, self.deadline).await;
+        let mut tally = tally.lock().unwrap();
+        tally.in_flight -= 1;
+        match outcome {
+            Ok(address) => {
+                tally.succeeded += 1;
+                tally.slowest_success = tally.slowest_success.max(began.elapsed());
+                *tally.by_address.entry(address).or_default() += 1;
+            }
+            Err(status) => tally.failed.push((Instant::now(), status)),
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// What became of the calls that have ended.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap().clone()
+    }
+
+    /// Starts no more calls, and waits for those that were started.
+    pub async fn stop(self) -> Tally {
+        self.stop.cancel();
+        self.calls.close();
+        self.calls.wait().await;
+        self.tally()
+    }
+}
+
+impl Tally {
+    /// Fails the test if a call failed, or if there were fewer than `calls`.
+    pub fn assert_all_succeeded(&self, calls: u64) {
+        if let Some((_, status)) = self.failed.first() {
+            panic!(
+                "{} of {} calls failed: {status}",
+                self.failed.len(),
+                self.failed.len() as u64 + self.succeeded
+            );
+        }
+        assert!(self.succeeded >= calls, "only {} calls were made", self.succeeded);
+    }
+}
+
+/// Makes one call; the answer is the address of the backend that answered.
+pub async fn call(channel: &Channel, work_ms: u64, deadline: Option<Duration>) -> Result<String, Status> {
+    let mut request = Request::new(Greeting { name: work_ms.to_string() });
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
+    let mut client = HelloClient::new(channel.clone());
+    let answer = timeout(PATIENCE, client.say_hello(request)).await.expect("a call must end");
+    Ok(answer?.into_inner().hostname)
+}
+
+/// Waits until `look` finds something.
+pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never saw {what}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until `count` subchannels, of as many in all, are READY.
+pub async fn ready(channel: &Channel, count: usize) {
+    until(&format!("{count} READY"), || {
+        let snapshot = channel.snapshot();
+        (snapshot.ready() == count && snapshot.subchannels.len() == count).then_some(())
+    })
+    .await;
+}

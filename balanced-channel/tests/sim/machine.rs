@@ -1,0 +1,234 @@
+//! Simulated machines and the backends on them, which can be started, drained and killed.
+//!
+//! A machine is one host of the network; a backend is a process on it, with a port of its own. What
+//! should run is a table that a test changes at any time, and that the machine follows.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::task::AbortOnDropHandle;
+use turmoil::{
+    Sim,
+    net::{TcpListener, TcpStream},
+};
+
+use crate::service::Greeter;
+
+/// A host that runs backends.
+#[derive(Clone)]
+pub struct Machine {
+    ip: IpAddr,
+    table: watch::Sender<BTreeMap<u16, Wanted>>,
+    counts: Rc<RefCell<BTreeMap<u16, Counts>>>,
+}
+
+/// One backend on a machine, running or not.
+#[derive(Clone)]
+pub struct Backend {
+    machine: Machine,
+    pub address: SocketAddr,
+    pub counts: Counts,
+}
+
+/// What a backend has seen, over all its lives.
+#[derive(Clone, Default)]
+pub struct Counts {
+    pub calls: Arc<AtomicU64>,
+    pub accepted: Arc<AtomicU64>,
+    pub closed: Arc<AtomicU64>,
+}
+
+impl Counts {
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+/// What should become of a backend; one that is not in the table is dead.
+#[derive(Clone)]
+struct Wanted {
+    /// Which life of it: a backend that is started again is another process.
+    life: u32,
+    orders: Orders,
+    counts: Counts,
+}
+
+/// What a process is told.
+#[derive(Clone, Copy, Default)]
+struct Orders {
+    draining: bool,
+    /// How often it was told to say GOAWAY on the connections that it has.
+    goaways: u32,
+}
+
+/// A backend that runs.
+struct Process {
+    life: u32,
+    orders: watch::Sender<Orders>,
+    _task: AbortOnDropHandle<()>,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    pub fn new(sim: &mut Sim<'_>, name: &str) -> Self {
+        let (ip, table) = (sim.lookup(name), watch::Sender::new(BTreeMap::new()));
+        let orders = table.clone();
+        sim.host(name, move || run(ip, orders.subscribe()));
+        Self { ip, table, counts: Rc::default() }
+    }
+
+    /// The backend at a port, which does not run until it is started.
+    pub fn backend(&self, port: u16) -> Backend {
+        let counts = self.counts.borrow_mut().entry(port).or_default().clone();
+        Backend { machine: self.clone(), address: SocketAddr::new(self.ip, port), counts }
+    }
+
+    /// Starts a backend at each of `count` ports.
+    pub fn backends(&self, count: u16) -> Vec<Backend> {
+        (0..count).map(|n| self.backend(8000 + n).started()).collect()
+    }
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// Runs it, or runs it again beside a life of it that drains.
+    pub fn start(&self) {
+        self.machine.table.send_modify(|table| {
+            let life = table.get(&self.address.port()).map_or(0, |wanted| wanted.life + 1);
+            let wanted = Wanted { life, orders: Orders::default(), counts: self.counts.clone() };
+            table.insert(self.address.port(), wanted);
+        });
+    }
+
+    pub fn started(self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Takes no more connections, says GOAWAY on those there are, and finishes what is in flight.
+    pub fn drain(&self) {
+        self.order(|orders| orders.draining = true);
+    }
+
+    /// Says GOAWAY on the connections there are, as at their maximum age, and takes new ones.
+    pub fn recycle(&self) {
+        self.order(|orders| orders.goaways += 1);
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        self.machine.table.send_modify(|table| {
+            change(&mut table.get_mut(&self.address.port()).expect("it runs").orders);
+        });
+    }
+
+    /// Ends it as SIGKILL does: every socket is closed at once, and the port refuses.
+    pub fn kill(&self) {
+        self.machine.table.send_modify(|table| {
+            table.remove(&self.address.port());
+        });
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.counts.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many connections it has now.
+    pub fn connections(&self) -> u64 {
+        self.counts.accepted.load(Ordering::Relaxed) - self.counts.closed.load(Ordering::Relaxed)
+    }
+}
+
+// === the machine's software ===
+
+async fn run(ip: IpAddr, mut table: watch::Receiver<BTreeMap<u16, Wanted>>) -> turmoil::Result {
+    let mut running: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
+    loop {
+        let wanted = table.borrow_and_update().clone();
+        running.retain(|port, _| wanted.contains_key(port));
+        for (port, wanted) in wanted {
+            let lives = running.entry(port).or_default();
+            if lives.last().is_none_or(|last| last.life != wanted.life) {
+                lives.push(Process::start(SocketAddr::new(ip, port), &wanted).await?);
+            }
+            if let Some(last) = lives.last() {
+                last.orders.send_replace(wanted.orders);
+            }
+        }
+        if table.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+impl Process {
+    async fn start(address: SocketAddr, wanted: &Wanted) -> turmoil::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?;
+        let greeter = Greeter { address, calls: wanted.counts.calls.clone() };
+        let orders = watch::Sender::new(wanted.orders);
+        let task = tokio::spawn(accept(listener, greeter, wanted.counts.clone(), orders.subscribe()));
+        Ok(Self { life: wanted.life, orders, _task: AbortOnDropHandle::new(task) })
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    greeter: Greeter,
+    counts: Counts,
+    mut orders: watch::Receiver<Orders>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.expect("a simulated listener does not fail").0,
+            Some(_) = connections.join_next() => continue,
+            _ = orders.wait_for(|orders| orders.draining) => break,
+        };
+        counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let open = Open(counts.clone());
+        let (greeter, orders) = (greeter.clone(), orders.clone());
+        connections.spawn(async move {
+            serve(stream, greeter, orders).await;
+            drop(open);
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(stream: TcpStream, greeter: Greeter, mut orders: watch::Receiver<Orders>) {
+    let before = orders.borrow().goaways;
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| greeter.clone().serve(request)));
+    tokio::pin!(connection);
+    let draining = tokio::select! {
+        _ = connection.as_mut() => false,
+        _ = orders.wait_for(|now| now.draining || now.goaways > before) => true,
+    };
+    if draining {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}
+
+/// Counts a connection as closed when it ends in any way.
+struct Open(Counts);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,87 @@
+//! The simulated registry: what DNS would say, and a channel that polls it as it polls DNS.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use balanced_channel::{
+    Answer, Builder, Channel, Connector, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates,
+};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::{machine::Backend, network::SimulatedTcp};
+
+/// What the registry answers, which a test changes at any time.
+#[derive(Clone)]
+pub struct Registry {
+    answer: Arc<Mutex<Result<Vec<Endpoint>, ResolveError>>>,
+    pub lookups: Arc<AtomicU64>,
+}
+
+/// The `ttl` of every answer, longer than the channel believes any.
+const TTL: Duration = Duration::from_secs(30);
+
+// === impl Registry ===
+
+impl Registry {
+    pub fn of<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Self {
+        let registry = Self { answer: Arc::new(Mutex::new(Ok(Vec::new()))), lookups: Arc::default() };
+        registry.list(backends);
+        registry
+    }
+
+    pub fn list<'a>(&self, backends: impl IntoIterator<Item = &'a Backend>) {
+        *self.answer.lock().unwrap() = Ok(endpoints(backends));
+    }
+
+    pub fn fail(&self) {
+        *self.answer.lock().unwrap() = Err(ResolveError::new("the registry is down"));
+    }
+
+    /// A channel over the simulated network that follows this registry.
+    pub fn channel(&self) -> Channel {
+        self.builder().build().unwrap()
+    }
+
+    pub fn builder(&self) -> Builder<impl Connector> {
+        Channel::builder("dns:///simulated:1")
+            .connector(SimulatedTcp)
+            .resolver(Polled::new(self.clone(), Refresh::default()))
+    }
+}
+
+/// A resolver that hands its [`Updates`] to the test, which then publishes what it likes.
+pub struct Told(oneshot::Sender<Updates>);
+
+/// A channel over the simulated network, and what tells it its endpoints.
+pub async fn told() -> (Channel, Updates) {
+    let (sender, updates) = oneshot::channel();
+    let builder = Channel::builder("dns:///told:1").connector(SimulatedTcp).resolver(Told(sender));
+    (builder.build().unwrap(), updates.await.unwrap())
+}
+
+pub fn endpoints<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Vec<Endpoint> {
+    backends.into_iter().map(|backend| backend.address.into()).collect()
+}
+
+impl Resolver for Told {
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        drop(self.0.send(updates.clone()));
+        Box::pin(async move { updates.closed().await })
+    }
+}
+
+impl Lookup for Registry {
+    async fn look(&mut self) -> Result<Answer, ResolveError> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        // An answer takes its time.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let endpoints = self.answer.lock().unwrap().clone()?;
+        Ok(Answer { endpoints, ttl: TTL })
+    }
+}

@@ -1,0 +1,48 @@
+//! The resolver fails while the pool is healthy.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    load::{Load, ready},
+    machine::Machine,
+    network::{COARSE, simulation},
+    registry::Registry,
+};
+
+#[test]
+fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
+    let mut sim = simulation(COARSE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        let registry = Registry::of(&backends);
+        let channel = registry.channel();
+        ready(&channel, 3).await;
+        registry.fail();
+        let before = registry.lookups.load(Ordering::Relaxed);
+        let steady = Load { burst: 10, every: Duration::from_secs(1), ..Load::default() }.start(&channel);
+        for minute in 1..=10 {
+            sleep(Duration::from_secs(59)).await;
+            // In the last second of each minute, 1 000 calls.
+            let rush = Load { burst: 1, ..Load::default() }.start(&channel);
+            sleep(Duration::from_secs(1)).await;
+            rush.stop().await.assert_all_succeeded(1000);
+            // A backend that comes back is found without the resolver.
+            let restarted = &backends[minute % 3];
+            restarted.drain();
+            sleep(Duration::from_millis(200)).await;
+            restarted.start();
+            ready(&channel, 3).await;
+        }
+        let snapshot = channel.snapshot();
+        assert!(snapshot.resolver.error.is_some() && snapshot.resolver.endpoints == Some(3), "{snapshot:?}");
+        steady.stop().await.assert_all_succeeded(6000);
+        let lookups = registry.lookups.load(Ordering::Relaxed) - before;
+        // Five seconds apart, give or take a fifth, but for what the ten restarts asked for.
+        assert!((100..200).contains(&lookups), "{lookups} lookups in ten minutes");
+        Ok(())
+    });
+    sim.run().unwrap();
+}

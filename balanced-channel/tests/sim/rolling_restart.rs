@@ -1,0 +1,82 @@
+//! Every backend is restarted, one after the other, under load.
+
+use std::time::Duration;
+
+use balanced_channel::Channel;
+use tokio::time::sleep;
+
+use crate::{
+    load::{Load, ready, until},
+    machine::{Backend, Machine},
+    network::{FINE, simulation},
+    registry::Registry,
+};
+
+const CALLS: u64 = 50_000;
+
+/// Waits until the only READY subchannels are those of `backends`.
+async fn serving(channel: &Channel, backends: &[Backend]) {
+    until("the new backends and no other", || {
+        let snapshot = channel.snapshot();
+        let listed = snapshot.subchannels.iter().all(|s| backends.iter().any(|b| b.address == s.address));
+        (listed && snapshot.ready() == backends.len()).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let backends = machine.backends(3);
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 3).await;
+        let load = Load::default().start(&channel);
+        let mut restarts = 0;
+        while load.tally().succeeded < CALLS {
+            let backend = &backends[restarts % 3];
+            backend.drain();
+            until("the last connection's end", || (backend.connections() == 0).then_some(())).await;
+            sleep(Duration::from_millis(500)).await;
+            backend.start();
+            ready(&channel, 3).await;
+            restarts += 1;
+        }
+        assert!(restarts >= 9, "{restarts} restarts are not three rounds");
+        load.stop().await.assert_all_succeeded(CALLS);
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
+    let mut sim = simulation(FINE).build();
+    let machine = Machine::new(&mut sim, "machine");
+    sim.client("client", async move {
+        let mut backends = machine.backends(3);
+        let registry = Registry::of(&backends);
+        let channel = registry.channel();
+        ready(&channel, 3).await;
+        let load = Load::default().start(&channel);
+        let mut replaced = 0;
+        while load.tally().succeeded < CALLS {
+            // As a Deployment does it: a new pod is ready, and at once an old one is told to go. It
+            // drains and then refuses, while the channel has not asked the registry again.
+            let new = machine.backend(9000 + replaced).started();
+            sleep(Duration::from_millis(100)).await;
+            let old = std::mem::replace(&mut backends[usize::from(replaced % 3)], new);
+            registry.list(&backends);
+            old.drain();
+            until("the last connection's end", || (old.connections() == 0).then_some(())).await;
+            old.kill();
+            serving(&channel, &backends).await;
+            replaced += 1;
+        }
+        assert!(replaced >= 9, "{replaced} replacements are not three rounds");
+        load.stop().await.assert_all_succeeded(CALLS);
+        Ok(())
+    });
+    sim.run().unwrap();
+}

@@ -31,6 +31,12 @@ pub(crate) type Sender = http2::SendRequest<RequestBody>;
 
 type Driver<I> = http2::Connection<TokioIo<Wire<I>>, RequestBody, TokioExecutor>;
 
+/// The flow-control window of a connection: all that HTTP/2 allows. The window of each response
+/// bounds what its reader leaves unread; one for all of them would let a few slow readers stop every
+/// other call on the connection. h2 also ends a connection with more than half of this window's
+/// worth of small frames unread, each counted as 256 bytes.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 /// What a connection is made with.
 #[derive(Clone, Debug)]
 pub(crate) struct Http2 {
@@ -103,7 +109,7 @@ impl Http2 {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
         let (io, mut peer) = Wire::new(io, self.keepalive());
         let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2.timer(TokioTimer::new());
+        http2.timer(TokioTimer::new()).initial_connection_window_size(CONNECTION_WINDOW);
         let (sender, mut driver) = http2.handshake(TokioIo::new(io)).await.map_err(|error| chain(&error))?;
         tokio::select! {
             ended = &mut driver => {

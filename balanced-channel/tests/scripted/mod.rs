@@ -43,6 +43,10 @@ pub enum Answer {
     Half,
     /// The headers of a response, and then nothing.
     Begin,
+    /// Every piece of the request as it comes, and OK when it ends.
+    Echo,
+    /// So many messages with so many milliseconds before each, and OK.
+    Messages(usize, u64),
     /// Nothing.
     Silence,
 }
@@ -171,6 +175,27 @@ async fn answer(
             let mut stream = respond.send_response(head(None), false).unwrap();
             let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
             seen.lock().unwrap()[number].reset = reset.ok();
+        }
+        Answer::Echo => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            while let Some(Ok(data)) = body.data().await {
+                drop(body.flow_control().release_capacity(data.len()));
+                // The end comes as an empty piece.
+                if !data.is_empty() {
+                    drop(stream.send_data(data, false));
+                }
+            }
+            drop(stream.send_trailers([status(Code::Ok)].into_iter().collect()));
+        }
+        Answer::Messages(messages, pause) => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            for _ in 0..messages {
+                if pause > 0 {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                drop(stream.send_data(Bytes::from_static(MESSAGE), false));
+            }
+            drop(stream.send_trailers([status(Code::Ok)].into_iter().collect()));
         }
         Answer::Silence => {
             let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;

@@ -35,9 +35,19 @@ pub(crate) struct Dns {
 struct Stub {
     resolver: TokioResolver,
     names: Vec<Name>,
-    /// The address family in use. Pods of a dual-stack service have an address of each, and one
-    /// pod must be one endpoint.
-    family: Option<RecordType>,
+    /// Where addresses were found last.
+    found: Option<Found>,
+}
+
+/// What the last lookup that found addresses found them by. It is kept to, so that one query that
+/// fails or is a moment behind does not move every call to other endpoints.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Which of the names.
+    place: usize,
+    /// Which of the two address families. Pods of a dual-stack service have an address of each, and
+    /// one pod must be one endpoint.
+    family: RecordType,
 }
 
 /// The addresses of a name, and how long they may be believed.
@@ -98,48 +108,51 @@ impl Stub {
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(options)
             .build()?;
-        Ok(Self { resolver, names, family: None })
+        Ok(Self { resolver, names, found: None })
     }
 
     /// The first name of the search list that has an address wins. A name that does not exist is an
     /// answer (nothing is ready), a server that fails is not: one such failure on the way, and
-    /// nothing found elsewhere, fails the whole lookup.
+    /// nothing found elsewhere, fails the whole lookup. On the way to the name that was found before
+    /// it fails the lookup at once: what comes later in the list may be another service.
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let mut failure = None;
-        for name in &self.names {
-            let (v4, v6) = tokio::join!(
-                query(&self.resolver, name, RecordType::A),
-                query(&self.resolver, name, RecordType::AAAA),
-            );
-            let (v4, v6) = match (v4, v6) {
-                (Ok(v4), Ok(v6)) => (v4, v6),
-                // Half an answer must not look like the loss of every pod of the other family.
-                (Ok(v4), Err(error)) if v4.addresses.is_empty() || self.family == Some(RecordType::AAAA) => {
-                    failure = Some(error);
-                    continue;
+        for (place, name) in self.names.iter().enumerate() {
+            match self.family(name).await {
+                Ok((_, found)) if found.addresses.is_empty() => {}
+                Ok((family, found)) => {
+                    self.found = Some(Found { place, family });
+                    return Ok(found);
                 }
-                (Err(error), Ok(v6)) if v6.addresses.is_empty() || self.family == Some(RecordType::A) => {
-                    failure = Some(error);
-                    continue;
-                }
-                (Ok(v4), Err(_)) => (v4, Addresses::none()),
-                (Err(_), Ok(v6)) => (Addresses::none(), v6),
-                (Err(error), Err(_)) => {
-                    failure = Some(error);
-                    continue;
-                }
-            };
-            let (family, answer) = if v4.addresses.len() >= v6.addresses.len() {
-                (RecordType::A, v4)
-            } else {
-                (RecordType::AAAA, v6)
-            };
-            if !answer.addresses.is_empty() {
-                self.family = Some(family);
-                return Ok(answer);
+                Err(error) if self.found.is_some_and(|found| place <= found.place) => return Err(error),
+                Err(error) => failure = Some(error),
             }
         }
         failure.map_or_else(|| Ok(Addresses::none()), Err)
+    }
+
+    /// The addresses of one family: of the one found before, for as long as the name has any of it.
+    async fn family(&self, name: &Name) -> Result<(RecordType, Addresses), NetError> {
+        if let Some(Found { family, .. }) = self.found {
+            let addresses = query(&self.resolver, name, family).await?;
+            if !addresses.addresses.is_empty() {
+                return Ok((family, addresses));
+            }
+            let other = if family == RecordType::A { RecordType::AAAA } else { RecordType::A };
+            return Ok((other, query(&self.resolver, name, other).await?));
+        }
+        let (v4, v6) = tokio::join!(
+            query(&self.resolver, name, RecordType::A),
+            query(&self.resolver, name, RecordType::AAAA),
+        );
+        match (v4, v6) {
+            (Ok(v4), Ok(v6)) if v4.addresses.len() < v6.addresses.len() => Ok((RecordType::AAAA, v6)),
+            (Ok(v4), Ok(_)) => Ok((RecordType::A, v4)),
+            // There are servers that never answer for a family which nobody there has.
+            (Ok(v4), Err(_)) if !v4.addresses.is_empty() => Ok((RecordType::A, v4)),
+            (Err(_), Ok(v6)) if !v6.addresses.is_empty() => Ok((RecordType::AAAA, v6)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 }
 
@@ -186,32 +199,4 @@ fn names(host: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NetErro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn search(host: &str, ndots: usize) -> Vec<String> {
-        let domains: Vec<Name> = ["default.svc.cluster.local.", "svc.cluster.local."]
-            .iter()
-            .map(|domain| domain.parse().unwrap())
-            .collect();
-        names(host, &domains, ndots).unwrap().iter().map(Name::to_string).collect()
-    }
-
-    #[test]
-    fn a_short_name_is_searched_first_in_the_clusters_domains() {
-        let expected = ["grpc-svc.default.svc.cluster.local.", "grpc-svc.svc.cluster.local.", "grpc-svc."];
-        assert_eq!(search("grpc-svc", 5), expected);
-    }
-
-    #[test]
-    fn a_name_with_enough_dots_is_tried_as_it_is_first() {
-        assert_eq!(search("a.b.c", 2)[0], "a.b.c.");
-        assert_eq!(search("a.b.c", 2).len(), 3);
-        assert_eq!(search("a.b.c", 3)[2], "a.b.c.");
-    }
-
-    #[test]
-    fn an_absolute_name_is_not_searched() {
-        assert_eq!(search("a.b.", 5), ["a.b."]);
-    }
-}
+mod tests;

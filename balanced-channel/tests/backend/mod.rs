@@ -79,9 +79,26 @@ impl Backend {
 
     /// Starts at an address, which may be that of a backend that was dropped.
     pub fn on(address: SocketAddr) -> Self {
+        Self::with(bind(address))
+    }
+
+    /// Starts one at each of these addresses, all at the same port.
+    pub fn at_one_port(ips: &[&str]) -> Vec<Self> {
+        let bind = |ip: &str, port| std::net::TcpListener::bind((ip, port)).ok();
+        for _ in 0..100 {
+            let first = bind(ips[0], 0).unwrap();
+            let port = first.local_addr().unwrap().port();
+            let rest: Option<Vec<_>> = ips[1..].iter().map(|ip| bind(ip, port)).collect();
+            if let Some(rest) = rest {
+                return std::iter::once(first).chain(rest).map(Self::with).collect();
+            }
+        }
+        panic!("no port is free at all of {ips:?}");
+    }
+
+    fn with(listener: std::net::TcpListener) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = bind(address);
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicU64::new(0));

@@ -1,0 +1,193 @@
+//! The channel on DNS as real clusters have it: answers of every kind, right and wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+mod name_server;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use backend::{Backend, call, fails, ready, until};
+use balanced_channel::{Channel, Refresh};
+use hickory_server::proto::{op::ResponseCode, rr::RecordType};
+use name_server::{Asked, NameServer, Reply, addresses, alias, record};
+use tonic::Code;
+
+const QUICK: Refresh = Refresh { min: Duration::from_millis(20), max: Duration::from_millis(40) };
+
+/// A channel to `svc.test.` that asks `server` often.
+fn channel(server: &NameServer, port: u16) -> Channel {
+    Channel::builder(format!("dns://{}/svc.test.:{port}", server.address)).refresh(QUICK).build().unwrap()
+}
+
+/// Two backends at one port, a server that lists them, and a channel that is connected to both.
+async fn working(ips: [&'static str; 2]) -> (Vec<Backend>, NameServer, Channel) {
+    let backends = Backend::at_one_port(&ips);
+    let server = NameServer::start(move |asked| addresses(asked, ips)).await;
+    let channel = channel(&server, backends[0].address.port());
+    ready(&channel, 2).await;
+    (backends, server, channel)
+}
+
+/// The addresses in the pool, whatever their state.
+fn pool(channel: &Channel) -> Vec<SocketAddr> {
+    channel.snapshot().subchannels.iter().map(|subchannel| subchannel.address).collect()
+}
+
+/// Fails the lookups with `bad` for a while: the pool stays, and so does the way back.
+async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Asked) -> Reply + Send + 'static) {
+    let (_backends, server, channel) = working(ips).await;
+    let connected: Vec<_> = channel.snapshot().subchannels.iter().map(|s| s.since).collect();
+    server.says(bad);
+    let error = until("the failure", || channel.snapshot().resolver.error).await;
+    assert!(error.contains("svc.test"), "{error}");
+    server.asked_again(3).await;
+    for _ in 0..20 {
+        call(&channel, "").await.unwrap();
+    }
+    let snapshot = channel.snapshot();
+    assert_eq!((snapshot.ready(), snapshot.resolver.endpoints), (2, Some(2)), "{snapshot:?}");
+    assert!(snapshot.subchannels.iter().zip(connected).all(|(now, before)| now.since > before), "the same");
+
+    server.says(move |asked| addresses(asked, ips));
+    until("the recovery", || channel.snapshot().resolver.error.is_none().then_some(())).await;
+    assert_eq!(channel.snapshot().ready(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_or_refuses_drops_no_connection() {
+    for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr, ResponseCode::NotImp] {
+        survives(["127.0.1.1", "127.0.1.2"], move |_| Reply::Code(code)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_drops_no_connection() {
+    survives(["127.0.2.1", "127.0.2.2"], |_| Reply::Silence).await;
+}
+
+#[tokio::test]
+async fn garbage_drops_no_connection() {
+    let mut byte = 0_u8;
+    survives(["127.0.3.1", "127.0.3.2"], move |_| {
+        byte = byte.wrapping_add(41);
+        Reply::Garbage(vec![byte; usize::from(byte)])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_to_another_query_is_not_believed() {
+    survives(["127.0.4.1", "127.0.4.2"], |_| Reply::WrongId).await;
+}
+
+#[tokio::test]
+async fn an_empty_answer_and_a_name_that_is_gone_drop_only_what_is_not_connected() {
+    for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
+        let (mut backends, server, channel) = working(["127.0.5.1", "127.0.5.2"]).await;
+        server.says(move |_| Reply::Code(code));
+        until("the empty answer", || (channel.snapshot().resolver.endpoints == Some(0)).then_some(())).await;
+        server.asked_again(3).await;
+        for _ in 0..20 {
+            call(&channel, "").await.unwrap();
+        }
+        assert_eq!(channel.snapshot().ready(), 2);
+
+        let last = backends.remove(0).address;
+        drop(backends);
+        until("the empty pool", || pool(&channel).is_empty().then_some(())).await;
+        let (status, message) = fails(&channel, "").await;
+        assert!(status == Code::Unavailable && message.contains("no addresses"), "{message}");
+
+        let _backend = Backend::on(last);
+        server.says(|asked| addresses(asked, ["127.0.5.1"]));
+        ready(&channel, 1).await;
+        call(&channel, "").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_one_of_150_addresses_is_found_over_tcp() {
+    let all: Vec<_> = (1..=150).map(|n| format!("127.0.6.{n}")).collect();
+    let server = NameServer::start(move |asked| addresses(asked, &all)).await;
+    let channel = channel(&server, backend::nowhere().port());
+    until("150 endpoints", || (pool(&channel).len() == 150).then_some(())).await;
+    let asked = server.asked();
+    assert!(asked.iter().any(|asked| !asked.tcp) && asked.iter().any(|asked| asked.tcp));
+}
+
+#[tokio::test]
+async fn a_chain_of_aliases_is_followed_within_one_answer_and_across_several() {
+    for whole in [true, false] {
+        let backends = Backend::at_one_port(&["127.0.7.1"]);
+        let server = NameServer::start(move |asked| {
+            let chain = [alias("svc.test.", "svc.blue.test."), alias("svc.blue.test.", "pod.blue.test.")];
+            let mut records: Vec<_> =
+                chain.into_iter().skip_while(|link| link.name.to_string() != asked.name).collect();
+            if !whole {
+                records.truncate(1);
+            }
+            if asked.family == RecordType::A && (whole || asked.name == "pod.blue.test.") {
+                records.push(record(&"pod.blue.test.".parse().unwrap(), "127.0.7.1", 30));
+            }
+            Reply::Records(records)
+        })
+        .await;
+        let channel = channel(&server, backends[0].address.port());
+        ready(&channel, 1).await;
+        assert_eq!(call(&channel, "").await.unwrap(), backends[0].address.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_pod_with_two_addresses_is_one_endpoint() {
+    let server =
+        NameServer::start(|asked| addresses(asked, ["127.0.8.1", "127.0.8.2", "fd00::8:1", "fd00::8:2"]))
+            .await;
+    let channel = channel(&server, backend::nowhere().port());
+    server.asked_again(20).await;
+    let pool: Vec<_> = pool(&channel).iter().map(|address| address.ip().to_string()).collect();
+    assert_eq!(pool, ["127.0.8.1", "127.0.8.2"]);
+}
+
+#[tokio::test]
+async fn records_in_another_order_each_time_and_twice_over_move_nothing() {
+    let ips = ["127.0.9.1", "127.0.9.2", "127.0.9.3"];
+    let backends = Backend::at_one_port(&ips);
+    let mut turn = 0;
+    let server = NameServer::start(move |asked| {
+        turn += 1;
+        let mut shuffled = [ips, ips].concat();
+        shuffled.rotate_left(turn % 5);
+        addresses(asked, shuffled)
+    })
+    .await;
+    let channel = channel(&server, backends[0].address.port());
+    ready(&channel, 3).await;
+    let ages = |channel: &Channel| -> BTreeMap<_, _> {
+        channel.snapshot().subchannels.iter().map(|s| (s.address, s.since)).collect()
+    };
+    let mut before = ages(&channel);
+    for _ in 0..10 {
+        server.asked_again(3).await;
+        let now = ages(&channel);
+        assert!(now.len() == 3 && now.iter().all(|(address, age)| *age > before[address]), "{now:?}");
+        before = now;
+    }
+}
+
+#[tokio::test]
+async fn a_ttl_of_nothing_or_of_years_is_kept_within_the_bounds() {
+    for ttl in [0, u32::MAX] {
+        let server = NameServer::start(move |asked| match asked.family {
+            RecordType::A => Reply::Records(vec![record(&asked.name.parse().unwrap(), "127.0.10.1", ttl)]),
+            _ => Reply::Records(Vec::new()),
+        })
+        .await;
+        let _channel = channel(&server, backend::nowhere().port());
+        // The first lookup asks for both families, and a dead endpoint asks all the time.
+        let asked = server.asked_again(12).await;
+        let took = asked[11].at - asked[2].at;
+        assert!(took >= QUICK.min * 8, "9 lookups after another in {took:?}");
+    }
+}

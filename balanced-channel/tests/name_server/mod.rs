@@ -1,0 +1,191 @@
+//! A DNS server on loopback that answers every query as a test tells it, rightly or wrongly.
+#![allow(dead_code, unreachable_pub, reason = "each test uses the part it needs")]
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hickory_server::proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata::CNAME},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+/// The longest UDP answer, which an asker without EDNS halves.
+const MAX_UDP: u16 = 1232;
+/// The longest that a test waits for queries.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server. Dropping it closes its sockets.
+pub struct NameServer {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    _sockets: JoinSet<()>,
+}
+
+struct Shared {
+    script: Mutex<Script>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+type Script = Box<dyn FnMut(&Asked) -> Reply + Send>;
+
+/// A query as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub name: String,
+    pub family: RecordType,
+    pub tcp: bool,
+    pub at: Instant,
+}
+
+/// What the server does about a query.
+pub enum Reply {
+    /// These records; none of them says that the name has none of the kind.
+    Records(Vec<Record>),
+    Code(ResponseCode),
+    Silence,
+    /// Bytes that are no DNS message.
+    Garbage(Vec<u8>),
+    /// An answer to another query, with an address that nobody may use.
+    WrongId,
+}
+
+// === impl NameServer ===
+
+impl NameServer {
+    /// Starts a server that answers with what `script` says.
+    pub async fn start(script: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
+        let (udp, tcp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // The port may be taken for UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
+        let address = tcp.local_addr().unwrap();
+        let shared = Arc::new(Shared { script: Mutex::new(Box::new(script)), asked: Mutex::default() });
+        let mut sockets = JoinSet::new();
+        sockets.spawn(shared.clone().serve_udp(udp));
+        sockets.spawn(shared.clone().serve_tcp(tcp));
+        Self { address, shared, _sockets: sockets }
+    }
+
+    /// Answers otherwise from now on.
+    pub fn says(&self, script: impl FnMut(&Asked) -> Reply + Send + 'static) {
+        *self.shared.script.lock().unwrap() = Box::new(script);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Waits for `count` queries from now on, and returns them.
+    pub async fn asked_again(&self, count: usize) -> Vec<Asked> {
+        let (before, began) = (self.asked().len(), Instant::now());
+        loop {
+            let asked = self.asked();
+            if asked.len() >= before + count {
+                return asked[before..].to_vec();
+            }
+            assert!(began.elapsed() < PATIENCE, "{} of {count} queries came", asked.len() - before);
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn serve_udp(self: Arc<Self>, socket: UdpSocket) {
+        let mut buffer = [0; 4096];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            if let Some(reply) = self.reply(&buffer[..length], false) {
+                let _ = socket.send_to(&reply, from).await;
+            }
+        }
+    }
+
+    async fn serve_tcp(self: Arc<Self>, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let shared = self.clone();
+            connections.spawn(async move {
+                // It ends when the asker closes the connection.
+                let _ = shared.converse(stream).await;
+            });
+        }
+    }
+
+    async fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        loop {
+            let mut query = vec![0; stream.read_u16().await?.into()];
+            stream.read_exact(&mut query).await?;
+            if let Some(reply) = self.reply(&query, true) {
+                stream.write_u16(reply.len().try_into().unwrap()).await?;
+                stream.write_all(&reply).await?;
+            }
+        }
+    }
+
+    fn reply(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let query = Message::from_vec(query).unwrap();
+        let question = query.queries[0].clone();
+        let asked = Asked {
+            name: question.name().to_string(),
+            family: question.query_type(),
+            tcp,
+            at: Instant::now(),
+        };
+        let reply = (self.script.lock().unwrap())(&asked);
+        self.asked.lock().unwrap().push(asked);
+        let mut message = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
+        message.add_query(question.clone());
+        match reply {
+            Reply::Silence => return None,
+            Reply::Garbage(bytes) => return Some(bytes),
+            Reply::Code(code) => message.metadata.response_code = code,
+            Reply::Records(records) => drop(message.add_answers(records)),
+            Reply::WrongId => {
+                message.metadata.id = message.metadata.id.wrapping_add(1);
+                message.add_answer(record(question.name(), "127.6.6.6", 0));
+            }
+        }
+        let whole = message.to_vec().unwrap();
+        let limit = if query.edns.is_some() { query.max_payload().min(MAX_UDP) } else { 512 };
+        let fits = tcp || whole.len() <= limit.into();
+        Some(if fits { whole } else { message.truncate().to_vec().unwrap() })
+    }
+}
+
+// === records ===
+
+/// One address record.
+pub fn record(name: &Name, address: &str, ttl: u32) -> Record {
+    let data = match address.parse().unwrap() {
+        IpAddr::V4(address) => RData::A(address.into()),
+        IpAddr::V6(address) => RData::AAAA(address.into()),
+    };
+    Record::from_rdata(name.clone(), ttl, data)
+}
+
+/// The records of these addresses, of the family that was asked for.
+pub fn addresses<S: AsRef<str>>(asked: &Asked, addresses: impl IntoIterator<Item = S>) -> Reply {
+    let name: Name = asked.name.parse().unwrap();
+    let records = addresses.into_iter().map(|address| record(&name, address.as_ref(), 30));
+    Reply::Records(records.filter(|record| record.record_type() == asked.family).collect())
+}
+
+/// Says that `name` is another name for `target`.
+pub fn alias(name: &str, target: &str) -> Record {
+    Record::from_rdata(name.parse().unwrap(), 30, RData::CNAME(CNAME(target.parse().unwrap())))
+}

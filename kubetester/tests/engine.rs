@@ -101,6 +101,21 @@ async fn a_stop_lets_calls_in_flight_end_and_gives_the_callers_back() {
     assert!(tally.calls() > 5);
 }
 
+#[tokio::test]
+async fn calls_that_never_wait_leave_room_for_a_stop() {
+    struct Instantly;
+    impl Call for Instantly {
+        async fn call(&mut self) -> Outcome {
+            Outcome { pod: None, error: Some("at once".into()) }
+        }
+    }
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move { cancel.cancel() });
+    let (Run { tally, .. }, _) = run(&PLAN, vec![Instantly], &stop, &Progress::default()).await;
+    assert_eq!(tally.succeeded, 0);
+}
+
 /// In real time: the schedule is kept by a thread that sleeps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_loop_counts_from_when_a_call_was_due() {

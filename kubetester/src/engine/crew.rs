@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::consume_budget,
+    time::{Instant, timeout},
+};
 
 use super::{Call, Outcome, pace::Pace, progress::Seen};
 use crate::tally::{Sample, Tally};
@@ -35,6 +38,8 @@ impl<C: Call> Crew<C> {
             tally.record(sample);
             seen.count(failed, tally.pods.len());
             away.push(turn(caller, &pace, timeout));
+            // Calls that fail at once wait for nothing: without this, they would keep the thread to themselves.
+            consume_budget().await;
         }
         (tally, home)
     }

@@ -10,7 +10,10 @@ use std::{
 use balanced_channel::{Channel, ChannelSnapshot, Connectivity};
 use proto::hello::{Greeting, hello_client::HelloClient};
 use service::testing::bounded;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::sleep,
+};
 use tonic::Status;
 
 /// As many calls are in flight at once.
@@ -41,11 +44,15 @@ impl Load {
             callers.spawn(async move {
                 loop {
                     let outcome = call().await;
-                    let mut counts = counts.lock().unwrap();
-                    match outcome {
-                        Ok(pod) => *counts.answered.entry(pod).or_default() += 1,
-                        Err(status) => counts.failed.push(status.to_string()),
+                    {
+                        let mut counts = counts.lock().unwrap();
+                        match outcome {
+                            Ok(pod) => *counts.answered.entry(pod).or_default() += 1,
+                            Err(status) => counts.failed.push(status.to_string()),
+                        }
                     }
+                    // A call that fails at once waits for nothing, and would keep its thread for good.
+                    yield_now().await;
                 }
             });
         }

@@ -275,3 +275,6 @@ async fn at(when: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

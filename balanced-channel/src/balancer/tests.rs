@@ -1,0 +1,292 @@
+//! The whole pool, with its real tasks and connections, over memory instead of sockets, in paused
+//! time: whatever happens in whatever order, the picker holds what is READY and nothing else.
+
+use std::{collections::BTreeSet, io, sync::Mutex};
+
+use http::HeaderMap;
+use proptest::{collection::vec, prelude::*, sample::select};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::watch,
+    task::yield_now,
+    time::sleep,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::{
+    outlier::Sign,
+    policy::{Call, Policy},
+    resolver::{ResolveError, Updates, updates},
+    subchannel::Connectivity,
+};
+
+const HOSTS: u8 = 5;
+/// Longer than any attempt to connect, any backoff and any ejection of these tests.
+const LONG: Duration = Duration::from_secs(60);
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Something that happens. Hosts are numbers.
+#[derive(Clone, Debug)]
+enum Happens {
+    /// The resolver lists the hosts whose bits are set.
+    Listed(u8),
+    ResolverFails,
+    /// From now on, a host treats attempts to connect like this.
+    Treats(u8, Treatment),
+    /// A host loses its connections.
+    Lost(u8),
+    /// A host says GOAWAY on its connections.
+    GoAway(u8),
+    /// Five calls to a host fail in a row.
+    Fails(u8),
+    /// Every task gets so many turns.
+    Turns(u8),
+    Passes(Duration),
+    /// Nothing, until all has come to rest.
+    Rests,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Treatment {
+    Accepts,
+    Refuses,
+    Swallows,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Serve,
+    GoAway,
+}
+
+/// The hosts, which accept nothing at first.
+#[derive(Clone, Default)]
+struct Hosts(Arc<Mutex<[Host; HOSTS as usize]>>);
+
+#[derive(Default)]
+struct Host {
+    treatment: Option<Treatment>,
+    /// The servers' ends of the connections; one that the client has closed has no receiver.
+    connections: Vec<watch::Sender<Order>>,
+}
+
+/// A pool under test.
+struct World {
+    hosts: Hosts,
+    listed: Option<u8>,
+    /// Whether the resolver has said anything at all.
+    heard: bool,
+    updates: Updates,
+    pool: Arc<Pool>,
+    _balancer: AbortOnDropHandle<()>,
+}
+
+fn address(host: u8) -> SocketAddr {
+    ([10, 0, 0, host], 80).into()
+}
+
+// === impl Hosts ===
+
+impl Hosts {
+    fn with<T>(&self, host: u8, change: impl FnOnce(&mut Host) -> T) -> T {
+        change(&mut self.0.lock().unwrap()[usize::from(host)])
+    }
+
+    fn accepts(&self, host: u8) -> bool {
+        self.with(host, |host| host.treatment == Some(Treatment::Accepts))
+    }
+
+    fn open(&self, host: u8) -> usize {
+        self.with(host, |host| host.connections.iter().filter(|open| open.receiver_count() > 0).count())
+    }
+}
+
+impl Connector for Hosts {
+    type Io = DuplexStream;
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<DuplexStream> {
+        let SocketAddr::V4(address) = endpoint.address else { panic!("hosts are IPv4") };
+        let host = address.ip().octets()[3];
+        match self.with(host, |host| host.treatment) {
+            Some(Treatment::Accepts) => {
+                let (client, server) = duplex(4096);
+                let (orders, received) = watch::channel(Order::Serve);
+                self.with(host, |host| host.connections.push(orders));
+                tokio::spawn(serve(server, received));
+                Ok(client)
+            }
+            Some(Treatment::Swallows) => pending().await,
+            Some(Treatment::Refuses) | None => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+}
+
+/// Serves until the client closes, or the order's sender is dropped.
+async fn serve(mut io: DuplexStream, mut orders: watch::Receiver<Order>) {
+    let mut buffer = [0; 1024];
+    if io.write_all(SETTINGS).await.is_err() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            read = io.read(&mut buffer) => if matches!(read, Ok(0) | Err(_)) { return },
+            order = orders.changed() => {
+                if order.is_err() || io.write_all(GOAWAY).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    fn new() -> Self {
+        let (hosts, pool) = (Hosts::default(), Arc::new(Pool::new()));
+        let (updates, resolutions) = updates();
+        let balancer = Balancer {
+            connector: Arc::new(hosts.clone()),
+            http2: Http2 {
+                connect_timeout: Duration::from_secs(3),
+                keepalive: None,
+                complaints: Arc::default(),
+            },
+            backoff: BackoffPolicy { max: Duration::from_secs(5), ..BackoffPolicy::default() },
+            policy: Policy::RoundRobin.make(),
+            outliers: OutlierDetection {
+                base_ejection_time: Duration::from_secs(2),
+                max_ejection_time: Duration::from_secs(5),
+                max_ejection_percent: 100,
+                ..OutlierDetection::default()
+            },
+            pool: pool.clone(),
+            resolutions,
+        };
+        let balancer = AbortOnDropHandle::new(tokio::spawn(balancer.run()));
+        Self { hosts, listed: None, heard: false, updates, pool, _balancer: balancer }
+    }
+
+    async fn happens(&mut self, what: &Happens) {
+        match *what {
+            Happens::Listed(hosts) => {
+                (self.listed, self.heard) = (Some(hosts), true);
+                let listed = (0..HOSTS).filter(|host| hosts & 1 << host != 0);
+                self.updates.publish(listed.map(|host| address(host).into()));
+            }
+            Happens::ResolverFails => {
+                self.heard = true;
+                self.updates.fail(ResolveError::new("no"));
+            }
+            Happens::Treats(host, how) => self.hosts.with(host, |host| host.treatment = Some(how)),
+            Happens::Lost(host) => self.hosts.with(host, |host| host.connections.clear()),
+            Happens::GoAway(host) => self.hosts.with(host, |host| {
+                for connection in &host.connections {
+                    let _ = connection.send(Order::GoAway);
+                }
+            }),
+            Happens::Fails(host) => {
+                for subchannel in self.pool.subchannels().iter() {
+                    if subchannel.endpoint.address == address(host) {
+                        (0..5).for_each(|_| subchannel.streak.note(Sign::Failing));
+                    }
+                }
+            }
+            Happens::Turns(turns) => {
+                for _ in 0..turns {
+                    yield_now().await;
+                }
+            }
+            Happens::Passes(time) => sleep(time).await,
+            Happens::Rests => {
+                sleep(LONG).await;
+                self.rested();
+            }
+        }
+        self.holds(false);
+    }
+
+    /// Where calls go, found by making some.
+    fn picked(&self) -> BTreeSet<SocketAddr> {
+        let Picker::Ready(picker) = &**self.pool.picker() else { return BTreeSet::new() };
+        let call = Call { headers: &HeaderMap::new() };
+        let picks = (0..4 * HOSTS).filter_map(|_| picker.pick(&call));
+        picks.map(|ready| ready.subchannel.endpoint.address).collect()
+    }
+
+    /// The picker holds what is READY and not ejected, or all that is READY when all is ejected.
+    /// Until all is at rest, some of it may just have been lost.
+    fn holds(&self, at_rest: bool) {
+        let (mut ready, mut well) = (BTreeSet::new(), BTreeSet::new());
+        for subchannel in self.pool.subchannels().iter() {
+            let status = subchannel.status();
+            if status.state == Connectivity::Ready {
+                ready.insert(subchannel.endpoint.address);
+                if status.ejected_until.is_none() {
+                    well.insert(subchannel.endpoint.address);
+                }
+            }
+        }
+        let expected = if well.is_empty() { ready } else { well };
+        let picked = self.picked();
+        assert!(picked.is_subset(&expected), "picked {picked:?} of {expected:?}");
+        assert!(!at_rest || picked == expected, "picked only {picked:?} of {expected:?}");
+    }
+
+    /// Everything that can be connected is, once, and nothing else but what serves in its stead.
+    fn rested(&self) {
+        self.holds(true);
+        let listed = |host: &u8| self.listed.is_some_and(|listed| listed & 1 << host != 0);
+        let picked = self.picked();
+        // A host that has come to refuse keeps the connections that it has.
+        let reached = |host: &u8| self.hosts.accepts(*host) || self.hosts.open(*host) > 0;
+        let wanted: BTreeSet<_> =
+            (0..HOSTS).filter(|host| listed(host) && reached(host)).map(address).collect();
+        if wanted.is_empty() {
+            let failing = matches!(&**self.pool.picker(), Picker::Failing(_));
+            assert_eq!(failing, picked.is_empty() && self.heard, "{:?}", self.pool.picker());
+        } else {
+            assert_eq!(picked, wanted);
+        }
+        for host in 0..HOSTS {
+            let connections = usize::from(picked.contains(&address(host)));
+            assert_eq!(self.hosts.open(host), connections, "connections to host {host}");
+        }
+    }
+}
+
+fn anything() -> impl Strategy<Value = Happens> {
+    let treatment =
+        select(vec![Treatment::Accepts, Treatment::Accepts, Treatment::Refuses, Treatment::Swallows]);
+    prop_oneof![
+        3 => (0_u8..1 << HOSTS).prop_map(Happens::Listed),
+        1 => Just(Happens::ResolverFails),
+        4 => (0..HOSTS, treatment).prop_map(|(host, how)| Happens::Treats(host, how)),
+        2 => (0..HOSTS).prop_map(Happens::Lost),
+        2 => (0..HOSTS).prop_map(Happens::GoAway),
+        2 => (0..HOSTS).prop_map(Happens::Fails),
+        4 => (0_u8..20).prop_map(Happens::Turns),
+        2 => (0_u64..4000).prop_map(|ms| Happens::Passes(Duration::from_millis(ms))),
+        1 => Just(Happens::Rests),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_picker_holds_exactly_what_is_ready_and_not_ejected_whatever_happens(
+        events in vec(anything(), 1..60),
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            for event in &events {
+                world.happens(event).await;
+            }
+            world.happens(&Happens::Rests).await;
+        });
+    }
+}

@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
-    call::{Caller, ResponseBody, Throttle},
+    call::{Caller, ResponseBody, Retries, Throttle},
     method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
@@ -137,7 +137,7 @@ impl Channel {
     /// What the channel knows about itself now.
     pub fn snapshot(&self) -> ChannelSnapshot {
         let caller = &self.inner.caller;
-        ChannelSnapshot::take(&caller.target, &caller.pool, &self.inner.resolution, &self.inner.http2)
+        ChannelSnapshot::take(caller, &self.inner.resolution, &self.inner.http2)
     }
 }
 
@@ -335,6 +335,7 @@ impl<C: Connector> Builder<C> {
             retry_buffer: self.retry_buffer,
             methods: self.methods,
             throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
+            retries: Retries::default(),
         };
         let inner = Inner {
             caller,

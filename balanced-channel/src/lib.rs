@@ -63,7 +63,7 @@ pub use policy::{
 };
 pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
 pub use service_config::{MethodName, ServiceConfig, ServiceConfigError};
-pub use snapshot::{ChannelSnapshot, ResolverSnapshot, SubchannelSnapshot};
+pub use snapshot::{ChannelSnapshot, ResolverSnapshot, RetrySnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]

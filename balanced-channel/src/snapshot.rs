@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    pool::Pool,
+    call::Caller,
     resolver::Resolution,
     subchannel::{Connectivity, Subchannel},
     transport::Http2,
@@ -24,6 +24,8 @@ pub struct ChannelSnapshot {
     pub keepalive_time: Option<f64>,
     /// How often a server has complained of too many pings.
     pub too_many_pings: u32,
+    /// How often calls were sent again.
+    pub retries: RetrySnapshot,
     /// Every subchannel of the pool, in the order of their addresses.
     pub subchannels: Vec<SubchannelSnapshot>,
 }
@@ -38,6 +40,19 @@ pub struct ResolverSnapshot {
     pub age: Option<f64>,
     /// Why the latest lookup failed, if it did.
     pub error: Option<String>,
+}
+
+/// How often a channel has sent calls again (gRFC A6).
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct RetrySnapshot {
+    /// Because no server had seen them.
+    pub transparent: u64,
+    /// Because a retry policy says so.
+    pub by_policy: u64,
+    /// What the retry throttle has left, of at most its maximum; absent without one. No retry by
+    /// policy is made while it is at most half full.
+    pub tokens: Option<f64>,
 }
 
 /// One subchannel at one moment.
@@ -69,16 +84,11 @@ pub struct SubchannelSnapshot {
 // === impl ChannelSnapshot ===
 
 impl ChannelSnapshot {
-    pub(crate) fn take(
-        target: &str,
-        pool: &Pool,
-        resolution: &watch::Receiver<Resolution>,
-        http2: &Http2,
-    ) -> Self {
+    pub(crate) fn take(caller: &Caller, resolution: &watch::Receiver<Resolution>, http2: &Http2) -> Self {
         let now = Instant::now();
         let Resolution { endpoints, error } = resolution.borrow().clone();
         Self {
-            target: target.to_owned(),
+            target: caller.target.clone(),
             resolver: ResolverSnapshot {
                 endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.len()),
                 age: endpoints.map(|(_, at)| (now - at).as_secs_f64()),
@@ -86,7 +96,17 @@ impl ChannelSnapshot {
             },
             keepalive_time: http2.keepalive().map(|keepalive| keepalive.time.as_secs_f64()),
             too_many_pings: http2.complaints.load(Ordering::Relaxed),
-            subchannels: pool.subchannels().iter().map(|subchannel| subchannel.snapshot(now)).collect(),
+            retries: RetrySnapshot {
+                transparent: caller.retries.transparent.load(Ordering::Relaxed),
+                by_policy: caller.retries.by_policy.load(Ordering::Relaxed),
+                tokens: caller.throttle.as_ref().map(|throttle| throttle.tokens()),
+            },
+            subchannels: caller
+                .pool
+                .subchannels()
+                .iter()
+                .map(|subchannel| subchannel.snapshot(now))
+                .collect(),
         }
     }
 

@@ -132,6 +132,8 @@ async fn the_throttle_stops_retries_and_successes_bring_them_back() {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }
     assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Ok, 19));
+    let retries = channel.snapshot().retries;
+    assert_eq!((retries.by_policy, retries.transparent, retries.tokens), (5, 0, Some(7.5)));
 }
 
 fn micros(timeout: &str) -> u64 {

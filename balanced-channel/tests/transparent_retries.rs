@@ -37,7 +37,9 @@ async fn a_refused_stream_goes_elsewhere() {
 #[tokio::test]
 async fn refusals_come_to_an_end() {
     let refuses = Scripted::always(Answer::Reset(Reason::REFUSED_STREAM)).await;
-    let got = unary(&to(&[refuses.address]).await).await;
+    let channel = to(&[refuses.address]).await;
+    let got = unary(&channel).await;
+    assert_eq!(channel.snapshot().retries.transparent, 5);
     assert_eq!((got.code, refuses.seen().len()), (Code::Unavailable, 6), "{got:?}");
     assert!(got.message.contains(&refuses.address.to_string()), "{got:?}");
 }

@@ -16,7 +16,10 @@ mod response;
 mod retry;
 mod throttle;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use attempt::Outcome;
 use deadline::Deadline;
@@ -51,6 +54,14 @@ pub(crate) struct Caller {
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
     pub(crate) throttle: Option<Arc<Throttle>>,
+    pub(crate) retries: Retries,
+}
+
+/// How often calls were sent again.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    pub(crate) transparent: AtomicU64,
+    pub(crate) by_policy: AtomicU64,
 }
 
 /// What every attempt of a call needs to know.
@@ -79,11 +90,15 @@ impl Caller {
                 Outcome::Committed(response) => return Ok(response),
                 Outcome::Failed(failed, answer) => (failed, answer),
             };
+            let previous = retry.previous();
             let Some(wait) = retry.after(&failed, call.body.can_repeat(), call.deadline.left()) else {
                 return answer;
             };
             let address = failed.subchannel.as_ref().map(|failed| failed.endpoint.address);
             tracing::debug!(?address, code = ?failed.code, seen = ?failed.seen, ?wait, "call is sent again");
+            let transparent = retry.previous() == previous;
+            let count = if transparent { &self.retries.transparent } else { &self.retries.by_policy };
+            count.fetch_add(1, Ordering::Relaxed);
             drop(answer);
             if !wait.is_zero() {
                 sleep(wait).await;

@@ -50,6 +50,11 @@ impl Throttle {
         }
     }
 
+    /// How many tokens are left.
+    pub(crate) fn tokens(&self) -> f64 {
+        f64::from(self.tokens.load(Ordering::Relaxed)) / f64::from(MILLI)
+    }
+
     fn change(&self, to: impl Fn(u32) -> u32) -> u32 {
         let before =
             self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| Some(to(tokens)));

@@ -1,8 +1,10 @@
 //! The client of the [gRPC interop test descriptions], on a balanced channel: runs the cases that
-//! apply to a channel and says of each whether it holds. Exit status 1 when one does not.
+//! apply to a channel, and two about keepalive that are not on that list, and says of each whether it
+//! holds. Exit status 1 when one does not.
 //!
 //! [gRPC interop test descriptions]: https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md
 
+mod keepalive;
 mod metadata;
 mod status;
 mod stopping;
@@ -32,7 +34,7 @@ type Case = fn(Channel) -> Pin<Box<dyn Future<Output = Result>>>;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every case, by its published name.
-const CASES: [(&str, Case); 13] = [
+const CASES: [(&str, Case); 15] = [
     ("empty_unary", |channel| Box::pin(unary::empty_unary(channel))),
     ("large_unary", |channel| Box::pin(unary::large_unary(channel))),
     ("client_streaming", |channel| Box::pin(streaming::client_streaming(channel))),
@@ -46,6 +48,8 @@ const CASES: [(&str, Case); 13] = [
     ("unimplemented_service", |channel| Box::pin(status::unimplemented_service(channel))),
     ("cancel_after_begin", |channel| Box::pin(stopping::cancel_after_begin(channel))),
     ("timeout_on_sleeping_server", |channel| Box::pin(stopping::timeout_on_sleeping_server(channel))),
+    ("quiet_streams", |channel| Box::pin(keepalive::quiet_streams(channel))),
+    ("too_many_pings", |channel| Box::pin(keepalive::too_many_pings(channel))),
 ];
 
 /// Runs gRPC interop cases against a server.

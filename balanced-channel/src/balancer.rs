@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     backoff::BackoffPolicy,
+    health::HealthCheck,
     member::Member,
     outlier::{Detector, OutlierDetection, Record, Streak},
     policy::{Candidates, MakePicker, Standing},
@@ -35,6 +36,7 @@ pub(crate) struct Balancer<C> {
     pub(crate) backoff: BackoffPolicy,
     pub(crate) policy: Box<dyn MakePicker>,
     pub(crate) outliers: OutlierDetection,
+    pub(crate) health_check: Option<Arc<HealthCheck>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) resolutions: Resolutions,
 }
@@ -170,6 +172,7 @@ impl<C: Connector> Members<C> {
             connector: self.balancer.connector.clone(),
             http2: self.balancer.http2.clone(),
             backoff: self.balancer.backoff,
+            health_check: self.balancer.health_check.clone(),
             error_penalty: self.balancer.policy.error_penalty(),
             events: self.events.clone(),
         };

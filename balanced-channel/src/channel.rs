@@ -22,6 +22,7 @@ use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
     call::{Caller, ResponseBody, Retries, Throttle},
+    health::HealthCheck,
     method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
@@ -65,6 +66,7 @@ pub struct Builder<C = TcpConnector> {
     retry_buffer: usize,
     methods: Methods,
     retry_throttling: Option<RetryThrottling>,
+    health_check: Option<String>,
 }
 
 /// Why a channel could not be built.
@@ -131,6 +133,7 @@ impl Channel {
             retry_buffer: 256 * 1024,
             methods: Methods::default(),
             retry_throttling: None,
+            health_check: None,
         }
     }
 
@@ -182,6 +185,7 @@ impl<C: Connector> Builder<C> {
             retry_buffer: self.retry_buffer,
             methods: self.methods,
             retry_throttling: self.retry_throttling,
+            health_check: self.health_check,
         }
     }
 
@@ -234,6 +238,7 @@ impl<C: Connector> Builder<C> {
         self.policy = config.policy.unwrap_or(self.policy);
         self.outliers = config.outlier_detection.unwrap_or(self.outliers);
         self.retry_throttling = config.retry_throttling.or(self.retry_throttling);
+        self.health_check = config.health_check_service.or(self.health_check);
         for (name, config) in config.methods {
             self.methods.insert(name, config);
         }
@@ -299,6 +304,17 @@ impl<C: Connector> Builder<C> {
         self
     }
 
+    /// Watches, on each connection, what the server says of the health of `service`, or of itself if
+    /// that is empty, and sends calls only where it is SERVING ([gRFC A17]). A server without
+    /// `grpc.health.v1.Health/Watch` counts as healthy. Not with [`Policy::PickFirst`], which would
+    /// not know where else to go. Default: off.
+    ///
+    /// [gRFC A17]: https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
+    pub fn health_check(mut self, service: impl Into<String>) -> Self {
+        self.health_check = Some(service.into());
+        self
+    }
+
     /// Starts the channel.
     ///
     /// # Errors
@@ -317,12 +333,17 @@ impl<C: Connector> Builder<C> {
         let pool = Arc::new(Pool::new());
         let resolution = resolutions.latest.clone();
         let scheme = self.connector.scheme();
+        let authority = self.authority.unwrap_or_else(|| target.authority().clone());
+        let watches = !matches!(self.policy, Policy::PickFirst(_));
+        let health_check = self.health_check.filter(|_| watches);
+        let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
         let balancer = Balancer {
             connector: Arc::new(self.connector),
             http2: self.http2.clone(),
             backoff: self.backoff,
             policy: self.policy.make(),
             outliers: self.outliers,
+            health_check,
             pool: pool.clone(),
             resolutions,
         };
@@ -330,7 +351,7 @@ impl<C: Connector> Builder<C> {
             pool,
             target: target.to_string(),
             scheme,
-            authority: self.authority.unwrap_or_else(|| target.authority().clone()),
+            authority,
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
             methods: self.methods,

@@ -38,6 +38,7 @@ mod backoff;
 mod balancer;
 mod call;
 mod channel;
+mod health;
 mod load_report;
 mod member;
 mod method_config;

@@ -84,7 +84,7 @@ impl Member {
             State::TransientFailure(error) => {
                 let first = !std::mem::replace(&mut self.failing, true);
                 if first {
-                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel cannot connect");
+                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel fails");
                 }
                 self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
                 was_ready || first

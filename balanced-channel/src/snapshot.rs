@@ -77,6 +77,9 @@ pub struct SubchannelSnapshot {
     pub ejected_for: Option<f64>,
     /// Whether calls leave it out, although it is READY, because it answers no keepalive ping.
     pub silent: bool,
+    /// What its server last said of its health, if that is watched: a `ServingStatus` of
+    /// grpc.health.v1, or UNIMPLEMENTED.
+    pub health: Option<&'static str>,
     /// Why it last lost, or failed to make, a connection.
     pub last_error: Option<String>,
 }
@@ -129,6 +132,7 @@ impl Subchannel {
             failed: self.calls.failed.load(Ordering::Acquire),
             ejected_for: status.ejected_until.map(|until| until.saturating_duration_since(now).as_secs_f64()),
             silent: status.silent,
+            health: status.health,
             last_error: status.last_error,
         }
     }

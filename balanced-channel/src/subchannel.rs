@@ -4,6 +4,8 @@
 //! backoff. It tells the balancer every change of state and knows nothing of the other subchannels.
 
 use std::{
+    future::pending,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +23,7 @@ use tonic::Code;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    health::{Health, HealthCheck},
     load_report::Load,
     outlier::Streak,
     resolver::Endpoint,
@@ -66,6 +69,7 @@ pub(crate) struct Status {
     pub(crate) last_error: Option<String>,
     pub(crate) ejected_until: Option<Instant>,
     pub(crate) silent: bool,
+    pub(crate) health: Option<&'static str>,
 }
 
 /// How many calls a subchannel was given, and what became of them.
@@ -125,6 +129,7 @@ pub(crate) struct Task<C> {
     pub(crate) connector: Arc<C>,
     pub(crate) http2: Http2,
     pub(crate) backoff: BackoffPolicy,
+    pub(crate) health_check: Option<Arc<HealthCheck>>,
     pub(crate) error_penalty: Option<f64>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
 }
@@ -161,6 +166,7 @@ impl Subchannel {
             last_error: None,
             ejected_until: None,
             silent: false,
+            health: None,
         };
         Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
     }
@@ -179,6 +185,11 @@ impl Subchannel {
         if error.is_some() {
             status.last_error = error;
         }
+    }
+
+    /// Notes what its server says of its health.
+    pub(crate) fn note_health(&self, health: Option<&'static str>) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
     }
 
     /// Notes why calls leave it out.
@@ -264,9 +275,8 @@ impl<C: Connector> Task<C> {
             let why = match connected {
                 Ok((sender, connection)) => {
                     let (ready_at, before) = (Instant::now(), self.subchannel.calls.started());
-                    let ready = Ready::new(self.subchannel.clone(), sender, self.error_penalty);
-                    self.tell(State::Ready(Arc::new(ready)));
-                    let Some(Ended { why, in_order }) = self.serve(connection, &stop).await else { return };
+                    let ended = self.serve(sender, connection, &stop).await;
+                    let Some(Ended { why, in_order }) = ended else { return };
                     // A server may end a connection after so many calls, and under load that is soon.
                     let used = in_order && self.subchannel.calls.started() > before;
                     if used || ready_at.elapsed() >= SHORT_LIFE {
@@ -299,28 +309,62 @@ impl<C: Connector> Task<C> {
 
     /// Serves until the connection takes no more calls; `None` after being stopped. Either way the
     /// calls in flight go on to their end.
-    async fn serve(&self, mut connection: Connection<C>, stop: &CancellationToken) -> Option<Ended> {
-        loop {
-            let change = tokio::select! {
-                change = connection.next() => change,
-                () = stop.cancelled() => {
-                    connection.drain().await;
-                    return None;
+    async fn serve(
+        &self,
+        sender: Sender,
+        mut connection: Connection<C>,
+        stop: &CancellationToken,
+    ) -> Option<Ended> {
+        let ended = {
+            let mut health = pin!(self.watch(sender));
+            loop {
+                tokio::select! {
+                    change = connection.next() => match change {
+                        Change::Silent => self.tell(State::Silent(true)),
+                        Change::Heard => self.tell(State::Silent(false)),
+                        Change::Draining(goaway) => break Some(goaway),
+                        Change::Lost(why) => return Some(Ended { why, in_order: false }),
+                    },
+                    () = &mut health => {}
+                    () = stop.cancelled() => break None,
                 }
-            };
-            match change {
-                Change::Silent => self.tell(State::Silent(true)),
-                Change::Heard => self.tell(State::Silent(false)),
-                Change::Draining(goaway) => {
-                    if goaway.too_many_pings {
-                        self.http2.complain(self.subchannel.endpoint.address);
-                    }
-                    tokio::spawn(connection.drain());
-                    return Some(Ended { why: goaway.to_string(), in_order: goaway.error == 0 });
-                }
-                Change::Lost(why) => return Some(Ended { why, in_order: false }),
             }
+        };
+        // The health watch is over; it was a call on this connection too.
+        let Some(goaway) = ended else {
+            connection.drain().await;
+            return None;
+        };
+        if goaway.too_many_pings {
+            self.http2.complain(self.subchannel.endpoint.address);
         }
+        tokio::spawn(connection.drain());
+        Some(Ended { why: goaway.to_string(), in_order: goaway.error == 0 })
+    }
+
+    /// Tells that the connection is READY: at once, or as the health of its server has it. Does not
+    /// end.
+    async fn watch(&self, sender: Sender) {
+        let ready =
+            |sender| State::Ready(Arc::new(Ready::new(self.subchannel.clone(), sender, self.error_penalty)));
+        let Some(check) = &self.health_check else {
+            self.tell(ready(sender));
+            return pending().await;
+        };
+        self.subchannel.note_health(None);
+        let address = self.subchannel.endpoint.address;
+        let tell = |health| match health {
+            Health::Asked => self.tell(State::Connecting { lost: None }),
+            Health::Good(name) => {
+                self.subchannel.note_health(Some(name));
+                self.tell(ready(sender.clone()));
+            }
+            Health::Bad(name, why) => {
+                self.subchannel.note_health(name);
+                self.tell(State::TransientFailure(ConnectError::unhealthy(why)));
+            }
+        };
+        check.watch(address, sender.clone(), self.backoff, tell).await;
     }
 
     fn tell(&self, state: State) {

@@ -162,6 +162,7 @@ impl World {
                 max_ejection_percent: 100,
                 ..OutlierDetection::default()
             },
+            health_check: None,
             pool: pool.clone(),
             resolutions,
         };

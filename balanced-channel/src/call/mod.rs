@@ -28,8 +28,7 @@ use http::{
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
-pub(crate) use request::RequestBody;
-use request::Source;
+pub(crate) use request::{RequestBody, Source};
 pub use response::ResponseBody;
 use retry::Retry;
 pub(crate) use throttle::Throttle;

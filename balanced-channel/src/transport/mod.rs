@@ -160,6 +160,11 @@ fn reason(ended: Result<(), hyper::Error>) -> String {
 // === impl ConnectError ===
 
 impl ConnectError {
+    /// There is a connection, and the server says that it should not be used.
+    pub(crate) fn unhealthy(why: String) -> Self {
+        Self(why)
+    }
+
     /// The peer takes connections and ends them at once.
     pub(crate) fn short_lived(endpoint: &Endpoint, life: Duration, why: &str) -> Self {
         Self(format!("{}: connection lost after {life:.0?}: {why}", endpoint.address))

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
 
 /// The longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Backend {
     pub address: SocketAddr,
     pub calls: Arc<AtomicU64>,
+    /// What its health service says; there is one if it was started so.
+    pub health: Option<HealthReporter>,
     mood: watch::Sender<Mood>,
+    ended: Arc<AtomicBool>,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -79,7 +86,7 @@ impl Backend {
 
     /// Starts at an address, which may be that of a backend that was dropped.
     pub fn on(address: SocketAddr) -> Self {
-        Self::with(bind(address))
+        Self::with(bind(address), None)
     }
 
     /// Starts one at each of these addresses, all at the same port.
@@ -90,13 +97,21 @@ impl Backend {
             let port = first.local_addr().unwrap().port();
             let rest: Option<Vec<_>> = ips[1..].iter().map(|ip| bind(ip, port)).collect();
             if let Some(rest) = rest {
-                return std::iter::once(first).chain(rest).map(Self::with).collect();
+                return std::iter::once(first)
+                    .chain(rest)
+                    .map(|listener| Self::with(listener, None))
+                    .collect();
             }
         }
         panic!("no port is free at all of {ips:?}");
     }
 
-    fn with(listener: std::net::TcpListener) -> Self {
+    /// Starts with a health service that says SERVING of the server as a whole.
+    pub fn start_with_health() -> Self {
+        Self::with(bind("127.0.0.1:0".parse().unwrap()), Some(HealthReporter::new()))
+    }
+
+    fn with(listener: std::net::TcpListener, health: Option<HealthReporter>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -105,12 +120,17 @@ impl Backend {
         let (stop, stopped) = oneshot::channel();
         let (mood, moods) = watch::channel(Mood::Well);
         let says = Says { address, calls: calls.clone(), mood: moods };
+        let service =
+            health.clone().map(|health| HealthServer::new(HealthService::from_health_reporter(health)));
+        let ended = Arc::new(AtomicBool::new(false));
+        let done = ended.clone();
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            let server = Server::builder().add_service(HelloServer::new(says));
+            let server = Server::builder().add_service(HelloServer::new(says)).add_optional_service(service);
             server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await.unwrap();
+            done.store(true, Ordering::Relaxed);
         });
-        Self { address, calls, mood, runtime: Some(runtime), stop: Some(stop) }
+        Self { address, calls, health, mood, ended, runtime: Some(runtime), stop: Some(stop) }
     }
 
     pub fn some(count: usize) -> Vec<Self> {
@@ -138,6 +158,11 @@ impl Backend {
 
     pub fn feel(&self, mood: Mood) {
         self.mood.send_replace(mood);
+    }
+
+    /// Whether it has drained: the last connection is closed.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub fn calls(&self) -> u64 {

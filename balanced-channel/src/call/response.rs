@@ -111,6 +111,8 @@ impl InFlight {
         self.sign = match code {
             Code::Unavailable | Code::DeadlineExceeded if self.answered => Sign::Nothing,
             Code::Unavailable | Code::DeadlineExceeded => Sign::Failing,
+            // So tonic's server answers for a handler that has let the deadline pass.
+            Code::Cancelled => Sign::Nothing,
             _ => Sign::Alive,
         };
     }

@@ -25,8 +25,8 @@ pub(crate) use streak::{Sign, Streak};
 /// but OK, save CANCELLED, which is the caller's doing. For `consecutive_failures` it is only what
 /// speaks of the endpoint rather than of the request: UNAVAILABLE and DEADLINE_EXCEEDED that the
 /// endpoint answers without a message, and a deadline that passes before it answers at all. Any
-/// other answer shows that it works and starts the count anew. A connection that is lost counts
-/// neither way, since an endpoint without a connection takes no calls anyhow.
+/// other answer shows that it works and starts the count anew. CANCELLED counts neither way, and nor
+/// does a connection that is lost, since an endpoint without one takes no calls anyhow.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,17 +2,36 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use balanced_channel::Target;
+use balanced_channel::{ServiceConfig, Target};
 use clap::Args;
 use reqwest::Url;
+
+use crate::route_config::RouteConfigs;
+
+/// The service config of the default channel: a call that failed with UNAVAILABLE is sent again, because a
+/// greeting may be given twice. The bucket of tokens ends the retries when most calls fail, so that backends that
+/// are down are not asked four times as often; 1000 is the most, and enough for a pod that is killed under load.
+const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.02s","maxBackoff":"0.2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
 
 /// How the gateway is set up. Each flag can be given in the environment, under the name `--help` shows.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
-    /// ipv4:address:port,address:port and so on
-    #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000")]
+    /// ipv4:address:port,address:port and so on. There is no TLS: https:// is refused
+    #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000", value_parser = grpc_target)]
     pub grpc_target: Target,
+
+    /// How calls to the gRPC backend are balanced and retried: gRPC's service config, in JSON. The default balances
+    /// them by round_robin, and sends a call that failed with UNAVAILABLE again, up to 3 times, as a greeting may be
+    /// given twice: a pod that is killed costs no request. {} turns retries off
+    #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = RETRY_UNAVAILABLE)]
+    pub grpc_service_config: ServiceConfig,
+
+    /// More ways to gRPC backends, which GET /hellogrpc?via=NAME takes and GET /routes lists: a JSON list of
+    /// {"name": "…", "target": "…", "serviceConfig": {…}}. Each has connections of its own. What a route leaves out
+    /// it has from GRPC_TARGET and GRPC_SERVICE_CONFIG
+    #[arg(long, env, value_name = "GRPC_ROUTES", default_value = "[]")]
+    pub grpc_routes: RouteConfigs,
 
     /// HTTP backend, an http:// URL; the query `name=` is added to it. There is no TLS: https:// is refused
     #[arg(long, env, value_name = "HTTP_TARGET", default_value = "http://http-svc/hellohttp", value_parser = http_target)]
@@ -30,6 +49,16 @@ pub struct Config {
     /// Requests that may be in flight at once; more are answered 503 with Retry-After
     #[arg(long, env, value_name = "MAX_CONCURRENT_REQUESTS", default_value = "1024")]
     pub max_concurrent_requests: NonZeroUsize,
+}
+
+/// Reads a target of the kinds that the gateway can call.
+pub(crate) fn grpc_target(text: &str) -> Result<Target, String> {
+    if text.starts_with("https://") {
+        return Err("TLS to the gRPC backend is not built in; use dns:///host:port, \
+                    or put a proxy that speaks TLS beside the gateway"
+            .to_owned());
+    }
+    text.parse::<Target>().map_err(|error| error.to_string())
 }
 
 fn http_target(text: &str) -> Result<Url, String> {
@@ -70,6 +99,8 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests {
+    use balanced_channel::MethodName;
+
     use super::*;
 
     #[test]
@@ -86,6 +117,23 @@ mod tests {
             assert!(error.contains(word), "{target}: {error}");
         }
         assert_eq!(http_target("http://svc/a?b=c#d").unwrap().as_str(), "http://svc/a?b=c");
+    }
+
+    #[test]
+    fn grpc_targets_are_the_channels_but_for_tls() {
+        assert_eq!(grpc_target("dns:///svc:8000").unwrap().as_str(), "dns:///svc:8000");
+        for (target, word) in [("https://svc", "TLS"), ("xds:///svc", "unknown scheme"), ("", "empty")] {
+            let error = grpc_target(target).unwrap_err();
+            assert!(error.contains(word), "{target}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_failed_with_unavailable_is_retried_by_default() {
+        let config = Config::default().grpc_service_config;
+        let [(MethodName::Default, method)] = &config.methods[..] else { panic!("{config:?}") };
+        let retried = method.retry_policy.unwrap().retryable_status_codes;
+        assert_eq!(retried.iter().collect::<Vec<_>>(), [tonic::Code::Unavailable]);
     }
 
     #[test]

@@ -17,13 +17,13 @@ use crate::gateway::Gateway;
 
 /// Every gRPC channel of the gateway.
 #[derive(Serialize)]
-struct Channels {
-    channels: Vec<NamedChannel>,
+struct Channels<'a> {
+    channels: Vec<NamedChannel<'a>>,
 }
 
 #[derive(Serialize)]
-struct NamedChannel {
-    name: &'static str,
+struct NamedChannel<'a> {
+    name: &'a str,
     #[serde(flatten)]
     snapshot: ChannelSnapshot,
 }
@@ -34,10 +34,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn channels(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem> {
-    let snapshot = gateway.grpc.channel.snapshot();
-    let text = serde_json::to_string_pretty(&Channels {
-        channels: vec![NamedChannel { name: "default", snapshot }],
-    })
-    .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let named = gateway.routes.snapshots().map(|(name, snapshot)| NamedChannel { name, snapshot });
+    let text = serde_json::to_string_pretty(&Channels { channels: named.collect() })
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
 }

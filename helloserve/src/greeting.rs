@@ -1,4 +1,4 @@
-//! The query of a request: which name is to be greeted.
+//! The query of a request: which name is to be greeted, and over which route.
 //!
 //! It is read as `application/x-www-form-urlencoded` (WHATWG URL), but strictly: what a lenient reader would
 //! replace or guess (half an escape, bytes that are not UTF-8, the same key twice) is refused, because the
@@ -14,6 +14,8 @@ pub(crate) const MAX_NAME: usize = 1024;
 pub(crate) struct Greeting<'a> {
     /// The caller's name; empty when the query has none. Borrowed as long as nothing had to be decoded.
     pub(crate) name: Cow<'a, str>,
+    /// The route to take, if the caller names one.
+    pub(crate) via: Option<Cow<'a, str>>,
 }
 
 /// Why a query is refused.
@@ -40,19 +42,24 @@ impl<'a> Greeting<'a> {
     ///
     /// Everything in [`QueryError`].
     pub(crate) fn from_query(query: &'a str) -> Result<Self, QueryError> {
-        let mut name = None;
+        let (mut name, mut via) = (None, None);
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (key, value) = (decode(key)?, decode(value)?);
-            if key == "name" && name.replace(value).is_some() {
-                return Err(QueryError::Twice("name"));
+            let (key, place) = match &*key {
+                "name" => ("name", &mut name),
+                "via" => ("via", &mut via),
+                _ => continue,
+            };
+            if place.replace(value).is_some() {
+                return Err(QueryError::Twice(key));
             }
         }
         let name = name.unwrap_or_default();
         if name.len() > MAX_NAME {
             return Err(QueryError::NameTooLong(name.len()));
         }
-        Ok(Self { name })
+        Ok(Self { name, via })
     }
 }
 
@@ -111,8 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn a_route_is_found_and_decoded() {
+        for (query, expected) in [
+            ("name=Ann", None),
+            ("vi=a&Via=b", None),
+            ("via", Some("")),
+            ("via=&name=Ann", Some("")),
+            ("via=pick_first", Some("pick_first")),
+            ("name=Ann&v%69a=a+b", Some("a b")),
+        ] {
+            let greeting = Greeting::from_query(query).unwrap();
+            assert_eq!(greeting.via.as_deref(), expected, "{query}");
+        }
+    }
+
+    #[test]
     fn what_needs_no_decoding_is_not_copied() {
-        assert!(matches!(Greeting::from_query("name=Ann").unwrap().name, Cow::Borrowed("Ann")));
+        let greeting = Greeting::from_query("name=Ann&via=a").unwrap();
+        assert!(matches!((greeting.name, greeting.via), (Cow::Borrowed("Ann"), Some(Cow::Borrowed("a")))));
     }
 
     #[test]
@@ -128,6 +151,7 @@ mod tests {
             ("name=%ED%A0%80", QueryError::NotUtf8),
             ("name=a&name=b", QueryError::Twice("name")),
             ("name=&name=", QueryError::Twice("name")),
+            ("via=a&via=a", QueryError::Twice("via")),
             ("name=a&n%61me=b", QueryError::Twice("name")),
         ] {
             assert_eq!(name(query), Err(expected), "{query}");

@@ -2,10 +2,11 @@
 //!
 //! A request meets the parts in this order:
 //!
-//! - [`routes`]: the two paths, and one thin handler for each.
+//! - [`paths`]: what is asked for, and one thin handler for each.
 //! - [`admission`]: lets it in, or sheds it.
 //! - [`greeting`], [`deadline`], [`propagation`]: what it asks, how long it may take, what of it goes on.
-//! - [`upstream`]: the way to the gRPC backend (a balanced channel) and to the HTTP backend (pooled connections,
+//! - [`routes`]: which way to the gRPC backends it takes, of those that [`route_config`] reads.
+//! - [`upstream`]: the way to a gRPC backend (a balanced channel) and to the HTTP backend (pooled connections,
 //!   addresses in turn), and how each failure of theirs is told.
 //! - [`answer`], [`sorted_json`]: the answer, byte for byte.
 //! - [`refusal`]: or why there is none, in one table of statuses.
@@ -19,8 +20,10 @@ mod deadline;
 mod debug;
 mod gateway;
 mod greeting;
+mod paths;
 mod propagation;
 mod refusal;
+mod route_config;
 mod routes;
 mod sorted_json;
 mod upstream;
@@ -34,6 +37,7 @@ use service::{
 use tokio::net::TcpListener;
 
 pub use config::Config;
+pub use route_config::{InvalidRoutes, RouteConfigs};
 
 /// Who the gateway is.
 pub const PROGRAM: Program = Program {
@@ -57,7 +61,7 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
     instance.admin.merge(debug::router(gateway.clone()));
-    let router = finish(routes::router(gateway), Some(&instance.metrics));
+    let router = finish(paths::router(gateway), Some(&instance.metrics));
     Server::http1().serve(listener, router, instance.shutdown).await;
     Ok(())
 }

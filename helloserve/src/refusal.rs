@@ -3,13 +3,17 @@
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use service::Problem;
 
-use crate::{admission::Overloaded, deadline::DeadlineError, greeting::QueryError, upstream::Failure};
+use crate::{
+    admission::Overloaded, deadline::DeadlineError, greeting::QueryError, routes::UnknownRoute,
+    upstream::Failure,
+};
 
 /// Everything that ends a request without an answer from a backend.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Overloaded(Overloaded),
     Query(QueryError),
+    Route(UnknownRoute),
     Deadline(DeadlineError),
     /// The request has a body; a greeting is asked for with its query alone.
     Body,
@@ -27,6 +31,9 @@ impl From<Refusal> for Problem {
                 Problem::new(StatusCode::URI_TOO_LONG, error.to_string())
             }
             Refusal::Query(error) => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
+            Refusal::Route(error) => {
+                Problem::new(StatusCode::NOT_FOUND, error.to_string()).with("routes", error.known)
+            }
             Refusal::Deadline(error) => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
             Refusal::Body => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,

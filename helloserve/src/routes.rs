@@ -1,73 +1,176 @@
-//! What the gateway answers on its port: two paths, each a thin handler from request to backend to answer.
+//! The routes: named ways to gRPC backends, each a channel made once at start. The first is the default.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{
-    Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
-use http_body::Body as _;
-use service::{Problem, request_id::RequestId};
+use balanced_channel::{Channel, ChannelSnapshot, Connectivity, ServiceConfig, Target};
+use http::HeaderMap;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+use proto::hello::Introduction;
+use serde::Serialize;
+use service::Metrics;
 
 use crate::{
-    deadline::time_allowed, gateway::Gateway, greeting::Greeting, propagation::outgoing, refusal::Refusal,
+    route_config::{DEFAULT, RouteConfig, RouteConfigs},
+    upstream::{Failure, grpc::GrpcUpstream, shortened},
 };
 
-/// A request as axum hands it over.
-type Request = http::Request<axum::body::Body>;
+/// All routes, never none: the first is the default. A handful, so a name is found by looking at each.
+#[derive(Debug)]
+pub(crate) struct Routes(Vec<Route>);
 
-/// What a request asks of a backend.
-struct Call<'a> {
-    name: Cow<'a, str>,
-    headers: HeaderMap,
-    allowed: Duration,
+/// One way to gRPC backends.
+#[derive(Debug)]
+pub(crate) struct Route {
+    name: String,
+    /// The load balancing policy, by gRPC's name.
+    policy: &'static str,
+    upstream: GrpcUpstream,
+    answered: IntCounter,
+    failed: IntCounter,
 }
 
-/// The paths of the gateway.
-pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/hellogrpc", get(hellogrpc)).route("/hellohttp", get(hellohttp)).with_state(gateway)
+/// How a route stands, for `GET /routes`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RouteStatus<'a> {
+    name: &'a str,
+    target: &'a str,
+    policy: &'static str,
+    /// As gRPC aggregates the states of subchannels.
+    state: Connectivity,
+    endpoints: Endpoints,
+    /// Why no call can be sent now, or why the name could not be looked up again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-/// `GET /hellogrpc?name=`: what the gRPC backend says.
-async fn hellogrpc(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
-    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-    let Call { name, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
-    let said =
-        gateway.grpc.greet(name.as_ref().to_owned(), headers, allowed).await.map_err(Refusal::Backend)?;
-    Ok(json(gateway.answers.around_introduction(&name, &said)))
+/// The endpoints of a route.
+#[derive(Debug, Serialize)]
+struct Endpoints {
+    /// Those with a connection that takes calls.
+    ready: usize,
+    /// All that the name has; null before it was first looked up.
+    total: Option<usize>,
 }
 
-/// `GET /hellohttp?name=`: what the HTTP backend says.
-async fn hellohttp(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
-    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-    let Call { name, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
-    let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
-    let answer = gateway.answers.around_object(&name, &said).map_err(|error| {
-        Refusal::Backend(gateway.http.failed(format_args!("answered something that {error}")))
-    })?;
-    Ok(json(answer))
+/// A name that no route has.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no route is called {name:?}; ?via= knows {}", .known.join(", "))]
+pub(crate) struct UnknownRoute {
+    name: String,
+    /// The names that there are.
+    pub(crate) known: Vec<String>,
 }
 
-// === impl Call ===
+// === impl Routes ===
 
-impl<'a> Call<'a> {
-    /// Reads it, with `limit` as the longest it may take.
-    fn read(request: &'a Request, limit: Duration) -> Result<Self, Refusal> {
-        if !request.body().is_end_stream() {
-            return Err(Refusal::Body);
-        }
-        let Greeting { name } =
-            Greeting::from_query(request.uri().query().unwrap_or_default()).map_err(Refusal::Query)?;
-        let allowed = time_allowed(request.headers(), limit).map_err(Refusal::Deadline)?;
-        let id = request.extensions().get::<RequestId>();
-        Ok(Self { name, headers: outgoing(request.headers(), id.map(RequestId::header)), allowed })
+impl Routes {
+    /// Makes the channel of each route, which begins to connect at once. Counts their calls in
+    /// `helloserve_route_calls_total`.
+    ///
+    /// # Errors
+    ///
+    /// When a channel cannot be made; names the route.
+    pub(crate) fn new(
+        target: &Target,
+        service_config: &ServiceConfig,
+        more: RouteConfigs,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
+        let calls = IntCounterVec::new(
+            Opts::new("helloserve_route_calls_total", "Calls to gRPC backends that ended, by their route."),
+            &["route", "outcome"],
+        )
+        .expect("the name and labels are valid");
+        metrics.register(calls.clone());
+        let default = RouteConfig { name: DEFAULT.to_owned(), target: None, service_config: None };
+        let route = |RouteConfig { name, target: own_target, service_config: own_config }| {
+            let target = own_target.as_ref().unwrap_or(target);
+            let config = own_config.unwrap_or_else(|| service_config.clone());
+            let policy = config.policy.clone().unwrap_or_default().name();
+            let channel = Channel::builder(target.as_str()).service_config(config).build();
+            let channel = channel.map_err(|error| format!("GRPC_ROUTES: the route {name:?}: {error}"))?;
+            Ok(Route {
+                policy,
+                upstream: GrpcUpstream::new(target, channel),
+                answered: calls.with_label_values(&[name.as_str(), "answered"]),
+                failed: calls.with_label_values(&[name.as_str(), "failed"]),
+                name,
+            })
+        };
+        [default].into_iter().chain(more.0).map(route).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The route of this name; without a name, the default.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, with the names that there are.
+    pub(crate) fn find(&self, name: Option<&str>) -> Result<&Route, UnknownRoute> {
+        let name = name.unwrap_or(DEFAULT);
+        self.0.iter().find(|route| route.name == name).ok_or_else(|| UnknownRoute {
+            name: shortened(name),
+            known: self.0.iter().map(|route| route.name.clone()).collect(),
+        })
+    }
+
+    /// How each stands, in the order of their configuration.
+    pub(crate) fn status(&self) -> Vec<RouteStatus<'_>> {
+        self.0.iter().map(Route::status).collect()
+    }
+
+    /// What each channel knows about itself, with its name.
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = (&str, ChannelSnapshot)> {
+        self.0.iter().map(|route| (&*route.name, route.upstream.channel.snapshot()))
     }
 }
 
-fn json(body: Bytes) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+// === impl Route ===
+
+impl Route {
+    /// Asks a backend to greet `name`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GrpcUpstream::greet`].
+    pub(crate) async fn greet(
+        &self,
+        name: String,
+        headers: HeaderMap,
+        allowed: Duration,
+    ) -> Result<Introduction, Failure> {
+        let said = self.upstream.greet(name, headers, allowed).await;
+        if said.is_ok() { &self.answered } else { &self.failed }.inc();
+        said
+    }
+
+    fn status(&self) -> RouteStatus<'_> {
+        let snapshot = self.upstream.channel.snapshot();
+        let endpoints = Endpoints { ready: snapshot.ready(), total: snapshot.resolver.endpoints };
+        let state = state(&snapshot);
+        let last_error = match state {
+            Connectivity::Ready => None,
+            _ => snapshot.subchannels.into_iter().find_map(|subchannel| subchannel.last_error),
+        };
+        RouteStatus {
+            name: &self.name,
+            target: &self.upstream.backend.target,
+            policy: self.policy,
+            state,
+            endpoints,
+            error: snapshot.resolver.error.or(last_error),
+        }
+    }
+}
+
+/// The state of a channel by those of its subchannels: the best of them, as in the gRPC connectivity document.
+fn state(snapshot: &ChannelSnapshot) -> Connectivity {
+    use Connectivity::{Connecting, Ready, TransientFailure};
+    let any = |state| snapshot.subchannels.iter().any(|subchannel| subchannel.state == state);
+    match snapshot.resolver.endpoints {
+        _ if any(Ready) => Ready,
+        _ if any(Connecting) => Connecting,
+        // The name is being looked up, for the first time.
+        None if snapshot.resolver.error.is_none() => Connecting,
+        _ => TransientFailure,
+    }
 }

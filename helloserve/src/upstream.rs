@@ -47,7 +47,7 @@ impl fmt::Display for Backend {
 }
 
 /// The words, on one line, and no more of them than a person reads.
-fn shortened(words: &str) -> String {
+pub(crate) fn shortened(words: &str) -> String {
     let mut characters = words.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut short: String = characters.by_ref().take(MAX_WORDS).collect();
     if characters.next().is_some() {

@@ -101,6 +101,13 @@ async fn without_any_backend_it_is_ready_and_says_what_it_sees() {
 async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
     for (name, value, word) in [
         ("GRPC_TARGET", "xds:///svc", "unknown scheme"),
+        ("GRPC_TARGET", "https://svc", "TLS"),
+        ("GRPC_SERVICE_CONFIG", "retry", "GRPC_SERVICE_CONFIG"),
+        ("GRPC_SERVICE_CONFIG", "{\"retryThrottling\":5}", "retryThrottling: "),
+        ("GRPC_ROUTES", "[5]", "GRPC_ROUTES>': [0]: invalid type"),
+        ("GRPC_ROUTES", "[{\"name\":\"\"}]", "[0].name: it is empty"),
+        ("GRPC_ROUTES", "[{\"name\":\"a\"},{\"name\":\"a\"}]", "[1].name: two routes are called \"a\""),
+        ("GRPC_ROUTES", "[{\"name\":\"a\",\"target\":\"xds:///b\"}]", "[0].target: "),
         ("HTTP_TARGET", "https://svc/", "TLS"),
         ("HTTP_TARGET", "svc", "http://"),
         ("HTTP_DNS_SERVER", "dns", "HTTP_DNS_SERVER"),
@@ -112,4 +119,17 @@ async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
         assert_eq!(exit.code, Some(2), "{name}={value}: {exit:?}");
         assert!(exit.stderr.contains(value) && exit.stderr.contains(word), "{name}={value}: {exit:?}");
     }
+}
+
+/// As it stands in a manifest: over many lines, some of them empty.
+#[tokio::test]
+async fn what_is_wrong_in_a_long_setting_is_still_one_line_that_says_it() {
+    let long = " ".repeat(50) + &"{},".repeat(100);
+    let routes = format!(
+        "[\n\n{{\"name\": \"a\",\n\n\"serviceConfig\": {{\"loadBalancingConfig\": [{long} {{\"dice\": {{}}}}]}}}}]"
+    );
+    let exit = exit_of(EXE, &[], &[("GRPC_ROUTES", &routes)]).await;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert_eq!(exit.stderr.lines().count(), 1, "{exit:?}");
+    assert!(exit.stderr.contains("[0].serviceConfig: ") && exit.stderr.len() < 500, "{exit:?}");
 }

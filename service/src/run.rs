@@ -2,7 +2,10 @@
 
 use std::{error::Error, ffi::OsString, process::ExitCode};
 
-use clap::{Args, Command, FromArgMatches as _, error::ErrorKind};
+use clap::{
+    Args, Command, FromArgMatches as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tokio::{net::TcpListener, runtime};
 use tracing::{info, warn};
 
@@ -12,6 +15,9 @@ use crate::{Config, Instance, Shutdown, health, listen, logs};
 const FAILED: u8 = 1;
 /// Exit code when the command line, or the environment, is wrong.
 const USAGE: u8 = 2;
+
+/// As much of a bad value is repeated, in characters.
+const MAX_EXCERPT: usize = 100;
 
 /// What a program is.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +174,7 @@ fn parse<C: Args>(
         let matches = command.try_get_matches_from(arguments)?;
         Ok((Config::from_arg_matches(&matches)?, C::from_arg_matches(&matches)?))
     };
-    let (config, own) = read().map_err(|error| refuse(program, &error))?;
+    let (config, own) = read().map_err(|error| refuse(program, error))?;
     if config.drain_delay >= config.shutdown_timeout {
         let (delay, timeout) = (config.drain_delay, config.shutdown_timeout);
         eprintln!(
@@ -181,11 +187,16 @@ fn parse<C: Args>(
 }
 
 /// Prints `--help` and `--version` as they are, and what is wrong with the flags as one line.
-fn refuse(program: Program, error: &clap::Error) -> ExitCode {
+fn refuse(program: Program, mut error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is no reason to complain.
         drop(error.print());
         return ExitCode::SUCCESS;
+    }
+    // The value of a flag may be a page of JSON; what is wrong with it comes after it.
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let value = excerpt(value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(value));
     }
     let text = error.render().to_string();
     // What follows the first paragraph is usage and tips. A flag's name is in the paragraph, and its placeholder
@@ -194,4 +205,13 @@ fn refuse(program: Program, error: &clap::Error) -> ExitCode {
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("{}: {}", program.name, line.trim_start_matches("error: "));
     ExitCode::from(USAGE)
+}
+
+/// The beginning of a text, on one line.
+fn excerpt(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_EXCERPT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }

@@ -112,6 +112,18 @@ pub(crate) enum Standing {
 // === impl Policy ===
 
 impl Policy {
+    /// Its name in a service config, without the ending `_experimental` that some of them have there.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::PickFirst(_) => "pick_first",
+            Self::LeastRequest(_) => "least_request",
+            Self::WeightedRoundRobin(_) => "weighted_round_robin",
+            Self::RingHash(_) => "ring_hash",
+            Self::RandomSubsetting(_) => "random_subsetting",
+        }
+    }
+
     pub(crate) fn make(self) -> Box<dyn MakePicker> {
         match self {
             Self::RoundRobin => Box::new(round_robin::RoundRobin::default()),

@@ -71,4 +71,9 @@ impl GrpcBackend {
     pub(crate) async fn next_call(&mut self) -> (MetadataMap, Greeting) {
         bounded(self.calls.recv()).await.expect("the backend runs as long as the test")
     }
+
+    /// How many calls it got since it was last asked.
+    pub(crate) fn calls(&mut self) -> usize {
+        std::iter::from_fn(|| self.calls.try_recv().ok()).count()
+    }
 }

@@ -1,0 +1,142 @@
+//! `GRPC_ROUTES`: named ways to gRPC backends beside the default one, as a JSON list.
+
+use std::{collections::HashSet, str::FromStr};
+
+use balanced_channel::{ServiceConfig, Target};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::config::grpc_target;
+
+/// The name of the channel to `GRPC_TARGET`, which no route may take.
+pub(crate) const DEFAULT: &str = "default";
+
+/// Routes, each with another name. None by default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteConfigs(pub(crate) Vec<RouteConfig>);
+
+/// One route, as it was configured.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteConfig {
+    /// What `?via=` calls it; never empty.
+    pub(crate) name: String,
+    /// None: that of `GRPC_TARGET`.
+    pub(crate) target: Option<Target>,
+    /// None: that of `GRPC_SERVICE_CONFIG`. One that is given replaces it whole.
+    pub(crate) service_config: Option<ServiceConfig>,
+}
+
+/// Why routes cannot be used. Begins with the place, such as `[1].serviceConfig`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidRoutes(String);
+
+/// A route in JSON. A field that nobody knows is refused: a misspelled `serviceConfig` would be another policy.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Json<'a> {
+    name: String,
+    target: Option<String>,
+    #[serde(borrow)]
+    service_config: Option<&'a RawValue>,
+}
+
+// === impl RouteConfigs ===
+
+impl FromStr for RouteConfigs {
+    type Err = InvalidRoutes;
+
+    /// Reads `[{"name": …, "target": …, "serviceConfig": …}]`; nothing at all is no routes.
+    fn from_str(text: &str) -> Result<Self, InvalidRoutes> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let routes: Vec<Json<'_>> = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| InvalidRoutes(error.to_string().trim_start_matches(".: ").to_owned()))?;
+        json.end().map_err(|error| InvalidRoutes(error.to_string()))?;
+        let mut names = HashSet::from([DEFAULT.to_owned()]);
+        let read = |(index, json): (usize, Json<'_>)| {
+            let wrong =
+                |field: &str, why: &dyn std::fmt::Display| InvalidRoutes(format!("[{index}].{field}: {why}"));
+            if json.name.is_empty() {
+                return Err(wrong("name", &"it is empty; ?via= needs a name to find the route by"));
+            }
+            if json.name == DEFAULT {
+                return Err(wrong("name", &"\"default\" is the route to GRPC_TARGET; take another name"));
+            }
+            if !names.insert(json.name.clone()) {
+                return Err(wrong("name", &format_args!("two routes are called {:?}", json.name)));
+            }
+            let target = json.target.as_deref().map(grpc_target).transpose();
+            let config = json.service_config.map(|config| config.get().parse::<ServiceConfig>()).transpose();
+            Ok(RouteConfig {
+                name: json.name,
+                target: target.map_err(|error| wrong("target", &error))?,
+                service_config: config.map_err(|error| wrong("serviceConfig", &error))?,
+            })
+        };
+        routes.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use balanced_channel::{PickFirst, Policy};
+
+    use super::*;
+
+    fn sentence(text: &str) -> String {
+        text.parse::<RouteConfigs>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn routes_have_what_they_are_given() {
+        let text = r#"[
+            {"name": "one", "target": "ipv4:127.0.0.1:1", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
+            {"name": "two", "serviceConfig": null}
+        ]"#;
+        let [one, two] = &text.parse::<RouteConfigs>().unwrap().0[..] else { panic!("not two") };
+        assert_eq!((&*one.name, one.target.as_ref().unwrap().as_str()), ("one", "ipv4:127.0.0.1:1"));
+        let config = ServiceConfig::default().policy(Policy::from(PickFirst::default()));
+        assert_eq!(one.service_config, Some(config));
+        assert_eq!(*two, RouteConfig { name: "two".to_owned(), target: None, service_config: None });
+        for none in ["[]", "", " \n"] {
+            assert_eq!(none.parse(), Ok(RouteConfigs::default()));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (text, words) in [
+            ("[", "EOF"),
+            ("{}", "expected a sequence"),
+            ("[] x", "trailing characters"),
+            ("[5]", "[0]: invalid type: integer `5`"),
+            (r#"[{"target": "a:1"}]"#, "[0]: missing field `name`"),
+            (r#"[{"name": 5}]"#, "[0].name: invalid type: integer `5`"),
+            (r#"[{"name": ""}]"#, "[0].name: it is empty"),
+            (r#"[{"name": "default"}]"#, "[0].name: \"default\" is the route to GRPC_TARGET"),
+            (r#"[{"name": "a"}, {"name": "b"}, {"name": "a"}]"#, "[2].name: two routes are called \"a\""),
+            (r#"[{"name": "a", "serviceconfig": {}}]"#, "[0].serviceconfig: unknown field `serviceconfig`"),
+            (
+                r#"[{"name": "a", "target": "xds:///svc"}]"#,
+                "[0].target: target \"xds:///svc\" has the unknown",
+            ),
+            (r#"[{"name": "a", "target": "https://svc"}]"#, "[0].target: TLS"),
+            (r#"[{"name": "a", "target": ["b:1"]}]"#, "[0].target: invalid type"),
+            (
+                r#"[{"name": "a", "serviceConfig": {"loadBalancingConfig": [{"dice": {}}]}}]"#,
+                "[0].serviceConfig: the service config cannot be used: loadBalancingConfig",
+            ),
+            (
+                r#"[{"name": "a", "serviceConfig": {"methodConfig": [{"retryPolicy": {"maxAttempts": 1}}]}}]"#,
+                "methodConfig[0].retryPolicy.maxAttempts",
+            ),
+            (r#"[{"name": "a", "serviceConfig": []}]"#, "[0].serviceConfig"),
+        ] {
+            let sentence = sentence(text);
+            assert!(sentence.contains(words) && !sentence.contains('\n'), "{text}: {sentence}");
+        }
+    }
+}

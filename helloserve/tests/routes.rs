@@ -1,0 +1,145 @@
+//! Routes: more ways to gRPC backends, each with a channel, a policy and retries of its own.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod stage;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use service::testing::bounded;
+use stage::{
+    InProcess,
+    client::{get, problem},
+    gateway,
+    grpc_backend::{GrpcBackend, failing, grpc_backend, introduction},
+    ipv4, refusing,
+};
+use tonic::Status;
+
+const RETRY: &str = r#"{"name":[{}],"retryPolicy":{"maxAttempts":3,"initialBackoff":"0.001s","maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE"]}}"#;
+
+/// A backend that answers as `pod`.
+async fn pod(name: &'static str) -> GrpcBackend {
+    grpc_backend(move |caller| Box::pin(async move { Ok(introduction(caller, name)) })).await
+}
+
+/// How the route of this name stands.
+async fn status(gateway: &InProcess, name: &str) -> Value {
+    let answer = get(gateway.addr, "/routes").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let listed: Value = serde_json::from_str(&answer.body).unwrap();
+    let routes = listed["routes"].as_array().unwrap();
+    routes.iter().find(|route| route["name"] == name).unwrap_or_else(|| panic!("{listed}")).clone()
+}
+
+/// Waits until so many endpoints of the route are ready.
+async fn ready(gateway: &InProcess, name: &str, count: usize) {
+    bounded(async { while status(gateway, name).await["endpoints"]["ready"] != count {} }).await;
+}
+
+/// Who answers 12 calls, and how many of them.
+async fn answered(gateway: &InProcess, via: &str) -> BTreeMap<String, usize> {
+    let mut answered = BTreeMap::new();
+    for _ in 0..12 {
+        let answer = get(gateway.addr, &format!("/hellogrpc?name=Ann{via}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        *answered.entry(body["response"]["hostname"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    answered
+}
+
+#[tokio::test]
+async fn a_call_takes_the_route_it_names() {
+    let pods = [pod("pod-1").await, pod("pod-2").await, pod("pod-3").await, pod("other").await];
+    let list: Vec<_> = pods[..3].iter().map(|pod| pod.addr.to_string()).collect();
+    let gateway = gateway(|config| {
+        config.grpc_target = format!("ipv4:{}", list.join(",")).parse().unwrap();
+        let other = pods[3].target();
+        config.grpc_routes = format!(
+            r#"[{{"name":"pick_first","serviceConfig":{{"loadBalancingConfig":[{{"pick_first":{{}}}}]}}}},
+                {{"name":"elsewhere & more","target":"{other}"}}]"#
+        )
+        .parse()
+        .unwrap();
+    })
+    .await;
+    for (route, count) in [("default", 3), ("pick_first", 1), ("elsewhere & more", 1)] {
+        ready(&gateway, route, count).await;
+    }
+    let even = BTreeMap::from(["pod-1", "pod-2", "pod-3"].map(|pod| (pod.to_owned(), 4)));
+    assert_eq!(answered(&gateway, "").await, even);
+    assert_eq!(answered(&gateway, "&via=default").await, even);
+    assert_eq!(answered(&gateway, "&via=pick_first").await, BTreeMap::from([("pod-1".to_owned(), 12)]));
+    let elsewhere = answered(&gateway, "&via=elsewhere+%26%20more").await;
+    assert_eq!(elsewhere, BTreeMap::from([("other".to_owned(), 12)]));
+
+    let picked = status(&gateway, "pick_first").await;
+    let expected = format!(
+        r#"{{"name":"pick_first","target":"ipv4:{}","policy":"pick_first","state":"READY","endpoints":{{"ready":1,"total":3}}}}"#,
+        list.join(",")
+    );
+    assert_eq!(picked, serde_json::from_str::<Value>(&expected).unwrap());
+
+    let metrics = gateway.instance.metrics.render().unwrap();
+    for (route, calls) in [("default", 24), ("pick_first", 12), ("elsewhere & more", 12)] {
+        let line =
+            format!("helloserve_route_calls_total{{outcome=\"answered\",route=\"{route}\"}} {calls}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_route_is_404_and_the_known_ones_are_listed() {
+    let gateway =
+        gateway(|config| config.grpc_routes = r#"[{"name":"a"},{"name":"b"}]"#.parse().unwrap()).await;
+    for via in ["c", "", "A", "a%00", &"x".repeat(2000)] {
+        let answer = get(gateway.addr, &format!("/hellogrpc?via={via}")).await;
+        let detail = problem(&answer, 404);
+        assert!(detail.contains("default, a, b") && detail.len() < 500, "{detail}");
+        assert_eq!(answer.problem()["routes"], serde_json::json!(["default", "a", "b"]));
+    }
+    // The HTTP backend has no routes; it is not there either.
+    problem(&get(gateway.addr, "/hellohttp?via=c").await, 503);
+}
+
+#[tokio::test]
+async fn a_route_that_is_down_says_why_and_leaves_the_others_alone() {
+    let up = pod("pod-1").await;
+    let down = ipv4(refusing());
+    let gateway = gateway(|config| {
+        config.grpc_target = up.target();
+        config.grpc_routes = format!(r#"[{{"name":"down","target":"{down}"}}]"#).parse().unwrap();
+    })
+    .await;
+    let detail = problem(&get(gateway.addr, "/hellogrpc?via=down").await, 503);
+    assert!(detail.starts_with(&format!("the gRPC backend {down} is unavailable: ")), "{detail}");
+    let status = status(&gateway, "down").await;
+    assert_eq!((&status["target"], &status["endpoints"]["ready"]), (&down.to_string().into(), &0.into()));
+    assert!(status["error"].as_str().unwrap().contains("refused"), "{status}");
+    assert_eq!(get(gateway.addr, "/hellogrpc").await.status, 200);
+}
+
+/// How often a backend that is never available is asked for one request.
+async fn attempts(via: &str) -> usize {
+    let mut backend = failing(Status::unavailable("not now")).await;
+    let gateway = gateway(|config| {
+        config.grpc_target = backend.target();
+        config.grpc_routes = format!(
+            r#"[{{"name":"plain"}},{{"name":"never","serviceConfig":{{}}}},{{"name":"thrice","serviceConfig":{{"methodConfig":[{RETRY}]}}}}]"#
+        )
+        .parse()
+        .unwrap();
+    })
+    .await;
+    problem(&get(gateway.addr, &format!("/hellogrpc?{via}")).await, 503);
+    backend.calls()
+}
+
+#[tokio::test]
+async fn retries_are_those_of_the_route_or_else_of_the_default() {
+    for (via, expected) in [("", 4), ("via=plain", 4), ("via=never", 1), ("via=thrice", 3)] {
+        assert_eq!(attempts(via).await, expected, "{via}");
+    }
+}

@@ -30,7 +30,7 @@
 //! - [`Resolver`]: turns a target into whole sets of endpoints, again and again.
 //! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state.
 //! - Balancer: holds the pool, compares endpoint sets, starts and stops subchannels.
-//! - Picker: which subchannel takes this call. No call takes a lock to get one.
+//! - Picker: which subchannel takes this call, as its [`Policy`] says. No call takes a lock to get one.
 //!
 //! [tonic]: https://docs.rs/tonic
 

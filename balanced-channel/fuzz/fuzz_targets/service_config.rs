@@ -1,0 +1,25 @@
+//! Any text is a service config or an error in words, and a channel can be built with any config.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use balanced_channel::{Channel, ServiceConfig};
+use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+
+fuzz_target!(|text: &str| match text.parse::<ServiceConfig>() {
+    Ok(config) => {
+        RUNTIME.block_on(async {
+            let channel = Channel::builder("ipv4:127.0.0.1:1").service_config(config).build();
+            assert!(channel.is_ok(), "what was read can be used: {channel:?}");
+            // Its tasks are gone before they have begun.
+            drop(channel);
+            tokio::task::yield_now().await;
+        });
+    }
+    Err(error) => assert!(error.to_string().len() > "the service config cannot be used: ".len()),
+});

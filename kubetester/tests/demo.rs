@@ -3,9 +3,13 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Stdio};
 
-use service::testing::{Exit, exit_of};
+use service::testing::{Client, Exit, bounded, exit_of};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 
@@ -39,6 +43,33 @@ async fn replicas_and_a_single_address_work_too() {
     grpc.sort_unstable();
     assert_eq!(grpc, [2, 2, 2, 3, 3]);
     assert_eq!(calls(&exit.stdout, "hellohttp"), [12]);
+}
+
+#[tokio::test]
+async fn it_stays_and_answers_until_ctrl_c() {
+    let mut child = Command::new(TOOL)
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut gateway = None;
+    while let Some(line) = bounded(lines.next_line()).await.unwrap() {
+        if let Some(address) = line.trim_start().strip_prefix("helloserve") {
+            gateway = address.split_whitespace().next().map(str::to_owned);
+        }
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    let mut client = Client::connect(gateway.unwrap().parse().unwrap()).await;
+    let answer = client.get("/hellogrpc?name=Ann").await;
+    assert!(answer.body.starts_with(r#"{"name":"Ann","version":"v1-helloserve","#), "{answer:?}");
+
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id().unwrap())).status();
+    assert!(bounded(kill).await.unwrap().success());
+    assert_eq!(bounded(child.wait()).await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

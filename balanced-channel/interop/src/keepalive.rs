@@ -43,7 +43,6 @@ async fn quiet_stream(channel: Channel, quiet: Duration) -> Result {
     let after = |interval: Duration| ResponseParameters {
         size: 1,
         interval_us: i32::try_from(interval.as_micros()).unwrap_or(i32::MAX),
-        ..Default::default()
     };
     let request = StreamingOutputCallRequest {
         response_parameters: vec![after(Duration::ZERO), after(quiet)],

@@ -26,7 +26,7 @@ use crate::{
     transport::{Connector, Http2},
 };
 
-/// With nothing READY, every endpoint is tried at least this often, whatever its backoff.
+/// With nothing READY and well, every endpoint is tried, and the resolver asked, at least this often.
 const RESCUE: Duration = Duration::from_secs(1);
 
 /// The task. It waits for the resolver and for the subchannels; it ends when the channel is dropped.
@@ -97,7 +97,7 @@ impl<C: Connector> Balancer<C> {
                         pool.changed(event);
                     }
                 }
-                () = sleep_until(rescue), if pool.nothing_ready() => {
+                () = sleep_until(rescue), if pool.nothing_available() => {
                     pool.try_now();
                     // An address that swallows packets brings no news for as long as an attempt may
                     // take, while the endpoints may be elsewhere by now.
@@ -211,6 +211,11 @@ impl<C: Connector> Members<C> {
 
     fn nothing_ready(&self) -> bool {
         self.members.values().all(|member| member.ready.is_none())
+    }
+
+    /// Whether calls have nowhere to go, or nowhere good.
+    fn nothing_available(&self) -> bool {
+        self.members.values().all(|member| member.available().is_none())
     }
 
     fn try_now(&self) {

@@ -42,3 +42,41 @@ fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wai
     });
     sim.run().unwrap();
 }
+
+#[test]
+fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
+    let mut sim = simulation(FINE).build();
+    let good = Machine::new(&mut sim, "good");
+    let bad = Machine::new(&mut sim, "bad");
+    sim.client("client", async move {
+        let backends = [good.backends(2), bad.backends(1)].concat();
+        let channel = Registry::of(&backends).channel();
+        ready(&channel, 3).await;
+        let given = || {
+            let snapshot = channel.snapshot();
+            snapshot.subchannels.iter().find(|s| s.address == backends[2].address).unwrap().started
+        };
+        let load = Load { burst: 1, ..Load::default() }.start(&channel);
+        sleep(Duration::from_secs(2)).await;
+        turmoil::hold("client", "bad");
+        let cut = Instant::now();
+        let before = channel.snapshot().subchannels.iter().map(|s| s.in_flight).sum::<u64>();
+        let (mut calls, mut last, first) = (given(), cut, given());
+        while cut.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(10)).await;
+            if given() > calls {
+                (calls, last) = (given(), Instant::now());
+            }
+        }
+        let after = last - cut;
+        assert!(after <= Duration::from_secs(5), "a call went to the black hole {after:?} after the cut");
+        // What went there ends all the same, and whatever went elsewhere never waited.
+        let tally = load.stop().await;
+        assert!(!tally.failed.is_empty());
+        assert!(tally.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
+        let (harmed, there) = (tally.slow + tally.failed.len() as u64, calls - first + before);
+        assert!(harmed <= there, "{harmed} calls were late or lost, and {there} were there");
+        Ok(())
+    });
+    sim.run().unwrap();
+}

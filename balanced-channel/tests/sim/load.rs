@@ -41,6 +41,8 @@ pub struct Tally {
     /// When a call failed, and how.
     pub failed: Vec<(Instant, Status)>,
     pub slowest_success: Duration,
+    /// Successes that took 50 ms longer than the backend works on them.
+    pub slow: u64,
     in_flight: u64,
     pub most_in_flight: u64,
 }
@@ -87,7 +89,9 @@ impl Load {
         match outcome {
             Ok(address) => {
                 tally.succeeded += 1;
-                tally.slowest_success = tally.slowest_success.max(began.elapsed());
+                let took = began.elapsed();
+                tally.slowest_success = tally.slowest_success.max(took);
+                tally.slow += u64::from(took > Duration::from_millis(self.work_ms + 50));
                 *tally.by_address.entry(address).or_default() += 1;
             }
             Err(status) => tally.failed.push((Instant::now(), status)),

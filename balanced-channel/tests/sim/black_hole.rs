@@ -62,7 +62,7 @@ fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
         let cut = Instant::now();
         let before = channel.snapshot().subchannels.iter().map(|s| s.in_flight).sum::<u64>();
         let (mut calls, mut last, first) = (given(), cut, given());
-        while cut.elapsed() < Duration::from_secs(60) {
+        while cut.elapsed() < Duration::from_secs(15) {
             sleep(Duration::from_millis(10)).await;
             if given() > calls {
                 (calls, last) = (given(), Instant::now());

@@ -261,6 +261,12 @@ pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
     answer.map(|answer| answer.into_inner().hostname)
 }
 
+/// Makes one call without a bound.
+pub async fn say(channel: &Channel) -> Result<(), Status> {
+    let greeting = Greeting { name: String::new() };
+    HelloClient::new(channel.clone()).say_hello(greeting).await.map(drop)
+}
+
 /// Makes one call that must end within `deadline`.
 pub async fn call_within(channel: &Channel, deadline: Duration) -> Result<String, Status> {
     let mut request = Request::new(Greeting { name: String::new() });

@@ -1,0 +1,174 @@
+//! A peer behind a network that swallows packets: a real one, made of a network namespace.
+//!
+//! Needs Linux, root and iproute2, so it runs only when asked to, and fails where it cannot run:
+//! `cargo test -p balanced-channel --test black_hole -- --ignored --exact a_black_holed_peer`
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backend::{Backend, call, list, ready};
+use balanced_channel::{Channel, SubchannelSnapshot};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval, sleep, timeout},
+};
+
+/// Where the program in the namespace is told to listen.
+const LISTEN: &str = "BLACK_HOLE_LISTEN";
+/// Of the block for tests of networks (RFC 2544), which nobody routes.
+const HERE: &str = "198.18.255.1";
+const THERE: &str = "198.18.255.2:8000";
+
+/// A namespace with a backend, joined to this one by a pair of virtual cables.
+struct Far {
+    name: String,
+    near: String,
+    backend: Option<Child>,
+}
+
+impl Far {
+    fn new() -> Self {
+        let id = std::process::id();
+        let mut far = Self { name: format!("far-{id}"), near: format!("near-{id}"), backend: None };
+        let Self { name, near, .. } = &far;
+        run("ip", &format!("netns add {name}"));
+        run("ip", &format!("link add {near} type veth peer name far netns {name}"));
+        run("ip", &format!("address add {HERE}/30 dev {near}"));
+        run("ip", &format!("link set {near} up"));
+        run("ip", &format!("-n {name} address add 198.18.255.2/30 dev far"));
+        run("ip", &format!("-n {name} link set far up"));
+        let backend = Command::new("ip")
+            .args(["netns", "exec", name])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "the_backend_in_the_namespace"])
+            .env(LISTEN, THERE)
+            .stdout(Stdio::null())
+            .spawn();
+        far.backend = Some(backend.unwrap());
+        far
+    }
+
+    /// Swallows whatever the namespace answers. Nothing is closed and nobody is told.
+    fn swallow(&self, swallow: bool) {
+        let what = if swallow { "add" } else { "delete" };
+        run("ip", &format!("-n {} route {what} blackhole {HERE}/32", self.name));
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        if let Some(backend) = &mut self.backend {
+            drop(backend.kill());
+            drop(backend.wait());
+        }
+        // The namespace may outlive its name for as long as the kernel holds a connection in it.
+        for arguments in [["link", "delete", &self.near], ["netns", "delete", &self.name]] {
+            drop(Command::new("ip").args(arguments).output());
+        }
+    }
+}
+
+fn run(program: &str, arguments: &str) {
+    let output = Command::new(program).args(arguments.split_whitespace()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} cannot be run: {error}"));
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`{program} {arguments}` failed (it needs root): {why}");
+}
+
+#[test]
+#[ignore = "is started by the other one"]
+fn the_backend_in_the_namespace() {
+    let Ok(listen) = std::env::var(LISTEN) else { return };
+    let _backend = Backend::on(listen.parse().unwrap());
+    // It lives until it is killed, or until whoever has started it must be gone.
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+fn far(channel: &Channel) -> SubchannelSnapshot {
+    let address: SocketAddr = THERE.parse().unwrap();
+    channel.snapshot().subchannels.into_iter().find(|s| s.address == address).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs root and iproute2, see above"]
+async fn a_black_holed_peer() {
+    let hole = Far::new();
+    let backends = Backend::some(2);
+    let channel = Channel::new(format!("{},{THERE}", list(&backends))).unwrap();
+    ready(&channel, 3).await;
+
+    // 200 calls a second without deadlines, with every knob at its default.
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers = tokio::spawn({
+        let (channel, stop) = (channel.clone(), stop.clone());
+        async move {
+            let (mut calls, mut pace) = (JoinSet::new(), interval(Duration::from_millis(5)));
+            while !stop.load(Ordering::Relaxed) {
+                pace.tick().await;
+                let channel = channel.clone();
+                calls.spawn(async move {
+                    let began = Instant::now();
+                    let ended = timeout(Duration::from_secs(60), backend::say(&channel)).await;
+                    (ended.expect("it ends"), began.elapsed())
+                });
+            }
+            calls.join_all().await
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    assert!(far(&channel).succeeded > 0, "it is called");
+
+    hole.swallow(true);
+    let swallowed = Instant::now();
+    sleep(Duration::from_secs(5)).await;
+    let (sent, others) = (far(&channel).started, backends[0].calls());
+    assert!(far(&channel).silent, "it is left out after 5 s");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(far(&channel).started, sent, "no call goes there any more");
+    assert!(backends[0].calls() > others, "the others are called");
+
+    while far(&channel).in_flight > 0 {
+        assert!(swallowed.elapsed() < Duration::from_secs(40), "calls in flight are given up");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let given_up = swallowed.elapsed();
+    hole.swallow(false);
+    while far(&channel).succeeded + far(&channel).failed == far(&channel).started
+        && far(&channel).started == sent
+    {
+        assert!(swallowed.elapsed() < Duration::from_secs(60), "it comes back");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let back = swallowed.elapsed() - given_up;
+    stop.store(true, Ordering::Relaxed);
+
+    let (mut slowest, mut failures) = (Duration::ZERO, Vec::new());
+    for (ended, took) in callers.await.unwrap() {
+        match ended {
+            Ok(()) => slowest = slowest.max(took),
+            Err(status) => failures.push(status),
+        }
+    }
+    eprintln!(
+        "calls in flight given up after {given_up:.1?}, called again {back:.1?} after the network was back; \
+         {} failed, the slowest of the others took {slowest:.0?}",
+        failures.len()
+    );
+    // A third of what is called in 5 s.
+    assert!((1..=350).contains(&failures.len()), "{} failed", failures.len());
+    assert!(failures.iter().all(|status| status.code() == tonic::Code::Unavailable), "{failures:?}");
+    assert!(slowest < Duration::from_secs(5), "the rest of the pool never waits");
+    call(&channel, "").await.unwrap();
+}

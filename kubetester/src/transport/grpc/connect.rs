@@ -51,8 +51,11 @@ impl Server {
             true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
             false => None,
         };
-        let settings = Settings::from_shared(endpoint.root("http"));
-        let settings = settings.map_err(|error| unreachable(cause::root(&error)))?;
+        // The connector below does the handshake. tonic is told of it by the origin alone, which makes the requests'
+        // `:scheme`: to reach an `https` address it wants its own TLS, wherever a crate of the build turns that on.
+        let origin: Uri = endpoint.root("http").parse().map_err(|error| unreachable(cause::root(&error)))?;
+        let settings = Settings::from_shared(format!("http://{authority}"));
+        let settings = settings.map_err(|error| unreachable(cause::root(&error)))?.origin(origin);
         let mut clients = Vec::new();
         for _ in 0..setup.connections.map_or(1, usize::from) {
             let peer = Peer::default();

@@ -7,6 +7,7 @@ mod call;
 mod callers;
 mod discovery;
 mod drain;
+mod gateway;
 mod kill;
 mod landed;
 mod pods;

@@ -11,18 +11,22 @@ pub(super) const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 pub(super) struct Pods {
     running: Vec<Option<Running>>,
     pub(super) addresses: Vec<SocketAddr>,
+    env: &'static [(&'static str, &'static str)],
     _block: Block,
 }
 
 impl Pods {
     pub(super) async fn start(count: u8) -> Self {
+        Self::start_with(count, &[]).await
+    }
+
+    /// With settings that all of them have.
+    pub(super) async fn start_with(count: u8, env: &'static [(&'static str, &'static str)]) -> Self {
         let block = Block::claim().unwrap().unwrap();
-        let mut pods = Self { running: Vec::new(), addresses: Vec::new(), _block: block };
+        let mut pods = Self { running: Vec::new(), addresses: Vec::new(), env, _block: block };
         for number in 1..=count {
             let listen = SocketAddr::from((pods._block.address(number), 0));
-            let running =
-                program("hellogrpc", &[("LISTEN_ADDR", &listen.to_string()), ("POD_NAME", &name(number))])
-                    .await;
+            let running = pods.pod(number, listen).await;
             pods.addresses.push(running.listen);
             pods.running.push(Some(running));
         }
@@ -47,9 +51,14 @@ impl Pods {
 
     /// Starts a pod again, where it was.
     pub(super) async fn restart(&mut self, number: u8) {
-        let listen = self.addresses[usize::from(number) - 1].to_string();
-        let running = program("hellogrpc", &[("LISTEN_ADDR", &listen), ("POD_NAME", &name(number))]).await;
+        let running = self.pod(number, self.addresses[usize::from(number) - 1]).await;
         self.running[usize::from(number) - 1] = Some(running);
+    }
+
+    async fn pod(&self, number: u8, listen: SocketAddr) -> Running {
+        let (listen, name) = (listen.to_string(), name(number));
+        let own = [("LISTEN_ADDR", listen.as_str()), ("POD_NAME", &name)];
+        program("hellogrpc", &[&own, self.env].concat()).await
     }
 }
 

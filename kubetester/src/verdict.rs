@@ -41,8 +41,9 @@ fn why_one(target: &Target) -> &'static str {
              so the pod that took the connection takes them all"
         }
         Target::Http(_) => {
-            "either there is only one, or something on the way keeps to one connection: \
-             a ClusterIP balances connections, not calls, and gRPC and keep-alive hold on to theirs"
+            "one HTTP/2 connection behind this address carries them all, as with pick_first, \
+             or with plain gRPC through a ClusterIP, which balances connections, not calls \
+             (unless there is only one pod, or one kept-alive connection)"
         }
         Target::Balanced(_) => "the name had one address, or only one could be connected to",
     }
@@ -109,7 +110,7 @@ mod tests {
     fn says_what_it_most_likely_means() {
         for (target, calls, words) in [
             ("grpc://svc:8000", &[("a", 100)][..], "one HTTP/2 connection through a virtual IP"),
-            ("http://gw/hellogrpc", &[("a", 100)], "a ClusterIP balances connections, not calls"),
+            ("http://gw/hellogrpc", &[("a", 100)], "one pod took every call: one HTTP/2 connection"),
             ("dns:///svc:8000", &[("a", 100)], "the name had one address"),
             ("dns:///svc:8000", &[("a", 34), ("b", 33), ("c", 33)], "even: each of 3 pods"),
             ("http://gw/", &[("a", 41), ("b", 30), ("c", 29)], "dice"),

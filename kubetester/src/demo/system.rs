@@ -30,6 +30,13 @@ pub const GRPC_SVC: &str = "grpc-svc";
 /// The name that hellohttp's ClusterIP has in DNS.
 pub const HTTP_SVC: &str = "http-svc";
 
+/// The gateway's routes: nothing but the policy is different, and none retries, so that each shows its own merit.
+const ROUTES: &str = r#"[
+    {"name": "round_robin", "serviceConfig": {"loadBalancingConfig": [{"round_robin": {}}]}},
+    {"name": "pick_first", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
+    {"name": "least_request", "serviceConfig": {"loadBalancingConfig": [{"least_request": {}}]}}
+]"#;
+
 /// How often the gateway is asked for the state of its connections.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long programs may take to end.
@@ -112,6 +119,7 @@ impl System {
         };
         let config = helloserve::Config {
             grpc_target: grpc_target.parse::<Target>()?,
+            grpc_routes: ROUTES.parse()?,
             http_target: http_target.parse()?,
             http_dns_server: Some(dns.address()),
             ..defaults()
@@ -152,25 +160,26 @@ impl System {
         SocketAddr::new(ip, self.gateway.port())
     }
 
-    /// Waits until the gateway is connected to every hellogrpc pod.
+    /// Waits until each route of the gateway is connected to every hellogrpc pod that its policy connects to.
     ///
     /// # Errors
     ///
     /// When it is not within `patience`, or a program ended; one sentence.
     pub async fn connected(&mut self, patience: Duration) -> Result<(), String> {
-        let wanted = self.grpc.len();
-        let mut ready = 0;
+        let pods = self.grpc.len();
+        let mut connected = Vec::new();
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let all = async {
-            while ready < wanted {
+            while connected.is_empty() || connected.contains(&false) {
                 look.tick().await;
-                ready = ready_connections(&self.admin_routes).await;
+                connected = connected_channels(&self.admin_routes, pods).await;
             }
         };
         tokio::select! {
             all = timeout(patience, all) => all.map_err(|_| {
-                format!("the gateway has {ready} of {wanted} gRPC connections ready after {patience:?}")
+                let ready = connected.iter().filter(|connected| **connected).count();
+                format!("{ready} of {} channels of the gateway are connected after {patience:?}", connected.len())
             }),
             ended = self.programs.ended() => Err(ended),
         }
@@ -192,18 +201,23 @@ impl System {
     }
 }
 
-/// How many gRPC connections of the gateway are READY, as its admin port says.
-async fn ready_connections(admin: &Router) -> usize {
+/// For each gRPC channel of the gateway, whether it knows all pods and has no connection that is not READY, as its
+/// admin port says. How many connections it wants is its policy's affair.
+async fn connected_channels(admin: &Router, pods: usize) -> Vec<bool> {
     let request = Request::get("/debug/channels").body(Body::empty());
     let request = request.expect("the request is a constant");
     let Ok(response) = admin.clone().oneshot(request).await;
-    let Ok(body) = response.into_body().collect().await else { return 0 };
+    let Ok(body) = response.into_body().collect().await else { return Vec::new() };
     // Not there yet, or not JSON: the gateway is still starting.
-    let Ok(document) = serde_json::from_slice::<Value>(&body.to_bytes()) else { return 0 };
+    let Ok(document) = serde_json::from_slice::<Value>(&body.to_bytes()) else { return Vec::new() };
     let list = |value: &Value, name| value[name].as_array().cloned().unwrap_or_default();
-    let subchannels =
-        list(&document, "channels").into_iter().flat_map(|channel| list(&channel, "subchannels"));
-    subchannels.filter(|subchannel| subchannel["state"] == "READY").count()
+    let connected = |channel: &Value| {
+        let subchannels = list(channel, "subchannels");
+        channel["resolver"]["endpoints"] == pods
+            && !subchannels.is_empty()
+            && subchannels.iter().all(|subchannel| subchannel["state"] == "READY")
+    };
+    list(&document, "channels").iter().map(connected).collect()
 }
 
 // === impl Programs ===

@@ -37,7 +37,7 @@ use service::{
 use tokio::net::TcpListener;
 
 pub use config::Config;
-pub use route_config::{InvalidRoutes, RouteConfigs};
+pub use route_config::{DEFAULT as DEFAULT_ROUTE, InvalidRoutes, RouteConfigs};
 
 /// Who the gateway is.
 pub const PROGRAM: Program = Program {

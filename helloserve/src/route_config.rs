@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::config::grpc_target;
 
 /// The name of the channel to `GRPC_TARGET`, which no route may take.
-pub(crate) const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
 /// Routes, each with another name. None by default.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,9 +1,12 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand; `options` and `watch` are what `load` and `compare` share.
 
 mod call;
+mod compare;
 mod demo;
 mod load;
+mod options;
 mod pod;
+mod watch;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -33,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Call(Box<call::Call>),
+    Compare(Box<compare::Compare>),
     Demo(demo::Demo),
     Load(Box<load::Load>),
     Pod(pod::Pod),
@@ -49,6 +53,7 @@ struct Stop {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Call(call) => block_on(call.run()),
+        Command::Compare(compare) => block_on(compare.run()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Load(load) => block_on(load.run()),
         // A program of its own, with a runtime of its own.

@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 /// What became of a [`Plan`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Run {
     /// The calls.
     pub tally: Tally,
@@ -57,6 +57,36 @@ pub struct Run {
     pub elapsed: Duration,
     /// Calls that came due in an open loop and were never made, because all callers were busy to the end.
     pub unsent: u64,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Part number `part` of `parts`, from 0: its share of the calls and of the time, so that all parts together
+    /// are the whole.
+    pub fn part(&self, part: u32, parts: u32) -> Self {
+        let until = |part: u32, calls: u64| {
+            // Wide enough for any number of calls; the result is no more than `calls`.
+            (u128::from(calls) * u128::from(part) / u128::from(parts)) as u64
+        };
+        Self {
+            calls: self.calls.map(|calls| until(part + 1, calls) - until(part, calls)),
+            duration: self.duration.map(|duration| duration / parts),
+            ..*self
+        }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Goes on with a later run; the time between the two is left out.
+    pub fn append(&mut self, mut later: Self) {
+        later.tally.delay(self.elapsed);
+        self.tally.merge(later.tally);
+        self.elapsed += later.elapsed;
+        self.unsent += later.unsent;
+    }
 }
 
 /// Carries a plan out and gives the callers back, so that they can go on with their connections.

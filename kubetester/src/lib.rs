@@ -11,7 +11,8 @@
 //! - [`tally`]: what is counted, by each crew for itself.
 //! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
 //!   is what was expected.
-//! - [`result`]: all of it, as one document. [`render`]: as a page of text.
+//! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
+//!   a gateway's routes. [`render`]: as a page of text.
 //!
 //! To run the system:
 //!
@@ -22,10 +23,12 @@
 pub mod answered;
 pub mod balance;
 pub mod cli;
+pub mod compare;
 pub mod demo;
 pub mod dns;
 pub mod engine;
 pub mod expect;
+pub mod gateway;
 pub mod loopback;
 pub mod render;
 pub mod result;

@@ -1,11 +1,13 @@
 //! How results are shown to a person at a terminal.
 
 mod bar;
+mod compare;
 mod load;
 mod words;
 
 pub use self::{
     bar::bar,
+    compare::compare,
     load::load,
     words::{count, percent, time},
 };

@@ -124,6 +124,14 @@ impl Tally {
         self.lateness.most = self.lateness.most.max(other.lateness.most);
     }
 
+    /// Moves all of it to later in time.
+    pub fn delay(&mut self, by: Duration) {
+        for pod in self.pods.values_mut() {
+            pod.first_at += by;
+            pod.last_at += by;
+        }
+    }
+
     /// Calls that ended, well or not.
     pub fn calls(&self) -> u64 {
         self.succeeded + self.failed()

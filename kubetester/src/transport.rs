@@ -10,12 +10,14 @@ mod tls;
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use tokio::time::timeout;
 
 pub use self::tls::Tls;
 use crate::{
     answered::PodFrom,
     engine::{Call, Outcome},
-    target::Target,
+    target::{Endpoint, Target},
 };
 
 /// What all calls of a load have in common.
@@ -74,6 +76,22 @@ pub enum Unreachable {
         /// What went wrong.
         why: String,
     },
+}
+
+/// Asks once and returns what a success has in its body, at most 64 KiB of it; or, in a sentence, what else came.
+///
+/// # Errors
+///
+/// When nobody is there.
+pub async fn fetch(
+    endpoint: Endpoint,
+    setup: Setup,
+    patience: Duration,
+) -> Result<Result<Bytes, String>, Unreachable> {
+    let mut caller = http1::Server::reach(endpoint, setup, Some(patience)).await?.caller();
+    let fetched = timeout(patience, caller.fetch()).await;
+    let late = |_| Err(format!("no answer within {}", humantime::format_duration(patience)));
+    Ok(fetched.unwrap_or_else(late))
 }
 
 // === impl Transport ===

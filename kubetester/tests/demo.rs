@@ -31,7 +31,10 @@ async fn each_hellogrpc_answers_four_of_twelve_and_several_hellohttp_answer() {
     assert_eq!(calls(&exit.stdout, "hellogrpc"), [4, 4, 4]);
     let http = calls(&exit.stdout, "hellohttp");
     assert!(http.len() > 1 && http.iter().sum::<u64>() == 12, "{http:?}");
-    assert!(exit.stdout.contains("curl 'http://127.0.0.1:"), "{}", exit.stdout);
+    for words in ["/hellogrpc?name=Ann'\n", "/hellogrpc?via=pick_first'  # one connection"] {
+        let line = exit.stdout.lines().find(|line| format!("{line}\n").contains(words));
+        assert!(line.is_some_and(|line| line.contains("curl 'http://127.0.0.1:")), "{}", exit.stdout);
+    }
 }
 
 #[tokio::test]

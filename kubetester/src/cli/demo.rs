@@ -155,7 +155,9 @@ fn what_runs(system: &System) -> String {
     );
     format!(
         "{text}\n  curl '{gateway}/hellogrpc?name=Ann'\n  curl '{gateway}/hellohttp?name=Ann'\n  \
-         curl 'http://{}/debug/channels'\n  kubetester load {gateway}/hellogrpc\n",
+         curl '{gateway}/hellogrpc?via=pick_first'  # one connection, so one pod; {gateway}/routes lists more\n  \
+         curl 'http://{}/debug/channels'\n  kubetester load {gateway}/hellogrpc\n  \
+         kubetester compare --gateway {gateway}\n",
         system.admin
     )
 }

@@ -175,6 +175,13 @@ impl Caller {
         }
     }
 
+    /// The body of the answer, if it is a success.
+    pub(super) async fn fetch(&mut self) -> Result<Bytes, String> {
+        let shared = self.shared.clone();
+        let (answer, peer) = self.ask(&shared.path).await?;
+        self.judge(&answer, peer).error.map_or(Ok(answer.body), Err)
+    }
+
     /// Calls with a name, `?name=`, and reads the answer as a gateway's or a backend's of this system.
     pub(super) async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
         let query: String =

@@ -1,8 +1,9 @@
-//! `kubetester load` as a program, against servers that know the truth and servers that misbehave.
+//! `kubetester load` and `compare` as programs, against servers that know the truth and servers that misbehave.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod compare;
 mod encrypted;
 mod expectations;
 mod misbehaving;
@@ -16,6 +17,10 @@ const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 
 async fn load(target: &str, arguments: &[&str]) -> Exit {
     exit_of(TOOL, &[&["load", target], arguments].concat(), &[]).await
+}
+
+async fn compare(arguments: &[&str]) -> Exit {
+    exit_of(TOOL, &[&["compare"], arguments].concat(), &[]).await
 }
 
 /// What `--json` says, of a load that ran.

@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, Uri},
+    routing::get,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -26,6 +31,10 @@ struct Drawn {
     errors: u32,
     counts: BTreeMap<&'static str, (u64, u64)>,
 }
+
+/// A server that writes down the path of each call.
+#[derive(Clone, Default)]
+pub(super) struct Diary(Arc<Mutex<String>>);
 
 /// A server that stands still once.
 #[derive(Clone)]
@@ -77,6 +86,21 @@ impl Draws {
             StatusCode::OK
         };
         (status, [("x-pod", pod)], format!("{{\"hostname\":\"{pod}\"}}"))
+    }
+}
+
+impl Diary {
+    pub(super) async fn address(&self) -> SocketAddr {
+        let write = |State(this): State<Self>, uri: Uri| async move {
+            this.0.lock().unwrap().push_str(&uri.path()[1..]);
+            format!("{{\"hostname\":\"{}\"}}", uri.path())
+        };
+        serve(Router::new().fallback(write).with_state(self.clone())).await
+    }
+
+    /// The paths in the order of the calls, without their slashes.
+    pub(super) fn read(&self) -> String {
+        self.0.lock().unwrap().clone()
     }
 }
 

@@ -1,0 +1,121 @@
+//! `kubetester compare`: the same load on several targets, side by side.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options::Options, stop_on_interrupt, watch::watched};
+use crate::{
+    compare::Comparison,
+    engine::Run,
+    gateway::{Gateway, NoRoutes},
+    render,
+    result::LoadResult,
+    target::Target,
+    transport::Caller,
+};
+
+/// Put the same load on several targets and show side by side what came of it
+///
+/// Each target gets its load in parts, one target after the other and round after round, so that what changes
+/// meanwhile on the machine or the network hits all alike. Expectations are of each target. Exits as `load` does.
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    /// What to compare: targets as `load` takes them
+    #[arg(value_name = "TARGET", required_unless_present = "gateway")]
+    targets: Vec<Target>,
+
+    /// Compare the routes of this gateway, those that it lists at URL/routes; its default route only if it has no
+    /// other
+    #[arg(long, value_name = "URL")]
+    gateway: Option<Gateway>,
+
+    /// Parts of the load; -n and --duration are of all of them together
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// One target, and what came of it so far.
+struct Contestant {
+    name: String,
+    target: Target,
+    callers: Vec<Caller>,
+    run: Run,
+}
+
+// === impl Compare ===
+
+impl Compare {
+    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+        let stop = stop_on_interrupt();
+        let mut contestants = Vec::new();
+        for (name, target) in self.contestants().await? {
+            let callers = self.options.callers(&target, &stop).await?;
+            contestants.push(Contestant { name, target, callers, run: Run::default() });
+        }
+        let rounds = self.rounds();
+        self.compete(&mut contestants, rounds, &stop).await;
+        let plan = self.options.plan();
+        let result = |Contestant { name, target, run, .. }| {
+            let callers = self.options.callers.get();
+            (name, LoadResult::new(&target, callers, &plan, &run, &self.options.expectations))
+        };
+        let comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
+        self.options.print(&comparison, render::compare)?;
+        comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
+        Ok(ExitCode::from(if comparison.held() { OK } else { FAILED }))
+    }
+
+    /// Every target with its name.
+    async fn contestants(&self) -> Result<Vec<(String, Target)>, Stop> {
+        let mut contestants = Vec::new();
+        if let Some(gateway) = &self.gateway {
+            let routes = gateway.routes(self.options.setup(), self.options.timeout).await;
+            contestants.extend(routes.map_err(|error| match error {
+                NoRoutes::Unreachable(error) => error.into(),
+                error => Stop::new(COULD_NOT_RUN, error.to_string()),
+            })?);
+        }
+        contestants.extend(self.targets.iter().map(|target| (target.to_string(), target.clone())));
+        match &contestants[..] {
+            [] => Err(Stop::new(COULD_NOT_RUN, "the gateway lists no routes")),
+            [(name, _)] if self.gateway.is_some() => {
+                let why = "there is nothing to compare it with; set GRPC_ROUTES, or name a target too";
+                Err(Stop::new(COULD_NOT_RUN, format!("the gateway has one route, {name}: {why}")))
+            }
+            [_] => {
+                Err(Stop::new(USAGE, "one target has nothing to be compared with; name another, or use load"))
+            }
+            _ => Ok(contestants),
+        }
+    }
+
+    /// No more than calls: each part makes one at least.
+    fn rounds(&self) -> u32 {
+        let calls = self.options.calls.and_then(|calls| u32::try_from(calls).ok());
+        calls.map_or(self.rounds, |calls| self.rounds.min(calls))
+    }
+
+    async fn compete(&self, contestants: &mut [Contestant], rounds: u32, stop: &CancellationToken) {
+        let count = contestants.len();
+        for round in 0..rounds {
+            let part = self.options.plan().part(round, rounds);
+            for turn in 0..count {
+                if stop.is_cancelled() {
+                    return;
+                }
+                // Another one begins each round.
+                let one = &mut contestants[(turn + round as usize) % count];
+                let label = format!("round {} of {rounds}, {}: ", round + 1, one.name);
+                let callers = std::mem::take(&mut one.callers);
+                let (run, callers) = watched(&part, callers, stop, &label).await;
+                one.callers = callers;
+                one.run.append(run);
+            }
+        }
+    }
+}

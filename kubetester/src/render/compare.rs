@@ -1,0 +1,102 @@
+//! A comparison as a page of text.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::{count, time};
+use crate::{
+    compare::{Compared, Comparison, Figure},
+    verdict::figure,
+};
+
+/// At most so many causes of errors are listed for a target.
+const CAUSES: usize = 3;
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+pub fn compare(comparison: &Comparison) -> String {
+    let mut page = String::new();
+    match write(&mut page, comparison) {
+        // Writing to a String does not fail.
+        Ok(()) | Err(fmt::Error) => page,
+    }
+}
+
+fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
+    let results = &comparison.results;
+    let calls = results.iter().map(|one| one.load.calls).sum();
+    let elapsed = results.iter().map(|one| one.load.elapsed).sum();
+    writeln!(
+        page,
+        "{BOLD}{} targets{BOLD:#}, in turn, {} rounds: {} calls in {}\n",
+        results.len(),
+        comparison.rounds,
+        count(calls),
+        time(elapsed),
+    )?;
+    writeln!(page, "{}\n", table(results))?;
+    if results.iter().any(|one| !one.best.is_empty()) {
+        writeln!(page, "* the best of its column\n")?;
+    }
+    let width = results.iter().map(|one| one.name.chars().count()).max().unwrap_or_default();
+    for Compared { name, load, .. } in results {
+        writeln!(page, "{BOLD}{name:<width$}{BOLD:#}  {}", load.verdict)?;
+        for error in load.errors.iter().take(CAUSES) {
+            writeln!(page, "{BAD}{:>9}{BAD:#}  {}", count(error.count), error.cause)?;
+        }
+        if load.errors.len() > CAUSES {
+            let rest = load.errors[CAUSES..].iter().map(|error| error.count).sum();
+            writeln!(page, "{BAD}{:>9}{BAD:#}  for other causes", count(rest))?;
+        }
+    }
+    for Compared { name, load, .. } in results {
+        for one in &load.expectations {
+            let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };
+            writeln!(page, "{style}{word}{style:#}  {name}  --{}: {}", one.expectation, one.detail)?;
+        }
+    }
+    Ok(())
+}
+
+fn table(results: &[Compared]) -> Table {
+    let mut table = Table::new();
+    let figures = Figure::ALL.map(header);
+    table.load_style(NOTHING).set_header([&["target"], &figures[..], &["verdict"]].concat());
+    for one in results {
+        let figures = Figure::ALL.map(|figure| {
+            let mark = if one.best.contains(&figure) { '*' } else { ' ' };
+            format!("{}{mark}", figure.of(&one.load).map_or("-".to_owned(), |value| shown(figure, value)))
+        });
+        let name = std::slice::from_ref(&one.name);
+        table.add_row([name, &figures, &[one.load.balance.spread.to_owned()]].concat());
+    }
+    for column in table.column_iter_mut().skip(1).take(Figure::ALL.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// With a space after it, where the rows have their mark.
+fn header(figure: Figure) -> &'static str {
+    match figure {
+        Figure::CallsPerSecond => "calls/s ",
+        Figure::Failed => "errors ",
+        Figure::Pods => "pods ",
+        Figure::Skew => "skew ",
+        Figure::P50 => "p50 ",
+        Figure::P99 => "p99 ",
+    }
+}
+
+fn shown(of: Figure, value: f64) -> String {
+    match of {
+        Figure::CallsPerSecond | Figure::Failed | Figure::Pods => count(value.round() as u64),
+        Figure::Skew => figure(value),
+        Figure::P50 | Figure::P99 => time(value),
+    }
+}

@@ -154,3 +154,31 @@ async fn what_was_due_and_never_made_is_said() {
     assert_eq!(tally.calls() + unsent, 50, "{tally:?}");
     assert!((2..=4).contains(&tally.calls()), "{}", tally.calls());
 }
+
+#[test]
+fn the_parts_of_a_plan_are_the_whole() {
+    for (calls, parts) in [(10, 3), (3, 3), (7, 1), (u64::MAX, 7)] {
+        let plan = Plan { calls: Some(calls), duration: Some(Duration::from_secs(9)), ..PLAN };
+        let dealt: Vec<_> = (0..parts).map(|part| plan.part(part, parts).calls.unwrap()).collect();
+        assert_eq!(dealt.iter().map(|calls| u128::from(*calls)).sum::<u128>(), u128::from(calls));
+        assert!(dealt.iter().max().unwrap() - dealt.iter().min().unwrap() <= 1, "{dealt:?}");
+        assert_eq!(plan.part(0, parts).duration, Some(Duration::from_secs(9) / parts));
+    }
+    assert_eq!(PLAN.part(2, 3), PLAN, "what has no end has none in parts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_goes_on_leaves_the_pause_out() {
+    let known = Known::default();
+    let mut whole = Run::default();
+    for _ in 0..2 {
+        // The first and only caller, so that the times add up: 1, 8, 15 ms, then 22, 29, 36 ms.
+        let plan = Plan { calls: Some(3), ..PLAN };
+        whole.append(made(plan, vec![known.clone()]).await);
+        sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!((whole.tally.calls(), whole.elapsed), (6, Duration::from_millis(111)));
+    let pod =
+        |name| (whole.tally.pods[name].first_at.as_millis(), whole.tally.pods[name].last_at.as_millis());
+    assert_eq!([pod("pod-0"), pod("pod-1"), pod("pod-3")], [(1, 75), (9, 111), (46, 46)]);
+}

@@ -57,8 +57,14 @@ impl Compare {
             let callers = self.options.callers(&target, &stop).await?;
             contestants.push(Contestant { name, target, callers, run: Run::default() });
         }
-        let rounds = self.rounds();
-        self.compete(&mut contestants, rounds, &stop).await;
+        let rounds = self.compete(&mut contestants, &stop).await;
+        if stop.is_cancelled() {
+            // Who had no turn yet is not compared.
+            contestants.retain(|one| one.run.tally.calls() > 0);
+        }
+        if contestants.is_empty() {
+            return Err(Stop::new(COULD_NOT_RUN, "interrupted before any call had ended"));
+        }
         let plan = self.options.plan();
         let result = |Contestant { name, target, run, .. }| {
             let callers = self.options.callers.get();
@@ -100,13 +106,14 @@ impl Compare {
         calls.map_or(self.rounds, |calls| self.rounds.min(calls))
     }
 
-    async fn compete(&self, contestants: &mut [Contestant], rounds: u32, stop: &CancellationToken) {
-        let count = contestants.len();
+    /// Runs all rounds, or those before an interrupt; returns how many began.
+    async fn compete(&self, contestants: &mut [Contestant], stop: &CancellationToken) -> u32 {
+        let (rounds, count) = (self.rounds(), contestants.len());
         for round in 0..rounds {
             let part = self.options.plan().part(round, rounds);
             for turn in 0..count {
                 if stop.is_cancelled() {
-                    return;
+                    return if turn == 0 { round } else { round + 1 };
                 }
                 // Another one begins each round.
                 let one = &mut contestants[(turn + round as usize) % count];
@@ -117,5 +124,6 @@ impl Compare {
                 one.run.append(run);
             }
         }
+        rounds
     }
 }

@@ -1,14 +1,14 @@
 //! `kubetester compare`: the same load on each target, in rounds, and one table.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use kubetester::demo::{layout::Layout, system::System};
 use serde_json::{Value, json};
-use service::testing::Exit;
-use tokio::net::TcpListener;
+use service::testing::{Exit, bounded};
+use tokio::{net::TcpListener, process::Command, time::sleep};
 
 use super::{
-    compare,
+    TOOL, compare,
     servers::{Diary, Draws, nobody, saying},
 };
 
@@ -40,6 +40,29 @@ async fn no_more_rounds_than_calls() {
     let targets = [format!("http://{address}/a"), format!("http://{address}/b")];
     let exit = compare(&[&targets[0], &targets[1], "-n", "2", "-c", "1", "--json"]).await;
     assert_eq!((document(&exit)["rounds"].clone(), diary.read()), (json!(2), "abba".to_owned()));
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_it_and_shows_who_had_a_turn() {
+    let diary = Diary::default();
+    let address = diary.address().await;
+    let targets = [format!("http://{address}/a"), format!("http://{address}/b")];
+    let mut tool = Command::new(TOOL);
+    tool.arg("compare").args(&targets).args(["--duration", "1h", "--rounds", "1", "-c", "1", "--json"]);
+    let child = tool.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    bounded(async {
+        while diary.read().is_empty() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id().unwrap())).status();
+    assert!(bounded(kill).await.unwrap().success());
+    let output = bounded(child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = document["results"].as_array().unwrap();
+    assert_eq!((results.len(), &results[0]["name"], &document["rounds"]), (1, &json!(targets[0]), &json!(1)));
 }
 
 /// The demo's gateway, until the test ends.

@@ -23,7 +23,7 @@ use tower_service::Service;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    call::Source,
+    request::Source,
     transport::Sender,
 };
 

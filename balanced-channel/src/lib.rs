@@ -36,7 +36,9 @@
 
 mod backoff;
 mod balancer;
+mod builder;
 mod call;
+mod calls;
 mod channel;
 mod health;
 mod load_report;
@@ -45,6 +47,7 @@ mod method_config;
 mod outlier;
 mod policy;
 mod pool;
+mod request;
 mod resolver;
 mod service_config;
 mod snapshot;
@@ -55,15 +58,18 @@ mod tls;
 mod transport;
 
 pub use backoff::BackoffPolicy;
+pub use builder::{BuildError, Builder};
 pub use call::ResponseBody;
-pub use channel::{BuildError, Builder, Channel, ResponseFuture};
-pub use method_config::{MethodConfig, RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
+pub use channel::{Channel, ResponseFuture};
+pub use method_config::{
+    MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes,
+};
 pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
 pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
-pub use service_config::{MethodName, ServiceConfig, ServiceConfigError};
+pub use service_config::{ServiceConfig, ServiceConfigError};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, RetrySnapshot, SubchannelSnapshot};
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};

@@ -46,7 +46,14 @@ impl Member {
 
     /// For outlier detection.
     pub(crate) fn host(&mut self) -> Host<'_> {
-        Host { subchannel: &self.subchannel, record: &mut self.record, ready: self.ready.is_some() }
+        let Subchannel { endpoint, calls, streak, .. } = &*self.subchannel;
+        Host {
+            address: endpoint.address,
+            calls,
+            streak,
+            record: &mut self.record,
+            ready: self.ready.is_some(),
+        }
     }
 
     /// Takes a new state in; says whether the picker must change.

@@ -6,8 +6,6 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use tonic::Code;
 
-use crate::service_config::MethodName;
-
 /// How many attempts a call may make at most, whatever its policy says (gRFC A6).
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -84,6 +82,17 @@ pub(crate) struct Methods {
     default: MethodConfig,
     /// By `/package.Service/Method`, and by `/package.Service/` for a whole service.
     listed: HashMap<String, MethodConfig>,
+}
+
+/// Which methods a [`MethodConfig`] is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MethodName {
+    /// All that no other name fits.
+    Default,
+    /// All of a service, such as `hello.Hello`.
+    Service(String),
+    /// One method of a service.
+    Method(String, String),
 }
 
 // === impl RetryPolicy ===

@@ -6,10 +6,7 @@
 use std::{
     future::pending,
     pin::pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,10 +16,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Code;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    calls::Calls,
     health::{Health, HealthCheck},
     load_report::Load,
     outlier::Streak,
@@ -70,16 +67,6 @@ pub(crate) struct Status {
     pub(crate) ejected_until: Option<Instant>,
     pub(crate) silent: bool,
     pub(crate) health: Option<&'static str>,
-}
-
-/// How many calls a subchannel was given, and what became of them.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    pub(crate) started: AtomicU64,
-    pub(crate) succeeded: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    /// Those of the failed that the caller gave up.
-    pub(crate) cancelled: AtomicU64,
 }
 
 /// A subchannel that is READY, with the connection that its calls go to.
@@ -196,32 +183,6 @@ impl Subchannel {
     pub(crate) fn avoid(&self, ejected_until: Option<Instant>, silent: bool) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         (status.ejected_until, status.silent) = (ejected_until, silent);
-    }
-}
-
-// === impl Calls ===
-
-impl Calls {
-    pub(crate) fn begin(&self) {
-        self.started.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn end(&self, outcome: Code) {
-        if outcome == Code::Cancelled {
-            self.cancelled.fetch_add(1, Ordering::AcqRel);
-        }
-        let counter = if outcome == Code::Ok { &self.succeeded } else { &self.failed };
-        counter.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn started(&self) -> u64 {
-        self.started.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn in_flight(&self) -> u64 {
-        // Read in this order, a call that ends in between is counted as ended, never twice.
-        let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);
-        self.started().saturating_sub(ended)
     }
 }
 

@@ -7,8 +7,8 @@ use http::{Request, StatusCode};
 use hyper::client::conn::TrySendError;
 use tonic::{Code, Status};
 
-use super::{request::RequestBody, retry::Seen};
-use crate::transport::chain;
+use super::retry::Seen;
+use crate::{request::RequestBody, transport::chain};
 
 /// An attempt that ended without response headers.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! One call: attempt it, and attempt it again while that is right and may help.
 //!
 //! - `deadline`: how long it all may take.
-//! - `request`: a body that more than one attempt can send.
 //! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
 //!   subchannel; `failure` says what hyper's errors mean.
 //! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
@@ -11,7 +10,6 @@ mod attempt;
 mod deadline;
 mod failure;
 mod pick;
-mod request;
 mod response;
 mod retry;
 mod throttle;
@@ -28,14 +26,17 @@ use http::{
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
-pub(crate) use request::{RequestBody, Source};
 pub use response::ResponseBody;
 use retry::Retry;
 pub(crate) use throttle::Throttle;
 use tokio::time::sleep;
 use tonic::{Status, body::Body};
 
-use crate::{method_config::Methods, pool::Pool};
+use crate::{
+    method_config::Methods,
+    pool::Pool,
+    request::{RequestBody, Source},
+};
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));

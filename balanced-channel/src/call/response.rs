@@ -18,11 +18,11 @@ use tonic::{Code, Status};
 use super::{
     deadline::Deadline,
     failure::{Failure, broken, code_of_http},
-    request::{RequestBody, Upload},
     throttle::Tally,
 };
 use crate::{
     outlier::Sign,
+    request::{RequestBody, Upload},
     subchannel::{Ready, Subchannel},
 };
 

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{FailurePercentage, OutlierDetection, SuccessRate};
-use crate::subchannel::Subchannel;
+use super::{FailurePercentage, OutlierDetection, Streak, SuccessRate};
+use crate::calls::Calls;
 
 /// Looks at the whole pool, when a call asks for it and at every interval.
 #[derive(Debug)]
@@ -36,7 +36,9 @@ struct Volume {
 
 /// One endpoint of the pool.
 pub(crate) struct Host<'a> {
-    pub(crate) subchannel: &'a Subchannel,
+    pub(crate) address: SocketAddr,
+    pub(crate) calls: &'a Calls,
+    pub(crate) streak: &'a Streak,
     pub(crate) record: &'a mut Record,
     /// Whether calls can go to it; what is not connected needs no ejection.
     pub(crate) ready: bool,
@@ -76,7 +78,7 @@ impl Detector {
             changed |= host.uneject(now);
         }
         for at in 0..hosts.len() {
-            if hosts[at].ready && hosts[at].subchannel.streak.is_over() {
+            if hosts[at].ready && hosts[at].streak.is_over() {
                 let why = format_args!("{} calls in a row failed", self.config.consecutive_failures);
                 changed |= self.eject(hosts, at, now, 100, why);
             }
@@ -158,7 +160,7 @@ impl Detector {
         host.record.multiplier = host.record.multiplier.saturating_add(1);
         let time = self.ejection_time(host.record.multiplier);
         host.record.ejected = Some(later(now, time));
-        tracing::info!(address = %host.address(), %why, ?time, "endpoint is ejected");
+        tracing::info!(address = %host.address, %why, ?time, "endpoint is ejected");
         true
     }
 
@@ -199,8 +201,7 @@ impl Record {
 // === impl Volume ===
 
 impl Volume {
-    fn of(subchannel: &Subchannel) -> Self {
-        let calls = &subchannel.calls;
+    fn of(calls: &Calls) -> Self {
         let cancelled = calls.cancelled.load(Ordering::Acquire);
         Self {
             succeeded: calls.succeeded.load(Ordering::Acquire),
@@ -227,24 +228,20 @@ impl Volume {
 // === impl Host ===
 
 impl Host<'_> {
-    fn address(&self) -> SocketAddr {
-        self.subchannel.endpoint.address
-    }
-
     /// Lets it back in when its time is over.
     fn uneject(&mut self, now: Instant) -> bool {
         let over = self.record.ejected.is_some_and(|until| until <= now);
         if over {
             self.record.ejected = None;
             // Calls that were under way when it was ejected have failed since.
-            self.subchannel.streak.reset();
-            tracing::info!(address = %self.address(), "endpoint is let back in");
+            self.streak.reset();
+            tracing::info!(address = %self.address, "endpoint is let back in");
         }
         over
     }
 
     fn count(&mut self) {
-        let now = Volume::of(self.subchannel);
+        let now = Volume::of(self.calls);
         self.record.fresh = now.since(self.record.seen);
         self.record.seen = now;
     }

@@ -6,20 +6,19 @@ use tokio::{sync::Notify, time::advance};
 use tonic::Code;
 
 use super::*;
-use crate::subchannel::Subchannel;
+use crate::calls::Calls;
 
 /// A pool without connections.
 struct Pool {
     detector: Detector,
-    hosts: Vec<(Subchannel, Record)>,
+    hosts: Vec<(Calls, Streak, Record)>,
 }
 
 impl Pool {
     fn new(size: u8, config: OutlierDetection) -> Self {
-        let host = |host| {
+        let host = |_| {
             let streak = Streak::new(config.consecutive_failures, Arc::new(Notify::new()));
-            let address = std::net::SocketAddr::from(([10, 0, 0, host], 80));
-            (Subchannel::new(address.into(), streak), Record::default())
+            (Calls::default(), streak, Record::default())
         };
         Self { detector: Detector::new(config), hosts: (0..size).map(host).collect() }
     }
@@ -35,30 +34,36 @@ impl Pool {
     }
 
     fn ends(&self, host: usize, code: Code, sign: Sign) {
-        let (subchannel, _) = &self.hosts[host];
-        subchannel.calls.begin();
-        subchannel.calls.end(code);
-        subchannel.streak.note(sign);
+        let (calls, streak, _) = &self.hosts[host];
+        calls.begin();
+        calls.end(code);
+        streak.note(sign);
     }
 
     fn look(&mut self) -> Vec<usize> {
         let mut hosts: Vec<_> = self
             .hosts
             .iter_mut()
-            .map(|(subchannel, record)| Host { subchannel, record, ready: true })
+            .map(|(calls, streak, record)| Host {
+                address: ([10, 0, 0, 1], 80).into(),
+                calls,
+                streak,
+                record,
+                ready: true,
+            })
             .collect();
         self.detector.look(&mut hosts);
         self.ejected()
     }
 
     fn ejected(&self) -> Vec<usize> {
-        let out = |at: &usize| self.hosts[*at].1.ejected_until().is_some();
+        let out = |at: &usize| self.hosts[*at].2.ejected_until().is_some();
         (0..self.hosts.len()).filter(out).collect()
     }
 
     /// Waits for whatever is due next, and does it; says after how many seconds.
     async fn next(&mut self) -> Option<u64> {
-        let wake = self.detector.wake(self.hosts.iter().map(|(_, record)| record))?;
+        let wake = self.detector.wake(self.hosts.iter().map(|(_, _, record)| record))?;
         let wait = wake - tokio::time::Instant::now();
         advance(wait).await;
         self.look();
@@ -198,10 +203,10 @@ async fn a_new_connection_ends_the_ejection_but_not_the_record() {
     for time in [30, 60] {
         (0..5).for_each(|_| pool.ends(0, Code::Unavailable, Sign::Failing));
         assert_eq!(pool.look(), [0]);
-        let until = pool.hosts[0].1.ejected_until().unwrap();
+        let until = pool.hosts[0].2.ejected_until().unwrap();
         assert_eq!((until - tokio::time::Instant::now()).as_secs(), time);
-        pool.hosts[0].0.streak.reset();
-        pool.hosts[0].1.reconnected();
+        pool.hosts[0].1.reset();
+        pool.hosts[0].2.reconnected();
         assert_eq!(pool.look(), [0; 0]);
     }
 }

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    MethodName, ServiceConfig, ServiceConfigError,
+    ServiceConfig, ServiceConfigError,
     policies::{Named, Policies},
     values::{Float, Int, Object, Seconds, StatusCode},
 };
-use crate::method_config::{MethodConfig, RetryConfigError, RetryPolicy, RetryThrottling};
+use crate::method_config::{MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ mod values;
 use std::str::FromStr;
 
 use crate::{
-    method_config::{MethodConfig, RetryThrottling},
+    method_config::{MethodConfig, MethodName, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
 };
@@ -85,17 +85,6 @@ pub struct ServiceConfig {
     pub retry_throttling: Option<RetryThrottling>,
     /// The service whose health is watched on each connection; empty for the server as a whole.
     pub health_check_service: Option<String>,
-}
-
-/// Which methods a [`MethodConfig`] is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum MethodName {
-    /// All that no other name fits.
-    Default,
-    /// All of a service, such as `hello.Hello`.
-    Service(String),
-    /// One method of a service.
-    Method(String, String),
 }
 
 /// A service config that cannot be used. It names the field, such as

@@ -24,7 +24,7 @@ pub use keepalive::Keepalive;
 use tokio::{sync::watch, time::timeout};
 use wire::{Peer, Wire};
 
-use crate::{call::RequestBody, resolver::Endpoint};
+use crate::{request::RequestBody, resolver::Endpoint};
 
 /// Sends calls over one connection.
 pub(crate) type Sender = http2::SendRequest<RequestBody>;

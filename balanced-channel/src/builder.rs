@@ -1,0 +1,297 @@
+//! The knobs of a channel, and how its parts are put together.
+
+use std::{sync::Arc, time::Duration};
+
+use http::uri::{Authority, Scheme};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    backoff::BackoffPolicy,
+    balancer::Balancer,
+    call::{Caller, Retries, Throttle},
+    channel::{Channel, Inner},
+    health::HealthCheck,
+    method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
+    outlier::OutlierDetection,
+    policy::Policy,
+    pool::Pool,
+    resolver::{self, Dns, Fixed, Polled, Refresh, Resolver},
+    service_config::ServiceConfig,
+    target::{Place, Target, TargetError},
+    transport::{Connector, Http2, Keepalive, TcpConnector},
+};
+
+/// Configures a [`Channel`]. Every knob has a default that fits a service in one cluster.
+pub struct Builder<C = TcpConnector> {
+    target: Result<Target, TargetError>,
+    connector: C,
+    resolver: Option<Box<dyn Resolver>>,
+    authority: Option<Authority>,
+    refresh: Refresh,
+    backoff: BackoffPolicy,
+    outliers: OutlierDetection,
+    policy: Policy,
+    http2: Http2,
+    wait_for_ready: bool,
+    retry_buffer: usize,
+    methods: Methods,
+    retry_throttling: Option<RetryThrottling>,
+    health_check: Option<String>,
+}
+
+/// Why a channel could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The target cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A retry setting is out of its range.
+    #[error(transparent)]
+    Retry(#[from] RetryConfigError),
+    /// TLS cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
+    /// The target asks for TLS, and the channel's connector has none.
+    #[error("target \"{0}\" asks for TLS: build the channel with `Builder::tls` (feature `tls`)")]
+    Insecure(String),
+    /// A channel lives on tasks, and there is nothing to run them.
+    #[error("a channel must be built inside a tokio runtime")]
+    NoRuntime,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    pub(crate) fn new(target: Result<Target, TargetError>) -> Self {
+        Self {
+            target,
+            connector: TcpConnector::default(),
+            resolver: None,
+            authority: None,
+            refresh: Refresh::default(),
+            backoff: BackoffPolicy::default(),
+            outliers: OutlierDetection::default(),
+            policy: Policy::default(),
+            http2: Http2 {
+                connect_timeout: Duration::from_secs(5),
+                keepalive: Some(Keepalive::default()),
+                complaints: Arc::default(),
+            },
+            wait_for_ready: false,
+            retry_buffer: 256 * 1024,
+            methods: Methods::default(),
+            retry_throttling: None,
+            health_check: None,
+        }
+    }
+}
+
+impl<C: Connector> Builder<C> {
+    /// Opens connections with `connector` instead of TCP: a tunnel, or a simulated network.
+    pub fn connector<D: Connector>(self, connector: D) -> Builder<D> {
+        Builder {
+            connector,
+            target: self.target,
+            resolver: self.resolver,
+            authority: self.authority,
+            refresh: self.refresh,
+            backoff: self.backoff,
+            outliers: self.outliers,
+            policy: self.policy,
+            http2: self.http2,
+            wait_for_ready: self.wait_for_ready,
+            retry_buffer: self.retry_buffer,
+            methods: self.methods,
+            retry_throttling: self.retry_throttling,
+            health_check: self.health_check,
+        }
+    }
+
+    /// Encrypts connections. The server must prove the host of the authority: that of the target,
+    /// or the one that [`authority`](Self::authority) was given before.
+    ///
+    /// # Errors
+    ///
+    /// When the target or a file cannot be used.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::Tls) -> Result<Builder<crate::TlsConnector<C>>, BuildError>
+    where
+        C: Clone,
+    {
+        let target = self.target.clone()?;
+        let host = self.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
+        let connector = crate::TlsConnector::new(self.connector.clone(), tls, &host)?;
+        Ok(self.connector(connector))
+    }
+
+    /// Finds endpoints with `resolver` instead of the one that the target's scheme names.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Some(Box::new(resolver));
+        self
+    }
+
+    /// The `:authority` of every call. Default: the host and port of the target.
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
+    /// How often a name is looked up again. Default: at its TTL, between 1 s and 2 s.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// How long an endpoint that cannot be reached is left alone. Whatever it says, a new answer of
+    /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
+    /// is tried every second. Default: the gRPC connection-backoff document's.
+    pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Takes what the owner of the service wants of its clients. What the config does not name stays
+    /// as it is, and a setter that is called later wins.
+    pub fn service_config(mut self, config: ServiceConfig) -> Self {
+        self.policy = config.policy.unwrap_or(self.policy);
+        self.outliers = config.outlier_detection.unwrap_or(self.outliers);
+        self.retry_throttling = config.retry_throttling.or(self.retry_throttling);
+        self.health_check = config.health_check_service.or(self.health_check);
+        for (name, config) in config.methods {
+            self.methods.insert(name, config);
+        }
+        self
+    }
+
+    /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
+    pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// When an endpoint that is connected and fails its calls is left out, and for how long.
+    /// Default: after 5 calls in a row, for 30 s.
+    pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
+        self.outliers = outliers;
+        self
+    }
+
+    /// How long an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 5 s.
+    ///
+    /// Calls go to endpoints that are connected, so nobody waits for one that is not unless there is
+    /// no other. The gRPC connection-backoff document gives an attempt 20 s; but when packets are
+    /// lost, the kernel tries after 1, 3, 7 and 15 s, and a new attempt every 5 s finds a network
+    /// that works again sooner than an old one that waits for its next try.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.http2.connect_timeout = timeout;
+        self
+    }
+
+    /// Finds peers that are gone without a word; `None` turns it off. Default: on, see
+    /// [`Keepalive`].
+    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
+        self.http2.keepalive = keepalive.into();
+        self
+    }
+
+    /// Whether calls wait for a connection, up to their deadline, even when every endpoint fails.
+    /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// How much of a streaming request is kept so that it can be sent again, in bytes per call; a
+    /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
+    /// message is always kept, and so are unary requests: the caller holds them anyway.
+    pub fn retry_buffer(mut self, bytes: usize) -> Self {
+        self.retry_buffer = bytes;
+        self
+    }
+
+    /// Which failed calls are sent again, for every method that has no config of its own. Default:
+    /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.methods.default_mut().retry_policy = Some(policy);
+        self
+    }
+
+    /// When retries stop because too much fails. Default: never.
+    pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
+        self.retry_throttling = Some(throttling);
+        self
+    }
+
+    /// Watches, on each connection, what the server says of the health of `service`, or of itself if
+    /// that is empty, and sends calls only where it is SERVING ([gRFC A17]). A server without
+    /// `grpc.health.v1.Health/Watch` counts as healthy. Not with [`Policy::PickFirst`], which would
+    /// not know where else to go. Default: off.
+    ///
+    /// [gRFC A17]: https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
+    pub fn health_check(mut self, service: impl Into<String>) -> Self {
+        self.health_check = Some(service.into());
+        self
+    }
+
+    /// Starts the channel.
+    ///
+    /// # Errors
+    ///
+    /// When the target or a retry setting cannot be used, or outside a tokio runtime.
+    pub fn build(self) -> Result<Channel, BuildError> {
+        let target = self.target?;
+        self.methods.check()?;
+        self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
+        if target.secure && self.connector.scheme() != Scheme::HTTPS {
+            return Err(BuildError::Insecure(target.to_string()));
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let resolver = self.resolver.unwrap_or_else(|| resolver_for(&target, self.refresh));
+        let (updates, resolutions) = resolver::updates();
+        let pool = Arc::new(Pool::new());
+        let resolution = resolutions.latest.clone();
+        let scheme = self.connector.scheme();
+        let authority = self.authority.unwrap_or_else(|| target.authority().clone());
+        let watches = !matches!(self.policy, Policy::PickFirst(_));
+        let health_check = self.health_check.filter(|_| watches);
+        let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
+        let balancer = Balancer {
+            connector: Arc::new(self.connector),
+            http2: self.http2.clone(),
+            backoff: self.backoff,
+            policy: self.policy.make(),
+            outliers: self.outliers,
+            health_check,
+            pool: pool.clone(),
+            resolutions,
+        };
+        let caller = Caller {
+            pool,
+            target: target.to_string(),
+            scheme,
+            authority,
+            wait_for_ready: self.wait_for_ready,
+            retry_buffer: self.retry_buffer,
+            methods: self.methods,
+            throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
+            retries: Retries::default(),
+        };
+        let inner = Inner {
+            caller,
+            resolution,
+            http2: self.http2,
+            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
+            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
+        };
+        Ok(Channel { inner: Arc::new(inner) })
+    }
+}
+
+fn resolver_for(target: &Target, refresh: Refresh) -> Box<dyn Resolver> {
+    match target.place.clone() {
+        Place::Dns { server, host, port } => Box::new(Polled::new(Dns::new(server, host, port), refresh)),
+        Place::Fixed(addresses) => Box::new(Fixed(addresses)),
+    }
+}

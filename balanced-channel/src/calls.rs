@@ -1,0 +1,41 @@
+//! The calls of one subchannel, counted. No call waits for another to count itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tonic::Code;
+
+/// How many calls a subchannel was given, and what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) started: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    /// Those of the failed that the caller gave up.
+    pub(crate) cancelled: AtomicU64,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    pub(crate) fn begin(&self) {
+        self.started.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self, outcome: Code) {
+        if outcome == Code::Cancelled {
+            self.cancelled.fetch_add(1, Ordering::AcqRel);
+        }
+        let counter = if outcome == Code::Ok { &self.succeeded } else { &self.failed };
+        counter.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        // Read in this order, a call that ends in between is counted as ended, never twice.
+        let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);
+        self.started().saturating_sub(ended)
+    }
+}

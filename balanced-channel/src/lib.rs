@@ -27,12 +27,45 @@
 //! ```
 //!
 //! - [`Target`]: what the user writes, in the URI syntax of the gRPC naming document.
-//! - [`Resolver`]: turns a target into whole sets of endpoints, again and again.
-//! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state.
+//! - [`Resolver`]: turns a target into whole sets of endpoints, again and again. [`Lookup`] and
+//!   [`Polled`] make one of anything that can be asked.
+//! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state. A [`Connector`]
+//!   opens the stream below it: [`TcpConnector`], or TLS over it with the feature `tls`.
 //! - Balancer: holds the pool, compares endpoint sets, starts and stops subchannels.
 //! - Picker: which subchannel takes this call, as its [`Policy`] says. No call takes a lock to get one.
 //!
+//! # What is left out, and what is sent again
+//!
+//! Calls go to endpoints that are connected. Of those, a call leaves out one that
+//!
+//! - answers no ping ([`Keepalive`]),
+//! - fails its calls ([`OutlierDetection`]), or
+//! - says that it does not serve ([`Builder::health_check`]; off by default).
+//!
+//! With nothing better, calls still go to a connection that is silent or ejected.
+//!
+//! A call that no server has seen is always sent again. One that a server may have processed is sent
+//! again only if a [`RetryPolicy`] says so, and never once its response has begun. A deadline, the
+//! caller's or that of a [`MethodConfig`], bounds all attempts together.
+//!
+//! # Configuration
+//!
+//! [`Builder`] has every knob and its default; [`ServiceConfig`] takes gRPC's own JSON.
+//! [`Channel::snapshot`] says how the channel stands.
+//!
+//! # Features
+//!
+//! - `tls`: `Builder::tls` and `https://` targets, by rustls. Off by default.
+//!
+//! The README has all knobs in one table, what happens in which situation, and how other clients
+//! compare.
+//!
 //! [tonic]: https://docs.rs/tonic
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod backoff;
 mod balancer;

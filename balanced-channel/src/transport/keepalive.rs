@@ -1,6 +1,10 @@
 //! When to ping a silent peer (gRFC A8), and when to believe that it is gone.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasherDefault, Hasher},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -63,7 +67,7 @@ pub struct Keepalive {
 pub(super) struct Watchdog {
     config: Keepalive,
     /// The streams in flight.
-    streams: HashSet<u32>,
+    streams: HashSet<u32, BuildHasherDefault<Spread>>,
     last_read: Instant,
     /// When the ping went out that is not answered yet.
     pinged: Option<Instant>,
@@ -75,6 +79,11 @@ pub(super) struct Watchdog {
     silent: bool,
 }
 
+/// Hashes stream numbers. This side chose them, so nobody can make them collide, and every call pays
+/// for its hash twice.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -83,6 +92,25 @@ pub(super) enum Due {
     Avoid,
     /// To give the connection up.
     GiveUp,
+}
+
+// === impl Spread ===
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing: the top bits, which the set looks at, differ for neighbours.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 // === impl Keepalive ===
@@ -124,7 +152,7 @@ impl Watchdog {
     pub(super) fn new(config: Keepalive) -> Self {
         Self {
             config,
-            streams: HashSet::new(),
+            streams: HashSet::default(),
             last_read: Instant::now(),
             pinged: None,
             probes: 0,

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
@@ -53,6 +53,8 @@ struct Watch {
     dog: Watchdog,
     /// Wakes at the time that was due next when it was set, or earlier.
     alarm: Pin<Box<Sleep>>,
+    /// Whom the alarm wakes; setting it again for each frame would cost more than the frame.
+    woken: Option<Waker>,
     /// What is still to be written of a ping.
     ping: &'static [u8],
     /// A header that is held back until it is known whether it is a ping's answer.
@@ -77,6 +79,7 @@ impl<I> Wire<I> {
         let keepalive = keepalive.map(|config| Watch {
             dog: Watchdog::new(config),
             alarm: Box::pin(sleep_until(Instant::now())),
+            woken: None,
             ping: &[],
             held: Held::default(),
         });
@@ -128,8 +131,13 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
                 // Set only when it would ring too late: each answer puts off what is due.
                 if watch.alarm.is_elapsed() || at < watch.alarm.deadline() {
                     watch.alarm.as_mut().reset(at);
+                    watch.woken = None;
+                }
+                if watch.woken.as_ref().is_some_and(|woken| woken.will_wake(cx.waker())) {
+                    break;
                 }
                 if watch.alarm.as_mut().poll(cx).is_pending() {
+                    watch.woken = Some(cx.waker().clone());
                     break;
                 }
                 continue;

@@ -17,7 +17,7 @@ use balanced_channel::{Channel, OutlierDetection};
 use tonic::Code;
 
 /// A deadline that a stopped backend lets pass, and that a loaded machine does not.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(800);
 
 fn ejected(channel: &Channel) -> Vec<String> {
     let out = |s: balanced_channel::SubchannelSnapshot| s.ejected_for.map(|_| s.address.to_string());

@@ -1,17 +1,46 @@
 """What a schema cannot see in kubeyamls: does it hang together, is it safe, and does it end gracefully?
 
-    python .ci/check_manifests.py kubeyamls/*.yaml
+    python .ci/check_manifests.py kubeyamls/*.yaml kubeyamls/optional/*.yaml
+
+Files in the order in which kubectl would apply them.
 """
 
+import json
+import math
 import re
 import sys
 
 import yaml
 
+# All that anybody is allowed at the API server: the gateway, in its own namespace.
+GATEWAY_RULES = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]
+
+# Seconds for which a DNS answer may be repeated by a cache (CoreDNS's TTL in most clusters), and between two of the
+# gateway's own lookups (at most).
+DNS_CACHED, DNS_REFRESH = 30, 2
+
+PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
+
 
 def seconds(text):
     """Durations here are whole seconds, `35s`, so that a person can add them up."""
     return int(re.fullmatch(r"(\d+)s", text).group(1))
+
+
+def environment(container):
+    return {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+
+
+def labels(deployment):
+    return deployment["spec"]["template"]["metadata"]["labels"]
+
+
+def selects(selector, has):
+    assert not selector.keys() - {"matchLabels"}, selector
+    return selector.get("matchLabels", {}).items() <= has.items()
+
+
+# === pods ===
 
 
 def restricted(pod, container):
@@ -25,53 +54,194 @@ def restricted(pod, container):
     assert own["capabilities"] == {"drop": ["ALL"]}
     forbidden = {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
     assert not forbidden, forbidden
-    assert not any("hostPort" in port for port in container["ports"])
-
-
-def graceful(deployment, pod, container):
-    """A rolling update keeps every pod it has until the next one serves, and lets each one drain to its end."""
-    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
-    delay, timeout = seconds(environment["DRAIN_DELAY"]), seconds(environment["SHUTDOWN_TIMEOUT"])
-    assert delay < timeout < pod["terminationGracePeriodSeconds"], "it is killed while it drains"
-
-
-def complete(deployment, pod, container, name):
-    """The image, the replicas, the labels and the probes that users and restart.sh count on."""
-    assert container["image"] == f"kubetester/{name}:v1"
+    assert not any("hostPort" in port for port in container.get("ports", []))
     assert container["imagePullPolicy"] == "IfNotPresent"
+    resources = container["resources"]
+    assert {"cpu", "memory"} <= resources["requests"].keys()
+    assert resources["limits"].keys() == {"memory"}, "a limit of CPU stops the program while the node has time to spare"
+
+
+def graceful(name, deployment, pod, container):
+    """A rolling update keeps every pod it has until the next one is seen, and lets each one drain to its end."""
+    update = deployment["strategy"]["rollingUpdate"]
+    assert update["maxUnavailable"] == 0
+    assert deployment["minReadySeconds"] > DNS_REFRESH, "an old pod goes before the gateway has seen the new one"
+    delay, timeout = (seconds(environment(container)[key]) for key in ["DRAIN_DELAY", "SHUTDOWN_TIMEOUT"])
+    assert delay < timeout < pod["terminationGracePeriodSeconds"], "it is killed while it drains"
+    if name == "hellogrpc":
+        assert delay > DNS_CACHED + DNS_REFRESH, "DNS still says who replaces it to nobody"
+
+
+def complete(name, deployment, pod, container):
+    """The image, the replicas, the labels, the probes and the rest that users and restart.sh count on."""
+    assert container["image"] == f"kubetester/{name}:v1"
     assert deployment["replicas"] == 3
-    labels = deployment["template"]["metadata"]["labels"]
-    assert labels["app"] == "hello" and labels["track"] == "stable"
-    assert deployment["selector"]["matchLabels"].items() <= labels.items()
-    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-    assert container["resources"]["requests"]["cpu"] == "100m"
-    assert "memory" in container["resources"]["limits"]
+    template = deployment["template"]["metadata"]
+    assert template["labels"]["app"] == "hello" and template["labels"]["track"] == "stable"
+    assert selects(deployment["selector"], template["labels"])
+    # A new pod is asked each second, from its start on: nothing else is between ready and its first call.
+    for probe in ["startupProbe", "readinessProbe"]:
+        assert container[probe]["periodSeconds"] == 1 and "initialDelaySeconds" not in container[probe], probe
+    assert "livenessProbe" in container
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    scraped = {key.removeprefix("prometheus.io/"): value for key, value in template["annotations"].items()}
+    assert scraped == {"scrape": "true", "port": str(ports["admin"]), "path": "/metrics"}
+    spread = pod["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for each in spread:
+        assert each["whenUnsatisfiable"] == "ScheduleAnyway" and selects(each["labelSelector"], template["labels"])
+
+
+# === what they may do ===
+
+
+def allowed(objects):
+    """One account may list and watch EndpointSlices, only the gateway runs as it, and nothing allows more."""
+    of = lambda kind: [each for each in objects if each["kind"] == kind]
+    (account,), (role,), (binding,) = of("ServiceAccount"), of("Role"), of("RoleBinding")
+    name = account["metadata"]["name"]
+    assert role["rules"] == GATEWAY_RULES, f"the Role allows {role['rules']}"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name}], binding["subjects"]
+    granted = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]}
+    assert binding["roleRef"] == granted
+    assert account["automountServiceAccountToken"] is False
+    for each in of("Deployment"):
+        pod = each["spec"]["template"]["spec"]
+        gateway = each["metadata"]["name"] == "helloserve"
+        assert pod["automountServiceAccountToken"] is gateway
+        assert pod.get("serviceAccountName") == (name if gateway else None)
+        if gateway:
+            assert objects.index(account) < objects.index(each), "pods are made before their account"
+    print(f"ok  {name}: its account may {', '.join(role['rules'][0]['verbs'])} endpointslices, and no more")
+
+
+def admits(rules, side, peer, namespace, port):
+    """Whether one of a NetworkPolicy's rules fits this peer, of our namespace (None) or another, on this port."""
+    def fits(rule):
+        if not any(each["port"] == port for each in rule["ports"]):
+            return False
+        return side not in rule or any(
+            (("namespaceSelector" in each and selects(each["namespaceSelector"], {})) or namespace is None)
+            and selects(each["podSelector"], peer) for each in rule[side])
+    return any(fits(rule) for rule in rules)
+
+
+def reaches(policies, source, target, port, source_namespace=None):
+    """Whether the policies let a pod with the labels of `source` connect to one with those of `target`."""
+    mine = lambda pod: [each["spec"] for each in policies if selects(each["spec"]["podSelector"], pod)]
+    out = source_namespace is not None or not mine(source) or any(
+        admits(spec["egress"], "to", target, None, port) for spec in mine(source))
+    into = not mine(target) or any(
+        admits(spec["ingress"], "from", source, source_namespace, port) for spec in mine(target))
+    return out and into
+
+
+def separated(policies, pods):
+    """The gateway reaches the backends, Prometheus the admin ports, everybody the gateway; the rest is closed."""
+    ports = {"hellogrpc": 8000, "hellohttp": 8100, "helloserve": 8200}
+    stranger, elsewhere, outside = {"app": "stranger"}, "monitoring", {"k8s-app": "kube-dns"}
+    for source, target in [(source, target) for source in pods for target in pods]:
+        # The backends call nobody, not even the gateway.
+        work = source == "helloserve" and target != "helloserve"
+        assert reaches(policies, pods[source], pods[target], ports[target]) is work, (source, target)
+        assert not reaches(policies, pods[source], pods[target], 8080), f"{source} reaches the admin port of {target}"
+    for name, pod in pods.items():
+        assert reaches(policies, stranger, pod, ports[name]) is (name == "helloserve"), name
+        assert reaches(policies, stranger, pod, ports[name], elsewhere) is (name == "helloserve"), name
+        assert not reaches(policies, stranger, pod, 8080) and not reaches(policies, stranger, pod, 8080, elsewhere)
+        assert reaches(policies, PROMETHEUS, pod, 8080) and reaches(policies, PROMETHEUS, pod, 8080, elsewhere)
+        assert reaches(policies, PROMETHEUS, pod, ports[name]) is (name == "helloserve"), name
+        for port in [53, 443, 6443]:
+            assert reaches(policies, pod, outside, port) is (name == "helloserve"), (name, port)
+        assert not reaches(policies, pod, outside, 80), name
+    print("ok  networks: the gateway to the backends, Prometheus to the admin ports, all to the gateway, no more")
+
+
+# === what belongs together ===
+
+
+def connected(services, deployments):
+    """Each Service finds the pods of one Deployment, and a port that they have. Returns what can be called."""
+    called = set()
+    for each in services:
+        name, spec = each["metadata"]["name"], each["spec"]
+        (chosen,) = [d for d in deployments if spec["selector"].items() <= labels(d).items()]
+        (container,) = chosen["spec"]["template"]["spec"]["containers"]
+        named = {port["name"]: port["containerPort"] for port in container["ports"]}
+        for port in spec["ports"]:
+            assert port["targetPort"] in named, f"{name}: no port is called {port['targetPort']}"
+            print(f"ok  {name}: {port['port']} -> {chosen['metadata']['name']} {named[port['targetPort']]}")
+            called.add(f"{name}:{port['port']}")
+    return called
+
+
+def routed(gateway, called):
+    """The gateway's routes go to Services that are here."""
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    routes = {each["name"]: each.get("target") for each in json.loads(environment(container)["GRPC_ROUTES"])}
+    for name in ["round_robin", "pick_first", "least_request"]:
+        assert routes.pop(name) is None, f"{name} goes elsewhere than the default"
+    assert routes == {"vip": "dns:///grpc-vip:8000"}, routes
+    for target in routes.values():
+        assert re.sub("^[a-z]+:///", "", target) in called, target
+    print(f"ok  routes: {', '.join(sorted(routes))}, and one for each of three policies")
+
+
+def budgeted(budgets, deployments):
+    """An eviction takes one pod of a kind at a time, and never waits for one that is broken."""
+    for each in deployments:
+        (spec,) = [b["spec"] for b in budgets if selects(b["spec"]["selector"], labels(each))]
+        assert spec["maxUnavailable"] == 1 and spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert len(budgets) == len(deployments)
+
+
+def optional(objects, deployments):
+    """What may be added: an autoscaler of a Deployment that is here, and Jobs as restricted as the rest."""
+    names = {each["metadata"]["name"]: each["spec"] for each in deployments}
+    for each in objects:
+        if each["kind"] == "HorizontalPodAutoscaler":
+            spec = each["spec"]
+            scaled = names[spec["scaleTargetRef"]["name"]]
+            assert spec["minReplicas"] == scaled["replicas"] < spec["maxReplicas"]
+            surge = math.ceil(spec["maxReplicas"] * int(scaled["strategy"]["rollingUpdate"]["maxSurge"][:-1]) / 100)
+            assert surge < spec["maxReplicas"], "a rollout starts all pods at once"
+        elif each["kind"] == "Job":
+            pod = each["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            restricted(pod, container)
+            assert container["image"] == "kubetester/kubetester:v1"
+            assert pod["automountServiceAccountToken"] is False
+        else:
+            raise AssertionError(f"optional: nothing is known about a {each['kind']}")
+        print(f"ok  optional: {each['kind']}")
 
 
 def main(paths):
-    objects = [each for path in paths for each in yaml.safe_load_all(open(path, encoding="utf-8"))]
-    deployments = [each for each in objects if each["kind"] == "Deployment"]
-    services = [each for each in objects if each["kind"] == "Service"]
-    assert len(deployments) == 3 and len(services) >= 3, "manifests are missing"
+    def read(chosen):
+        return [each for path in chosen for each in yaml.safe_load_all(open(path, encoding="utf-8"))]
+    more = [path for path in paths if "/optional/" in path]
+    objects = read(path for path in paths if path not in more)
+    assert all("namespace" not in each["metadata"] for each in objects + read(more)), "a namespace is hard-coded"
+    kinds = ["Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "ServiceAccount", "Role", "RoleBinding"]
+    unknown = {each["kind"] for each in objects} - set(kinds)
+    assert not unknown, f"nothing is known about {unknown}"
+    deployments, services, policies, budgets = ([o for o in objects if o["kind"] == kind] for kind in kinds[:4])
+    assert len(deployments) == 3 and len(services) == 4 and len(policies) == 3, "manifests are missing"
     for each in deployments:
         name, spec = each["metadata"]["name"], each["spec"]
         pod = spec["template"]["spec"]
         (container,) = pod["containers"]
         restricted(pod, container)
-        graceful(spec, pod, container)
-        complete(spec, pod, container, name)
+        graceful(name, spec, pod, container)
+        complete(name, spec, pod, container)
         print(f"ok  {name}: restricted, graceful, complete")
-    for each in services:
-        name, spec = each["metadata"]["name"], each["spec"]
-        chosen = [d for d in deployments
-                  if spec["selector"].items() <= d["spec"]["template"]["metadata"]["labels"].items()]
-        assert len(chosen) == 1, f"{name} selects {len(chosen)} deployments"
-        (container,) = chosen[0]["spec"]["template"]["spec"]["containers"]
-        named = {port["name"]: port["containerPort"] for port in container["ports"]}
-        for port in spec["ports"]:
-            assert port["targetPort"] in named, f"{name}: no port is called {port['targetPort']}"
-            print(f"ok  {name}: {port['port']} -> {chosen[0]['metadata']['name']} {named[port['targetPort']]}")
+    allowed(objects)
+    separated(policies, {each["metadata"]["name"]: labels(each) for each in deployments})
+    called = connected(services, deployments)
+    (gateway,) = [each for each in deployments if each["metadata"]["name"] == "helloserve"]
+    routed(gateway, called)
+    budgeted(budgets, deployments)
+    optional(read(more), deployments)
 
 
 if __name__ == "__main__":

@@ -77,22 +77,21 @@ impl Plan {
     }
 }
 
-// === impl Run ===
-
-impl Run {
-    /// Goes on with a later run; the time between the two is left out.
-    pub fn append(&mut self, mut later: Self) {
-        later.tally.delay(self.elapsed);
-        self.tally.merge(later.tally);
-        self.elapsed += later.elapsed;
-        self.unsent += later.unsent;
-    }
-}
-
 /// Carries a plan out and gives the callers back, so that they can go on with their connections.
 ///
 /// Ends early when `stop` is cancelled: calls in flight are waited for, no new ones are made.
 pub async fn run<C: Call>(
+    plan: &Plan,
+    callers: Vec<C>,
+    stop: &CancellationToken,
+    progress: &Progress,
+) -> (Run, Vec<C>) {
+    resume(Run::default(), plan, callers, stop, progress).await
+}
+
+/// [`run`] that goes on with an earlier run; the time between the two is left out.
+pub async fn resume<C: Call>(
+    earlier: Run,
     plan: &Plan,
     callers: Vec<C>,
     stop: &CancellationToken,
@@ -108,11 +107,17 @@ pub async fn run<C: Call>(
 
     let mut crews = JoinSet::new();
     for callers in deal(callers) {
-        let crew = Crew { callers, pace: pace.clone(), timeout: plan.timeout, seen: progress.seen() };
+        let crew = Crew {
+            callers,
+            pace: pace.clone(),
+            earlier: earlier.elapsed,
+            timeout: plan.timeout,
+            seen: progress.seen(),
+        };
         crews.spawn(crew.work());
     }
 
-    let mut tally = Tally::default();
+    let Run { mut tally, elapsed, unsent } = earlier;
     let mut callers = Vec::new();
     let mut gather = async || {
         while let Some(crew) = crews.join_next().await {
@@ -128,7 +133,7 @@ pub async fn run<C: Call>(
         // Calls that were due in time may still go out late, but not without end.
         () = overrun(pace.end(), plan.timeout) => { pace.stop(); gather().await; }
     }
-    let run = Run { tally, elapsed: start.elapsed(), unsent: pace.unsent() };
+    let run = Run { tally, elapsed: elapsed + start.elapsed(), unsent: unsent + pace.unsent() };
     (run, callers)
 }
 

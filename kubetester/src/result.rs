@@ -1,10 +1,13 @@
 //! The result of a load: what was asked, what was counted, and what it means. This is also the document that
 //! `--json` prints; fields are only ever added to it, or its version changes.
 
+mod details;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::details::{Bin, Event, OverTime, PodOverTime};
 use crate::{
     balance::{Balance, Spread},
     engine::{Plan, Run},
@@ -54,6 +57,12 @@ pub struct LoadResult {
     pub verdict: String,
     /// What was expected, and whether it held.
     pub expectations: Vec<Checked>,
+    /// The calls over time. In the document only if `--details` are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_time: Option<OverTime>,
+    /// Of the latencies of the calls that succeeded. In the document only if `--details` are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Vec<Bin>>,
 }
 
 /// How well an open loop kept its schedule.
@@ -163,7 +172,15 @@ impl LoadResult {
             verdict: verdict(target, &balance, tally),
             expectations: expectations.check(tally, &balance),
             balance: Figures::new(&balance),
+            over_time: Some(OverTime::new(tally)),
+            histogram: Some(Bin::all(&tally.latency)),
         }
+    }
+
+    /// Leaves out what only plots need.
+    pub fn without_details(&mut self) {
+        self.over_time = None;
+        self.histogram = None;
     }
 
     /// Whether every expectation held.

@@ -1,15 +1,15 @@
-//! Counts calls: by pod, by error, by latency. Each crew has a tally of its own; they are merged at the end,
-//! so that counting takes no lock.
+//! Counts calls: by pod, by error, by latency, over time. Each crew has a tally of its own; they are merged at
+//! the end, so that counting takes no lock.
+
+mod latency;
+mod series;
 
 use std::{collections::HashMap, time::Duration};
 
-use hdrhistogram::Histogram;
-
-/// Three digits of a latency are kept: 1.23 ms, not 1.234.
-const DIGITS: u8 = 3;
-
-/// The unit that latencies are counted in; finer than any network, coarse enough to stay small.
-const UNIT_NANOS: u64 = 100;
+pub use self::{
+    latency::Latency,
+    series::{Counts, Interval, Series},
+};
 
 /// More kinds of error than this are counted together: a cause that holds a unique id must not eat memory.
 const MOST_CAUSES: usize = 64;
@@ -32,6 +32,8 @@ pub struct Tally {
     pub latency: Latency,
     /// How much later than due the latest call began, and how many began over 1 ms late.
     pub lateness: Lateness,
+    /// All calls over time.
+    pub series: Series,
 }
 
 /// What became of the calls that one pod answered.
@@ -47,11 +49,9 @@ pub struct PodTally {
     pub first_at: Duration,
     /// When it answered last.
     pub last_at: Duration,
+    /// Calls it answered with success, in the intervals of [`Tally::series`].
+    pub over_time: Counts,
 }
-
-/// A distribution of latencies.
-#[derive(Debug, Clone)]
-pub struct Latency(Histogram<u64>);
 
 /// How well the schedule of an open loop was kept by this program itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,6 +84,10 @@ impl Tally {
     pub fn record(&mut self, sample: Sample) {
         self.lateness.record(sample.late);
         let failed = sample.error.is_some();
+        while !self.series.spans(sample.at) {
+            self.widen();
+        }
+        let interval = self.series.record(sample.at, (!failed).then_some(sample.latency));
         match sample.error {
             Some(cause) => self.count_error(cause, 1),
             None => {
@@ -103,11 +107,19 @@ impl Tally {
         } else {
             pod.calls += 1;
             pod.latency.record(sample.latency);
+            pod.over_time.add(interval);
         }
     }
 
     /// Adds what another crew counted.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
+        while self.series.width() < other.series.width() {
+            self.widen();
+        }
+        while other.series.width() < self.series.width() {
+            other.widen();
+        }
+        self.series.merge(&other.series);
         for (name, pod) in other.pods {
             match self.pods.get_mut(&name) {
                 Some(mine) => mine.merge(&pod),
@@ -124,14 +136,6 @@ impl Tally {
         self.lateness.most = self.lateness.most.max(other.lateness.most);
     }
 
-    /// Moves all of it to later in time.
-    pub fn delay(&mut self, by: Duration) {
-        for pod in self.pods.values_mut() {
-            pod.first_at += by;
-            pod.last_at += by;
-        }
-    }
-
     /// Calls that ended, well or not.
     pub fn calls(&self) -> u64 {
         self.succeeded + self.failed()
@@ -140,6 +144,12 @@ impl Tally {
     /// Calls that failed.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+
+    /// Makes the intervals twice as wide: of the whole series and of every pod's.
+    fn widen(&mut self) {
+        self.series.widen();
+        self.pods.values_mut().for_each(|pod| pod.over_time.widen());
     }
 
     fn count_error(&mut self, cause: String, count: u64) {
@@ -156,62 +166,10 @@ impl PodTally {
         self.calls += other.calls;
         self.errors += other.errors;
         self.latency.merge(&other.latency);
+        self.over_time.merge(&other.over_time);
         self.first_at = self.first_at.min(other.first_at);
         self.last_at = self.last_at.max(other.last_at);
     }
-}
-
-// === impl Latency ===
-
-impl Default for Latency {
-    fn default() -> Self {
-        let histogram = Histogram::new(DIGITS).expect("3 digits are within what the histogram can keep");
-        Self(histogram)
-    }
-}
-
-impl Latency {
-    /// Counts one latency; to within 0.1 %, and 100 ns.
-    pub fn record(&mut self, latency: Duration) {
-        let units = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX) / UNIT_NANOS;
-        // `record` lets the histogram grow. It fails past what 64 bits hold, and then the top counts it.
-        if self.0.record(units).is_err() {
-            self.0.saturating_record(units);
-        }
-    }
-
-    /// How many were counted.
-    pub fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// The latency that `percent` % of the calls did not exceed; zero when none was counted.
-    pub fn percentile(&self, percent: f64) -> Duration {
-        duration(self.0.value_at_percentile(percent))
-    }
-
-    /// The longest.
-    pub fn max(&self) -> Duration {
-        duration(self.0.max())
-    }
-
-    /// The shortest.
-    pub fn min(&self) -> Duration {
-        duration(self.0.min())
-    }
-
-    /// The mean.
-    pub fn mean(&self) -> Duration {
-        Duration::from_secs_f64(self.0.mean() * UNIT_NANOS as f64 / 1e9)
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("a histogram that grows takes any other");
-    }
-}
-
-fn duration(units: u64) -> Duration {
-    Duration::from_nanos(units.saturating_mul(UNIT_NANOS))
 }
 
 // === impl Lateness ===
@@ -261,21 +219,13 @@ mod tests {
             assert_eq!(tally.pods["b"].first_at, Duration::from_millis(20));
             assert_eq!(tally.pods["b"].last_at, Duration::from_millis(60));
             assert_eq!(tally.pods["b"].latency.count(), 2);
+            assert_eq!(tally.series.intervals().iter().map(|one| one.failed).sum::<u64>(), 2);
+            // Intervals are 1/512 s wide: 20 ms are in number 10, 60 ms in number 30.
+            assert_eq!((tally.pods["b"].over_time.at(10), tally.pods["b"].over_time.at(30)), (1, 1));
             assert_eq!(tally.latency.percentile(50.0).as_millis(), 2);
             assert_eq!(tally.latency.max().as_millis(), 6);
             assert_eq!(tally.errors["refused"], 1);
         }
-    }
-
-    #[test]
-    fn keeps_three_digits_from_nanoseconds_to_hours() {
-        for nanos in [400, 45_300, 1_234_000, 59_900_000_000, 7_200_000_000_000] {
-            let mut latency = Latency::default();
-            latency.record(Duration::from_nanos(nanos));
-            let seen = latency.percentile(99.0).as_nanos() as f64;
-            assert!((seen / nanos as f64 - 1.0).abs() <= 0.001, "{nanos} ns came back as {seen}");
-        }
-        assert_eq!(Latency::default().percentile(99.0), Duration::ZERO);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kubetester::engine::{Call, Outcome, Plan, Progress, Run, run};
+use kubetester::engine::{Call, Outcome, Plan, Progress, Run, resume, run};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -174,11 +174,16 @@ async fn a_run_that_goes_on_leaves_the_pause_out() {
     for _ in 0..2 {
         // The first and only caller, so that the times add up: 1, 8, 15 ms, then 22, 29, 36 ms.
         let plan = Plan { calls: Some(3), ..PLAN };
-        whole.append(made(plan, vec![known.clone()]).await);
+        let (stop, progress) = (CancellationToken::new(), Progress::default());
+        (whole, _) = resume(whole, &plan, vec![known.clone()], &stop, &progress).await;
         sleep(Duration::from_secs(60)).await;
     }
     assert_eq!((whole.tally.calls(), whole.elapsed), (6, Duration::from_millis(111)));
     let pod =
         |name| (whole.tally.pods[name].first_at.as_millis(), whole.tally.pods[name].last_at.as_millis());
     assert_eq!([pod("pod-0"), pod("pod-1"), pod("pod-3")], [(1, 75), (9, 111), (46, 46)]);
+    // In intervals of 1/512 s.
+    let ended: Vec<_> = whole.tally.series.intervals().iter().map(|one| one.latency.count()).collect();
+    let when: Vec<_> = (0..ended.len()).filter(|number| ended[*number] > 0).collect();
+    assert_eq!(when, [1, 9, 24, 46, 75, 111].map(|millis| millis * 512 / 1000));
 }

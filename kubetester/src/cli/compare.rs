@@ -70,7 +70,10 @@ impl Compare {
             let callers = self.options.callers.get();
             (name, LoadResult::new(&target, callers, &plan, &run, &self.options.expectations))
         };
-        let comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
+        let mut comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
+        if !self.options.details {
+            comparison.results.iter_mut().for_each(|one| one.load.without_details());
+        }
         self.options.print(&comparison, render::compare)?;
         comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
         Ok(ExitCode::from(if comparison.held() { OK } else { FAILED }))
@@ -118,10 +121,8 @@ impl Compare {
                 // Another one begins each round.
                 let one = &mut contestants[(turn + round as usize) % count];
                 let label = format!("round {} of {rounds}, {}: ", round + 1, one.name);
-                let callers = std::mem::take(&mut one.callers);
-                let (run, callers) = watched(&part, callers, stop, &label).await;
-                one.callers = callers;
-                one.run.append(run);
+                let (run, callers) = (std::mem::take(&mut one.run), std::mem::take(&mut one.callers));
+                (one.run, one.callers) = watched(run, &part, callers, stop, &label).await;
             }
         }
         rounds

@@ -65,6 +65,10 @@ pub(super) struct Options {
     #[arg(long)]
     pub(super) json: bool,
 
+    /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
+    #[arg(long, requires = "json")]
+    pub(super) details: bool,
+
     #[command(flatten)]
     pub(super) tls: Tls,
 

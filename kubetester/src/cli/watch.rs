@@ -14,8 +14,9 @@ use crate::{
 /// How often the progress is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// [`engine::run`], with a line that begins with `label` and is gone when it ends.
+/// [`engine::resume`], with a line that begins with `label` and is gone when it ends.
 pub(super) async fn watched(
+    earlier: Run,
     plan: &Plan,
     callers: Vec<Caller>,
     stop: &CancellationToken,
@@ -42,7 +43,7 @@ pub(super) async fn watched(
         }
     };
     let ended = tokio::select! {
-        ended = engine::run(plan, callers, stop, &progress) => ended,
+        ended = engine::resume(earlier, plan, callers, stop, &progress) => ended,
         () = draw => unreachable!("the progress is drawn without end"),
     };
     line.finish_and_clear();

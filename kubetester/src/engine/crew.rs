@@ -15,6 +15,8 @@ use crate::tally::{Sample, Tally};
 pub(super) struct Crew<C> {
     pub(super) callers: Vec<C>,
     pub(super) pace: Arc<Pace>,
+    /// How long the load had lasted when this crew began.
+    pub(super) earlier: Duration,
     pub(super) timeout: Duration,
     pub(super) seen: Arc<Seen>,
 }
@@ -24,16 +26,17 @@ pub(super) struct Crew<C> {
 impl<C: Call> Crew<C> {
     /// Ends when each caller was sent home; gives the callers back.
     pub(super) async fn work(self) -> (Tally, Vec<C>) {
-        let Self { callers, pace, timeout, seen } = self;
+        let Self { callers, pace, earlier, timeout, seen } = self;
         let mut tally = Tally::default();
         let mut home = Vec::with_capacity(callers.len());
         let mut away: FuturesUnordered<_> =
             callers.into_iter().map(|caller| turn(caller, &pace, timeout)).collect();
         while let Some((caller, sample)) = away.next().await {
-            let Some(sample) = sample else {
+            let Some(mut sample) = sample else {
                 home.push(caller);
                 continue;
             };
+            sample.at += earlier;
             let failed = sample.error.is_some();
             tally.record(sample);
             seen.count(failed, tally.pods.len());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{
     load, result,
     servers::{Draws, stalling},
@@ -53,6 +55,31 @@ async fn a_stall_of_the_server_shows_in_p99_when_calls_are_due() {
     let latency = &result["latency"];
     assert!(latency["p90"].as_f64().unwrap() >= 0.1, "{latency}");
     assert!(latency["p99"].as_f64().unwrap() >= 0.25, "{latency}");
+}
+
+#[tokio::test]
+async fn details_add_up_to_the_whole() {
+    let draws = Draws::new(&WEIGHTS, 20);
+    let url = draws.url().await;
+    let result = result(&url, &["-n", "1000", "-c", "8", "--details"]).await;
+    let sum = |list: &Value| list.as_array().unwrap().iter().map(|one| one.as_u64().unwrap()).sum::<u64>();
+    let over_time = &result["over_time"];
+    assert_eq!(
+        [sum(&over_time["succeeded"]), sum(&over_time["failed"])],
+        ["succeeded", "failed"].map(|count| result[count].as_u64().unwrap())
+    );
+    for (pod, whole) in over_time["pods"].as_array().unwrap().iter().zip(result["pods"].as_array().unwrap()) {
+        assert_eq!((&pod["name"], sum(&pod["calls"])), (&whole["name"], whole["calls"].as_u64().unwrap()));
+    }
+    let bins = result["histogram"].as_array().unwrap();
+    assert_eq!(
+        bins.iter().map(|bin| bin["calls"].as_u64()).sum::<Option<u64>>(),
+        result["succeeded"].as_u64()
+    );
+
+    let exit = load(&url, &["-n", "1", "--details"]).await;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("--json"), "{exit:?}");
 }
 
 #[tokio::test]

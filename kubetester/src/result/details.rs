@@ -1,0 +1,188 @@
+//! What a result's plots are drawn from: the calls over time, and the distribution of their latencies.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::tally::{Counts, Interval, Latency, Tally};
+
+/// Fewer calls than this in the average interval make figures of chance: wider intervals are better, but for these.
+const ENOUGH_CALLS: u64 = 20;
+/// So many intervals are kept, however few their calls.
+const ENOUGH_INTERVALS: usize = 20;
+
+/// Bins of a histogram from one latency to ten times that.
+const BINS: f64 = 20.0;
+
+/// What happened over time, in intervals of equal width. A call counts in the interval in which it ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OverTime {
+    /// The width of an interval, in seconds. Number n, from 0, begins n times this after the start.
+    pub width: f64,
+    /// Calls that succeeded, in each interval.
+    pub succeeded: Vec<u64>,
+    /// Calls that failed.
+    pub failed: Vec<u64>,
+    /// Median latency of the calls that succeeded, in seconds; null where none did.
+    pub p50: Vec<Option<f64>>,
+    /// 90 % were no slower.
+    pub p90: Vec<Option<f64>>,
+    /// 99 % were no slower.
+    pub p99: Vec<Option<f64>>,
+    /// Pods in the order of their names.
+    pub pods: Vec<PodOverTime>,
+}
+
+/// The calls of one pod over time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodOverTime {
+    /// Its name, as the answers give it.
+    pub name: String,
+    /// Calls it answered with success, in each interval.
+    pub calls: Vec<u64>,
+}
+
+/// Calls whose latency lay between two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bin {
+    /// The lower bound, in seconds; calls that took just as long are in it.
+    pub from: f64,
+    /// The upper bound: that of the lower one times the twentieth root of ten. Calls that took just as long are not
+    /// in it.
+    pub to: f64,
+    /// How many.
+    pub calls: u64,
+}
+
+/// Something that was done to the system, or happened to it, while the load ran.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// When, in seconds from the start of the load.
+    pub at: f64,
+    /// What, in a few words.
+    pub what: String,
+    /// To which pod, if it was one.
+    pub pod: Option<String>,
+}
+
+// === impl OverTime ===
+
+impl OverTime {
+    /// As fine as the figures allow.
+    pub fn new(tally: &Tally) -> Self {
+        let mut series = tally.series.clone();
+        let mut pods: BTreeMap<_, _> =
+            tally.pods.iter().map(|(name, pod)| (name, pod.over_time.clone())).collect();
+        while series.intervals().len() > ENOUGH_INTERVALS
+            && tally.calls() < ENOUGH_CALLS * series.intervals().len() as u64
+        {
+            series.widen();
+            pods.values_mut().for_each(|counts| counts.widen());
+        }
+        let intervals = series.intervals();
+        let latency = |percent| {
+            let of = |one: &Interval| {
+                (one.latency.count() > 0).then(|| one.latency.percentile(percent).as_secs_f64())
+            };
+            intervals.iter().map(of).collect()
+        };
+        let pod = |(name, counts): (&&String, &Counts)| PodOverTime {
+            name: (*name).clone(),
+            calls: (0..intervals.len()).map(|number| counts.at(number)).collect(),
+        };
+        Self {
+            width: series.width().as_secs_f64(),
+            succeeded: intervals.iter().map(|one| one.latency.count()).collect(),
+            failed: intervals.iter().map(|one| one.failed).collect(),
+            p50: latency(50.0),
+            p90: latency(90.0),
+            p99: latency(99.0),
+            pods: pods.iter().map(pod).collect(),
+        }
+    }
+}
+
+// === impl Bin ===
+
+impl Bin {
+    /// The distribution of latencies, from the first bin that has calls to the last.
+    pub fn all(latency: &Latency) -> Vec<Self> {
+        let mut calls = BTreeMap::<i32, u64>::new();
+        for (latency, count) in latency.recorded() {
+            *calls.entry((latency.as_secs_f64().log10() * BINS).floor() as i32).or_default() += count;
+        }
+        let (Some((first, _)), Some((last, _))) = (calls.first_key_value(), calls.last_key_value()) else {
+            return Vec::new();
+        };
+        let bound = |number: i32| 10_f64.powf(f64::from(number) / BINS);
+        let bin = |number| Self {
+            from: bound(number),
+            to: bound(number + 1),
+            calls: calls.get(&number).copied().unwrap_or_default(),
+        };
+        (*first..=*last).map(bin).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tally::Sample;
+
+    fn tally(calls: u64, every: Duration) -> Tally {
+        let mut tally = Tally::default();
+        for number in 0..calls {
+            tally.record(Sample {
+                at: every * number as u32,
+                late: Duration::ZERO,
+                latency: Duration::from_millis(1),
+                pod: Some(format!("pod-{}", number % 2)),
+                error: (number % 4 == 3).then(|| "fourth".to_owned()),
+            });
+        }
+        tally
+    }
+
+    #[test]
+    fn intervals_are_as_fine_as_their_calls_allow() {
+        for (calls, millis, width, intervals) in
+            [(0, 1, 1.0 / 512.0, 0), (1, 1, 1.0 / 512.0, 1), (20, 1000, 1.0, 20), (20_000, 1, 0.125, 160)]
+        {
+            let seen = OverTime::new(&tally(calls, Duration::from_millis(millis)));
+            assert_eq!((seen.width, seen.succeeded.len()), (width, intervals), "{calls}");
+            let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+            assert_eq!((sum(&seen.succeeded), sum(&seen.failed)), (calls - calls / 4, calls / 4));
+            assert_eq!(seen.pods.iter().map(|pod| sum(&pod.calls)).sum::<u64>(), calls - calls / 4);
+            for list in [&seen.p50, &seen.p90, &seen.p99] {
+                assert_eq!(list.len(), intervals);
+            }
+        }
+    }
+
+    #[test]
+    fn where_nothing_succeeded_there_is_no_latency() {
+        let mut tally = Tally::default();
+        for (at, error) in [(0, None), (2, Some("refused".to_owned())), (4, None)] {
+            let at = Duration::from_millis(at);
+            tally.record(Sample { at, late: Duration::ZERO, latency: at, pod: None, error });
+        }
+        let seen = OverTime::new(&tally);
+        assert_eq!((seen.failed, seen.p99[1], seen.p99[2].is_some()), (vec![0, 1, 0], None, true));
+    }
+
+    #[test]
+    fn bins_hold_all_calls_in_order() {
+        let mut latency = Latency::default();
+        for micros in [100, 101, 250, 250, 1_000, 0] {
+            latency.record(Duration::from_micros(micros));
+        }
+        let bins = Bin::all(&latency);
+        assert_eq!(bins.iter().map(|bin| bin.calls).sum::<u64>(), 6);
+        assert!(bins.windows(2).all(|two| two[0].to == two[1].from), "{bins:?}");
+        let of = |seconds| bins.iter().find(|bin| bin.from <= seconds && seconds < bin.to).unwrap().calls;
+        assert_eq!([of(100.5e-6), of(250e-6), of(1.001e-3), of(500e-6)], [2, 2, 1, 0]);
+        assert_eq!(Bin::all(&Latency::default()), []);
+    }
+}

@@ -58,7 +58,7 @@ def restricted(pod, container):
     assert container["imagePullPolicy"] == "IfNotPresent"
     resources = container["resources"]
     assert {"cpu", "memory"} <= resources["requests"].keys()
-    assert resources["limits"].keys() == {"memory"}, "a limit of CPU stops the program while the node has time to spare"
+    assert resources["limits"].keys() == {"memory"}, "a limit of CPU stops it while the node has time to spare"
 
 
 def graceful(name, deployment, pod, container):

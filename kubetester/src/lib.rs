@@ -6,6 +6,7 @@
 //!
 //! - [`target`]: what the user wants to call.
 //! - [`transport`]: how a call travels, over HTTP/1.1 or gRPC, and why it failed.
+//! - [`method`]: which gRPC method is called, with what, and how its answers are read.
 //! - [`engine`]: when the next call is made, and by which caller.
 //! - [`answered`]: which pod an answer came from.
 //! - [`tally`]: what is counted, by each crew for itself.
@@ -30,6 +31,7 @@ pub mod engine;
 pub mod expect;
 pub mod gateway;
 pub mod loopback;
+pub mod method;
 pub mod render;
 pub mod result;
 pub mod tally;

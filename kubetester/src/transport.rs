@@ -17,6 +17,7 @@ pub use self::tls::Tls;
 use crate::{
     answered::PodFrom,
     engine::{Call, Outcome},
+    method::{Choice, Unfit},
     target::{Endpoint, Target},
 };
 
@@ -29,6 +30,8 @@ pub struct Setup {
     pub pod_from: PodFrom,
     /// Connections that the callers share; only a plain gRPC target has the choice.
     pub connections: Option<NonZeroUsize>,
+    /// Which method is called, of a gRPC target.
+    pub method: Choice,
     /// How TLS is spoken, where it is.
     pub tls: Tls,
 }
@@ -49,7 +52,7 @@ pub enum Caller {
     Grpc(grpc::Caller),
 }
 
-/// What a program of this system answered to a greeting. Empty where the answer does not say.
+/// What was answered to a greeting. Empty where the answer does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeted {
     /// Who was greeted.
@@ -58,6 +61,8 @@ pub struct Greeted {
     pub version: String,
     /// The pod that answered.
     pub hostname: String,
+    /// The answer as JSON, of a method that is not this system's own.
+    pub said: Option<String>,
     /// The other end of the connection, where it is known.
     pub peer: Option<SocketAddr>,
 }
@@ -73,6 +78,16 @@ pub enum Unreachable {
     Peer {
         /// The target.
         target: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// Somebody is there who does not say what there is to call.
+    #[error("cannot call {method} of {target}: {why}")]
+    Untold {
+        /// The target.
+        target: String,
+        /// The method.
+        method: String,
         /// What went wrong.
         why: String,
     },
@@ -124,6 +139,12 @@ impl Transport {
             );
             return Err(Unreachable::Usage(why));
         }
+        if setup.method.is_set() && matches!(target, Target::Http(_)) {
+            let why = format!(
+                "{target} has no gRPC methods; leave --method and --data out, or write grpc://host:port"
+            );
+            return Err(Unreachable::Usage(why));
+        }
         let kind = match target {
             Target::Http(endpoint) => {
                 Kind::Http(http1::Server::reach(endpoint.clone(), setup, patience).await?)
@@ -133,6 +154,9 @@ impl Transport {
                 Kind::Grpc(grpc::Server::reach_balanced(target, setup, patience).await?)
             }
         };
+        if let (Kind::Grpc(server), Some(patience)) = (&kind, patience) {
+            server.learn(target, patience).await?;
+        }
         Ok(Self(kind))
     }
 
@@ -150,7 +174,8 @@ impl Transport {
 // === impl Caller ===
 
 impl Caller {
-    /// Greets `name` and says who answered, or why nobody did.
+    /// Calls, and says who answered, or why nobody did. `name` is who is greeted over HTTP; over gRPC the request says
+    /// it.
     ///
     /// # Errors
     ///
@@ -158,8 +183,17 @@ impl Caller {
     pub async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
         match self {
             Self::Http(caller) => caller.greet(name).await,
-            Self::Grpc(caller) => caller.greet(name).await,
+            Self::Grpc(caller) => caller.greet().await,
         }
+    }
+}
+
+// === impl Unreachable ===
+
+impl From<Unfit> for Unreachable {
+    /// For what is known before anybody is asked.
+    fn from(unfit: Unfit) -> Self {
+        Self::Usage(unfit.to_string())
     }
 }
 

@@ -8,12 +8,15 @@ use std::{
 
 use clap::Args;
 use http::{HeaderName, HeaderValue};
+use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{COULD_NOT_RUN, OK, Stop, USAGE, some_time, stop_on_interrupt};
 use crate::{
+    answered::PodFrom,
     engine::{Plan, Run},
     expect::Expectations,
+    method::Choice,
     render::{self, time},
     result::LoadResult,
     tally::{Sample, Tally},
@@ -46,7 +49,7 @@ pub(super) struct Call {
     every: Duration,
 
     /// Who calls: the name to be greeted
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", conflicts_with_all = ["method", "data"])]
     name: String,
 
     /// Stop after this many calls [default: never]
@@ -61,6 +64,13 @@ pub(super) struct Call {
     #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
 
+    /// Where an answer names its pod, as `kubetester load` takes it
+    #[arg(long, value_name = "PLACE", default_value = "known")]
+    pod_from: PodFrom,
+
+    #[command(flatten)]
+    method: Choice,
+
     #[command(flatten)]
     tls: Tls,
 }
@@ -71,10 +81,8 @@ impl Call {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let stop = stop_on_interrupt();
         let target = self.target()?;
-        let headers = self.header.iter().cloned().collect();
-        let setup = Setup { headers, tls: self.tls.clone(), ..Setup::default() };
         // Nobody has to be there yet.
-        let transport = Transport::open(&target, setup, None).await?;
+        let transport = Transport::open(&target, self.setup(&target), None).await?;
         let mut caller = transport.callers(std::num::NonZeroUsize::MIN).swap_remove(0);
 
         let start = Instant::now();
@@ -105,6 +113,20 @@ impl Call {
             tally.record(Sample { at: start.elapsed(), late: Duration::ZERO, latency, pod, error });
         }
         self.sum_up(&target, tally, start.elapsed())
+    }
+
+    fn setup(&self, target: &Target) -> Setup {
+        let mut method = self.method.clone();
+        if !method.is_set() && !matches!(target, Target::Http(_)) {
+            method.data = Some(json!({ "name": self.name }).to_string());
+        }
+        Setup {
+            headers: self.header.iter().cloned().collect(),
+            pod_from: self.pod_from.clone(),
+            connections: None,
+            method,
+            tls: self.tls.clone(),
+        }
     }
 
     fn target(&self) -> Result<Target, Stop> {
@@ -146,12 +168,16 @@ impl Call {
 fn say(greeted: &Result<Greeted, String>, latency: Duration) -> io::Result<()> {
     let took = time(latency.as_secs_f64());
     match greeted {
-        Ok(Greeted { name, version, hostname, peer }) => {
+        Ok(Greeted { name, version, hostname, said, peer }) => {
             let name = if name.is_empty() { "stranger" } else { name };
             let hostname = if hostname.is_empty() { "an unnamed pod" } else { hostname };
             let version = if version.is_empty() { String::new() } else { format!(" ({version})") };
             let via = peer.map(|peer| format!(" via {peer}")).unwrap_or_default();
-            writeln!(anstream::stdout(), "Hello {name} from {hostname}{version} in {took}{via}")
+            let what = match said {
+                Some(said) => format!("{said} from {hostname}"),
+                None => format!("Hello {name} from {hostname}{version}"),
+            };
+            writeln!(anstream::stdout(), "{what} in {took}{via}")
         }
         Err(error) => writeln!(anstream::stdout(), "No answer after {took}: {error}"),
     }

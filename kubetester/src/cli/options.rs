@@ -12,6 +12,7 @@ use crate::{
     answered::PodFrom,
     engine::{self, Plan, Progress},
     expect::Expectations,
+    method::Choice,
     result::LoadResult,
     target::Target,
     transport::{self, Caller, Setup, Tls, Transport},
@@ -70,6 +71,9 @@ pub(super) struct Options {
     pub(super) details: bool,
 
     #[command(flatten)]
+    pub(super) method: Choice,
+
+    #[command(flatten)]
     pub(super) tls: Tls,
 
     #[command(flatten)]
@@ -108,6 +112,7 @@ impl Options {
             headers: self.header.iter().cloned().collect(),
             pod_from: self.pod_from.clone(),
             connections: self.connections,
+            method: self.method.clone(),
             tls: self.tls.clone(),
         }
     }

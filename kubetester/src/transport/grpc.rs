@@ -1,21 +1,36 @@
-//! gRPC: `hello.Hello/SayHello`, over plain connections or the balanced channel.
+//! gRPC: one method, over plain connections or the balanced channel.
 
+mod codec;
 mod connect;
+mod reflection;
 mod status;
 
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use proto::hello::{Greeting, Introduction, hello_client::HelloClient};
-use serde_json::json;
-use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Channel};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+use tokio::{sync::OnceCell, time::timeout};
+use tonic::{
+    Request, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codegen::{Body as HttpBody, StdError},
+    metadata::MetadataMap,
+    transport::Channel,
+};
 
-use super::Greeted;
+use self::codec::Encoded;
+use super::{Greeted, Setup, Unreachable};
 use crate::{
-    answered::{Evidence, PodFrom},
+    answered::PodFrom,
     engine::Outcome,
+    method::{Answered, Choice, Method, MethodName, Reader, Unfit},
+    target::Target,
 };
 
 /// What all callers of one target share.
@@ -28,12 +43,21 @@ pub(super) struct Server {
 struct Shared {
     metadata: MetadataMap,
     pod_from: PodFrom,
+    choice: Choice,
+    /// Empty until the server was asked for the method.
+    called: OnceCell<Called>,
+}
+
+/// A method, and how its answers are read.
+struct Called {
+    method: Method,
+    reader: Reader,
 }
 
 #[derive(Clone)]
 enum Client {
-    Plain(HelloClient<Channel>, Peer),
-    Balanced(HelloClient<balanced_channel::Channel>, balanced_channel::Channel),
+    Plain(Grpc<Channel>, Peer),
+    Balanced(Grpc<balanced_channel::Channel>, balanced_channel::Channel),
 }
 
 /// The other end of a plain connection, once there is one. Read only where somebody asks for it.
@@ -46,11 +70,42 @@ pub struct Caller {
     shared: Arc<Shared>,
 }
 
+/// An answer as it came.
+struct Answer {
+    headers: HeaderMap,
+    /// Only of a stream: tonic puts those of a single answer with the headers.
+    trailers: Option<HeaderMap>,
+    /// The first message; a stream may have none.
+    message: Option<Bytes>,
+}
+
 // === impl Server ===
 
 impl Server {
+    fn new(clients: Vec<Client>, setup: Setup, called: Option<Called>) -> Self {
+        let metadata = MetadataMap::from_headers(setup.headers);
+        let called = OnceCell::new_with(called);
+        let shared = Shared { metadata, pod_from: setup.pod_from, choice: setup.method, called };
+        Self { clients, shared: Arc::new(shared) }
+    }
+
     pub(super) fn caller(&self, index: usize) -> Caller {
         Caller { client: self.clients[index % self.clients.len()].clone(), shared: self.shared.clone() }
+    }
+
+    /// Has the server say what the method is, unless that is known.
+    pub(super) async fn learn(&self, target: &Target, patience: Duration) -> Result<(), Unreachable> {
+        let learned = timeout(patience, self.shared.called(&self.clients[0])).await;
+        let patience = humantime::format_duration(patience);
+        let late = |_| Err(Unfit::Untold(format!("no answer to reflection within {patience}")));
+        learned.unwrap_or_else(late).map(drop).map_err(|unfit| match unfit {
+            Unfit::Usage(sentence) => Unreachable::Usage(format!("{target}: {sentence}")),
+            Unfit::Untold(why) => {
+                let method =
+                    self.shared.choice.method.as_ref().map(MethodName::to_string).unwrap_or_default();
+                Unreachable::Untold { target: target.to_string(), method, why }
+            }
+        })
     }
 }
 
@@ -58,61 +113,146 @@ impl Server {
 
 impl Caller {
     pub(super) async fn call(&mut self) -> Outcome {
-        match self.say_hello(String::new()).await {
-            Ok(answer) => Outcome { pod: self.pod(answer), error: None },
-            Err(status) => Outcome { pod: None, error: Some(status::refusal(&status)) },
-        }
-    }
-
-    /// Calls with a name, and says which peer answered. One call at a time: of a balanced channel, the peer is
-    /// the one whose count went up.
-    pub(super) async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
-        let before = self.answered_by_each();
-        let answer = self.say_hello(name.to_owned()).await.map_err(|status| status::refusal(&status))?;
-        let Introduction { name, version, hostname } = answer.into_inner();
-        let peer = match &self.client {
-            Client::Plain(_, peer) => peer.get(),
-            Client::Balanced(..) => {
-                let now = self.answered_by_each();
-                now.into_iter().find(|count| !before.contains(count)).map(|(address, _)| address)
+        let Self { client, shared } = self;
+        let called = match shared.called(client).await {
+            Ok(called) => called,
+            Err(unfit) => return Outcome { pod: None, error: Some(unfit.to_string()) },
+        };
+        let (answer, error) = match client.call(called, &shared.metadata).await {
+            Ok(answer) => (answer, None),
+            Err(status) => {
+                let error = Some(status::refusal(&status));
+                let headers = status.metadata().clone().into_headers();
+                (Answer { headers, trailers: None, message: None }, error)
             }
         };
-        Ok(Greeted { name, version, hostname, peer })
+        match called.pod(&answer, || client.peer()) {
+            Ok(pod) => Outcome { pod, error },
+            Err(unreadable) => Outcome { pod: None, error: Some(unreadable) },
+        }
     }
 
-    async fn say_hello(&mut self, name: String) -> Result<Response<Introduction>, Status> {
-        let mut request = Request::new(Greeting { name });
-        if !self.shared.metadata.is_empty() {
-            *request.metadata_mut() = self.shared.metadata.clone();
+    /// Calls, and says who answered, and what. One call at a time: of a balanced channel, the peer is the one whose
+    /// count went up.
+    pub(super) async fn greet(&mut self) -> Result<Greeted, String> {
+        let Self { client, shared } = self;
+        let called = shared.called(client).await.map_err(|unfit| unfit.to_string())?;
+        let before = client.answered_by_each();
+        let answer = client.call(called, &shared.metadata).await;
+        let answer = answer.map_err(|status| status::refusal(&status))?;
+        let changed = || client.answered_by_each().into_iter().find(|count| !before.contains(count));
+        let peer = client.peer().or_else(|| changed().map(|(address, _)| address));
+        let hostname = called.pod(&answer, || peer)?.unwrap_or_default();
+        let said =
+            answer.message.map(|message| called.reader.json(&message)).transpose()?.unwrap_or_default();
+        let (name, version, said) = match shared.choice.method {
+            Some(_) => (String::new(), String::new(), Some(said)),
+            None => {
+                let answer: Value = serde_json::from_str(&said).unwrap_or_default();
+                let text = |field| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+                (text("name"), text("version"), None)
+            }
+        };
+        Ok(Greeted { name, version, hostname, said, peer })
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The method. If it has to be asked of the server and is not answered, the next call asks again.
+    async fn called(&self, client: &Client) -> Result<&Called, Unfit> {
+        self.called.get_or_try_init(|| self.ask(client)).await
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Called, Unfit> {
+        let name = match self.choice.method()? {
+            Ok(method) => return Called::new(method, &self.pod_from),
+            Err(name) => name,
+        };
+        let pool = match client {
+            Client::Plain(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
+            Client::Balanced(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
+        };
+        Called::new(Method::find(&pool?, name, self.choice.json())?, &self.pod_from)
+    }
+}
+
+// === impl Called ===
+
+impl Called {
+    /// What there is without asking anybody.
+    fn beforehand(setup: &Setup) -> Result<Option<Self>, Unfit> {
+        setup.method.method()?.ok().map(|method| Self::new(method, &setup.pod_from)).transpose()
+    }
+
+    fn new(method: Method, pod_from: &PodFrom) -> Result<Self, Unfit> {
+        let reader = Reader::new(pod_from, &method.output)?;
+        Ok(Self { method, reader })
+    }
+
+    fn pod(
+        &self,
+        answer: &Answer,
+        peer: impl FnOnce() -> Option<SocketAddr>,
+    ) -> Result<Option<String>, String> {
+        let Answer { headers, trailers, message } = answer;
+        let peer = self.reader.wants_peer().then(peer).flatten();
+        self.reader.pod(Answered { headers, trailers: trailers.as_ref(), message: message.as_deref(), peer })
+    }
+
+    /// Calls once. A stream is read to its end.
+    async fn call<T>(&self, client: &mut Grpc<T>, metadata: &MetadataMap) -> Result<Answer, Status>
+    where
+        T: GrpcService<Body>,
+        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+    {
+        let Method { path, request, streams, .. } = &self.method;
+        let codec = Encoded(request.len());
+        let mut request = Request::new(request.clone());
+        if !metadata.is_empty() {
+            *request.metadata_mut() = metadata.clone();
         }
-        match &mut self.client {
-            Client::Plain(client, _) => client.say_hello(request).await,
-            Client::Balanced(client, _) => client.say_hello(request).await,
+        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        if !streams {
+            let (metadata, message, _) = client.unary(request, path.clone(), codec).await?.into_parts();
+            return Ok(Answer { headers: metadata.into_headers(), trailers: None, message: Some(message) });
+        }
+        let (metadata, mut stream, _) =
+            client.server_streaming(request, path.clone(), codec).await?.into_parts();
+        let first = stream.message().await?;
+        while stream.message().await?.is_some() {}
+        let trailers = stream.trailers().await?.map(MetadataMap::into_headers);
+        Ok(Answer { headers: metadata.into_headers(), trailers, message: first })
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    async fn call(&mut self, called: &Called, metadata: &MetadataMap) -> Result<Answer, Status> {
+        match self {
+            Self::Plain(client, _) => called.call(client, metadata).await,
+            Self::Balanced(client, _) => called.call(client, metadata).await,
+        }
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(_, peer) => peer.get(),
+            Self::Balanced(..) => None,
         }
     }
 
     fn answered_by_each(&self) -> Vec<(SocketAddr, u64)> {
-        match &self.client {
-            Client::Plain(..) => Vec::new(),
-            Client::Balanced(_, channel) => {
+        match self {
+            Self::Plain(..) => Vec::new(),
+            Self::Balanced(_, channel) => {
                 let subchannels = channel.snapshot().subchannels;
                 subchannels.iter().map(|one| (one.address, one.succeeded)).collect()
             }
         }
-    }
-
-    fn pod(&self, answer: Response<Introduction>) -> Option<String> {
-        let (metadata, answer, _) = answer.into_parts();
-        let peer = match (&self.shared.pod_from, &self.client) {
-            (PodFrom::Known, _) => return Some(answer.hostname).filter(|name| !name.is_empty()),
-            (PodFrom::Peer, Client::Plain(_, peer)) => peer.get(),
-            _ => None,
-        };
-        let Introduction { name, version, hostname } = answer;
-        let body = json!({ "name": name, "version": version, "hostname": hostname }).to_string();
-        // tonic hands headers and trailers out as one.
-        let headers = metadata.into_headers();
-        self.shared.pod_from.find(Evidence { headers: &headers, trailers: None, body: body.as_bytes(), peer })
     }
 }
 

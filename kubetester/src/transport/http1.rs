@@ -201,6 +201,7 @@ impl Caller {
             name: text(&body, "name"),
             version: text(body.get("response").unwrap_or(&body), "version"),
             hostname: pod.unwrap_or_default(),
+            said: None,
             peer: Some(peer),
         })
     }

@@ -6,7 +6,10 @@
 mod compare;
 mod encrypted;
 mod expectations;
+mod greeter;
+mod method;
 mod misbehaving;
+mod reflection;
 mod servers;
 mod truth;
 

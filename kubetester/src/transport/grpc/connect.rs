@@ -1,20 +1,19 @@
 //! How a gRPC target is reached.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use balanced_channel::{ChannelSnapshot, Connectivity};
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use proto::hello::hello_client::HelloClient;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic::{metadata::MetadataMap, transport::Endpoint as Settings};
+use tonic::{client::Grpc, transport::Endpoint as Settings};
 use tower::service_fn;
 
-use super::{Client, Peer, Server, Shared};
+use super::{Called, Client, Peer, Server};
 use crate::{
     target::Endpoint,
     transport::{
@@ -47,6 +46,7 @@ impl Server {
     ) -> Result<Self, Unreachable> {
         let authority = endpoint.authority();
         let unreachable = |why| Unreachable::Peer { target: endpoint.root("grpc"), why };
+        let called = Called::beforehand(&setup)?;
         let tls = match endpoint.tls {
             true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
             false => None,
@@ -69,9 +69,9 @@ impl Server {
                     Err(_) => return Err(unreachable(no_connection(patience))),
                 },
             };
-            clients.push(Client::Plain(HelloClient::new(channel), peer));
+            clients.push(Client::Plain(Grpc::new(channel), peer));
         }
-        Ok(Self::new(clients, setup))
+        Ok(Self::new(clients, setup, called))
     }
 
     /// Waits until every endpoint is connected, or known not to be.
@@ -80,6 +80,7 @@ impl Server {
         setup: Setup,
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
+        let called = Called::beforehand(&setup)?;
         let builder = balanced_channel::Channel::builder(target);
         let channel = match setup.tls.is_set() {
             true => builder.tls(setup.tls.balanced()).and_then(balanced_channel::Builder::build),
@@ -95,12 +96,7 @@ impl Server {
                 Err(_) => return Err(unreachable(no_connection(patience))),
             }
         }
-        Ok(Self::new(vec![Client::Balanced(HelloClient::new(channel.clone()), channel)], setup))
-    }
-
-    fn new(clients: Vec<Client>, setup: Setup) -> Self {
-        let metadata = MetadataMap::from_headers(setup.headers);
-        Self { clients, shared: Arc::new(Shared { metadata, pod_from: setup.pod_from }) }
+        Ok(Self::new(vec![Client::Balanced(Grpc::new(channel.clone()), channel)], setup, called))
     }
 }
 

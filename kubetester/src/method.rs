@@ -1,0 +1,86 @@
+//! The gRPC method that is called: what it is, its request, encoded once, and what is read of its answers.
+//!
+//! What a method's messages look like is compiled from .proto files (`protos`), for the one of this system built in,
+//! or else asked of the server, which is the transport's to do.
+
+mod answer;
+mod choice;
+mod name;
+mod protos;
+mod request;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
+
+pub use self::{
+    answer::{Answered, Reader},
+    choice::Choice,
+    name::MethodName,
+};
+
+/// The method that is called when none is named.
+const HELLO: &str = "hello.Hello/SayHello";
+
+/// A method and the request that is made of it.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Where it is called.
+    pub path: PathAndQuery,
+    /// The request, encoded.
+    pub request: Bytes,
+    /// The message that answers.
+    pub output: MessageDescriptor,
+    /// Whether any number of messages answers, and the call lasts until the last of them.
+    pub streams: bool,
+}
+
+/// Why a method cannot be called; each is a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// What was asked for does not fit the method, or there is no such method.
+    #[error("{0}")]
+    Usage(String),
+    /// The server does not say what its methods are.
+    #[error("{0}")]
+    Untold(String),
+}
+
+// === impl Method ===
+
+impl Method {
+    /// Finds the method in what is known, and makes its request of `json`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such method, it takes a stream of requests, or the JSON does not fit.
+    pub fn find(pool: &DescriptorPool, name: &MethodName, json: &str) -> Result<Self, Unfit> {
+        let method = find(pool, name)?;
+        if method.is_client_streaming() {
+            let why = "takes a stream of requests; only methods that take one can be called";
+            return Err(Unfit::Usage(format!("{name} {why}")));
+        }
+        let path = name.path();
+        let request = request::encode(&method.input(), json)?;
+        let (output, streams) = (method.output(), method.is_server_streaming());
+        Ok(Self { path, request, output, streams })
+    }
+}
+
+/// The descriptors of this system's own method.
+fn built_in() -> DescriptorPool {
+    DescriptorPool::decode(proto::DESCRIPTORS)
+        .expect("the build made these descriptors of a file that compiles")
+}
+
+fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, Unfit> {
+    let Some(service) = pool.get_service_by_name(&name.service) else {
+        let services: Vec<_> = pool.services().map(|service| service.full_name().to_owned()).collect();
+        return Err(Unfit::Usage(name.no_service(&services)));
+    };
+    let mut methods = service.methods();
+    methods.find(|method| method.name() == name.method).ok_or_else(|| {
+        let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+        Unfit::Usage(name.no_method(&methods))
+    })
+}

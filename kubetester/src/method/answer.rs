@@ -1,0 +1,190 @@
+//! What is read of an answer: the pod's name, by decoding as little as that takes.
+
+mod field;
+mod pointer;
+
+use std::{fmt::Display, net::SocketAddr};
+
+use http::HeaderMap;
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+
+use self::pointer::Found;
+use super::Unfit;
+use crate::answered::{Evidence, PodFrom};
+
+/// Where programs that are known name themselves, as this system's gateway and backends do.
+const KNOWN: [&str; 2] = ["/response/hostname", "/hostname"];
+
+/// Reads the answers of one method.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    message: MessageDescriptor,
+    place: Place,
+}
+
+/// Where the pod's name is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Nowhere that is known.
+    Nowhere,
+    /// In a text that can be found without decoding the rest: the numbers of the fields that lead to it.
+    Field(Vec<u32>),
+    /// Somewhere in the message as JSON.
+    Json(PodFrom),
+    /// Beside the message.
+    Beside(PodFrom),
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// Response headers.
+    pub headers: &'a HeaderMap,
+    /// Trailers, where they were not put with the headers.
+    pub trailers: Option<&'a HeaderMap>,
+    /// The message, encoded; none when the call failed.
+    pub message: Option<&'a [u8]>,
+    /// The other end of the connection, where it is known.
+    pub peer: Option<SocketAddr>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// Prepares to find in each `message` what `pod_from` says.
+    ///
+    /// # Errors
+    ///
+    /// When a JSON pointer leads to nothing that the message can hold.
+    pub fn new(pod_from: &PodFrom, message: &MessageDescriptor) -> Result<Self, Unfit> {
+        let place = match pod_from {
+            PodFrom::Known => {
+                let known = KNOWN.iter().find_map(|known| match pointer::follow(known, message) {
+                    Ok(Found::Field(numbers)) => Some(Place::Field(numbers)),
+                    _ => None,
+                });
+                known.unwrap_or(Place::Nowhere)
+            }
+            PodFrom::Pointer(text) => match pointer::follow(text, message) {
+                Ok(Found::Field(numbers)) => Place::Field(numbers),
+                Ok(Found::Value(pointer)) => Place::Json(PodFrom::Pointer(pointer)),
+                Err(why) => return Err(Unfit::Usage(format!("--pod-from {text}: {why}"))),
+            },
+            PodFrom::Regex(_) => Place::Json(pod_from.clone()),
+            PodFrom::Header(_) | PodFrom::Peer => Place::Beside(pod_from.clone()),
+        };
+        Ok(Self { message: message.clone(), place })
+    }
+
+    /// Whether the address at the other end has to be known.
+    pub fn wants_peer(&self) -> bool {
+        matches!(self.place, Place::Beside(PodFrom::Peer))
+    }
+
+    /// The pod's name, if the answer tells it.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is no such message; not every place makes that known.
+    pub fn pod(&self, answer: Answered<'_>) -> Result<Option<String>, String> {
+        let Answered { headers, trailers, message, peer } = answer;
+        let find = |place: &PodFrom, body: &[u8]| place.find(Evidence { headers, trailers, body, peer });
+        match (&self.place, message) {
+            (Place::Nowhere, _) | (Place::Field(_) | Place::Json(_), None) => Ok(None),
+            (Place::Beside(place), _) => Ok(find(place, &[])),
+            (Place::Json(place), Some(message)) => Ok(find(place, self.json(message)?.as_bytes())),
+            (Place::Field(numbers), Some(message)) => {
+                let name = field::text(message, numbers).map_err(|why| self.unreadable(&why))?;
+                Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
+            }
+        }
+    }
+
+    /// The whole answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such message.
+    pub fn json(&self, message: &[u8]) -> Result<String, String> {
+        let decoded = DynamicMessage::decode(self.message.clone(), message);
+        let decoded = decoded.map_err(|why| self.unreadable(&why))?;
+        let mut json = serde_json::Serializer::new(Vec::new());
+        // A pod that is called 0 is a pod too.
+        let options = SerializeOptions::new().skip_default_fields(false);
+        decoded.serialize_with_options(&mut json, &options).map_err(|why| self.unreadable(&why))?;
+        Ok(String::from_utf8_lossy(&json.into_inner()).into_owned())
+    }
+
+    fn unreadable(&self, why: &dyn Display) -> String {
+        format!("the answer is no {}: {why}", self.message.full_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::method::protos::tests::pool;
+
+    const ANSWER: &str = r#"
+        syntax = "proto3";
+        package shop;
+        message Plain { string hostname = 1; }
+        message Gateway { string hostname = 1; Plain response = 2; }
+        message Other { string pod_name = 1; uint32 index = 2; repeated Plain pods = 3; map<string, string> labels = 4; }
+    "#;
+
+    fn pod(from: &str, message: &str, json: &str) -> Option<String> {
+        let message = pool(ANSWER).get_message_by_name(message).unwrap();
+        let reader = Reader::new(&from.parse().unwrap(), &message).unwrap();
+        let answer = DynamicMessage::deserialize(message, &mut serde_json::Deserializer::from_str(json));
+        let encoded = answer.unwrap().encode_to_vec();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-pod", "header-1".parse().unwrap());
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-node", "trailer-1".parse().unwrap());
+        let peer = Some(([10, 1, 2, 3], 8000).into());
+        reader
+            .pod(Answered { headers: &headers, trailers: Some(&trailers), message: Some(&encoded), peer })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_name_is_found_where_it_is_known_or_said_to_be() {
+        let other = r#"{"podName": "p", "pods": [{"hostname": "q"}], "labels": {"a/b": "r"}}"#;
+        for (from, message, json, name) in [
+            ("known", "shop.Plain", r#"{"hostname": "p"}"#, Some("p")),
+            ("known", "shop.Plain", "{}", None),
+            ("known", "shop.Gateway", r#"{"hostname": "gw", "response": {"hostname": "p"}}"#, Some("p")),
+            ("known", "shop.Gateway", r#"{"hostname": "gw"}"#, None),
+            ("known", "shop.Other", other, None),
+            ("/podName", "shop.Other", other, Some("p")),
+            ("/pod_name", "shop.Other", other, Some("p")),
+            ("/pods/0/hostname", "shop.Other", other, Some("q")),
+            ("/pods/1/hostname", "shop.Other", other, None),
+            ("/labels/a~1b", "shop.Other", other, Some("r")),
+            ("/index", "shop.Other", other, Some("0")),
+            ("regex:podName\":\"(.)", "shop.Other", other, Some("p")),
+            ("header:x-pod", "shop.Other", other, Some("header-1")),
+            ("header:x-node", "shop.Other", other, Some("trailer-1")),
+            ("peer", "shop.Other", other, Some("10.1.2.3:8000")),
+        ] {
+            assert_eq!(pod(from, message, json).as_deref(), name, "{from} of {message} {json}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_said() {
+        let message = pool(ANSWER).get_message_by_name("shop.Plain").unwrap();
+        let headers = HeaderMap::new();
+        for (from, bytes) in
+            [("/hostname", &b"\x0a\xff"[..]), ("/hostname", b"\x0a\x01\xff"), ("regex:.", b"\x0a\xff")]
+        {
+            let reader = Reader::new(&from.parse().unwrap(), &message).unwrap();
+            let answer = Answered { headers: &headers, trailers: None, message: Some(bytes), peer: None };
+            let sentence = reader.pod(answer).unwrap_err();
+            assert!(sentence.starts_with("the answer is no shop.Plain: "), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A JSON pointer (RFC 6901) into a message, checked against what the message can hold.
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+/// Where a pointer leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// To a text, through these fields, each of which there is once.
+    Field(Vec<u32>),
+    /// Into the message as JSON, by this pointer, in which fields have the names that JSON gives them.
+    Value(String),
+}
+
+/// Follows `pointer`. Fields go by the name in the .proto file, or by that in JSON.
+pub(super) fn follow(pointer: &str, message: &MessageDescriptor) -> Result<Found, String> {
+    let mut tokens = pointer.split('/').skip(1);
+    let mut numbers = Vec::new();
+    let mut canonical = String::new();
+    let mut only_fields = true;
+    let mut message = message.clone();
+    while let Some(token) = tokens.next() {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        let field = message.get_field_by_name(&name).or_else(|| message.get_field_by_json_name(&name));
+        let field = field.ok_or_else(|| no_field(&message, &name))?;
+        numbers.push(field.number());
+        canonical = format!("{canonical}/{}", field.json_name());
+        // A member of a oneof goes when another comes after it, which is not seen by looking for it alone.
+        only_fields &= field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic()) && !field.is_group();
+        let mut kind = field.kind();
+        if field.is_list() || field.is_map() {
+            only_fields = false;
+            let of = if field.is_map() { "map" } else { "list" };
+            let index = tokens.next();
+            let index =
+                index.ok_or_else(|| format!("{} is a {of}; say which, as {canonical}/0", field.name()))?;
+            canonical = format!("{canonical}/{index}");
+            if let (true, Kind::Message(entry)) = (field.is_map(), &kind) {
+                kind = entry.map_entry_value_field().kind();
+            }
+        }
+        match kind {
+            // These have a JSON of their own, which is not that of their fields.
+            Kind::Message(inner) if inner.package_name() == "google.protobuf" => {
+                return Ok(Found::Value(tokens.fold(canonical, |way, token| format!("{way}/{token}"))));
+            }
+            Kind::Message(inner) => message = inner,
+            _ if tokens.next().is_some() => {
+                return Err(format!("{} is no message and has nothing in it", field.name()));
+            }
+            Kind::String if only_fields => return Ok(Found::Field(numbers)),
+            _ => return Ok(Found::Value(canonical)),
+        }
+    }
+    Err(format!("that is a whole {}; go on to one of {}", message.full_name(), names(message.fields())))
+}
+
+fn no_field(message: &MessageDescriptor, name: &str) -> String {
+    match message.fields().len() {
+        0 => format!("{} has no field {name}, and no other", message.full_name()),
+        _ => format!("{} has no field {name}; it has {}", message.full_name(), names(message.fields())),
+    }
+}
+
+fn names(fields: impl Iterator<Item = FieldDescriptor>) -> String {
+    fields.map(|field| field.name().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::protos::tests::pool;
+
+    const ANSWER: &str = r#"
+        syntax = "proto3";
+        package shop;
+        import "google/protobuf/struct.proto";
+        message Answer {
+            string pod_name = 1;
+            Inner inner = 2;
+            repeated Inner inners = 3;
+            map<string, Inner> by_name = 4;
+            oneof one { string left = 5; string right = 6; }
+            optional string maybe = 7;
+            google.protobuf.Struct any_thing = 8;
+            uint64 number = 9;
+        }
+        message Inner { string its_name = 1; Answer again = 2; }
+        message Empty {}
+    "#;
+
+    fn followed(pointer: &str) -> Result<Found, String> {
+        follow(pointer, &pool(ANSWER).get_message_by_name("shop.Answer").unwrap())
+    }
+
+    #[test]
+    fn a_text_that_is_there_once_needs_no_decoding() {
+        for (pointer, numbers) in [
+            ("/pod_name", &[1][..]),
+            ("/podName", &[1]),
+            ("/inner/again/inner/its_name", &[2, 2, 2, 1]),
+            ("/maybe", &[7]),
+        ] {
+            assert_eq!(followed(pointer), Ok(Found::Field(numbers.to_vec())), "{pointer}");
+        }
+        for (pointer, canonical) in [
+            ("/inners/0/its_name", "/inners/0/itsName"),
+            ("/by_name/a~1b/its_name", "/byName/a~1b/itsName"),
+            ("/left", "/left"),
+            ("/any_thing/some_key/x", "/anyThing/some_key/x"),
+            ("/number", "/number"),
+        ] {
+            assert_eq!(followed(pointer), Ok(Found::Value(canonical.to_owned())), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_said() {
+        for (pointer, words) in [
+            ("/hostname", "shop.Answer has no field hostname; it has pod_name, inner, inners"),
+            ("/inner", "a whole shop.Inner; go on to one of its_name, again"),
+            ("/inners", "inners is a list; say which, as /inners/0"),
+            ("/inners/0", "a whole shop.Inner"),
+            ("/pod_name/x", "pod_name is no message"),
+            ("/", "no field ;"),
+        ] {
+            let sentence = followed(pointer).unwrap_err();
+            assert!(sentence.contains(words), "{pointer}: {sentence}");
+        }
+        let empty = pool(ANSWER).get_message_by_name("shop.Empty").unwrap();
+        assert_eq!(follow("/a", &empty).unwrap_err(), "shop.Empty has no field a, and no other");
+    }
+}

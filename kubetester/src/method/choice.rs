@@ -1,0 +1,104 @@
+//! The flags that choose a method: which, with what request, and where its messages are described.
+
+use std::{fs, io, path::PathBuf};
+
+use super::{HELLO, Method, MethodName, Unfit, built_in, protos};
+
+/// Which method is called, and with what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "gRPC method")]
+#[group(skip)]
+pub struct Choice {
+    /// Call this method of a gRPC target, as pkg.Service/Method [default: hello.Hello/SayHello]. What its messages
+    /// look like is asked of the server, by reflection, unless --proto says it
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<MethodName>,
+
+    /// The request of each call, as JSON; @FILE reads it from a file, @- from standard input [default: {}]
+    #[arg(long, value_name = "JSON", value_parser = data)]
+    pub data: Option<String>,
+
+    /// Read what the messages look like from this .proto file; may be repeated
+    #[arg(long = "proto", value_name = "FILE", requires = "method")]
+    pub protos: Vec<PathBuf>,
+
+    /// Look for --proto files and what they import in this folder; may be repeated [default: where each file is]
+    #[arg(short = 'I', long = "proto-path", value_name = "FOLDER", requires = "protos")]
+    pub folders: Vec<PathBuf>,
+}
+
+// === impl Choice ===
+
+impl Choice {
+    /// Whether anything was chosen.
+    pub fn is_set(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// The method, where the server need not be asked for it: else its name.
+    ///
+    /// # Errors
+    ///
+    /// When a file does not compile, there is no such method in them, or the request does not fit it.
+    pub fn method(&self) -> Result<Result<Method, &MethodName>, Unfit> {
+        let Some(name) = &self.method else {
+            let hello = HELLO.parse().expect("it is a service and a method");
+            return Method::find(&built_in(), &hello, self.json()).map(Ok);
+        };
+        if self.protos.is_empty() {
+            return Ok(Err(name));
+        }
+        let pool = protos::compile(&self.protos, &self.folders)?;
+        Method::find(&pool, name, self.json()).map(Ok)
+    }
+
+    /// The request as JSON.
+    pub fn json(&self) -> &str {
+        self.data.as_deref().unwrap_or("{}")
+    }
+}
+
+/// Reads the value of `--data`.
+fn data(text: &str) -> Result<String, String> {
+    let json = match text.strip_prefix('@') {
+        None => text.to_owned(),
+        Some("-") => io::read_to_string(io::stdin()).map_err(|error| format!("standard input: {error}"))?,
+        Some(file) => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+    };
+    match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_json_from_the_line_or_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "{\"name\": \"Ann\"}\n").unwrap();
+        assert_eq!(data(&format!("@{}", file.path().display())).unwrap(), "{\"name\": \"Ann\"}\n");
+        assert_eq!(data("{}").unwrap(), "{}");
+        for (wrong, words) in
+            [("", "EOF"), ("{name: 1}", "line 1 column 2"), ("@/nowhere.json", "/nowhere.json: No such")]
+        {
+            let sentence = data(wrong).unwrap_err();
+            assert!(sentence.contains(words), "{wrong}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn the_method_of_this_system_needs_no_server() {
+        let method = Choice { data: Some("{\"name\": \"Ann\"}".to_owned()), ..Choice::default() };
+        let method = method.method().unwrap().unwrap();
+        assert_eq!(
+            (method.path.as_str(), &method.request[..]),
+            ("/hello.Hello/SayHello", &b"\x0a\x03Ann"[..])
+        );
+        assert!(Choice::default().method().unwrap().unwrap().request.is_empty());
+        let asked = Choice { method: Some("a.B/C".parse().unwrap()), ..Choice::default() };
+        assert_eq!(asked.method().unwrap().unwrap_err().to_string(), "a.B/C");
+    }
+}

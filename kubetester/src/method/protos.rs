@@ -1,0 +1,92 @@
+//! .proto files, compiled without `protoc`.
+
+use std::path::{Path, PathBuf};
+
+use prost_reflect::DescriptorPool;
+use protox::Compiler;
+
+use super::Unfit;
+
+/// Compiles `files`, which with their imports are looked for in `folders`, or where each file is.
+pub(super) fn compile(files: &[PathBuf], folders: &[PathBuf]) -> Result<DescriptorPool, Unfit> {
+    let beside = || files.iter().map(|file| folder_of(file)).collect();
+    let folders: Vec<_> =
+        if folders.is_empty() { beside() } else { folders.iter().map(PathBuf::as_path).collect() };
+    let compiled = Compiler::new(&folders).and_then(|mut compiler| {
+        // Without it, the compiler does not say in which line an error is.
+        compiler.include_source_info(true).open_files(files)?;
+        Ok(compiler.descriptor_pool())
+    });
+    compiled.map_err(|error| {
+        // The way it is printed for debugging is the one that has the line, if the error is in one.
+        let mut why = format!("{error:?}");
+        if let Some(file) = error.file().filter(|file| !why.contains(file)) {
+            why = format!("{file}: {why}");
+        }
+        let hint = if error.is_file_not_found() { "; name the folder with --proto-path" } else { "" };
+        Unfit::Usage(format!("--proto does not compile: {why}{hint}"))
+    })
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{fs, slice::from_ref};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// What one file says.
+    pub(in crate::method) fn pool(source: &str) -> DescriptorPool {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("test.proto");
+        fs::write(&file, source).unwrap();
+        compile(&[file], &[]).unwrap()
+    }
+
+    #[test]
+    fn imports_are_found_beside_the_file_or_where_it_is_said() {
+        let folder = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("api")).unwrap();
+        let (service, types) =
+            (folder.path().join("api/service.proto"), folder.path().join("api/types.proto"));
+        fs::write(&types, "syntax = \"proto3\"; package t; message T {}").unwrap();
+        let importing = |name: &str| {
+            let source =
+                format!("syntax = \"proto3\"; import \"{name}\"; service S {{ rpc M(t.T) returns (t.T); }}");
+            fs::write(&service, source).unwrap();
+        };
+        importing("types.proto");
+        assert!(compile(from_ref(&service), &[]).unwrap().get_service_by_name("S").is_some());
+        importing("api/types.proto");
+        assert!(compile(from_ref(&service), &[folder.path().into()]).is_ok());
+        let sentence = compile(&[service], &[]).unwrap_err().to_string();
+        assert!(sentence.contains("service.proto:1:20: import 'api/types.proto' not found"), "{sentence}");
+        assert!(sentence.ends_with("--proto-path"), "{sentence}");
+    }
+
+    #[test]
+    fn what_does_not_compile_has_its_line() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("wrong.proto");
+        for (source, words) in [
+            (
+                &b"syntax = \"proto3\";\nmessage M { strin name = 1; }"[..],
+                "wrong.proto:2:13: name 'strin' is not defined",
+            ),
+            (b"syntax = \"proto3\";\n\nmessage M {", "wrong.proto: expected"),
+            (b"\xff", "utf-8"),
+            (b"syntax = \"proto3\"; import \"wrong.proto\";", "cycle"),
+        ] {
+            fs::write(&file, source).unwrap();
+            let sentence = compile(from_ref(&file), &[]).unwrap_err().to_string();
+            assert!(sentence.contains(words) && sentence.lines().count() == 1, "{sentence}");
+        }
+        let sentence = compile(&["/nowhere.proto".into()], &[]).unwrap_err().to_string();
+        assert!(sentence.contains("/nowhere.proto"), "{sentence}");
+    }
+}

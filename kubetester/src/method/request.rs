@@ -1,0 +1,83 @@
+//! A request: JSON, encoded as the method's message (the protobuf JSON mapping).
+
+use bytes::Bytes;
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use serde_json::Deserializer;
+use serde_path_to_error::Track;
+
+use super::Unfit;
+
+/// Encodes `json` as a `message`; what does not fit is named.
+pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, Unfit> {
+    let mut track = Track::new();
+    let mut json = Deserializer::from_str(json);
+    let read = DynamicMessage::deserialize(
+        message.clone(),
+        serde_path_to_error::Deserializer::new(&mut json, &mut track),
+    );
+    let read = read.and_then(|read| json.end().map(|()| read));
+    let read = read.map_err(|error| {
+        let place = match track.path().to_string() {
+            top if top == "." => String::new(),
+            field => format!(", at {field}"),
+        };
+        let fields: Vec<_> = message.fields().map(|field| field.json_name().to_owned()).collect();
+        let fields = match &fields[..] {
+            [] => "no fields".to_owned(),
+            fields => format!("the fields {}", fields.join(", ")),
+        };
+        let name = message.full_name();
+        Unfit::Usage(format!("--data is no {name}{place}: {error}; a {name} has {fields}"))
+    })?;
+    Ok(read.encode_to_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::protos::tests::pool;
+
+    const ORDER: &str = r#"
+        syntax = "proto3";
+        package shop;
+        import "google/protobuf/timestamp.proto";
+        message Order {
+            string customer_id = 1;
+            repeated Item items = 2;
+            google.protobuf.Timestamp due = 3;
+            message Item { string sku = 1; uint32 count = 2; }
+        }
+    "#;
+
+    fn encoded(json: &str) -> Result<Bytes, Unfit> {
+        encode(&pool(ORDER).get_message_by_name("shop.Order").unwrap(), json)
+    }
+
+    #[test]
+    fn fields_go_by_either_name() {
+        assert_eq!(encoded("{}").unwrap(), "");
+        for json in [r#"{"customer_id": "x"}"#, r#"{"customerId": "x"}"#] {
+            assert_eq!(&encoded(json).unwrap()[..], b"\x0a\x01x");
+        }
+        let due = encoded(r#"{"items": [{"count": 3}], "due": "1970-01-01T00:00:07Z"}"#).unwrap();
+        assert_eq!(&due[..], b"\x12\x02\x10\x03\x1a\x02\x08\x07");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (json, words) in [
+            (r#"{"customer": "x"}"#, "'customer'"),
+            (r#"{"customer": "x"}"#, "a shop.Order has the fields customerId, items, due"),
+            (r#"{"customerId": 7}"#, "at customerId: invalid type: integer `7`, expected a string"),
+            (r#"{"items": [{"sku": "a"}, {"count": -1}]}"#, "at items[1].count"),
+            (r#"{"items": {}}"#, "at items"),
+            (r#"{"due": "soon"}"#, "at due"),
+            ("[]", "--data is no shop.Order: "),
+            ("{} {}", "trailing characters"),
+        ] {
+            let sentence = encoded(json).unwrap_err().to_string();
+            assert!(sentence.contains(words) && sentence.lines().count() == 1, "{json}: {sentence}");
+        }
+    }
+}

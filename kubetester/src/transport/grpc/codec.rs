@@ -1,0 +1,64 @@
+//! Messages as they are on the wire: the request is encoded once for all calls, and of an answer little is read.
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+/// What a frame adds to a message: whether it is compressed, and its length.
+const FRAME_HEADER: usize = 5;
+
+/// tonic's own threshold, which only matters to a stream of requests.
+const YIELD_THRESHOLD: usize = 32 * 1024;
+
+/// A small answer needs no more; a large one makes its buffer grow.
+const ANSWER_BUFFER: usize = 512;
+
+/// Hands messages through. Holds the size of the request's.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded(pub(super) usize);
+
+// === impl Encoded ===
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(message);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(self.0 + FRAME_HEADER, YIELD_THRESHOLD)
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ANSWER_BUFFER, YIELD_THRESHOLD)
+    }
+}

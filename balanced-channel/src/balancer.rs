@@ -18,6 +18,7 @@ use crate::{
     backoff::BackoffPolicy,
     health::HealthCheck,
     member::Member,
+    metrics::{Connections, Ejections},
     outlier::{Detector, OutlierDetection, Record, Streak},
     policy::{Candidates, MakePicker, Standing},
     pool::{Picker, Pool, Unavailable},
@@ -38,6 +39,8 @@ pub(crate) struct Balancer<C> {
     pub(crate) outliers: OutlierDetection,
     pub(crate) health_check: Option<Arc<HealthCheck>>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) ejections: Arc<Ejections>,
     pub(crate) resolutions: Resolutions,
 }
 
@@ -70,7 +73,7 @@ impl<C: Connector> Balancer<C> {
         let (events, mut inbox) = mpsc::unbounded_channel();
         let failures = Arc::new(Notify::new());
         let mut pool = Members {
-            detector: Detector::new(self.outliers),
+            detector: Detector::new(self.outliers, self.ejections.clone()),
             failures: failures.clone(),
             balancer: self,
             members: BTreeMap::new(),
@@ -174,6 +177,7 @@ impl<C: Connector> Members<C> {
             backoff: self.balancer.backoff,
             health_check: self.balancer.health_check.clone(),
             error_penalty: self.balancer.policy.error_penalty(),
+            connections: self.balancer.connections.clone(),
             events: self.events.clone(),
         };
         let member = Member {

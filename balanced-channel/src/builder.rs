@@ -12,6 +12,7 @@ use crate::{
     channel::{Channel, Inner},
     health::HealthCheck,
     method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
+    metrics::Metrics,
     outlier::OutlierDetection,
     policy::Policy,
     pool::Pool,
@@ -37,6 +38,7 @@ pub struct Builder<C = TcpConnector> {
     methods: Methods,
     retry_throttling: Option<RetryThrottling>,
     health_check: Option<String>,
+    call_metrics: bool,
 }
 
 /// Why a channel could not be built.
@@ -84,6 +86,7 @@ impl Builder {
             methods: Methods::default(),
             retry_throttling: None,
             health_check: None,
+            call_metrics: false,
         }
     }
 }
@@ -106,6 +109,7 @@ impl<C: Connector> Builder<C> {
             methods: self.methods,
             retry_throttling: self.retry_throttling,
             health_check: self.health_check,
+            call_metrics: self.call_metrics,
         }
     }
 
@@ -235,6 +239,14 @@ impl<C: Connector> Builder<C> {
         self
     }
 
+    /// Whether calls are measured by method and status, for [`Channel::metrics`]: `grpc.client.*` of
+    /// gRFC A66 and A96. A generated client names the method of each call; calls that name none count
+    /// as `other`. Default: no. What is not of single calls is always counted.
+    pub fn call_metrics(mut self, measure: bool) -> Self {
+        self.call_metrics = measure;
+        self
+    }
+
     /// Starts the channel.
     ///
     /// # Errors
@@ -257,14 +269,17 @@ impl<C: Connector> Builder<C> {
         let watches = !matches!(self.policy, Policy::PickFirst(_));
         let health_check = self.health_check.filter(|_| watches);
         let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
+        let metrics = Metrics::new(target.canonical(), &self.policy, self.call_metrics);
         let balancer = Balancer {
             connector: Arc::new(self.connector),
             http2: self.http2.clone(),
             backoff: self.backoff,
-            policy: self.policy.make(),
+            policy: self.policy.make(&metrics.weights),
             outliers: self.outliers,
             health_check,
             pool: pool.clone(),
+            connections: metrics.connections.clone(),
+            ejections: metrics.ejections.clone(),
             resolutions,
         };
         let caller = Caller {
@@ -277,6 +292,7 @@ impl<C: Connector> Builder<C> {
             methods: self.methods,
             throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
             retries: Retries::default(),
+            metrics,
         };
         let inner = Inner {
             caller,

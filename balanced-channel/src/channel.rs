@@ -17,6 +17,7 @@ use tower_service::Service;
 use crate::{
     builder::{BuildError, Builder},
     call::{Caller, ResponseBody},
+    metrics::Metric,
     resolver::Resolution,
     snapshot::ChannelSnapshot,
     target::{Target, TargetError},
@@ -72,6 +73,11 @@ impl Channel {
     pub fn snapshot(&self) -> ChannelSnapshot {
         let caller = &self.inner.caller;
         ChannelSnapshot::take(caller, &self.inner.resolution, &self.inner.http2)
+    }
+
+    /// What the channel has counted since it was built, under gRPC's names; see [`metrics`](crate::metrics).
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.inner.caller.metrics.read()
     }
 }
 

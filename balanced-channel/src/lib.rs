@@ -51,7 +51,8 @@
 //! # Configuration
 //!
 //! [`Builder`] has every knob and its default; [`ServiceConfig`] takes gRPC's own JSON.
-//! [`Channel::snapshot`] says how the channel stands.
+//! [`Channel::snapshot`] says how the channel stands, [`Channel::metrics`] what it
+//! has counted, under gRPC's names.
 //!
 //! # Features
 //!
@@ -77,6 +78,7 @@ mod health;
 mod load_report;
 mod member;
 mod method_config;
+pub mod metrics;
 mod outlier;
 mod policy;
 mod pool;

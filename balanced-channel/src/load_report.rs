@@ -42,6 +42,16 @@ pub(crate) struct Load {
     since: AtomicU64,
 }
 
+/// What the reports of one connection come to at some moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Weight {
+    Known(f64),
+    /// None has come, or the first not long enough ago.
+    NotYet,
+    /// The latest came too long ago.
+    Stale,
+}
+
 /// The fields that a weight needs of `xds.data.orca.v3.OrcaLoadReport`.
 #[derive(Clone, PartialEq, Message)]
 struct OrcaLoadReport {
@@ -88,22 +98,40 @@ impl Load {
         let _ = self.since.compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The weight, if reports have come for longer than `blackout` and the latest is not older than
-    /// `expiration`.
-    pub(crate) fn weight(&self, blackout: Duration, expiration: Duration) -> Option<f64> {
+    /// The weight, known if reports have come for longer than `blackout` and the latest is not older
+    /// than `expiration`.
+    pub(crate) fn weight(&self, blackout: Duration, expiration: Duration) -> Weight {
         let now = self.now();
-        let age = |at: u64| (at != NEVER).then(|| Duration::from_nanos(now.saturating_sub(at)));
-        if age(self.updated.load(Ordering::Relaxed))? >= expiration {
-            self.since.store(NEVER, Ordering::Relaxed);
-            return None;
+        let age = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
+            NEVER => None,
+            at => Some(Duration::from_nanos(now.saturating_sub(at))),
+        };
+        match (age(&self.updated), age(&self.since)) {
+            (Some(age), _) if age >= expiration => {
+                self.since.store(NEVER, Ordering::Relaxed);
+                Weight::Stale
+            }
+            (Some(_), Some(age)) if age >= blackout => {
+                Weight::Known(f64::from_bits(self.weight.load(Ordering::Relaxed)))
+            }
+            _ => Weight::NotYet,
         }
-        (age(self.since.load(Ordering::Relaxed))? >= blackout)
-            .then(|| f64::from_bits(self.weight.load(Ordering::Relaxed)))
     }
 
     fn now(&self) -> u64 {
         // 584 years fit.
         self.born.elapsed().as_nanos() as u64
+    }
+}
+
+// === impl Weight ===
+
+impl Weight {
+    pub(crate) fn known(&self) -> Option<f64> {
+        match self {
+            Self::Known(weight) => Some(*weight),
+            Self::NotYet | Self::Stale => None,
+        }
     }
 }
 
@@ -164,15 +192,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn weights_count_after_the_blackout_and_until_they_expire() {
         let load = Load::new(1.0);
-        assert_eq!(load.weight(BLACKOUT, EXPIRATION), None);
+        assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
         let bytes = report(100.0, 0.5, 0.0, 0.0).encode_to_vec();
         for encoded in [STANDARD.encode(&bytes), STANDARD_NO_PAD.encode(&bytes)] {
             load.take(&trailers(encoded));
-            assert_eq!(load.weight(BLACKOUT, EXPIRATION), None);
+            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
             advance(BLACKOUT).await;
-            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Some(200.0));
+            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::Known(200.0));
             advance(EXPIRATION - BLACKOUT).await;
-            assert_eq!(load.weight(BLACKOUT, EXPIRATION), None, "expired, and the blackout starts again");
+            assert_eq!(
+                load.weight(BLACKOUT, EXPIRATION),
+                Weight::Stale,
+                "expired, and the blackout starts again"
+            );
         }
     }
 
@@ -183,7 +215,7 @@ mod tests {
             load.take(&trailers(encoded.to_owned()));
         }
         load.take(&HeaderMap::new());
-        assert_eq!(load.weight(Duration::ZERO, EXPIRATION), None);
+        assert_eq!(load.weight(Duration::ZERO, EXPIRATION), Weight::NotYet);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use h2::Reason;
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
+use crate::metrics::MessageSize;
+
 /// What the caller sends, and every attempt reads.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -37,6 +39,16 @@ pub(crate) enum RequestBody {
     },
 }
 
+/// What an attempt has sent of its request.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Nothing,
+    /// This many bytes of messages.
+    Whole(u64),
+    /// As much as has been read of it.
+    Stream(Arc<Mutex<Stream>>),
+}
+
 /// A streaming body, and what was read of it.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -50,6 +62,8 @@ pub(crate) struct Stream {
     /// Why the caller's body broke off.
     broken: Option<Status>,
     attempt: u32,
+    /// What that attempt has read.
+    sent: MessageSize,
     /// Wakes the attempt that waits for the next piece.
     reader: Option<Waker>,
 }
@@ -73,6 +87,7 @@ impl Source {
             ended: false,
             broken: None,
             attempt: 0,
+            sent: MessageSize::default(),
             reader: None,
         };
         // The message, and the end after it.
@@ -98,9 +113,19 @@ impl Source {
         match self {
             Self::Whole(data) => RequestBody::Whole(data.clone()),
             Self::Stream(stream) => {
-                let attempt = lock(stream).supersede();
+                let mut current = lock(stream);
+                let attempt = current.supersede();
+                current.sent = MessageSize::default();
                 RequestBody::Stream { stream: stream.clone(), attempt, at: 0 }
             }
+        }
+    }
+
+    /// What the latest attempt has sent.
+    pub(crate) fn sent(&self) -> Sent {
+        match self {
+            Self::Whole(data) => Sent::Whole(MessageSize::of(data)),
+            Self::Stream(stream) => Sent::Stream(stream.clone()),
         }
     }
 
@@ -135,6 +160,19 @@ impl Source {
         match self {
             Self::Whole(_) => None,
             Self::Stream(stream) => Some(Upload(stream.clone())),
+        }
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// The bytes of messages so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Whole(bytes) => *bytes,
+            Self::Stream(stream) => lock(stream).sent.bytes(),
         }
     }
 }
@@ -222,7 +260,10 @@ impl http_body::Body for RequestBody {
                     return Poll::Ready(Some(Err(Reason::CANCEL.into())));
                 }
                 match stream.poll_next(at, cx) {
-                    Poll::Ready(Some(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Poll::Ready(Some(data)) => {
+                        stream.sent.add(&data);
+                        Poll::Ready(Some(Ok(Frame::data(data))))
+                    }
                     Poll::Ready(None) if stream.broken.is_some() => {
                         Poll::Ready(Some(Err(Reason::CANCEL.into())))
                     }

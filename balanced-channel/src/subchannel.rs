@@ -22,6 +22,7 @@ use crate::{
     calls::Calls,
     health::{Health, HealthCheck},
     load_report::Load,
+    metrics::{Connections, Disconnect},
     outlier::Streak,
     resolver::Endpoint,
     transport::{Change, ConnectError, Connection, Connector, Http2, Sender},
@@ -118,6 +119,7 @@ pub(crate) struct Task<C> {
     pub(crate) backoff: BackoffPolicy,
     pub(crate) health_check: Option<Arc<HealthCheck>>,
     pub(crate) error_penalty: Option<f64>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
 }
 
@@ -235,6 +237,7 @@ impl<C: Connector> Task<C> {
             };
             let why = match connected {
                 Ok((sender, connection)) => {
+                    self.connections.succeeded();
                     let (ready_at, before) = (Instant::now(), self.subchannel.calls.started());
                     let ended = self.serve(sender, connection, &stop).await;
                     let Some(Ended { why, in_order }) = ended else { return };
@@ -252,7 +255,10 @@ impl<C: Connector> Task<C> {
                     }
                     ConnectError::short_lived(&self.subchannel.endpoint, ready_at.elapsed(), &why)
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.connections.failed();
+                    error
+                }
             };
             let next = began + backoff.wait();
             let wanted = try_now.notified();
@@ -284,7 +290,15 @@ impl<C: Connector> Task<C> {
                         Change::Silent => self.tell(State::Silent(true)),
                         Change::Heard => self.tell(State::Silent(false)),
                         Change::Draining(goaway) => break Some(goaway),
-                        Change::Lost(why) => return Some(Ended { why, in_order: false }),
+                        // Without callers, a connection ends by itself.
+                        Change::Lost(..) if stop.is_cancelled() => {
+                            self.connections.lost(Disconnect::Shutdown);
+                            return None;
+                        }
+                        Change::Lost(why, disconnect) => {
+                            self.connections.lost(disconnect);
+                            return Some(Ended { why, in_order: false });
+                        }
                     },
                     () = &mut health => {}
                     () = stop.cancelled() => break None,
@@ -293,9 +307,11 @@ impl<C: Connector> Task<C> {
         };
         // The health watch is over; it was a call on this connection too.
         let Some(goaway) = ended else {
+            self.connections.lost(Disconnect::Shutdown);
             connection.drain().await;
             return None;
         };
+        self.connections.lost(Disconnect::GoAway(goaway.error));
         if goaway.too_many_pings {
             self.http2.complain(self.subchannel.endpoint.address);
         }

@@ -70,6 +70,13 @@ impl Target {
         &self.text
     }
 
+    /// The target with its scheme, as metrics name it (gRFC A66).
+    pub(crate) fn canonical(&self) -> String {
+        let schemes = ["dns:", "ipv4:", "ipv6:", "http:", "https:"];
+        let has_scheme = schemes.iter().any(|scheme| self.text.starts_with(scheme));
+        if has_scheme { self.text.clone() } else { format!("dns:///{}", self.text) }
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("is empty: write dns:///host:port".into());

@@ -155,7 +155,7 @@ impl World {
                 complaints: Arc::default(),
             },
             backoff: BackoffPolicy { max: Duration::from_secs(5), ..BackoffPolicy::default() },
-            policy: Policy::RoundRobin.make(),
+            policy: Policy::RoundRobin.make(&Arc::default()),
             outliers: OutlierDetection {
                 base_ejection_time: Duration::from_secs(2),
                 max_ejection_time: Duration::from_secs(5),
@@ -164,6 +164,8 @@ impl World {
             },
             health_check: None,
             pool: pool.clone(),
+            connections: Arc::default(),
+            ejections: Arc::default(),
             resolutions,
         };
         let balancer = AbortOnDropHandle::new(tokio::spawn(balancer.run()));

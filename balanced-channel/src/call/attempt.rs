@@ -6,8 +6,9 @@ use tonic::{Code, Status};
 use super::{
     Call, Caller,
     response::{InFlight, ResponseBody, code_of},
-    retry::{Failed, Pushback, Retry},
+    retry::{Failed, Pushback, Retry, Seen},
 };
+use crate::metrics::Recording;
 
 /// How an attempt has come out.
 pub(crate) enum Outcome {
@@ -21,7 +22,12 @@ pub(crate) enum Outcome {
 pub(crate) type Answer = Result<Response<ResponseBody>, Status>;
 
 impl Caller {
-    pub(super) async fn attempt(&self, call: &Call, retry: &Retry<'_>) -> Outcome {
+    pub(super) async fn attempt(
+        &self,
+        call: &Call,
+        retry: &Retry<'_>,
+        recording: &mut Option<Recording>,
+    ) -> Outcome {
         let ready = match self.ready(call, retry.tried()).await {
             Ok(ready) => ready,
             Err(status) => return Outcome::failed(status),
@@ -31,6 +37,9 @@ impl Caller {
         let mut response = match sent {
             Some(Ok(response)) => response,
             Some(Err(failure)) => {
+                if failure.seen != Seen::NeverLeft {
+                    note_sent(recording, call);
+                }
                 let status = call
                     .body
                     .broken()
@@ -41,11 +50,13 @@ impl Caller {
                 return Outcome::Failed(failed, Err(status));
             }
             None => {
+                note_sent(recording, call);
                 let status = call.deadline.exceeded(&format!("waiting for {}", in_flight.address()));
                 in_flight.fail(status.code());
                 return Outcome::failed(status);
             }
         };
+        note_sent(recording, call);
         retry.stamp(response.headers_mut());
         let failed = code_of(&response).filter(|code| *code != Code::Ok).map(|code| Failed {
             pushback: Pushback::of(response.headers()),
@@ -58,11 +69,17 @@ impl Caller {
                 Outcome::Failed(failed, Ok(response))
             }
             None => {
-                in_flight.commit(retry.tally());
+                in_flight.commit(retry.tally(), recording.take());
                 call.body.commit();
                 Outcome::Committed(ResponseBody::new(response, in_flight, call.deadline, upload))
             }
         }
+    }
+}
+
+fn note_sent(recording: &mut Option<Recording>, call: &Call) {
+    if let Some(recording) = recording {
+        recording.sends(call.body.sent());
     }
 }
 

@@ -19,21 +19,23 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use attempt::Outcome;
+use attempt::{Answer, Outcome};
 use deadline::Deadline;
 use http::{
-    HeaderValue, Request, Response, Version, header,
+    HeaderValue, Request, Version, header,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 pub use response::ResponseBody;
+use response::code_of;
 use retry::Retry;
 pub(crate) use throttle::Throttle;
 use tokio::time::sleep;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use crate::{
     method_config::Methods,
+    metrics::{Metrics, Recording},
     pool::Pool,
     request::{RequestBody, Source},
 };
@@ -55,6 +57,7 @@ pub(crate) struct Caller {
     pub(crate) methods: Methods,
     pub(crate) throttle: Option<Arc<Throttle>>,
     pub(crate) retries: Retries,
+    pub(crate) metrics: Metrics,
 }
 
 /// How often calls were sent again.
@@ -76,7 +79,20 @@ struct Call {
 // === impl Caller ===
 
 impl Caller {
-    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<ResponseBody>, Status> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
+        let mut recording = self.metrics.calls.as_ref().map(|calls| calls.start(request.extensions()));
+        let answer = self.attempts(request, &mut recording).await;
+        // A response that has begun takes the recording with it.
+        if let Some(recording) = recording {
+            recording.end(match &answer {
+                Ok(response) => code_of(response).unwrap_or(Code::Unknown),
+                Err(status) => status.code(),
+            });
+        }
+        answer
+    }
+
+    async fn attempts(&self, request: Request<Body>, recording: &mut Option<Recording>) -> Answer {
         let (mut head, body) = request.into_parts();
         let method = self.methods.find(head.uri.path());
         let deadline = Deadline::of(&head.headers, method.timeout)?;
@@ -86,10 +102,16 @@ impl Caller {
         let call = Call { head, body, deadline, wait_for_ready };
         let mut retry = Retry::new(method.retry_policy.as_ref(), self.throttle.as_ref());
         loop {
-            let (failed, answer) = match self.attempt(&call, &retry).await {
+            if let Some(recording) = recording {
+                recording.attempt_begins();
+            }
+            let (failed, answer) = match self.attempt(&call, &retry, recording).await {
                 Outcome::Committed(response) => return Ok(response),
                 Outcome::Failed(failed, answer) => (failed, answer),
             };
+            if let Some(recording) = recording {
+                recording.attempt_failed(failed.code);
+            }
             let previous = retry.previous();
             let Some(wait) = retry.after(&failed, call.body.can_repeat(), call.deadline.left()) else {
                 return answer;
@@ -99,6 +121,9 @@ impl Caller {
             let transparent = retry.previous() == previous;
             let count = if transparent { &self.retries.transparent } else { &self.retries.by_policy };
             count.fetch_add(1, Ordering::Relaxed);
+            if let Some(recording) = recording {
+                recording.resent(transparent);
+            }
             drop(answer);
             if !wait.is_zero() {
                 sleep(wait).await;

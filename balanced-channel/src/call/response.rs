@@ -21,6 +21,7 @@ use super::{
     throttle::Tally,
 };
 use crate::{
+    metrics::Recording,
     outlier::Sign,
     request::{RequestBody, Upload},
     subchannel::{Ready, Subchannel},
@@ -37,6 +38,8 @@ pub(crate) struct InFlight {
     sign: Sign,
     /// Hears of it too, once the response has begun.
     tally: Option<Tally>,
+    /// The call itself, which ends with this, once the response has begun.
+    recording: Option<Recording>,
 }
 
 pin_project_lite::pin_project! {
@@ -74,7 +77,14 @@ fn code_of_trailers(trailers: &HeaderMap) -> Code {
 impl InFlight {
     pub(crate) fn start(ready: Arc<Ready>) -> Self {
         ready.subchannel.calls.begin();
-        Self { ready, outcome: Code::Cancelled, answered: false, sign: Sign::Nothing, tally: None }
+        Self {
+            ready,
+            outcome: Code::Cancelled,
+            answered: false,
+            sign: Sign::Nothing,
+            tally: None,
+            recording: None,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -90,8 +100,8 @@ impl InFlight {
     }
 
     /// The response has begun: `tally` counts how the call ends.
-    pub(crate) fn commit(&mut self, tally: Option<Tally>) {
-        self.tally = tally;
+    pub(crate) fn commit(&mut self, tally: Option<Tally>, recording: Option<Recording>) {
+        (self.tally, self.recording) = (tally, recording);
     }
 
     /// Ends the attempt with a status that the channel itself made.
@@ -124,6 +134,9 @@ impl Drop for InFlight {
         self.ready.subchannel.streak.note(self.sign);
         if let Some(tally) = &self.tally {
             tally.ended(self.outcome);
+        }
+        if let Some(recording) = self.recording.take() {
+            recording.end(self.outcome);
         }
     }
 }
@@ -176,6 +189,10 @@ impl Body for ResponseBody {
                     && let Some(call) = this.in_flight.take()
                 {
                     call.end(code_of_trailers(trailers), trailers);
+                } else if let Some(InFlight { recording: Some(recording), .. }) = this.in_flight
+                    && let Some(data) = frame.data_ref()
+                {
+                    recording.received(data);
                 }
                 Some(Ok(frame))
             }

@@ -1,17 +1,34 @@
 //! Decides who is ejected and when they come back. The balancer asks; nothing here waits.
 
-use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{FailurePercentage, OutlierDetection, Streak, SuccessRate};
-use crate::calls::Calls;
+use crate::{
+    calls::Calls,
+    metrics::{DetectionMethod, Ejections, Unenforced},
+};
 
 /// Looks at the whole pool, when a call asks for it and at every interval.
 #[derive(Debug)]
 pub(crate) struct Detector {
     config: OutlierDetection,
     sweep: Instant,
+    ejections: Arc<Ejections>,
+}
+
+/// How an outlier was found.
+struct Found<'a> {
+    by: DetectionMethod,
+    /// The chance that it is ejected, in percent.
+    chance: u32,
+    why: fmt::Arguments<'a>,
 }
 
 /// What is remembered of one endpoint.
@@ -47,8 +64,8 @@ pub(crate) struct Host<'a> {
 // === impl Detector ===
 
 impl Detector {
-    pub(crate) fn new(config: OutlierDetection) -> Self {
-        Self { config, sweep: later(Instant::now(), config.interval) }
+    pub(crate) fn new(config: OutlierDetection, ejections: Arc<Ejections>) -> Self {
+        Self { config, sweep: later(Instant::now(), config.interval), ejections }
     }
 
     /// When to look again, if nothing happens before.
@@ -80,7 +97,8 @@ impl Detector {
         for at in 0..hosts.len() {
             if hosts[at].ready && hosts[at].streak.is_over() {
                 let why = format_args!("{} calls in a row failed", self.config.consecutive_failures);
-                changed |= self.eject(hosts, at, now, 100, why);
+                let by = DetectionMethod::ConsecutiveFailures;
+                changed |= self.eject(hosts, at, now, &Found { by, chance: 100, why });
             }
         }
         changed
@@ -120,7 +138,8 @@ impl Detector {
         for (at, rate) in busy.into_iter().zip(rates) {
             if rate < least {
                 let why = format_args!("success rate {rate:.2}, where {mean:.2} is the mean");
-                changed |= self.eject(hosts, at, now, config.enforcement_percentage, why);
+                let (by, chance) = (DetectionMethod::SuccessRate, config.enforcement_percentage);
+                changed |= self.eject(hosts, at, now, &Found { by, chance, why });
             }
         }
         changed
@@ -136,31 +155,34 @@ impl Detector {
             let percent = 100.0 * (1.0 - hosts[at].record.fresh.success_rate());
             if percent > f64::from(config.threshold) {
                 let why = format_args!("{percent:.0} % of its calls failed");
-                changed |= self.eject(hosts, at, now, config.enforcement_percentage, why);
+                let (by, chance) = (DetectionMethod::FailurePercentage, config.enforcement_percentage);
+                changed |= self.eject(hosts, at, now, &Found { by, chance, why });
             }
         }
         changed
     }
 
-    /// Ejects one, with a chance in percent, if it is not ejected yet and enough others are not.
-    fn eject(
-        &self,
-        hosts: &mut [Host<'_>],
-        at: usize,
-        now: Instant,
-        chance: u32,
-        why: std::fmt::Arguments<'_>,
-    ) -> bool {
+    /// Ejects one, if it is not ejected yet, enough others are not, and chance wants it.
+    fn eject(&self, hosts: &mut [Host<'_>], at: usize, now: Instant, found: &Found<'_>) -> bool {
         let out = hosts.iter().filter(|host| host.record.ejected.is_some()).count() as u64;
         let full = out * 100 >= u64::from(self.config.max_ejection_percent) * hosts.len() as u64;
         let host = &mut hosts[at];
-        if full || host.record.ejected.is_some() || fastrand::u32(0..100) >= chance {
+        if host.record.ejected.is_some() {
             return false;
         }
+        if full {
+            self.ejections.unenforced(found.by, Unenforced::MaxEjectionOverflow);
+            return false;
+        }
+        if fastrand::u32(0..100) >= found.chance {
+            self.ejections.unenforced(found.by, Unenforced::EnforcementPercentage);
+            return false;
+        }
+        self.ejections.enforced(found.by);
         host.record.multiplier = host.record.multiplier.saturating_add(1);
         let time = self.ejection_time(host.record.multiplier);
         host.record.ejected = Some(later(now, time));
-        tracing::info!(address = %host.address, %why, ?time, "endpoint is ejected");
+        tracing::info!(address = %host.address, why = %found.why, ?time, "endpoint is ejected");
         true
     }
 

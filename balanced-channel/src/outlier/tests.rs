@@ -20,7 +20,7 @@ impl Pool {
             let streak = Streak::new(config.consecutive_failures, Arc::new(Notify::new()));
             (Calls::default(), streak, Record::default())
         };
-        Self { detector: Detector::new(config), hosts: (0..size).map(host).collect() }
+        Self { detector: Detector::new(config, Arc::default()), hosts: (0..size).map(host).collect() }
     }
 
     /// Ends that many calls of an endpoint well, and that many badly.

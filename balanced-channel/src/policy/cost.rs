@@ -1,6 +1,6 @@
 //! What a pick costs: no allocation at all, and among 1 000 endpoints about what it does among 3.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 
@@ -44,7 +44,7 @@ async fn no_pick_allocates() {
     for endpoints in [1, 3, 1000] {
         let stage = stage(endpoints).await;
         for (name, policy) in policies() {
-            let picker = policy.make().picker(stage.ready());
+            let picker = policy.make(&Arc::default()).picker(stage.ready());
             picks(&*picker, &headers);
             let counted = allocation_counter::measure(|| picks(&*picker, &headers));
             assert_eq!(counted.count_total, 0, "{name} among {endpoints}");
@@ -63,7 +63,10 @@ async fn a_pick_among_1000_costs_at_most_twice_one_among_3() {
     let headers: HeaderMap = [(KEY, "value".parse().unwrap())].into_iter().collect();
     let (few, many) = (stage(3).await, stage(1000).await);
     for (name, policy) in policies() {
-        let pickers = [policy.clone().make().picker(few.ready()), policy.make().picker(many.ready())];
+        let pickers = [
+            policy.clone().make(&Arc::default()).picker(few.ready()),
+            policy.make(&Arc::default()).picker(many.ready()),
+        ];
         let best = pickers.map(|picker| {
             let time = || {
                 let began = tokio::time::Instant::now();

@@ -28,7 +28,7 @@ pub use slow_start::SlowStart;
 use tokio::time::Instant;
 pub use weighted_round_robin::WeightedRoundRobin;
 
-use crate::{resolver::Endpoint, subchannel::Ready};
+use crate::{metrics::Weights, resolver::Endpoint, subchannel::Ready};
 
 /// How a channel spreads its calls: a [load balancing policy] of gRPC.
 ///
@@ -124,14 +124,25 @@ impl Policy {
         }
     }
 
-    pub(crate) fn make(self) -> Box<dyn MakePicker> {
+    /// The policy that picks: of one that only chooses among the endpoints, its child.
+    pub(crate) fn picking(&self) -> &Self {
+        match self {
+            Self::RandomSubsetting(config) => config.child_policy.picking(),
+            policy => policy,
+        }
+    }
+
+    /// What makes its pickers, and counts in `weights` what it finds.
+    pub(crate) fn make(self, weights: &Arc<Weights>) -> Box<dyn MakePicker> {
         match self {
             Self::RoundRobin => Box::new(round_robin::RoundRobin::default()),
             Self::PickFirst(config) => Box::new(pick_first::Make::new(config)),
             Self::LeastRequest(config) => Box::new(least_request::Make::new(config)),
-            Self::WeightedRoundRobin(config) => Box::new(weighted_round_robin::Make::new(config)),
+            Self::WeightedRoundRobin(config) => {
+                Box::new(weighted_round_robin::Make::new(config, weights.clone()))
+            }
             Self::RingHash(config) => Box::new(ring_hash::Make::new(config)),
-            Self::RandomSubsetting(config) => Box::new(random_subsetting::Make::new(*config)),
+            Self::RandomSubsetting(config) => Box::new(random_subsetting::Make::new(*config, weights)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Candidates, MakePicker, Pick, Policy};
-use crate::{resolver::Endpoint, subchannel::Ready};
+use crate::{metrics::Weights, resolver::Endpoint, subchannel::Ready};
 
 /// `random_subsetting` ([gRFC A68]): connects to a few of many endpoints, and has another policy
 /// spread calls over those.
@@ -53,12 +53,12 @@ impl RandomSubsetting {
 // === impl Make ===
 
 impl Make {
-    pub(super) fn new(config: RandomSubsetting) -> Self {
-        Self::seeded(config, fastrand::u64(..))
+    pub(super) fn new(config: RandomSubsetting, weights: &Arc<Weights>) -> Self {
+        Self::seeded(config, fastrand::u64(..), weights)
     }
 
-    fn seeded(config: RandomSubsetting, seed: u64) -> Self {
-        Self { size: config.subset_size.max(1), seed, child: config.child_policy.make() }
+    fn seeded(config: RandomSubsetting, seed: u64, weights: &Arc<Weights>) -> Self {
+        Self { size: config.subset_size.max(1), seed, child: config.child_policy.make(weights) }
     }
 
     /// The endpoints with the smallest hashes, those first.
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn client(size: usize, seed: u64) -> Make {
-        Make::seeded(RandomSubsetting::new(size), seed)
+        Make::seeded(RandomSubsetting::new(size), seed, &Arc::default())
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Call, MakePicker, Pick, slow_start::SlowStart, stride::Stride};
-use crate::subchannel::Ready;
+use crate::{load_report::Weight, metrics::Weights, subchannel::Ready};
 
 /// How often weights may be computed at most.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
@@ -46,6 +46,7 @@ pub(super) struct Make {
     config: WeightedRoundRobin,
     turn: Arc<AtomicU64>,
     next: Option<Instant>,
+    metrics: Arc<Weights>,
 }
 
 #[derive(Debug)]
@@ -105,27 +106,31 @@ impl WeightedRoundRobin {
 // === impl Make ===
 
 impl Make {
-    pub(super) fn new(config: WeightedRoundRobin) -> Self {
+    pub(super) fn new(config: WeightedRoundRobin, metrics: Arc<Weights>) -> Self {
         // Anywhere, so that many clients that start together do not meet at one backend; and far
         // from the counter's end.
         let turn = Arc::new(AtomicU64::new(fastrand::u32(..).into()));
-        Self { config, turn, next: None }
+        Self { config, turn, next: None, metrics }
     }
 
     /// What each of `ready` says, or the mean of those that say something.
     fn weights(&self, ready: &[Arc<Ready>]) -> Vec<f64> {
         let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
         let weight = |ready: &Arc<Ready>| {
-            ready.load.as_ref().and_then(|load| load.weight(blackout_period, weight_expiration_period))
+            let load = ready.load.as_ref();
+            load.map_or(Weight::NotYet, |load| load.weight(blackout_period, weight_expiration_period))
         };
         let weights: Vec<_> = ready.iter().map(weight).collect();
-        let known = weights.iter().flatten().count();
+        let known = weights.iter().filter_map(Weight::known).count();
+        self.metrics.updated(&weights, known < 2);
         if known < 2 {
             return vec![1.0; ready.len()];
         }
         // Divided before they are added, so that no sum is too large.
-        let mean: f64 = weights.iter().flatten().map(|weight| weight / known as f64).sum();
-        weights.iter().map(|w| w.unwrap_or(mean).clamp(mean / FARTHEST, mean * FARTHEST)).collect()
+        let mean: f64 = weights.iter().filter_map(Weight::known).map(|weight| weight / known as f64).sum();
+        let bounded =
+            |weight: &Weight| weight.known().unwrap_or(mean).clamp(mean / FARTHEST, mean * FARTHEST);
+        weights.iter().map(bounded).collect()
     }
 }
 
@@ -180,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn calls_follow_the_reports() {
         let stage = Stage::new(3).await;
-        let mut make = Make::new(WeightedRoundRobin::default());
+        let mut make = Make::new(WeightedRoundRobin::default(), Arc::default());
         assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100]);
 
         stage.report(0, 100.0, 0.5);
@@ -201,7 +206,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_report_out_of_all_proportion_is_bounded() {
         let stage = Stage::new(30).await;
-        let mut make = Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO));
+        let mut make =
+            Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO), Arc::default());
         (0..29).for_each(|at| stage.report(at, 1.0, 1.0));
         stage.report(29, 1e300, 1e-3);
         let counts = stage.tally(&*make.picker(stage.ready()), 39_900);
@@ -213,7 +219,7 @@ mod tests {
     async fn a_new_endpoint_starts_slowly() {
         let stage = Stage::new(2).await;
         let slow = SlowStart::new(Duration::from_secs(100));
-        let mut make = Make::new(WeightedRoundRobin::default().slow_start(slow));
+        let mut make = Make::new(WeightedRoundRobin::default().slow_start(slow), Arc::default());
         assert_eq!(stage.tally(&*make.picker(stage.ready()), 200), [100, 100], "all of them start");
         tokio::time::advance(Duration::from_secs(100)).await;
         let stage = stage.and(1).await;
@@ -228,7 +234,8 @@ mod tests {
     #[tokio::test]
     async fn a_lost_connection_is_passed_over() {
         let stage = Stage::new(3).await;
-        let mut make = Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO));
+        let mut make =
+            Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO), Arc::default());
         (0..3).for_each(|at| stage.report(at, 1.0, [0.01, 0.01, 1.0][at]));
         let picker = make.picker(stage.ready());
         stage.lose(0).await;

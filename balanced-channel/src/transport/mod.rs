@@ -24,7 +24,7 @@ pub use keepalive::Keepalive;
 use tokio::{sync::watch, time::timeout};
 use wire::{Peer, Wire};
 
-use crate::{request::RequestBody, resolver::Endpoint};
+use crate::{metrics::Disconnect, request::RequestBody, resolver::Endpoint};
 
 /// Sends calls over one connection.
 pub(crate) type Sender = http2::SendRequest<RequestBody>;
@@ -69,7 +69,7 @@ pub(crate) enum Change {
     /// The peer said GOAWAY; calls in flight go on, so the connection must be drained.
     Draining(GoAway),
     /// It is gone, and why.
-    Lost(String),
+    Lost(String, Disconnect),
 }
 
 // === impl Http2 ===
@@ -141,7 +141,10 @@ impl<C: Connector> Connection<C> {
                     (None, false) => Change::Heard,
                 }
             }
-            ended = &mut self.driver => Change::Lost(reason(ended)),
+            ended = &mut self.driver => {
+                let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
+                Change::Lost(reason(ended), disconnect)
+            }
         }
     }
 

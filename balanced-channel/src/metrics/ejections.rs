@@ -1,0 +1,99 @@
+//! Outliers found, and whether they were ejected (gRFC A91).
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Metric;
+
+const METHODS: [DetectionMethod; 3] =
+    [DetectionMethod::SuccessRate, DetectionMethod::FailurePercentage, DetectionMethod::ConsecutiveFailures];
+const REASONS: [Unenforced; 2] = [Unenforced::EnforcementPercentage, Unenforced::MaxEjectionOverflow];
+
+/// Counted by the balancer's task.
+#[derive(Debug, Default)]
+pub(crate) struct Ejections {
+    /// By method.
+    enforced: [AtomicU64; METHODS.len()],
+    /// By method and reason.
+    unenforced: [[AtomicU64; REASONS.len()]; METHODS.len()],
+}
+
+/// How an outlier was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DetectionMethod {
+    SuccessRate,
+    FailurePercentage,
+    /// Not in A91, as it is not in A50.
+    ConsecutiveFailures,
+}
+
+/// Why an outlier was not ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unenforced {
+    /// The enforcement percentage leaves it to chance.
+    EnforcementPercentage,
+    /// Enough others are ejected.
+    MaxEjectionOverflow,
+}
+
+// === impl Ejections ===
+
+impl Ejections {
+    pub(crate) fn enforced(&self, method: DetectionMethod) {
+        self.enforced[method as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unenforced(&self, method: DetectionMethod, reason: Unenforced) {
+        self.unenforced[method as usize][reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn read(&self) -> [Metric; 2] {
+        let mut enforced = Metric::counter(
+            "grpc.lb.outlier_detection.ejections_enforced",
+            "{ejection}",
+            "Endpoints that were ejected, by how they were found to be outliers.",
+        );
+        let mut unenforced = Metric::counter(
+            "grpc.lb.outlier_detection.ejections_unenforced",
+            "{ejection}",
+            "Outliers that were not ejected, and why not.",
+        );
+        for method in METHODS {
+            let label = ("grpc.lb.outlier_detection.detection_method", method.as_str().to_owned());
+            let count = self.enforced[method as usize].load(Relaxed);
+            if count > 0 {
+                enforced.push(vec![label.clone()], count);
+            }
+            for reason in REASONS {
+                let count = self.unenforced[method as usize][reason as usize].load(Relaxed);
+                if count > 0 {
+                    let why = ("grpc.lb.outlier_detection.unenforced_reason", reason.as_str().to_owned());
+                    unenforced.push(vec![label.clone(), why], count);
+                }
+            }
+        }
+        [enforced, unenforced]
+    }
+}
+
+// === impl DetectionMethod ===
+
+impl DetectionMethod {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SuccessRate => "success_rate",
+            Self::FailurePercentage => "failure_percentage",
+            Self::ConsecutiveFailures => "consecutive_failures",
+        }
+    }
+}
+
+// === impl Unenforced ===
+
+impl Unenforced {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::EnforcementPercentage => "enforcement_percentage",
+            Self::MaxEjectionOverflow => "max_ejection_overflow",
+        }
+    }
+}

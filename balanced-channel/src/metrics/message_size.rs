@@ -1,0 +1,85 @@
+//! How many bytes of messages a gRPC body has, without the five bytes before each of them.
+
+/// The length of a message's prefix: a flag and a length (gRPC over HTTP/2).
+const PREFIX: usize = 5;
+
+/// Adds up the messages of a body that comes in pieces of any size.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MessageSize {
+    bytes: u64,
+    /// How much of the current message is still to come.
+    left: usize,
+    prefix: [u8; PREFIX],
+    /// How much of the next message's prefix has come.
+    have: usize,
+}
+
+// === impl MessageSize ===
+
+impl MessageSize {
+    /// Of a body that is there in one piece.
+    pub(crate) fn of(body: &[u8]) -> u64 {
+        let mut size = Self::default();
+        size.add(body);
+        size.bytes()
+    }
+
+    pub(crate) fn add(&mut self, mut piece: &[u8]) {
+        loop {
+            let step = self.left.min(piece.len());
+            self.left -= step;
+            self.bytes += step as u64;
+            piece = &piece[step..];
+            if piece.is_empty() {
+                return;
+            }
+            let (step, rest) = piece.split_at(piece.len().min(PREFIX - self.have));
+            self.prefix[self.have..self.have + step.len()].copy_from_slice(step);
+            self.have += step.len();
+            piece = rest;
+            if self.have == PREFIX {
+                let [_, length @ ..] = self.prefix;
+                self.left = u32::from_be_bytes(length) as usize;
+                self.have = 0;
+            }
+        }
+    }
+
+    /// The bytes of messages so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_there_is_of_a_message_counts() {
+        assert_eq!(MessageSize::of(b""), 0);
+        assert_eq!(MessageSize::of(b"\0\0\0\0\0"), 0);
+        assert_eq!(MessageSize::of(b"\0\0\0\0\x03abc\x01\0\0\0\x02de"), 5);
+        assert_eq!(MessageSize::of(b"\0\0\0\0\x03a"), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_add_up(
+            messages in prop::collection::vec(0..2000_usize, 0..10),
+            piece in 1..600_usize,
+        ) {
+            let mut body = Vec::new();
+            for length in &messages {
+                body.push(0);
+                body.extend((*length as u32).to_be_bytes());
+                body.extend(vec![7; *length]);
+            }
+            let mut size = MessageSize::default();
+            body.chunks(piece).for_each(|piece| size.add(piece));
+            prop_assert_eq!(size.bytes(), messages.iter().sum::<usize>() as u64);
+        }
+    }
+}

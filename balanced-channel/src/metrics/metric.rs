@@ -1,0 +1,147 @@
+//! One instrument and its series, as values that an exporter walks. The words are OpenTelemetry's.
+
+/// An instrument, with what it has counted by now.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// gRPC's name for it, such as `grpc.client.attempt.started`.
+    pub name: &'static str,
+    /// What it counts, in one sentence.
+    pub description: &'static str,
+    /// Its unit in UCUM: `s`, `By`, or in braces what is counted, such as `{attempt}`.
+    pub unit: &'static str,
+    /// How its values are to be read.
+    pub kind: Kind,
+    /// Its series, each with other labels. None as long as nothing was counted, where the labels
+    /// come from what is counted.
+    pub points: Vec<Point>,
+}
+
+/// How the values of an instrument are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It grows and shrinks.
+    UpDownCounter,
+    /// Many values, counted by how large they are.
+    Histogram,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Point {
+    /// Names and values, `grpc.target` first.
+    pub labels: Vec<(&'static str, String)>,
+    /// What was counted since the channel was built.
+    pub value: Value,
+}
+
+/// What one series has counted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// Of a counter.
+    Count(u64),
+    /// Of a histogram.
+    Histogram(Histogram),
+}
+
+/// How many values fell between which bounds.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// The upper bounds, each included, in the unit of the instrument.
+    pub bounds: &'static [f64],
+    /// How many values there were up to each bound and above the one before; the last count is that
+    /// of what is above all bounds, so there is one more than there are bounds.
+    pub counts: Vec<u64>,
+    /// The sum of all values.
+    pub sum: f64,
+}
+
+// === impl Metric ===
+
+impl Metric {
+    pub(super) fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
+        Self { name, description, unit, kind: Kind::Counter, points: Vec::new() }
+    }
+
+    pub(super) fn up_down_counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
+        Self { kind: Kind::UpDownCounter, ..Self::counter(name, unit, description) }
+    }
+
+    pub(super) fn histogram(name: &'static str, unit: &'static str, description: &'static str) -> Self {
+        Self { kind: Kind::Histogram, ..Self::counter(name, unit, description) }
+    }
+
+    /// Adds a series.
+    pub(super) fn push(&mut self, labels: Vec<(&'static str, String)>, value: impl Into<Value>) {
+        self.points.push(Point { labels, value: value.into() });
+    }
+
+    /// Adds a series, if it has counted anything.
+    pub(super) fn push_some(&mut self, labels: Vec<(&'static str, String)>, histogram: Histogram) {
+        if histogram.count() > 0 {
+            self.push(labels, histogram);
+        }
+    }
+
+    /// With the only series, which has no labels of its own.
+    pub(super) fn with(mut self, value: impl Into<Value>) -> Self {
+        self.push(Vec::new(), value);
+        self
+    }
+}
+
+// === impl Value ===
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<Histogram> for Value {
+    fn from(histogram: Histogram) -> Self {
+        Self::Histogram(histogram)
+    }
+}
+
+// === impl Point ===
+
+impl Point {
+    /// What a counter has counted; none of a histogram.
+    pub fn count(&self) -> Option<u64> {
+        match &self.value {
+            Value::Count(count) => Some(*count),
+            Value::Histogram(_) => None,
+        }
+    }
+
+    /// The values of a histogram; none of a counter.
+    pub fn histogram(&self) -> Option<&Histogram> {
+        match &self.value {
+            Value::Count(_) => None,
+            Value::Histogram(histogram) => Some(histogram),
+        }
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    /// Adds the values of another with the same bounds.
+    pub(super) fn plus(mut self, other: &Self) -> Self {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.sum += other.sum;
+        self
+    }
+
+    /// How many values there were in all.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}

@@ -1,0 +1,118 @@
+//! One call as the metrics see it, from its start to the status that its caller gets.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::{
+    MessageSize,
+    calls::{Method, Traffic},
+};
+use crate::request::Sent;
+
+/// A call under way. One that is dropped before it has ended was given up by its caller.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    method: Arc<Method>,
+    called: Instant,
+    /// When the attempt under way began, if one is.
+    attempt: Option<Instant>,
+    /// When the last attempt ended, if none is under way.
+    paused: Option<Instant>,
+    /// How long no attempt was under way, after the first.
+    delay: Duration,
+    retries: u32,
+    transparent: u32,
+    /// What the attempt under way has sent and received.
+    sent: Sent,
+    received: MessageSize,
+    outcome: Code,
+}
+
+// === impl Recording ===
+
+impl Recording {
+    pub(super) fn new(method: Arc<Method>) -> Self {
+        Self {
+            method,
+            called: Instant::now(),
+            attempt: None,
+            paused: None,
+            delay: Duration::ZERO,
+            retries: 0,
+            transparent: 0,
+            sent: Sent::Nothing,
+            received: MessageSize::default(),
+            outcome: Code::Cancelled,
+        }
+    }
+
+    /// An attempt begins; a subchannel is still to be picked.
+    pub(crate) fn attempt_begins(&mut self) {
+        self.method.attempt_started();
+        // The first begins with the call.
+        let began = match self.paused.take() {
+            None => self.called,
+            Some(paused) => {
+                let now = Instant::now();
+                self.delay += now - paused;
+                now
+            }
+        };
+        self.attempt = Some(began);
+    }
+
+    /// The attempt has sent, or goes on to send, this.
+    pub(crate) fn sends(&mut self, sent: Sent) {
+        self.sent = sent;
+    }
+
+    /// A piece of the response has come.
+    pub(crate) fn received(&mut self, piece: &[u8]) {
+        self.received.add(piece);
+    }
+
+    /// The attempt has failed before a response began.
+    pub(crate) fn attempt_failed(&mut self, code: Code) {
+        let now = Instant::now();
+        if let Some(began) = self.attempt.take() {
+            self.method.attempt_ended(code, now - began, self.traffic());
+        }
+        self.sent = Sent::Nothing;
+        self.paused = Some(now);
+    }
+
+    /// The call is to be sent again.
+    pub(crate) fn resent(&mut self, transparent: bool) {
+        *(if transparent { &mut self.transparent } else { &mut self.retries }) += 1;
+    }
+
+    /// The call has ended, and the attempt under way with it.
+    pub(crate) fn end(mut self, code: Code) {
+        self.outcome = code;
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { sent: self.sent.bytes(), received: self.received.bytes() }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let (code, took) = (self.outcome, now - self.called);
+        let resent = self.retries + self.transparent > 0;
+        match self.attempt {
+            Some(_) if !resent => return self.method.single_ended(code, took, self.traffic()),
+            Some(began) => self.method.attempt_ended(code, now - began, self.traffic()),
+            None => {}
+        }
+        self.method.call_ended(code, took);
+        if resent {
+            // A wait for a retry that never came is a delay too.
+            let waited = self.paused.map_or(Duration::ZERO, |paused| now - paused);
+            self.method.resent(self.retries, self.transparent, self.delay + waited);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What weighted_round_robin has found each time it computed its weights (gRFC A78).
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::{Histogram, Metric};
+use crate::load_report::Weight;
+
+/// Where A78 leaves the bounds to the exporter, these are OpenTelemetry's own.
+const BOUNDS: [f64; 15] =
+    [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
+
+/// Counted by the balancer's task; no call touches it.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    fallbacks: AtomicU64,
+    not_yet_usable: AtomicU64,
+    stale: AtomicU64,
+    weights: Mutex<Histogram>,
+}
+
+// === impl Weights ===
+
+impl Default for Weights {
+    fn default() -> Self {
+        let none = Histogram { bounds: &BOUNDS, counts: vec![0; BOUNDS.len() + 1], sum: 0.0 };
+        Self {
+            fallbacks: AtomicU64::new(0),
+            not_yet_usable: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            weights: Mutex::new(none),
+        }
+    }
+}
+
+impl Weights {
+    /// Weights were computed from these. `fallback` says whether they were too few to be used.
+    pub(crate) fn updated(&self, weights: &[Weight], fallback: bool) {
+        self.fallbacks.fetch_add(fallback.into(), Relaxed);
+        let mut histogram = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        for weight in weights {
+            let weight = match weight {
+                Weight::Known(weight) => *weight,
+                Weight::NotYet => {
+                    self.not_yet_usable.fetch_add(1, Relaxed);
+                    0.0
+                }
+                Weight::Stale => {
+                    self.stale.fetch_add(1, Relaxed);
+                    0.0
+                }
+            };
+            let at = BOUNDS.partition_point(|bound| *bound < weight);
+            histogram.counts[at] += 1;
+            histogram.sum += weight;
+        }
+    }
+
+    pub(super) fn read(&self) -> [Metric; 4] {
+        let histogram = self.weights.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        [
+            Metric::counter(
+                "grpc.lb.wrr.rr_fallback",
+                "{update}",
+                "Computations of weights that found too few, so that calls went round robin.",
+            )
+            .with(self.fallbacks.load(Relaxed)),
+            Metric::counter(
+                "grpc.lb.wrr.endpoint_weight_not_yet_usable",
+                "{endpoint}",
+                "Endpoints, at each computation, that had not reported for long enough.",
+            )
+            .with(self.not_yet_usable.load(Relaxed)),
+            Metric::counter(
+                "grpc.lb.wrr.endpoint_weight_stale",
+                "{endpoint}",
+                "Endpoints, at each computation, whose last report was too old.",
+            )
+            .with(self.stale.load(Relaxed)),
+            Metric::histogram(
+                "grpc.lb.wrr.endpoint_weights",
+                "{endpoint}",
+                "The weight of each endpoint at each computation; 0 where it had none.",
+            )
+            .with(histogram),
+        ]
+    }
+}

@@ -3,6 +3,7 @@
 mod call;
 mod compare;
 mod demo;
+mod drill;
 mod load;
 mod options;
 mod pod;
@@ -38,6 +39,7 @@ enum Command {
     Call(Box<call::Call>),
     Compare(Box<compare::Compare>),
     Demo(demo::Demo),
+    Drill(Box<drill::Drill>),
     Load(Box<load::Load>),
     Pod(pod::Pod),
 }
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Call(call) => block_on(call.run()),
         Command::Compare(compare) => block_on(compare.run()),
         Command::Demo(demo) => block_on(demo.run()),
+        Command::Drill(drill) => block_on(drill.run()),
         Command::Load(load) => block_on(load.run()),
         // A program of its own, with a runtime of its own.
         Command::Pod(pod) => pod.run(),

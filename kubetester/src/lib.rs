@@ -15,6 +15,8 @@
 //! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
 //!   a gateway's routes. [`render`]: as a page of text.
 //!
+//! To break the system, and see what it costs: [`drill`].
+//!
 //! To run the system:
 //!
 //! - [`demo`]: gateway, backends and what stands between them, in this process.
@@ -27,6 +29,7 @@ pub mod cli;
 pub mod compare;
 pub mod demo;
 pub mod dns;
+pub mod drill;
 pub mod engine;
 pub mod expect;
 pub mod gateway;

@@ -2,12 +2,14 @@
 
 mod bar;
 mod compare;
+mod drill;
 mod load;
 mod words;
 
 pub use self::{
     bar::bar,
     compare::compare,
+    drill::drill,
     load::load,
     words::{count, percent, time},
 };

@@ -1,8 +1,15 @@
 //! What the user wants to call, as it is written on the command line.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{AddrParseError, SocketAddr},
+    str::FromStr,
+};
 
 use url::{Host, Url};
+
+/// What a target of tonic's own balancer begins with.
+const TONIC: &str = "tonic:";
 
 /// Where calls go, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +18,8 @@ pub enum Target {
     Http(Endpoint),
     /// `grpc://host:port`, or `grpcs://`: gRPC over one connection, as a plain client has.
     Grpc(Endpoint),
+    /// `tonic:address:port,address:port`: gRPC over tonic's own `Channel::balance_list`, to compare with.
+    Tonic(Vec<SocketAddr>),
     /// Anything else: a target of the balanced channel.
     Balanced(String),
 }
@@ -53,6 +62,12 @@ impl FromStr for Target {
                 }
                 Err(wrong("a gRPC target has no path; write grpc://host:port".to_owned()))
             }
+            _ if text.starts_with(TONIC) => {
+                let list = text[TONIC.len()..].split(',').map(str::parse).collect::<Result<_, _>>();
+                list.map(Self::Tonic).map_err(|error: AddrParseError| {
+                    wrong(format!("{error}; write tonic:10.0.0.1:80,10.0.0.2:80"))
+                })
+            }
             _ if text.trim().is_empty() => {
                 Err(wrong("write http://host/path, grpc://host:port or dns:///host:port".to_owned()))
             }
@@ -66,6 +81,10 @@ impl fmt::Display for Target {
         match self {
             Self::Http(endpoint) => write!(f, "{}{}", endpoint.root("http"), endpoint.path),
             Self::Grpc(endpoint) => f.write_str(&endpoint.root("grpc")),
+            Self::Tonic(addresses) => {
+                let list: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+                write!(f, "{TONIC}{}", list.join(","))
+            }
             Self::Balanced(target) => f.write_str(target),
         }
     }
@@ -127,6 +146,7 @@ mod tests {
             ("grpc://localhost:8000", "grpc://localhost:8000"),
             ("grpcs://localhost:8000", "grpcs://localhost:8000"),
             ("grpc://[fd00::1]:8000/", "grpc://[fd00::1]:8000"),
+            ("tonic:10.0.0.1:80,[::1]:80", "tonic:10.0.0.1:80,[::1]:80"),
         ] {
             let target: Target = text.parse().unwrap();
             assert!(!matches!(target, Target::Balanced(_)), "{text}");
@@ -155,6 +175,7 @@ mod tests {
             ("grpc://host:8000/hello.Hello", "no path"),
             ("grpc://:8000", "host"),
             ("grpcs://host", "no port"),
+            ("tonic:host:80", "10.0.0.1:80"),
         ] {
             let sentence = text.parse::<Target>().unwrap_err().to_string();
             assert!(sentence.contains(word), "{text}: {sentence}");

@@ -126,6 +126,7 @@ impl Transport {
         if setup.connections.is_some() && !matches!(target, Target::Grpc(_)) {
             let why = match target {
                 Target::Http(_) => "over HTTP/1.1 each caller has a connection of its own; use -c",
+                Target::Tonic(_) => "tonic's balancer has one to each address",
                 _ => "a balanced channel decides about its connections itself",
             };
             return Err(Unreachable::Usage(format!("--connections is for grpc:// targets: {why}")));
@@ -150,6 +151,7 @@ impl Transport {
                 Kind::Http(http1::Server::reach(endpoint.clone(), setup, patience).await?)
             }
             Target::Grpc(endpoint) => Kind::Grpc(grpc::Server::reach_plain(endpoint, setup, patience).await?),
+            Target::Tonic(addresses) => Kind::Grpc(grpc::Server::reach_tonic(addresses, setup)?),
             Target::Balanced(target) => {
                 Kind::Grpc(grpc::Server::reach_balanced(target, setup, patience).await?)
             }

@@ -45,7 +45,9 @@ fn why_one(target: &Target) -> &'static str {
              or with plain gRPC through a ClusterIP, which balances connections, not calls \
              (unless there is only one pod, or one kept-alive connection)"
         }
-        Target::Balanced(_) => "the name had one address, or only one could be connected to",
+        Target::Balanced(_) | Target::Tonic(_) => {
+            "the name had one address, or only one could be connected to"
+        }
     }
 }
 
@@ -58,14 +60,18 @@ fn why_uneven(target: &Target) -> &'static str {
             "; connections that are kept alive stay with their pod, \
              a pod may have come or gone meanwhile, or the balancer weighs by load"
         }
-        Target::Balanced(_) => "; a pod came, went or failed meanwhile (see when each was first called)",
+        Target::Balanced(_) | Target::Tonic(_) => {
+            "; a pod came, went or failed meanwhile (see when each was first called)"
+        }
     }
 }
 
 fn unknown(target: &Target) -> String {
     let hint = match target {
         Target::Http(_) => "--pod-from a JSON pointer, header:NAME or regex:EXPRESSION",
-        Target::Grpc(_) | Target::Balanced(_) => "--pod-from a JSON pointer or header:NAME",
+        Target::Grpc(_) | Target::Balanced(_) | Target::Tonic(_) => {
+            "--pod-from a JSON pointer or header:NAME"
+        }
     };
     format!("the answers do not name their pod; say where they do with {hint}")
 }

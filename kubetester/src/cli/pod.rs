@@ -3,6 +3,8 @@
 use std::{ffi::OsString, io, process::ExitCode, thread};
 
 use clap::{Args, ValueEnum};
+#[cfg(target_os = "linux")]
+use rustix::process::Signal;
 use service::run_from;
 
 /// Run one program of the system: what a drill or a test starts as a child
@@ -33,6 +35,12 @@ enum Program {
 impl Pod {
     pub(super) fn run(self) -> ExitCode {
         if self.until_stdin_closes {
+            // The kernel ends it even when it is stopped (SIGSTOP), and so cannot see that standard input closed.
+            #[cfg(target_os = "linux")]
+            if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+                eprintln!("kubetester: cannot bind this process to its parent: {error}");
+                return ExitCode::FAILURE;
+            }
             thread::spawn(|| {
                 // Also an error ends it: there is no parent to be seen then either.
                 drop(io::copy(&mut io::stdin(), &mut io::sink()));

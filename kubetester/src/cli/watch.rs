@@ -6,22 +6,21 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{self, Plan, Progress, Run},
+    engine::{self, Call, Plan, Progress, Run},
     render,
-    transport::Caller,
 };
 
 /// How often the progress is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// [`engine::resume`], with a line that begins with `label` and is gone when it ends.
-pub(super) async fn watched(
+pub(super) async fn watched<C: Call>(
     earlier: Run,
     plan: &Plan,
-    callers: Vec<Caller>,
+    callers: Vec<C>,
     stop: &CancellationToken,
     label: &str,
-) -> (Run, Vec<Caller>) {
+) -> (Run, Vec<C>) {
     let progress = Progress::default();
     let line = indicatif::ProgressBar::new_spinner();
     let draw = async {

@@ -31,7 +31,7 @@ pub const GRPC_SVC: &str = "grpc-svc";
 pub const HTTP_SVC: &str = "http-svc";
 
 /// The gateway's routes: nothing but the policy is different, and none retries, so that each shows its own merit.
-const ROUTES: &str = r#"[
+pub(crate) const ROUTES: &str = r#"[
     {"name": "round_robin", "serviceConfig": {"loadBalancingConfig": [{"round_robin": {}}]}},
     {"name": "pick_first", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
     {"name": "least_request", "serviceConfig": {"loadBalancingConfig": [{"least_request": {}}]}}

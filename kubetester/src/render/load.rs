@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use super::{bar, count, percent, time};
-use crate::{result::LoadResult, verdict::figure};
+use crate::{expect::Checked, result::LoadResult, verdict::figure};
 
 /// The bar of a pod that took every call.
 const BAR: usize = 24;
@@ -65,14 +65,20 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
             figure(p_value)
         )?;
     }
-    for one in &result.expectations {
+    expectations(page, &result.expectations)
+}
+
+/// What was expected, a line for each.
+pub(super) fn expectations(page: &mut String, checked: &[Checked]) -> fmt::Result {
+    for one in checked {
         let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };
         writeln!(page, "{style}{word}{style:#}  --{}: {}", one.expectation, one.detail)?;
     }
     Ok(())
 }
 
-fn pods(result: &LoadResult) -> Table {
+/// A line for each pod that answered.
+pub(super) fn pods(result: &LoadResult) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
     for pod in &result.pods {
@@ -115,7 +121,8 @@ fn schedule(page: &mut String, result: &LoadResult) -> fmt::Result {
     Ok(())
 }
 
-fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
+/// Why calls failed, if any did.
+pub(super) fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
     if result.errors.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! How a gRPC target is reached.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use balanced_channel::{ChannelSnapshot, Connectivity};
 use http::Uri;
@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic::{client::Grpc, transport::Endpoint as Settings};
+use tonic::{
+    client::Grpc,
+    transport::{Channel, Endpoint as Settings},
+};
 use tower::service_fn;
 
 use super::{Called, Client, Peer, Server};
@@ -97,6 +100,19 @@ impl Server {
             }
         }
         Ok(Self::new(vec![Client::Balanced(Grpc::new(channel.clone()), channel)], setup, called))
+    }
+
+    /// Over tonic's own balancer, which connects when it is called.
+    pub(in crate::transport) fn reach_tonic(
+        addresses: &[SocketAddr],
+        setup: Setup,
+    ) -> Result<Self, Unreachable> {
+        let called = Called::beforehand(&setup)?;
+        let root = |address: &SocketAddr| Settings::from_shared(format!("http://{address}"));
+        let endpoints =
+            addresses.iter().map(root).map(|root| root.expect("an address with a port makes a URI"));
+        let channel = Channel::balance_list(endpoints);
+        Ok(Self::new(vec![Client::Plain(Grpc::new(channel), Peer::default())], setup, called))
     }
 }
 

@@ -1,0 +1,296 @@
+//! `kubetester drill`: breaks something on purpose while load runs, and says what it cost.
+
+use std::{io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use http::{HeaderName, HeaderValue};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, some_time, watch::watched};
+use crate::{
+    answered::PodFrom,
+    drill::{
+        compose::{self, Compose},
+        demo::{self, Demo},
+        expect::DrillExpectations,
+        journal::Journal,
+        result::DrillResult,
+        scenario::{Scenario, Times},
+        stage::{Aim, Stage, Trouble},
+        trail::Trail,
+    },
+    engine::{Plan, Run},
+    method::Choice,
+    render,
+    result::LoadResult,
+    transport::{self, Setup, Tls, Transport},
+};
+
+const DEMO: &str = "With --on demo";
+const COMPOSE: &str =
+    "With --on compose, on the project of this directory, COMPOSE_FILE or COMPOSE_PROJECT_NAME";
+
+/// Break something on purpose while load runs, and say what it cost
+///
+/// kill: one pod is killed (SIGKILL), and returns. restart: every pod is replaced, one after the other. scale N: there
+/// are N pods from then on. freeze: one pod is stopped (SIGSTOP), so that it accepts and never answers, and goes on.
+/// dns-outage: the DNS server fails, and a pod is killed and returns meanwhile (demo only). The pod that took the most
+/// calls is the one that is lost. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
+#[derive(Debug, Args)]
+pub(super) struct Drill {
+    /// What is done
+    scenario: Name,
+
+    /// For scale: how many pods
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pods_wanted: Option<u16>,
+
+    /// To which system
+    #[arg(long, value_name = "SYSTEM", default_value = "demo")]
+    on: On,
+
+    /// What is called: a path of the system's gateway; direct: the pods over a balanced channel in this program; tonic:
+    /// the pods over tonic's own balancer; or any target that `load` takes
+    #[arg(long, alias = "url", value_name = "TARGET", default_value = "/hellogrpc")]
+    target: Aim,
+
+    /// Calls a second, at even distances, whether or not earlier ones were answered
+    #[arg(long, value_name = "CALLS/S", default_value = "500", value_parser = options::rate)]
+    rate: f64,
+
+    /// Calls in flight at most
+    #[arg(short = 'c', long, value_name = "N", default_value = "128")]
+    callers: NonZeroUsize,
+
+    /// A call without an answer after this time has failed
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    timeout: Duration,
+
+    /// How long the load runs before anything is done
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
+    steady: Duration,
+
+    /// Time from a loss to its return
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = some_time)]
+    outage: Duration,
+
+    /// How long it is waited for a pod that is ready to take its first call
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    patience: Duration,
+
+    /// How long the load runs on when everything is well again
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
+    settle: Duration,
+
+    /// Send this header, or gRPC metadata, with each call; may be repeated
+    #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
+    header: Vec<(HeaderName, HeaderValue)>,
+
+    /// Where an answer names its pod, as `load` takes it
+    #[arg(long, value_name = "PLACE", default_value = "known")]
+    pod_from: PodFrom,
+
+    /// Print the result as one JSON document
+    #[arg(long)]
+    json: bool,
+
+    /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
+    #[arg(long, requires = "json")]
+    details: bool,
+
+    #[command(flatten)]
+    method: Choice,
+
+    #[command(flatten)]
+    tls: Tls,
+
+    /// hellogrpc pods of the demo
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = DEMO)]
+    pods: u8,
+
+    /// How long a pod of the demo takes for an answer; without it hardly a call would be in flight at the loss
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = service::parse_duration, help_heading = DEMO)]
+    work: Duration,
+
+    /// The service whose containers are the pods
+    #[arg(long, value_name = "SERVICE", default_value = "hellogrpc", help_heading = COMPOSE)]
+    service: String,
+
+    /// The service that is the gateway, for a --target that is a path
+    #[arg(long, value_name = "SERVICE", default_value = "helloserve", help_heading = COMPOSE)]
+    gateway: String,
+
+    /// The compose command [default: docker compose, or else docker-compose]
+    #[arg(long, value_name = "COMMAND", help_heading = COMPOSE)]
+    compose: Option<String>,
+
+    #[command(flatten)]
+    expectations: DrillExpectations,
+}
+
+/// The scenarios by their names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Name {
+    Kill,
+    Restart,
+    Scale,
+    Freeze,
+    DnsOutage,
+}
+
+/// The systems by their names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum On {
+    /// Child processes of this program's own
+    Demo,
+    /// The compose project that runs
+    Compose,
+}
+
+// === impl Drill ===
+
+impl Drill {
+    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+        let scenario = self.scenario()?;
+        let interrupt = interrupt()?;
+        let mut stage = tokio::select! {
+            stage = self.stage() => stage?,
+            () = interrupt.cancelled() => return Err(interrupted("nothing was done yet")),
+        };
+        let held = tokio::select! {
+            held = self.hold(scenario, &mut *stage) => held,
+            () = interrupt.cancelled() => Err(interrupted("everything is put back as it was")),
+        };
+        let back = stage.put_back().await;
+        let result = match (held, back) {
+            (Ok(result), Ok(())) => result,
+            (Err(stop), Ok(())) => return Err(stop),
+            (Ok(_), Err(trouble)) => return Err(not_put_back(&trouble)),
+            (Err(stop), Err(trouble)) => {
+                return Err(Stop::new(
+                    COULD_NOT_RUN,
+                    format!("{}; {}", stop.sentence, not_put_back(&trouble).sentence),
+                ));
+            }
+        };
+        self.print(&result)?;
+        if result.load.succeeded == 0 {
+            let target = &result.load.target;
+            return Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded")));
+        }
+        Ok(ExitCode::from(if result.held() { OK } else { FAILED }))
+    }
+
+    fn scenario(&self) -> Result<Scenario, Stop> {
+        match (self.scenario, self.pods_wanted) {
+            (Name::Scale, Some(pods)) => Ok(Scenario::Scale(pods)),
+            (Name::Scale, None) => {
+                Err(Stop::new(USAGE, "to how many pods? Write drill scale 5, for example"))
+            }
+            (_, Some(_)) => Err(Stop::new(USAGE, "a number of pods is for drill scale alone")),
+            (Name::Kill, None) => Ok(Scenario::Kill),
+            (Name::Restart, None) => Ok(Scenario::Restart),
+            (Name::Freeze, None) => Ok(Scenario::Freeze),
+            (Name::DnsOutage, None) if matches!(self.on, On::Demo) => Ok(Scenario::DnsOutage),
+            (Name::DnsOutage, None) => Err(Stop::new(
+                USAGE,
+                "drill dns-outage is for --on demo, whose DNS server can be told to fail",
+            )),
+        }
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Stage>, Stop> {
+        Ok(match self.on {
+            On::Demo => Box::new(Demo::start(demo::Settings { pods: self.pods, work: self.work }).await?),
+            On::Compose => {
+                let settings = compose::Settings {
+                    command: self.compose.clone(),
+                    service: self.service.clone(),
+                    gateway: self.gateway.clone(),
+                };
+                Box::new(Compose::find(settings).await?)
+            }
+        })
+    }
+
+    /// The drill itself: the load, and what is done meanwhile.
+    async fn hold(&self, scenario: Scenario, stage: &mut dyn Stage) -> Result<DrillResult, Stop> {
+        let target = stage.target(&self.target).await?;
+        let setup = Setup {
+            headers: self.header.iter().cloned().collect(),
+            pod_from: self.pod_from.clone(),
+            connections: None,
+            method: self.method.clone(),
+            tls: self.tls.clone(),
+        };
+        let transport = Transport::open(&target, setup, Some(self.timeout)).await?;
+        let times =
+            Times { steady: self.steady, outage: self.outage, patience: self.patience, settle: self.settle };
+        let plan = Plan { calls: None, duration: None, rate: Some(self.rate), timeout: self.timeout };
+
+        let journal = Journal::new();
+        let trail = Arc::new(Trail::new(journal.start()));
+        let callers = trail.follow(transport.callers(self.callers));
+        let end = CancellationToken::new();
+        let label = format!("{scenario} on {}: ", stage.name());
+        let name = stage.name();
+        let ((run, _), played) = tokio::join!(watched(Run::default(), &plan, callers, &end, &label), async {
+            let played = scenario.play(&times, stage, &journal, &trail).await;
+            end.cancel();
+            played
+        });
+        played?;
+        let mut load = LoadResult::new(&target, self.callers.get(), &plan, &run, &self.expectations.load);
+        if !self.details {
+            load.without_details();
+        }
+        Ok(DrillResult::new(scenario, name, journal.events(), &trail.steps(), load, &self.expectations))
+    }
+
+    fn print(&self, result: &DrillResult) -> Result<(), Stop> {
+        let text = if self.json {
+            let json = serde_json::to_string_pretty(result);
+            json.map_err(|error| {
+                Stop::new(COULD_NOT_RUN, format!("cannot write the result as JSON: {error}"))
+            })? + "\n"
+        } else {
+            render::drill(result)
+        };
+        // A pipe that was closed (`| head`) has seen all it wants.
+        drop(anstream::stdout().write_all(text.as_bytes()));
+        Ok(())
+    }
+}
+
+/// Cancelled by Ctrl-C, SIGTERM or SIGHUP. Later ones are not heard: what was changed has to be put back.
+fn interrupt() -> Result<CancellationToken, Stop> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let interrupt = CancellationToken::new();
+    for kind in kinds {
+        let signal = signal(kind);
+        let mut signal = signal
+            .map_err(|error| Stop::new(COULD_NOT_RUN, format!("cannot listen for signals: {error}")))?;
+        let cancel = interrupt.clone();
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                cancel.cancel();
+            }
+        });
+    }
+    Ok(interrupt)
+}
+
+fn interrupted(state: &str) -> Stop {
+    Stop::new(COULD_NOT_RUN, format!("interrupted before the drill was over; {state}"))
+}
+
+fn not_put_back(trouble: &Trouble) -> Stop {
+    Stop::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {trouble}"))
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(COULD_NOT_RUN, trouble.to_string())
+    }
+}

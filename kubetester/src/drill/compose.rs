@@ -1,0 +1,213 @@
+//! A running compose project as the stage of a drill, by the command line of Docker.
+//!
+//! A pod is a container of one service. Compose knows no readiness and no rolling restart: a container's address is in
+//! Docker's DNS from its start to its end, so that is when it counts as ready; and a restart stops one container and
+//! starts it again, and waits until it is healthy, before the next. What happened when, Docker itself says.
+
+mod docker;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
+
+use self::docker::{Container, Docker};
+use super::{
+    journal::Journal,
+    stage::{Aim, Conduct, Stage, Trouble},
+};
+use crate::target::{Endpoint, Target};
+
+/// How long a container that was started may take to be healthy.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// How long one without a health check is given instead: more than the 2 s between two looks at DNS.
+const UNCHECKED: Duration = Duration::from_secs(3);
+/// How often its health is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A compose project that runs.
+pub struct Compose {
+    docker: Docker,
+    settings: Settings,
+    /// The containers that ran when the drill began.
+    before: Vec<Container>,
+    /// Whether there may be more or fewer of them now.
+    scaled: bool,
+}
+
+/// Which project, and which of its services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The compose command, with its options. None: `docker compose`, or else `docker-compose`.
+    pub command: Option<String>,
+    /// The service whose containers are the pods.
+    pub service: String,
+    /// The service that is the gateway.
+    pub gateway: String,
+}
+
+// === impl Compose ===
+
+impl Compose {
+    /// Finds the project's containers.
+    ///
+    /// # Errors
+    ///
+    /// When there is no compose, or no container of the service runs.
+    pub async fn find(settings: Settings) -> Result<Self, Trouble> {
+        let docker = Docker::find(settings.command.as_deref()).await?;
+        let before = docker.running(&settings.service).await?;
+        if before.is_empty() {
+            let compose = docker.compose_command();
+            let why =
+                format!("start the project with {compose} up -d, or name another service with --service");
+            return Err(Trouble::new(format_args!("no container of {} runs", settings.service), why));
+        }
+        if let Some(paused) = before.iter().find(|container| container.paused) {
+            let name = &paused.name;
+            return Err(Trouble(format!("{name} is paused; drills begin with a system that is well")));
+        }
+        Ok(Self { docker, settings, before, scaled: false })
+    }
+
+    /// The running container whose answers give this name.
+    async fn container(&self, pod: &str) -> Result<Container, Trouble> {
+        let known = self.before.iter().find(|container| container.name == pod);
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let running = self.docker.running(&self.settings.service).await?;
+        let found = running.into_iter().find(|container| container.name == pod);
+        found.ok_or_else(|| Trouble(format!("no container of {} is called {pod}", self.settings.service)))
+    }
+
+    /// Does something to a container, and notes what Docker says that happened.
+    async fn act(&self, command: &[&str], pod: &str, journal: &Journal) -> Result<(), Trouble> {
+        let container = self.container(pod).await?;
+        let since = SystemTime::now();
+        self.docker.run(&[command, &[&container.id]].concat()).await?;
+        self.docker.tell(since, &[container], journal).await
+    }
+
+    async fn make_it(&mut self, pods: usize) -> Result<(), Trouble> {
+        self.scaled = true;
+        let scale = format!("{}={pods}", self.settings.service);
+        let service = &self.settings.service;
+        self.docker.compose(&["up", "-d", "--no-recreate", "--no-deps", "--scale", &scale, service]).await?;
+        Ok(())
+    }
+
+    async fn healthy(&self, pod: &str) -> Result<(), Trouble> {
+        let until = Instant::now() + HEALTHY_WITHIN;
+        loop {
+            let container = self.container(pod).await?;
+            match self.docker.health(&container.id).await?.as_str() {
+                "healthy" => return Ok(()),
+                "" => {
+                    sleep(UNCHECKED).await;
+                    return Ok(());
+                }
+                _ if Instant::now() < until => sleep(LOOK_EVERY).await,
+                health => {
+                    return Err(Trouble(format!(
+                        "{pod} was started again and is {health} after {HEALTHY_WITHIN:?}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Compose {
+    fn name(&self) -> &'static str {
+        "compose"
+    }
+
+    async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble> {
+        match aim {
+            Aim::Target(target) => Ok(target.clone()),
+            Aim::Direct | Aim::Tonic => Err(Trouble(
+                "the pods' name and addresses are those of Docker's own network; name a --target that is reached from \
+                 here"
+                    .to_owned(),
+            )),
+            Aim::Gateway(path) => {
+                let published = self.docker.published(&self.settings.gateway).await?;
+                let ip = match published.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+                let at = SocketAddr::new(ip, published.port());
+                let path = path.clone();
+                Ok(Target::Http(Endpoint { host: at.ip().to_string(), port: at.port(), path, tls: false }))
+            }
+        }
+    }
+
+    async fn pods(&mut self) -> Result<Vec<String>, Trouble> {
+        let running = self.docker.running(&self.settings.service).await?;
+        Ok(running.into_iter().map(|container| container.name).collect())
+    }
+
+    async fn kill(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+        self.act(&["kill", "--signal", "KILL"], pod, journal).await
+    }
+
+    async fn revive(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+        self.act(&["start"], pod, journal).await
+    }
+
+    async fn freeze(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+        self.act(&["pause"], pod, journal).await
+    }
+
+    async fn thaw(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+        self.act(&["unpause"], pod, journal).await
+    }
+
+    async fn scale(&mut self, pods: u16, journal: &Journal) -> Result<(), Trouble> {
+        let since = SystemTime::now();
+        self.make_it(pods.into()).await?;
+        let mut seen = self.docker.running(&self.settings.service).await?;
+        seen.extend(self.before.iter().cloned());
+        self.docker.tell(since, &seen, journal).await
+    }
+
+    async fn restart(&mut self, journal: &Journal) -> Result<(), Trouble> {
+        for pod in self.pods().await? {
+            // No time is given: the service's own stop_grace_period counts.
+            self.act(&["stop"], &pod, journal).await?;
+            self.act(&["start"], &pod, journal).await?;
+            self.healthy(&pod).await?;
+        }
+        Ok(())
+    }
+
+    async fn dns(&mut self, _: Conduct, _: &Journal) -> Result<(), Trouble> {
+        Err(Trouble("Docker's DNS server cannot be told to fail; hold this drill on the demo".to_owned()))
+    }
+
+    async fn put_back(&mut self) -> Result<(), Trouble> {
+        let mut troubles = Vec::new();
+        let now = self.docker.running(&self.settings.service).await?;
+        for container in &self.before {
+            let command = match now.iter().find(|one| one.id == container.id) {
+                Some(one) if one.paused => "unpause",
+                Some(_) => continue,
+                // Removed by scaling down, and then it has no state to go back to.
+                None if self.scaled => continue,
+                None => "start",
+            };
+            troubles.extend(self.docker.run(&[command, &container.id]).await.err());
+        }
+        if self.scaled {
+            troubles.extend(self.make_it(self.before.len()).await.err());
+        }
+        troubles.into_iter().next().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,198 @@
+//! The command line of Docker and of compose, both versions of it.
+
+use std::{
+    net::SocketAddr,
+    process::{Output, Stdio},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{process::Command, sync::Mutex, time::timeout};
+
+use crate::drill::{
+    journal::{Journal, What},
+    stage::Trouble,
+};
+
+/// How long a command may take; stopping a container takes its whole grace period at worst.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs commands, one at a time, each to its end: also when nobody waits for it any more. Half a command would leave
+/// a state that nobody knows.
+pub(super) struct Docker {
+    compose: Vec<String>,
+    turn: Arc<Mutex<()>>,
+}
+
+/// A container that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) id: String,
+    /// Its hostname, which its answers give.
+    pub(super) name: String,
+    pub(super) paused: bool,
+}
+
+/// A line of `docker events`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Happened {
+    action: String,
+    actor: Actor,
+    #[serde(rename = "timeNano")]
+    nanos: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(rename = "ID")]
+    id: String,
+    attributes: Value,
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// With this compose command, or with the one that there is.
+    pub(super) async fn find(command: Option<&str>) -> Result<Self, Trouble> {
+        let words = |command: &str| command.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let candidates = match command {
+            Some(command) => vec![words(command)],
+            None => vec![words("docker compose"), words("docker-compose")],
+        };
+        let mut why = String::new();
+        for compose in candidates {
+            let docker = Self { compose, turn: Arc::default() };
+            match docker.compose(&["version"]).await {
+                Ok(_) => return Ok(docker),
+                Err(Trouble(trouble)) => why = trouble,
+            }
+        }
+        Err(Trouble(format!("no compose command works; name one with --compose. The last one tried: {why}")))
+    }
+
+    pub(super) fn compose_command(&self) -> String {
+        self.compose.join(" ")
+    }
+
+    /// Runs a compose command.
+    pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
+        let words = self.compose.iter().map(String::as_str).chain(arguments.iter().copied());
+        self.command(words.map(str::to_owned).collect()).await
+    }
+
+    /// Runs a command of Docker itself.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, Trouble> {
+        let words = ["docker"].into_iter().chain(arguments.iter().copied());
+        self.command(words.map(str::to_owned).collect()).await
+    }
+
+    async fn command(&self, words: Vec<String>) -> Result<String, Trouble> {
+        let line = words.join(" ");
+        let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("{line} failed"), why);
+        let (program, arguments) = words.split_first().ok_or_else(|| trouble(&"it is empty"))?;
+        let mut command = Command::new(program);
+        // A Ctrl-C is for this process, which has to put things back.
+        command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        let turn = self.turn.clone();
+        let ended = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            timeout(PATIENCE, command.output()).await
+        });
+        match ended.await {
+            Ok(Ok(Ok(Output { status, stdout, .. }))) if status.success() => {
+                Ok(String::from_utf8_lossy(&stdout).into_owned())
+            }
+            Ok(Ok(Ok(Output { status, stderr, .. }))) => {
+                let said = String::from_utf8_lossy(&stderr);
+                // The last line is the one that says why.
+                let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
+                Err(trouble(&last.unwrap_or_else(|| status.to_string())))
+            }
+            Ok(Ok(Err(error))) => Err(trouble(&error)),
+            Ok(Err(_)) => Err(trouble(&format_args!("it has not ended after {PATIENCE:?}"))),
+            Err(panic) => Err(trouble(&panic)),
+        }
+    }
+
+    /// The containers of a service that run, paused or not.
+    pub(super) async fn running(&self, service: &str) -> Result<Vec<Container>, Trouble> {
+        let listed = self.compose(&["ps", "-q", service]).await?;
+        let ids: Vec<_> = listed.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inspected = self.run(&[&["inspect"], &ids[..]].concat()).await?;
+        let document: Vec<Value> = serde_json::from_str(&inspected)
+            .map_err(|error| Trouble::new("docker inspect says what is not JSON", error))?;
+        let container = |one: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (one["State"]["Running"] == true).then(|| Container {
+                id: text(&one["Id"]),
+                name: text(&one["Config"]["Hostname"]),
+                paused: one["State"]["Paused"] == true,
+            })
+        };
+        Ok(document.iter().filter_map(container).collect())
+    }
+
+    /// What its health check says of a container; nothing when it has none.
+    pub(super) async fn health(&self, id: &str) -> Result<String, Trouble> {
+        let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
+        Ok(self.run(&["inspect", "--format", format, id]).await?.trim().to_owned())
+    }
+
+    /// Where this machine reaches the first port that a service publishes.
+    pub(super) async fn published(&self, service: &str) -> Result<SocketAddr, Trouble> {
+        let unpublished = |why: &dyn std::fmt::Display| {
+            Trouble(format!(
+                "the service {service} publishes no port ({why}); name what to call with --target"
+            ))
+        };
+        let running = self.running(service).await.map_err(|error| unpublished(&error))?;
+        let container = running.first().ok_or_else(|| unpublished(&"it does not run"))?;
+        let ports = self.run(&["port", &container.id]).await?;
+        // `8200/tcp -> 0.0.0.0:8200`
+        let address = ports.lines().find_map(|line| line.rsplit_once("-> ")?.1.trim().parse().ok());
+        address.ok_or_else(|| unpublished(&"docker port lists none"))
+    }
+
+    /// Notes what happened to containers since then, as Docker saw it.
+    pub(super) async fn tell(
+        &self,
+        since: SystemTime,
+        containers: &[Container],
+        journal: &Journal,
+    ) -> Result<(), Trouble> {
+        let (since, until) = (unix(since), unix(SystemTime::now()));
+        let only = ["kill", "start", "pause", "unpause"].map(|event| format!("event={event}"));
+        let mut arguments = vec!["events", "--since", &since, "--until", &until, "--format", "{{json .}}"];
+        arguments.extend(["--filter", "type=container"]);
+        arguments.extend(only.iter().flat_map(|event| ["--filter", event]));
+        for line in self.run(&arguments).await?.lines() {
+            let Ok(Happened { action, actor, nanos }) = serde_json::from_str(line) else { continue };
+            let Some(container) = containers.iter().find(|container| container.id == actor.id) else {
+                continue;
+            };
+            let what = match (action.as_str(), actor.attributes["signal"].as_str()) {
+                ("start", _) => What::Ready,
+                ("pause", _) => What::Frozen,
+                ("unpause", _) => What::Thawed,
+                ("kill", Some("9")) => What::Killed,
+                ("kill", _) => What::Stopping,
+                _ => continue,
+            };
+            journal.note_at(UNIX_EPOCH + Duration::from_nanos(nanos), what, &container.name);
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since 1970, as `docker events` takes them.
+fn unix(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+}

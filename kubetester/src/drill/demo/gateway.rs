@@ -1,0 +1,106 @@
+//! The gateway of the drill's own system, and how programs are asked whether they are ready.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::process::Process;
+use crate::{
+    demo::system::ROUTES,
+    drill::stage::Trouble,
+    target::Endpoint,
+    transport::{self, Setup},
+};
+
+/// How long it may take until it is connected to every pod, or a pod until it is ready.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A gateway that is connected.
+pub(super) struct Gateway {
+    process: Option<Process>,
+    listen: SocketAddr,
+    /// What it calls for `/hellogrpc`.
+    pub(super) target: String,
+    /// The port that all pods share.
+    pub(super) pods_port: u16,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Starts it, and waits until each of its routes is connected to the pods.
+    pub(super) async fn start(
+        address: Ipv4Addr,
+        target: String,
+        pods_port: u16,
+        pods: usize,
+    ) -> Result<Self, Trouble> {
+        let env = [
+            ("LISTEN_ADDR", format!("{address}:0")),
+            ("ADMIN_ADDR", format!("{address}:0")),
+            ("GRPC_TARGET", target.clone()),
+            ("GRPC_ROUTES", ROUTES.to_owned()),
+        ];
+        let name = helloserve::PROGRAM.name;
+        let process = Process::start(name, name, &env).await?;
+        let connected = |body: &[u8]| connected(body, pods);
+        asked(&process, process.listen, "/routes", connected, "is connected to every pod").await?;
+        Ok(Self { listen: process.listen, process: Some(process), target, pods_port })
+    }
+
+    /// Where it listens.
+    pub(super) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Ends it.
+    pub(super) async fn end(&mut self) -> Result<(), Trouble> {
+        match self.process.take() {
+            Some(process) => process.end().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits until a program says that it is ready.
+pub(super) async fn ready(process: &Process) -> Result<(), Trouble> {
+    asked(process, process.admin, "/readyz", |_| true, "is ready").await
+}
+
+/// Whether each route is connected to every pod, or to one if its policy wants no more, as `/routes` says.
+fn connected(routes: &[u8], pods: usize) -> bool {
+    let document: Value = serde_json::from_slice(routes).unwrap_or_default();
+    let connected = |route: &Value| {
+        let wanted = if route["policy"] == "pick_first" { 1 } else { pods };
+        route["endpoints"]["total"] == pods && route["endpoints"]["ready"] == wanted
+    };
+    document["routes"].as_array().is_some_and(|routes| !routes.is_empty() && routes.iter().all(connected))
+}
+
+/// Asks a port of a program until it answers with success, and as wanted.
+async fn asked(
+    process: &Process,
+    at: SocketAddr,
+    path: &str,
+    wanted: impl Fn(&[u8]) -> bool,
+    what: &str,
+) -> Result<(), Trouble> {
+    let until = Instant::now() + PATIENCE;
+    let asked = Endpoint { host: at.ip().to_string(), port: at.port(), path: path.to_owned(), tls: false };
+    loop {
+        let answer = transport::fetch(asked.clone(), Setup::default(), PATIENCE).await;
+        if answer.is_ok_and(|answer| answer.is_ok_and(|body| wanted(&body))) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(Trouble(format!("{process} does not say after {PATIENCE:?} that it {what}")));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}

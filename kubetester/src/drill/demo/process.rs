@@ -1,0 +1,102 @@
+//! A program of the system as a child process, which a signal can really kill.
+
+use std::{fmt, net::SocketAddr, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::drill::stage::Trouble;
+
+/// How long a program may take until it listens, or until it ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program that listens. Dropped, it is killed; and it ends by itself when this process does, however that ends.
+#[derive(Debug)]
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    /// Where it serves.
+    pub(super) listen: SocketAddr,
+    /// Where its admin port is.
+    pub(super) admin: SocketAddr,
+}
+
+/// What a program says first.
+#[derive(Deserialize)]
+struct Started {
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a program as the pod `name`, with nothing but `env` in its environment, and waits until it listens.
+    pub(super) async fn start(program: &str, name: &str, env: &[(&str, String)]) -> Result<Self, Trouble> {
+        let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("cannot start {name}"), why);
+        let tool = std::env::current_exe().map_err(|error| trouble(&error))?;
+        let mut child = Command::new(tool)
+            .args(["pod", "--until-stdin-closes", program])
+            .env_clear()
+            .envs([("POD_NAME", name), ("LOG_FORMAT", "json")])
+            .envs(env.iter().map(|(key, value)| (key, value)))
+            // A Ctrl-C is for this process, which has to put things back.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| trouble(&error))?;
+        let mut logs = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        match timeout(PATIENCE, logs.read_line(&mut line)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(trouble(&error)),
+            Err(_) => return Err(trouble(&format_args!("it does not listen after {PATIENCE:?}"))),
+        }
+        let Ok(Started { listen, admin }) = serde_json::from_str(&line) else {
+            return Err(trouble(&line.trim()));
+        };
+        // Read to the end, or the program would wait for somebody to do it.
+        tokio::spawn(
+            async move { while logs.read_line(&mut String::new()).await.is_ok_and(|read| read > 0) {} },
+        );
+        Ok(Self { name: name.to_owned(), child, listen, admin })
+    }
+
+    /// Sends a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let pid = pid.ok_or_else(|| Trouble(format!("{} has ended by itself", self.name)))?;
+        kill_process(pid, signal)
+            .map_err(|error| Trouble::new(format_args!("cannot send {} a signal", self.name), error))
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(mut self) -> Result<(), Trouble> {
+        match timeout(PATIENCE, self.child.wait()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Trouble::new(format_args!("cannot wait for {}", self.name), error)),
+            Err(_) => Err(Trouble(format!("{} does not end within {PATIENCE:?}", self.name))),
+        }
+    }
+
+    /// Ends it, frozen or not.
+    pub(super) async fn end(mut self) -> Result<(), Trouble> {
+        // It may have ended already.
+        drop(self.child.start_kill());
+        self.ended().await
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}

@@ -1,0 +1,116 @@
+//! What is expected of a drill: what is expected of a load, and how long the loss and the discovery may take.
+
+use std::time::Duration;
+
+use super::findings::{Findings, Found};
+use crate::{
+    expect::{Checked, Expectations},
+    render::time,
+};
+
+/// What is expected of a drill; nothing by default.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Expectations (exit code 1 when one does not hold)")]
+pub struct DrillExpectations {
+    /// Those of a load.
+    #[command(flatten)]
+    pub load: Expectations,
+
+    /// There is never longer no call that succeeds
+    #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
+    pub max_gap: Option<Duration>,
+
+    /// Every pod that becomes ready takes its first call at most so much later
+    #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
+    pub max_discovery: Option<Duration>,
+}
+
+// === impl DrillExpectations ===
+
+impl DrillExpectations {
+    /// Compares those that a load does not have with what was found.
+    pub fn check(&self, findings: &Findings) -> Vec<Checked> {
+        let mut checked = Vec::new();
+        let mut check = |expectation, held, detail| checked.push(Checked { expectation, held, detail });
+        if let Some(limit) = self.max_gap {
+            let gap = findings.longest_gap;
+            check(
+                "max-gap",
+                gap.seconds <= limit.as_secs_f64(),
+                format!(
+                    "no call succeeded for {}, from {} on; at most {limit:?} allowed",
+                    time(gap.seconds),
+                    time(gap.at)
+                ),
+            );
+        }
+        if let Some(limit) = self.max_discovery {
+            let (held, seen) = discovered(&findings.found, limit);
+            check("max-discovery", held, format!("{seen}, at most {limit:?} allowed"));
+        }
+        checked
+    }
+}
+
+/// Whether all were found in time, and what became of the one that took the longest.
+fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
+    if let Some(never) = found.iter().find(|one| one.discovery.is_none()) {
+        return (false, format!("{} was ready and took no call to the end", never.pod));
+    }
+    let slowest = found.iter().filter_map(|one| Some((one, one.discovery?)));
+    match slowest.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+        // Nothing came, so nothing shows that it would have been found.
+        None => (false, "no pod became ready".to_owned()),
+        Some((one, discovery)) => (
+            discovery <= limit.as_secs_f64(),
+            format!("{} took its first call {} after it was ready", one.pod, time(discovery)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::findings::Gap;
+
+    fn found(pod: &str, discovery: Option<f64>) -> Found {
+        Found {
+            pod: pod.to_owned(),
+            ready_at: 1.0,
+            first_answer_at: discovery.map(|time| time + 1.0),
+            discovery,
+        }
+    }
+
+    fn check(max_gap: u64, max_discovery: u64, found: Vec<Found>) -> Vec<(bool, String)> {
+        let expectations = DrillExpectations {
+            max_gap: Some(Duration::from_millis(max_gap)),
+            max_discovery: Some(Duration::from_millis(max_discovery)),
+            ..DrillExpectations::default()
+        };
+        let longest_gap = Gap { seconds: 0.2, at: 2.0 };
+        let findings = Findings { longest_gap, failures: None, lost: Vec::new(), found };
+        expectations.check(&findings).into_iter().map(|one| (one.held, one.detail)).collect()
+    }
+
+    #[test]
+    fn a_gap_and_a_discovery_hold_up_to_their_limit() {
+        let two = || vec![found("a", Some(0.3)), found("b", Some(0.5))];
+        let gap = |limit| format!("no call succeeded for 200 ms, from 2.00 s on; at most {limit} allowed");
+        let slowest =
+            |limit| format!("b took its first call 500 ms after it was ready, at most {limit} allowed");
+        assert_eq!(check(200, 500, two()), [(true, gap("200ms")), (true, slowest("500ms"))]);
+        assert_eq!(check(199, 499, two()), [(false, gap("199ms")), (false, slowest("499ms"))]);
+    }
+
+    #[test]
+    fn who_is_never_found_or_never_came_proves_nothing() {
+        for (found, words) in [
+            (vec![found("a", Some(0.1)), found("b", None)], "b was ready and took no call to the end"),
+            (Vec::new(), "no pod became ready"),
+        ] {
+            let (held, sentence) = check(500, 500, found).remove(1);
+            assert!(!held && sentence.starts_with(words), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What happened beside who answered: the longest gap, who was lost and until when it answered, who came and how soon
+//! it was found.
+
+use serde::Serialize;
+
+use super::{
+    journal::{Event, What},
+    trail::Steps,
+};
+
+/// What a drill found. Times are in seconds from the start of the load.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Findings {
+    /// The longest time without a success.
+    pub longest_gap: Gap,
+    /// When calls failed, if any did.
+    pub failures: Option<Span>,
+    /// Pods that were taken away, in the order of time.
+    pub lost: Vec<Lost>,
+    /// Pods that came, or came back, in the order of time.
+    pub found: Vec<Found>,
+}
+
+/// A time without a success: between two of them, or before the first, or after the last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gap {
+    /// How long.
+    pub seconds: f64,
+    /// When it began.
+    pub at: f64,
+}
+
+/// From the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Span {
+    /// The first.
+    pub first_at: f64,
+    /// The last.
+    pub last_at: f64,
+}
+
+/// A pod that was taken away.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lost {
+    /// Its name.
+    pub pod: String,
+    /// How.
+    pub what: What,
+    /// When.
+    pub at: f64,
+    /// When its last answer came before it was back, if it was.
+    pub last_answer_at: Option<f64>,
+}
+
+/// A pod that came, or came back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// Its name.
+    pub pod: String,
+    /// When it was ready.
+    pub ready_at: f64,
+    /// When its first answer came after that.
+    pub first_answer_at: Option<f64>,
+    /// From the one to the other.
+    pub discovery: Option<f64>,
+}
+
+// === impl Findings ===
+
+impl Findings {
+    /// Compares the two, over the whole time that the load took.
+    pub fn of(events: &[Event], steps: &Steps, elapsed: f64) -> Self {
+        let mut lost = Vec::new();
+        let mut found = Vec::new();
+        for (index, Event { at, what, pod }) in events.iter().enumerate() {
+            let Some(pod) = pod.clone() else { continue };
+            let answers = steps.pods.get(&pod).map(Vec::as_slice).unwrap_or_default();
+            if what.is_loss() {
+                let back = |event: &&Event| event.what.is_gain() && event.pod.as_ref() == Some(&pod);
+                let until = events[index..].iter().find(back).map_or(f64::INFINITY, |event| event.at);
+                let last = answers.iter().copied().filter(|answer| *answer < until).reduce(f64::max);
+                lost.push(Lost { pod, what: *what, at: *at, last_answer_at: last });
+            } else if what.is_gain() {
+                let first = answers.iter().copied().filter(|answer| answer >= at).reduce(f64::min);
+                let discovery = first.map(|first| first - at);
+                found.push(Found { pod, ready_at: *at, first_answer_at: first, discovery });
+            }
+        }
+        let first_at = steps.failures.iter().copied().reduce(f64::min);
+        let last_at = steps.failures.iter().copied().reduce(f64::max);
+        let failures = first_at.zip(last_at).map(|(first_at, last_at)| Span { first_at, last_at });
+        Self { longest_gap: Gap::longest(steps, elapsed), failures, lost, found }
+    }
+}
+
+// === impl Gap ===
+
+impl Gap {
+    fn longest(steps: &Steps, elapsed: f64) -> Self {
+        let mut successes: Vec<f64> = steps.pods.values().flatten().chain(&steps.unnamed).copied().collect();
+        successes.push(elapsed);
+        successes.sort_by(f64::total_cmp);
+        let mut longest = Self { seconds: 0.0, at: 0.0 };
+        let mut last = 0.0;
+        for success in successes {
+            if success - last > longest.seconds {
+                longest = Self { seconds: success - last, at: last };
+            }
+            last = success;
+        }
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at: f64, what: What, pod: &str) -> Event {
+        Event { at, what, pod: Some(pod.to_owned()) }
+    }
+
+    fn steps(pods: &[(&str, &[f64])]) -> Steps {
+        let pods = pods.iter().map(|(pod, times)| ((*pod).to_owned(), times.to_vec())).collect();
+        Steps { pods, ..Steps::default() }
+    }
+
+    #[test]
+    fn a_pod_that_is_killed_and_returns_is_lost_and_found() {
+        let events = [event(2.0, What::Killed, "b"), event(5.0, What::Ready, "b")];
+        // Crews write as they come: an answer may be late in the list.
+        let mut steps = steps(&[("a", &[0.5, 1.0, 4.0, 7.0]), ("b", &[1.5, 2.125, 2.0, 6.0, 5.5])]);
+        steps.failures = vec![2.5, 2.25];
+        let findings = Findings::of(&events, &steps, 7.5);
+        let lost = Lost { pod: "b".into(), what: What::Killed, at: 2.0, last_answer_at: Some(2.125) };
+        assert_eq!(findings.lost, [lost]);
+        let found =
+            Found { pod: "b".into(), ready_at: 5.0, first_answer_at: Some(5.5), discovery: Some(0.5) };
+        assert_eq!(findings.found, [found]);
+        assert_eq!(findings.failures, Some(Span { first_at: 2.25, last_at: 2.5 }));
+        assert_eq!(findings.longest_gap, Gap { seconds: 1.875, at: 2.125 });
+    }
+
+    #[test]
+    fn who_never_answered_was_not_found() {
+        let events = [event(1.0, What::Ready, "c"), event(1.0, What::Stopping, "d")];
+        let findings = Findings::of(&events, &steps(&[("a", &[1.0])]), 2.0);
+        assert_eq!((findings.found[0].first_answer_at, findings.found[0].discovery), (None, None));
+        assert_eq!(findings.lost[0].last_answer_at, None);
+        assert_eq!(findings.failures, None);
+    }
+
+    #[test]
+    fn a_gap_may_be_at_the_beginning_at_the_end_or_all_there_is() {
+        for (answers, seconds, at) in
+            [(&[3.0, 3.5, 4.0][..], 3.0, 0.0), (&[0.5, 1.0], 3.5, 1.0), (&[], 4.5, 0.0)]
+        {
+            assert_eq!(Findings::of(&[], &steps(&[("a", answers)]), 4.5).longest_gap, Gap { seconds, at });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The result of a drill, as one document: the load's own result, what happened, and what that cost. Fields are only
+//! ever added to it, or its version changes.
+
+use serde::Serialize;
+
+use super::{
+    expect::DrillExpectations, findings::Findings, journal::Event, scenario::Scenario, trail::Steps,
+    verdict::verdict,
+};
+use crate::{expect::Checked, result::LoadResult};
+
+/// The version of the document.
+pub const SCHEMA: &str = "kubetester.drill/1";
+
+/// A drill and what it cost. Times are in seconds from the start of the load.
+#[derive(Debug, Serialize)]
+pub struct DrillResult {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// What was done: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
+    pub scenario: String,
+    /// To which system: `demo`, `compose`.
+    pub on: &'static str,
+    /// What happened, in the order of time.
+    pub events: Vec<Event>,
+    /// What that did to the calls.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// In words.
+    pub verdict: String,
+    /// What was expected, of the load too, and whether it held.
+    pub expectations: Vec<Checked>,
+    /// The calls. Its expectations are above.
+    pub load: LoadResult,
+}
+
+// === impl DrillResult ===
+
+impl DrillResult {
+    /// Puts it together.
+    pub fn new(
+        scenario: Scenario,
+        on: &'static str,
+        events: Vec<Event>,
+        steps: &Steps,
+        mut load: LoadResult,
+        expectations: &DrillExpectations,
+    ) -> Self {
+        let findings = Findings::of(&events, steps, load.elapsed);
+        let mut checked = std::mem::take(&mut load.expectations);
+        checked.extend(expectations.check(&findings));
+        Self {
+            schema: SCHEMA,
+            scenario: scenario.to_string(),
+            on,
+            verdict: verdict(scenario, &load, &findings),
+            events,
+            findings,
+            expectations: checked,
+            load,
+        }
+    }
+
+    /// Whether every expectation held.
+    pub fn held(&self) -> bool {
+        self.expectations.iter().all(|one| one.held)
+    }
+}

@@ -1,0 +1,140 @@
+//! The scenarios: what is done to the stage, in which order, while the load runs.
+
+use std::{fmt, time::Duration};
+
+use tokio::time::{Instant, interval, sleep, timeout_at};
+
+use super::{
+    journal::Journal,
+    stage::{Conduct, Stage, Trouble},
+    trail::Trail,
+};
+
+/// How often it is looked whether a pod was found.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// One pod is killed, and returns after a while.
+    Kill,
+    /// Every pod is replaced, one after the other.
+    Restart,
+    /// There are so many pods from then on.
+    Scale(u16),
+    /// One pod's process is stopped, and goes on after a while.
+    Freeze,
+    /// The DNS server fails, then says nothing, and a pod is killed and returns meanwhile.
+    DnsOutage,
+}
+
+/// How long each part takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Before anything happens.
+    pub steady: Duration,
+    /// Between a loss and its return.
+    pub outage: Duration,
+    /// At most, until a pod that is ready takes its first call.
+    pub patience: Duration,
+    /// After everything was found.
+    pub settle: Duration,
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    /// Plays it; ends when the load may.
+    ///
+    /// # Errors
+    ///
+    /// When nothing answers before it begins, or the stage is in trouble.
+    pub async fn play(
+        self,
+        times: &Times,
+        stage: &mut dyn Stage,
+        journal: &Journal,
+        trail: &Trail,
+    ) -> Result<(), Trouble> {
+        sleep(times.steady).await;
+        if !trail.any_success() {
+            let steady = humantime::format_duration(times.steady);
+            return Err(Trouble(format!("no call succeeded in {steady}, before anything was changed")));
+        }
+        self.act(times, stage, journal, trail).await?;
+        found(journal, trail, Instant::now() + times.patience).await;
+        sleep(times.settle).await;
+        Ok(())
+    }
+
+    async fn act(
+        self,
+        times: &Times,
+        stage: &mut dyn Stage,
+        journal: &Journal,
+        trail: &Trail,
+    ) -> Result<(), Trouble> {
+        match self {
+            Self::Kill => {
+                let pod = victim(stage, trail).await?;
+                stage.kill(&pod, journal).await?;
+                sleep(times.outage).await;
+                stage.revive(&pod, journal).await
+            }
+            Self::Freeze => {
+                let pod = victim(stage, trail).await?;
+                stage.freeze(&pod, journal).await?;
+                sleep(times.outage).await;
+                stage.thaw(&pod, journal).await
+            }
+            Self::Restart => stage.restart(journal).await,
+            Self::Scale(pods) => stage.scale(pods, journal).await,
+            Self::DnsOutage => {
+                let pod = victim(stage, trail).await?;
+                let part = times.outage / 3;
+                stage.dns(Conduct::Fail, journal).await?;
+                sleep(part).await;
+                stage.kill(&pod, journal).await?;
+                sleep(part).await;
+                stage.dns(Conduct::Silent, journal).await?;
+                stage.revive(&pod, journal).await?;
+                sleep(part).await;
+                stage.dns(Conduct::Answer, journal).await
+            }
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill => f.write_str("kill"),
+            Self::Restart => f.write_str("restart"),
+            Self::Scale(pods) => write!(f, "scale {pods}"),
+            Self::Freeze => f.write_str("freeze"),
+            Self::DnsOutage => f.write_str("dns-outage"),
+        }
+    }
+}
+
+/// The pod that took the most calls so far: with one connection there is only one whose loss would be felt.
+async fn victim(stage: &mut dyn Stage, trail: &Trail) -> Result<String, Trouble> {
+    let pods = stage.pods().await?;
+    // The last of equals, so that the first is asked for by name least often.
+    let busiest = pods.into_iter().max_by_key(|pod| trail.calls(pod));
+    busiest.ok_or_else(|| Trouble("there is no pod to do it to".to_owned()))
+}
+
+/// Waits until every pod that became ready has answered since.
+async fn found(journal: &Journal, trail: &Trail, until: Instant) {
+    let gains: Vec<_> = journal.events().into_iter().filter(|event| event.what.is_gain()).collect();
+    let all = async {
+        let mut look = interval(LOOK_EVERY);
+        while !gains.iter().all(|gain| gain.pod.as_ref().is_none_or(|pod| trail.answered_after(pod, gain.at)))
+        {
+            look.tick().await;
+        }
+    };
+    // Who was not found by then is told in the result.
+    drop(timeout_at(until, all).await);
+}

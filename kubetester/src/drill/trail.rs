@@ -1,0 +1,115 @@
+//! Who answered when: every success of a drill, so that it can be compared with what happened meanwhile.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use crate::engine::{Call, Outcome};
+
+/// All successes and failures so far, in seconds from the start. A drill makes some thousand calls a second at most,
+/// so a lock for each does no harm.
+#[derive(Debug)]
+pub struct Trail {
+    start: Instant,
+    steps: Mutex<Steps>,
+}
+
+/// When calls ended.
+#[derive(Debug, Clone, Default)]
+pub struct Steps {
+    /// Successes by the pod that answered.
+    pub pods: HashMap<String, Vec<f64>>,
+    /// Successes that do not name their pod.
+    pub unnamed: Vec<f64>,
+    /// Failures.
+    pub failures: Vec<f64>,
+}
+
+/// A caller whose calls leave a trail.
+pub struct Trailing<C> {
+    caller: C,
+    trail: Arc<Trail>,
+}
+
+/// A call that is under way. Dropped before its outcome is known, it was given up, and has failed.
+struct UnderWay<'a>(Option<&'a Trail>);
+
+// === impl Trail ===
+
+impl Trail {
+    /// An empty one.
+    pub fn new(start: Instant) -> Self {
+        Self { start, steps: Mutex::default() }
+    }
+
+    /// Follows `callers`.
+    pub fn follow<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Trailing<C>> {
+        callers.into_iter().map(|caller| Trailing { caller, trail: self.clone() }).collect()
+    }
+
+    /// All of it.
+    pub fn steps(&self) -> Steps {
+        self.lock().clone()
+    }
+
+    /// Whether any call succeeded.
+    pub fn any_success(&self) -> bool {
+        let steps = self.lock();
+        !steps.pods.is_empty() || !steps.unnamed.is_empty()
+    }
+
+    /// Whether `pod` has answered after `at`.
+    pub fn answered_after(&self, pod: &str, at: f64) -> bool {
+        let steps = self.lock();
+        // Late ones are at the end, or next to it.
+        steps.pods.get(pod).is_some_and(|times| times.iter().rev().take(64).any(|time| *time > at))
+    }
+
+    /// How many calls `pod` has answered.
+    pub fn calls(&self, pod: &str) -> usize {
+        self.lock().pods.get(pod).map_or(0, Vec::len)
+    }
+
+    fn record(&self, outcome: &Outcome) {
+        let at = self.start.elapsed().as_secs_f64();
+        let mut steps = self.lock();
+        match &outcome.pod {
+            _ if outcome.error.is_some() => steps.failures.push(at),
+            Some(pod) => match steps.pods.get_mut(pod) {
+                Some(times) => times.push(at),
+                None => drop(steps.pods.insert(pod.clone(), vec![at])),
+            },
+            None => steps.unnamed.push(at),
+        }
+    }
+
+    /// The steps are whole at every point where a panic could leave the lock, so poison means nothing here.
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Trailing ===
+
+impl<C: Call> Call for Trailing<C> {
+    async fn call(&mut self) -> Outcome {
+        let mut under_way = UnderWay(Some(&self.trail));
+        let outcome = self.caller.call().await;
+        under_way.0 = None;
+        self.trail.record(&outcome);
+        outcome
+    }
+}
+
+// === impl UnderWay ===
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(trail) = self.0 {
+            trail.record(&Outcome { pod: None, error: Some(String::new()) });
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A drill's result as a page of text.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::{
+    count,
+    load::{errors, expectations, pods},
+    time,
+};
+use crate::drill::{
+    findings::{Found, Lost},
+    journal::Event,
+    result::DrillResult,
+};
+
+const BOLD: Style = Style::new().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+pub fn drill(result: &DrillResult) -> String {
+    let mut page = String::new();
+    match write(&mut page, result) {
+        // Writing to a String does not fail.
+        Ok(()) | Err(fmt::Error) => page,
+    }
+}
+
+fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
+    let load = &result.load;
+    let failed = if load.failed > 0 { BAD } else { BOLD };
+    writeln!(
+        page,
+        "{BOLD}{} on {}{BOLD:#}, {}: {} calls in {}, {} a second, {failed}{} failed{failed:#}\n",
+        result.scenario,
+        result.on,
+        load.target,
+        count(load.calls),
+        time(load.elapsed),
+        count(load.calls_per_second.round() as u64),
+        count(load.failed),
+    )?;
+    if !result.events.is_empty() {
+        writeln!(page, "{}\n", timeline(result))?;
+    }
+    if !load.pods.is_empty() {
+        writeln!(page, "{}", pods(load))?;
+    }
+    errors(page, load)?;
+    let gap = result.findings.longest_gap;
+    writeln!(
+        page,
+        "\n{BOLD}longest time without a success{BOLD:#}  {} at {}",
+        time(gap.seconds),
+        time(gap.at)
+    )?;
+    writeln!(page, "{BOLD}verdict{BOLD:#}  {}", result.verdict)?;
+    expectations(page, &result.expectations)
+}
+
+/// What happened, and what came of it.
+fn timeline(result: &DrillResult) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["at", "what happened", "and then"]);
+    for event in &result.events {
+        let Event { at, what, pod } = event;
+        let happened = match pod {
+            Some(pod) => format!("{pod} {}", what.words()),
+            None => what.words().to_owned(),
+        };
+        table.add_row([time(*at), happened, consequence(result, event).unwrap_or_default()]);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
+    let pod = event.pod.as_ref()?;
+    let of_event = |name: &String, at: f64| name == pod && at.total_cmp(&event.at).is_eq();
+    let lost = result.findings.lost.iter().find(|lost| of_event(&lost.pod, lost.at));
+    let found = result.findings.found.iter().find(|found| of_event(&found.pod, found.ready_at));
+    match (lost, found) {
+        (Some(Lost { at, last_answer_at: Some(last), .. }), _) if last >= at => {
+            Some(format!("its last answer came {} later", time(last - at)))
+        }
+        (Some(Lost { at, last_answer_at: Some(last), .. }), _) => {
+            Some(format!("its last answer had come {} before", time(at - last)))
+        }
+        (Some(Lost { last_answer_at: None, .. }), _) => Some("it had answered no call".to_owned()),
+        (_, Some(Found { discovery: Some(discovery), .. })) => {
+            Some(format!("its first answer came {} later", time(*discovery)))
+        }
+        (_, Some(Found { discovery: None, .. })) => Some("it answered no call".to_owned()),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,97 @@
+//! However a drill ends, no process of it stays.
+
+use std::{fs, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use service::testing::bounded;
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
+
+use super::TOOL;
+
+/// Starts a drill and waits until so many programs of its own are there, and one of them frozen if it is to be.
+async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec<u32>) {
+    let tool = Command::new(TOOL)
+        .arg("drill")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let parent = tool.id().unwrap();
+    let mut children = Vec::new();
+    bounded(async {
+        while children.len() < programs || frozen && !children.iter().any(|child| state(*child) == Some('T'))
+        {
+            sleep(Duration::from_millis(10)).await;
+            children = children_of(parent);
+        }
+    })
+    .await;
+    (tool, children)
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
+    let children = threads.flat_map(|thread| {
+        let children = fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
+    });
+    children.collect()
+}
+
+/// R, S, T and so on, as proc(5) has it; none once it is gone.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Waits until none of them runs any more.
+async fn gone(children: &[u32]) {
+    bounded(async {
+        while children.iter().any(|child| !matches!(state(*child), None | Some('Z'))) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+fn send(tool: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(tool.id().unwrap().try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_left_after_ctrl_c_or_sigterm() {
+    for (signal, scenario, frozen) in [(Signal::INT, "freeze", true), (Signal::TERM, "kill", false)] {
+        let arguments = [scenario, "--steady", "200ms", "--outage", "1m"];
+        let (tool, children) = begun(&arguments, 4, frozen).await;
+        send(&tool, signal);
+        let output = bounded(tool.wait_with_output()).await.unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("interrupted before the drill was over"), "{said}");
+        gone(&children).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_drill_that_is_killed_itself() {
+    let (tool, children) = begun(&["freeze", "--steady", "200ms", "--outage", "1m"], 4, true).await;
+    send(&tool, Signal::KILL);
+    bounded(tool.wait_with_output()).await.unwrap();
+    gone(&children).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_nobody_answers() {
+    // The load's target is not of the demo, and closes.
+    let arguments = ["kill", "--pods", "2", "--steady", "200ms", "--target", "http://127.0.0.1:9/"];
+    let (tool, children) = begun(&arguments, 1, false).await;
+    let output = bounded(tool.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    gone(&children).await;
+}

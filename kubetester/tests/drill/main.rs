@@ -1,0 +1,28 @@
+//! `kubetester drill` as a program: what it does to its own system, what it finds, and that nothing of it stays.
+
+#![cfg(target_os = "linux")] // Each pod has a loopback address of its own.
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod expectations;
+mod left_behind;
+mod on_compose;
+mod scenarios;
+
+use serde_json::Value;
+use service::testing::{Exit, exit_of};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
+
+/// Short, so that the tests are.
+const TIMES: [&str; 6] = ["--steady", "300ms", "--outage", "900ms", "--settle", "200ms"];
+
+async fn drill(arguments: &[&str]) -> Exit {
+    exit_of(TOOL, &[&["drill"], arguments, &TIMES].concat(), &[]).await
+}
+
+/// What `--json` says of a drill that was held.
+async fn result(arguments: &[&str]) -> Value {
+    let exit = drill(&[arguments, &["--json"]].concat()).await;
+    assert_eq!((exit.code, exit.stderr.as_str()), (Some(0), ""), "{exit:?}");
+    serde_json::from_str(&exit.stdout).unwrap_or_else(|error| panic!("{error}: {exit:?}"))
+}

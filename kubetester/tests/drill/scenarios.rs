@@ -1,0 +1,67 @@
+//! What each scenario does, and that the gateway's default channel loses no call to it.
+
+use serde_json::Value;
+
+use super::result;
+
+/// The events, each as what happened and to whom.
+fn events(result: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = result["events"].as_array().unwrap().iter();
+    events.map(|event| (text(&event["what"]), text(&event["pod"]))).collect()
+}
+
+fn count(result: &Value, what: &str) -> usize {
+    events(result).iter().filter(|event| event.0 == what).count()
+}
+
+/// No call failed, and each of so many pods that came was found.
+fn harmless(result: &Value, found: usize) {
+    assert_eq!(result["load"]["errors"], Value::Array(Vec::new()), "{result}");
+    let pods = result["found"].as_array().unwrap();
+    assert_eq!(pods.len(), found, "{result}");
+    for pod in pods {
+        assert!(pod["discovery"].is_f64(), "{result}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_killed_and_returns() {
+    let result = result(&["kill"]).await;
+    harmless(&result, 1);
+    assert_eq!((&result["schema"], &result["on"]), (&"kubetester.drill/1".into(), &"demo".into()));
+    let events = events(&result);
+    let what: Vec<_> = events.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what, ["killed", "ready"]);
+    assert_eq!(events[0].1, events[1].1, "the one that was killed is back");
+    assert!(result["lost"][0]["last_answer_at"].is_f64(), "{result}");
+    assert!(result["verdict"].as_str().unwrap().starts_with("kill cost no call: all "), "{result}");
+}
+
+#[tokio::test]
+async fn every_pod_is_replaced_by_a_new_one() {
+    let result = result(&["restart", "--pods", "2"]).await;
+    harmless(&result, 2);
+    let what: Vec<_> = events(&result).into_iter().collect();
+    let expected = [("ready", 3), ("stopping", 1), ("ready", 4), ("stopping", 2)];
+    assert_eq!(what, expected.map(|(what, pod)| (what.to_owned(), format!("hellogrpc-{pod}"))));
+    assert_eq!(result["load"]["balance"]["pods"], 4);
+}
+
+#[tokio::test]
+async fn pods_come_and_go() {
+    let more = result(&["scale", "4", "--pods", "2"]).await;
+    harmless(&more, 2);
+    assert_eq!((count(&more, "ready"), count(&more, "stopping")), (2, 0));
+    let fewer = result(&["scale", "1", "--pods", "3"]).await;
+    harmless(&fewer, 0);
+    assert_eq!((count(&fewer, "ready"), count(&fewer, "stopping")), (0, 2));
+}
+
+#[tokio::test]
+async fn dns_fails_and_a_pod_is_killed_meanwhile() {
+    let result = result(&["dns-outage"]).await;
+    harmless(&result, 1);
+    let what: Vec<_> = events(&result).into_iter().map(|(what, _)| what).collect();
+    assert_eq!(what, ["dns_fails", "killed", "dns_silent", "ready", "dns_answers"]);
+}

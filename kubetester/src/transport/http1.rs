@@ -1,31 +1,21 @@
 //! HTTP/1.1: each caller has a connection of its own, keeps it alive, and makes a new one when it ends.
 
-use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
+mod connection;
 
-use bytes::{Bytes, BytesMut};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode, Uri,
     header::{HOST, USER_AGENT},
 };
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
-
+use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::{
-    Greeted, Setup, Unreachable, cause,
-    tls::{self, Encrypt},
-};
+use self::connection::{Answer, Connection};
+use super::{Greeted, Setup, Unreachable, tls::Encrypt};
 use crate::{
     answered::{Evidence, PodFrom},
     engine::Outcome,
@@ -34,9 +24,6 @@ use crate::{
 
 /// The name of HTTP/1.1 in a TLS handshake.
 const ALPN: &[u8] = b"http/1.1";
-
-/// As much of a body is looked at; the rest is read and forgotten.
-const MOST_EVIDENCE: usize = 64 * 1024;
 
 /// What all callers of one target share.
 pub(super) struct Server(Arc<Shared>);
@@ -53,19 +40,6 @@ struct Shared {
 pub struct Caller {
     shared: Arc<Shared>,
     connection: Option<Connection>,
-}
-
-struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    peer: SocketAddr,
-}
-
-/// What came back, whole.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    /// The first [`MOST_EVIDENCE`] bytes.
-    body: Bytes,
 }
 
 // === impl Server ===
@@ -116,32 +90,8 @@ impl Server {
 // === impl Shared ===
 
 impl Shared {
-    /// Tries the addresses of the host in the order that the system gives them.
     async fn connect(&self) -> Result<Connection, String> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let addresses = lookup_host((host.as_str(), *port)).await;
-        let addresses = addresses.map_err(|error| format!("{host} cannot be resolved: {error}"))?;
-        let mut why = format!("{host} has no address");
-        for peer in addresses {
-            match TcpStream::connect(peer).await {
-                Ok(stream) => return self.secure(stream, peer).await,
-                Err(error) => why = cause::of_io(&error, &peer.to_string()),
-            }
-        }
-        Err(why)
-    }
-
-    async fn secure(&self, stream: TcpStream, peer: SocketAddr) -> Result<Connection, String> {
-        // A connection that cannot be told not to wait still works.
-        drop(stream.set_nodelay(true));
-        match &self.tls {
-            None => speak(stream, peer).await,
-            Some(tls) => {
-                let stream =
-                    tls.shake(stream).await.map_err(|error| tls::refusal(&error, &peer.to_string()))?;
-                speak(stream, peer).await
-            }
-        }
+        Connection::open(&self.endpoint, self.tls.as_ref()).await
     }
 
     fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
@@ -150,18 +100,6 @@ impl Shared {
         *request.headers_mut() = self.headers.clone();
         request
     }
-}
-
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    peer: SocketAddr,
-) -> Result<Connection, String> {
-    let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    tokio::spawn(async move {
-        // Its errors reach the caller with the request they broke.
-        drop(connection.await);
-    });
-    Ok(Connection { requests, peer })
 }
 
 // === impl Caller ===
@@ -211,18 +149,18 @@ impl Caller {
     async fn ask(&mut self, path: &Uri) -> Result<(Answer, SocketAddr), String> {
         // Taken, so that a call given up in the middle does not leave its connection to the next one.
         let kept = match self.connection.take() {
-            Some(mut kept) => kept.requests.ready().await.is_ok().then_some(kept),
+            Some(mut kept) => kept.is_open().await.then_some(kept),
             None => None,
         };
         let (answer, connection) = match kept {
             Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
                 Ok(answer) => (answer, kept),
-                Err(error) if stale(&error) => self.ask_anew(path).await?,
-                Err(error) => return Err(broken(&error, kept.peer)),
+                Err(broken) if broken.is_stale() => self.ask_anew(path).await?,
+                Err(broken) => return Err(broken.to_string()),
             },
             None => self.ask_anew(path).await?,
         };
-        let peer = connection.peer;
+        let peer = connection.peer();
         self.connection = Some(connection);
         Ok((answer, peer))
     }
@@ -230,8 +168,7 @@ impl Caller {
     async fn ask_anew(&self, path: &Uri) -> Result<(Answer, Connection), String> {
         let mut connection = self.shared.connect().await?;
         let answer = connection.exchange(self.shared.request(path)).await;
-        let answer = answer.map_err(|error| broken(&error, connection.peer))?;
-        Ok((answer, connection))
+        Ok((answer.map_err(|broken| broken.to_string())?, connection))
     }
 
     fn judge(&self, answer: &Answer, peer: SocketAddr) -> Outcome {
@@ -247,42 +184,6 @@ impl Caller {
     }
 }
 
-// === impl Connection ===
-
-impl Connection {
-    async fn exchange(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error> {
-        let (head, mut body) = self.requests.send_request(request).await?.into_parts();
-        let body = read(&mut body).await?;
-        Ok(Answer { status: head.status, headers: head.headers, body })
-    }
-}
-
-async fn read(body: &mut Incoming) -> Result<Bytes, hyper::Error> {
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if first.is_empty() {
-            // Nearly every answer comes in one piece, which need not be copied.
-            first = data;
-        } else if whole.len() < MOST_EVIDENCE {
-            if whole.is_empty() {
-                whole.extend_from_slice(&first);
-            }
-            whole.extend_from_slice(&data);
-        }
-    }
-    let mut seen = if whole.is_empty() { first } else { whole.freeze() };
-    seen.truncate(MOST_EVIDENCE);
-    Ok(seen)
-}
-
-/// Whether the server closed the connection before it can have worked on the request.
-fn stale(error: &hyper::Error) -> bool {
-    let reset = || cause::io_source(error).is_some();
-    error.is_canceled() || error.is_closed() || error.is_incomplete_message() || reset()
-}
-
 /// An error status in words: the title of a problem (RFC 9457), or the status' own.
 fn refusal(status: StatusCode, body: &[u8]) -> String {
     let problem = serde_json::from_slice::<Value>(body).ok();
@@ -292,24 +193,5 @@ fn refusal(status: StatusCode, body: &[u8]) -> String {
         (Some(title), Some(detail)) => format!("HTTP {} {title}: {detail}", status.as_u16()),
         (Some(title), None) => format!("HTTP {} {title}", status.as_u16()),
         _ => format!("HTTP {status}"),
-    }
-}
-
-fn broken(error: &hyper::Error, peer: SocketAddr) -> String {
-    if let Some(error) = cause::io_source(error) {
-        return cause::of_io(error, &peer.to_string());
-    }
-    if error.is_parse() {
-        return format!(
-            "{peer} does not answer in HTTP/1.1 ({}); does it speak TLS or HTTP/2?",
-            cause::root(error)
-        );
-    }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return format!("{peer} closed the connection before the answer was whole");
-    }
-    match error.source() {
-        Some(_) => format!("{peer}: {}", cause::root(error)),
-        None => format!("{peer}: {error}"),
     }
 }

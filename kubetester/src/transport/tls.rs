@@ -1,5 +1,7 @@
 //! TLS by rustls: for `https://` and `grpcs://` targets, and as options of the balanced channel.
 
+mod insecure;
+
 use std::{io, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpStream;
@@ -7,12 +9,13 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        CertificateError, ClientConfig, Error as TlsError, RootCertStore,
+        AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
 
+use self::insecure::TrustAnyone;
 use super::{Unreachable, cause};
 
 /// Whom to trust, and who to be.
@@ -27,6 +30,11 @@ pub struct Tls {
     /// Trust the certificates in this PEM file and no others [default: the system's]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+
+    /// DANGER: take any certificate, of any issuer and for any name. Whoever is on the way can then read and change
+    /// every call; for servers of your own that have no better certificate
+    #[arg(long, conflicts_with_all = ["ca", "server_name"])]
+    pub insecure: bool,
 
     /// Show this certificate chain (PEM) to a server that asks
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -53,7 +61,8 @@ pub(super) struct Encrypt {
 impl Tls {
     /// Whether anything was said about TLS.
     pub(super) fn is_set(&self) -> bool {
-        self.tls || self.ca.is_some() || self.cert.is_some() || self.server_name.is_some()
+        let Self { tls, ca, insecure, cert, key: _, server_name } = self;
+        *tls || ca.is_some() || *insecure || cert.is_some() || server_name.is_some()
     }
 
     /// For connections to `host` on which `protocol` is spoken (its ALPN name).
@@ -67,22 +76,22 @@ impl Tls {
         Ok(Encrypt { connector: Arc::new(config).into(), server_name })
     }
 
-    /// The same options, for the balanced channel.
-    pub(super) fn balanced(&self) -> balanced_channel::Tls {
-        let mut tls = balanced_channel::Tls::new();
-        if let Some(ca) = &self.ca {
-            tls = tls.ca_file(ca);
-        }
-        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            tls = tls.identity(cert, key);
-        }
-        if let Some(name) = &self.server_name {
-            tls = tls.server_name(name);
-        }
-        tls
+    fn config(&self) -> Result<ClientConfig, Unreachable> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| usage(error.to_string()))?;
+        let config = match self.insecure {
+            true => config.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone::new())),
+            false => config.with_root_certificates(self.roots()?),
+        };
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(config.with_no_client_auth());
+        };
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+        config.with_client_auth_cert(certificates(cert)?, private).map_err(|error| unusable(cert, &error))
     }
 
-    fn config(&self) -> Result<ClientConfig, Unreachable> {
+    fn roots(&self) -> Result<RootCertStore, Unreachable> {
         let mut roots = RootCertStore::empty();
         match &self.ca {
             Some(file) => {
@@ -93,21 +102,12 @@ impl Tls {
             None => {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 if roots.is_empty() {
-                    return Err(usage(
-                        "this system has no root certificates; name a file with --ca".to_owned(),
-                    ));
+                    let why = "this system has no root certificates; name a file with --ca";
+                    return Err(usage(why.to_owned()));
                 }
             }
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| usage(error.to_string()))?
-            .with_root_certificates(roots);
-        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
-            return Ok(config.with_no_client_auth());
-        };
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-        config.with_client_auth_cert(certificates(cert)?, private).map_err(|error| unusable(cert, &error))
+        Ok(roots)
     }
 }
 
@@ -130,23 +130,39 @@ fn usage(sentence: String) -> Unreachable {
 // === impl Encrypt ===
 
 impl Encrypt {
-    /// Shakes hands over `stream`.
-    pub(super) async fn shake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.server_name.clone(), stream).await
+    /// Shakes hands over `stream`, with whom `peer` names.
+    ///
+    /// # Errors
+    ///
+    /// A sentence.
+    pub(super) async fn shake(&self, stream: TcpStream, peer: &str) -> Result<TlsStream<TcpStream>, String> {
+        let shaken = self.connector.connect(self.server_name.clone(), stream).await;
+        shaken.map_err(|error| refusal(&error, peer))
     }
 }
 
 /// Why a handshake with `peer` failed.
-pub(super) fn refusal(error: &io::Error, peer: &str) -> String {
+fn refusal(error: &io::Error, peer: &str) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     match tls {
         None => cause::of_io(error, peer),
+        Some(TlsError::AlertReceived(AlertDescription::CertificateRequired)) => {
+            format!("{peer} wants a certificate of its clients; show one with --cert and --key")
+        }
+        Some(
+            TlsError::NoApplicationProtocol
+            | TlsError::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => {
+            format!("{peer} does not speak the protocol that was asked for over TLS (ALPN)")
+        }
         Some(TlsError::InvalidMessage(_)) => format!("{peer} does not speak TLS"),
         // A bad signature is an issuer of the same name with another key.
         Some(TlsError::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         )) => {
-            format!("{peer} shows a certificate of an unknown issuer; trust it with --ca")
+            format!(
+                "{peer} shows a certificate of an unknown issuer; trust it with --ca, or anyone with --insecure"
+            )
         }
         Some(TlsError::InvalidCertificate(why)) => {
             format!("{peer} shows a certificate that does not do: {why}")

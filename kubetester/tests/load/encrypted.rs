@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{PrivateKeyDer, pem::PemObject as _},
+        server::WebPkiClientVerifier,
     },
 };
 
@@ -25,20 +26,44 @@ struct Localhost {
 
 impl Localhost {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// Asks its clients for a certificate: its own will do.
+    fn knowing_its_clients() -> Self {
+        Self::with(true)
+    }
+
+    fn with(known: bool) -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("ca.pem"), cert.pem()).unwrap();
+        fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(signing_key.serialize_pem().as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = if known {
+            let mut roots = RootCertStore::empty();
+            roots.add(cert.der().clone()).unwrap();
+            let ring = Arc::new(ring::default_provider());
+            config.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), ring).build().unwrap(),
+            )
+        } else {
+            config.with_no_client_auth()
+        };
         let mut config = config.with_single_cert(vec![cert.der().clone()], key).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { acceptor: Arc::new(config).into(), folder }
     }
 
     fn ca(&self) -> String {
-        self.folder.path().join("ca.pem").to_str().unwrap().to_owned()
+        self.file("ca.pem")
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Speaks TLS on a port and plainly with `server`.
@@ -89,7 +114,10 @@ async fn each_kind_of_target_speaks_tls() {
         (format!("https://localhost:{http}/"), &["--ca", &ca][..]),
         (format!("https://127.0.0.1:{http}/"), &["--ca", &ca, "--server-name", "localhost"]),
         (format!("grpcs://localhost:{grpc}"), &["--ca", &ca]),
-        (balanced, &["--ca", &ca, "--server-name", "localhost"]),
+        (balanced.clone(), &["--ca", &ca, "--server-name", "localhost"]),
+        (format!("https://127.0.0.1:{http}/"), &["--insecure"]),
+        (format!("grpcs://127.0.0.1:{grpc}"), &["--insecure"]),
+        (balanced, &["--insecure"]),
     ] {
         let result = result(&target, &[&["-n", "20", "-c", "2"], arguments].concat()).await;
         assert_eq!((&result["succeeded"], &result["balance"]["pods"]), (&20.into(), &1.into()), "{target}");
@@ -102,20 +130,66 @@ async fn a_handshake_that_fails_is_a_sentence() {
     let other = Localhost::new();
     let plain = draws().await;
     let http = localhost.before(plain).await;
+    let grpc = localhost.before(hellogrpc().await).await;
     let (ca, wrong) = (localhost.ca(), other.ca());
-    for (target, ca, words) in [
-        (format!("https://localhost:{http}/"), &wrong, "trust it with --ca"),
-        (format!("grpcs://localhost:{http}"), &wrong, "trust it with --ca"),
-        (format!("https://127.0.0.1:{http}/"), &ca, "shows a certificate that does not do"),
-        (format!("https://localhost:{}/", plain.port()), &ca, "does not speak TLS"),
-        (format!("grpcs://localhost:{}", plain.port()), &ca, "does not speak TLS"),
+    let (port, trusted, mistrusted) = (plain.port(), ["--ca", &ca], ["--ca", &wrong]);
+    let named = ["--server-name", "localhost"];
+    for (target, arguments, words) in [
+        (format!("https://localhost:{http}/"), &mistrusted[..], "unknown issuer; trust it with --ca"),
+        (format!("grpcs://localhost:{grpc}"), &mistrusted, "unknown issuer; trust it with --ca"),
+        (
+            format!("ipv4:127.0.0.1:{grpc}"),
+            &[&mistrusted[..], &named].concat(),
+            "unknown issuer; trust it with --ca",
+        ),
+        (format!("https://127.0.0.1:{http}/"), &trusted, "shows a certificate that does not do"),
+        (format!("grpcs://127.0.0.1:{grpc}"), &trusted, "shows a certificate that does not do"),
+        (format!("ipv4:127.0.0.1:{grpc}"), &trusted, "shows a certificate that does not do"),
+        (format!("https://localhost:{port}/"), &trusted, "does not speak TLS"),
+        (format!("grpcs://localhost:{port}"), &trusted, "does not speak TLS"),
+        (format!("ipv4:127.0.0.1:{port}"), &["--insecure"], "does not speak TLS"),
+        // TLS answers what it cannot read with an alert, which is nothing that HTTP knows.
+        (format!("http://localhost:{http}/"), &[], "does it speak TLS or HTTP/2?"),
+        (format!("grpc://localhost:{grpc}"), &[], "gRPC "),
+        (format!("ipv4:127.0.0.1:{grpc}"), &[], "cannot reach ipv4:127.0.0.1:"),
     ] {
-        let exit = load(&target, &["-n", "2", "--ca", ca]).await;
+        let exit = load(&target, &[&["-n", "2", "-c", "1", "--timeout", "2s"], arguments].concat()).await;
         assert_eq!(exit.code, Some(3), "{target}: {exit:?}");
         assert!(exit.stderr.contains(words) && exit.stderr.lines().count() == 1, "{target}: {}", exit.stderr);
     }
-    let exit = load(&format!("http://localhost:{http}/"), &["-n", "2", "-c", "1", "--timeout", "1s"]).await;
-    assert_eq!(exit.code, Some(3), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_server_may_want_to_know_its_clients() {
+    let localhost = Localhost::knowing_its_clients();
+    let http = localhost.before(draws().await).await;
+    let grpc = localhost.before(hellogrpc().await).await;
+    let (cert, key) = (localhost.file("ca.pem"), localhost.file("key.pem"));
+    for target in [
+        format!("https://localhost:{http}/"),
+        format!("grpcs://localhost:{grpc}"),
+        format!("ipv4:127.0.0.1:{grpc}"),
+    ] {
+        let known = [
+            "-n",
+            "4",
+            "-c",
+            "2",
+            "--ca",
+            &cert,
+            "--server-name",
+            "localhost",
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+        ];
+        let result = result(&target, &known).await;
+        assert_eq!(result["succeeded"], 4, "{target}");
+        let exit = load(&target, &known[..8]).await;
+        assert_eq!(exit.code, Some(3), "{target}: {exit:?}");
+        assert!(exit.stderr.lines().count() == 1, "{target}: {}", exit.stderr);
+    }
 }
 
 #[tokio::test]
@@ -124,6 +198,8 @@ async fn options_that_do_not_fit_are_bad_usage() {
         ("https://localhost:1/", &["--ca", "/nowhere.pem"][..], "/nowhere.pem cannot be used"),
         ("https://localhost:1/", &["--cert", "/nowhere.pem"], "--key"),
         ("http://localhost:1/", &["--ca", "/nowhere.pem"], "write https://"),
+        ("grpc://localhost:1", &["--insecure"], "write https:// or grpcs://"),
+        ("https://localhost:1/", &["--insecure", "--ca", "/nowhere.pem"], "cannot be used with"),
         ("grpc://localhost:1", &["--tls"], "write https:// or grpcs://"),
         ("dns:///localhost:1", &["--ca", "/nowhere.pem"], "/nowhere.pem"),
     ] {

@@ -1,47 +1,86 @@
-//! Servers that are not there, say nothing, or say nonsense: a sentence each, and no hang.
+//! HTTP servers that are not there, say nothing, or say nonsense: a sentence each, and no hang.
 
 use super::{
+    greeter::{Reflection, greeter},
+    hostile::{flooding, resetting, stopping},
     load,
     servers::{nobody, saying, silent},
 };
 
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
+const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
 #[tokio::test]
 async fn whatever_the_server_does_there_is_one_sentence() {
-    let half = saying(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
-    let garbage = saying(b"\x00\x01\x02\r\n\r\n").await;
     let redirect = saying(b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await;
     let problem = saying(
         b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"title\":\"Busy\",\"detail\":\"come back\",\"status\":503}",
     )
     .await;
-    let closing = saying(b"").await;
-    let (silent, nobody) = (silent().await, nobody().await);
-    for (target, words) in [
-        (format!("http://{nobody}/"), "nothing listens there"),
-        (format!("grpc://{nobody}"), "nothing listens there"),
-        (format!("ipv4:{nobody}"), "onnection refused"),
-        (format!("http://{silent}/"), "no answer within 300ms"),
-        (format!("grpc://{silent}"), "no answer within 300ms"),
-        (format!("ipv4:{silent}"), "no connection within 300ms"),
-        (format!("http://{half}/"), "closed the connection"),
-        (format!("http://{closing}/"), "closed the connection"),
-        (format!("http://{garbage}/"), "does not answer in HTTP/1.1"),
-        (format!("grpc://{garbage}"), "gRPC "),
-        (format!("http://{redirect}/"), "not followed"),
-        (format!("http://{problem}/"), "HTTP 503 Busy: come back"),
-        ("http://nowhere.invalid/".to_owned(), "cannot be resolved"),
+    let no_chunk =
+        saying(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\nhello\r\n").await;
+    let two_lengths = saying(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab").await;
+    let no_status = saying(b"HTTP/1.1 2000 OK\r\n\r\n").await;
+    let no_header = saying(b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n").await;
+    for (server, words) in [
+        (nobody().await, "nothing listens there"),
+        (silent().await, "no answer within 300ms"),
+        (saying(b"").await, "closed the connection before the answer was whole"),
+        (saying(HALF).await, "closed the connection"),
+        (stopping(HALF).await, "no answer within 300ms"),
+        (stopping(b"HTTP/1.1 200 OK\r\n").await, "no answer within 300ms"),
+        (resetting(b"").await, "reset the connection"),
+        (resetting(HALF).await, "reset the connection"),
+        (saying(b"\x00\x01\x02\r\n\r\n").await, "does not answer in HTTP/1.1"),
+        (greeter("pod-a", Reflection::None).await, "HTTP/1.1|closed the connection"),
+        (redirect, "HTTP 302 is a redirect, which is not followed"),
+        (problem, "HTTP 503 Busy: come back"),
+        (no_chunk, "chunk"),
+        (two_lengths, "does not answer in HTTP/1.1"),
+        (no_status, "does not answer in HTTP/1.1"),
+        (no_header, "does not answer in HTTP/1.1"),
+        (flooding(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n").await, "a head that is larger"),
+        (flooding(b"HTTP/1.1 200 OK\r\na: ", b"b").await, "a head that is larger"),
+        (flooding(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n").await, "no answer within 300ms"),
+        (flooding(ENDLESS, b"5\r\nhello\r\n").await, "no answer within 300ms"),
+        (flooding(ENDLESS, b"f").await, "chunk"),
     ] {
+        let target = format!("http://{server}/");
         let exit = load(&target, &["-n", "6", "-c", "2", "--timeout", "300ms"]).await;
-        assert_eq!(exit.code, Some(3), "{target}: {exit:?}");
-        assert_eq!(exit.stderr.lines().count(), 1, "{target}: {}", exit.stderr);
-        assert!(exit.stderr.contains(words), "{target}: {}", exit.stderr);
+        assert_eq!(exit.code, Some(3), "{words}: {exit:?}");
+        assert_eq!(exit.stderr.lines().count(), 1, "{words}: {}", exit.stderr);
+        assert!(words.split('|').any(|words| exit.stderr.contains(words)), "{words}: {}", exit.stderr);
     }
+    let exit = load("http://nowhere.invalid/", &["-n", "6"]).await;
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    assert!(exit.stderr.contains("nowhere.invalid cannot be resolved"), "{}", exit.stderr);
+}
+
+/// A kept connection that breaks in the middle of an answer is a failed call; only one that was closed before an
+/// answer began may be made up for by another.
+#[tokio::test]
+async fn half_an_answer_is_not_asked_for_again() {
+    let half = saying(HALF).await;
+    let exit = load(&format!("http://{half}/"), &["-n", "7", "-c", "1", "--max-errors", "100%"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(exit.stdout.contains("7 of 7 calls failed"), "{}", exit.stdout);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_json_is_an_answer_without_a_pod() {
     let text = saying(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
     let exit = load(&format!("http://{text}/"), &["-n", "6"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(exit.stdout.contains("the answers do not name their pod"), "{}", exit.stdout);
+}
+
+/// 32 MiB are read, and forgotten as they come: the program may have far less memory than that.
+#[tokio::test]
+async fn a_huge_answer_is_read_to_its_end_in_little_memory() {
+    let huge = flooding(b"HTTP/1.1 200 OK\r\ncontent-length: 33554432\r\n\r\n", b"{\"hostname\":").await;
+    let tool = super::TOOL;
+    let command = format!("ulimit -v 4000000; exec {tool} load http://{huge}/ -n 2 -c 1 --timeout 60s");
+    let exit = service::testing::exit_of("sh", &["-c", &command], &[]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(exit.stdout.contains("the answers do not name their pod"), "{}", exit.stdout);
 }

@@ -147,7 +147,8 @@ pub(super) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-async fn raw<F>(converse: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+/// A server that converses so on each connection.
+pub(super) async fn raw<F>(converse: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
 {

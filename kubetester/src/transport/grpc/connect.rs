@@ -2,14 +2,15 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use balanced_channel::{ChannelSnapshot, Connectivity};
-use http::Uri;
+use balanced_channel::{ChannelSnapshot, Connectivity, Connector, TcpConnector};
+use http::{Uri, uri::Scheme};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::client::TlsStream;
 use tonic::{
     client::Grpc,
     transport::{Channel, Endpoint as Settings},
@@ -19,10 +20,7 @@ use tower::service_fn;
 use super::{Called, Client, Peer, Server};
 use crate::{
     target::Endpoint,
-    transport::{
-        Setup, Unreachable, cause,
-        tls::{self, Encrypt},
-    },
+    transport::{Setup, Unreachable, cause, tls::Encrypt},
 };
 
 /// The name of HTTP/2 in a TLS handshake.
@@ -37,6 +35,24 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 type Stream = Box<dyn Wire>;
+
+/// Has the balanced channel speak TLS as everything here does.
+struct Encrypted(Encrypt);
+
+// === impl Encrypted ===
+
+impl Connector for Encrypted {
+    type Io = TlsStream<TcpStream>;
+
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTPS
+    }
+
+    async fn connect(&self, endpoint: &balanced_channel::Endpoint) -> io::Result<Self::Io> {
+        let stream = TcpConnector::default().connect(endpoint).await?;
+        shake(&self.0, stream, &endpoint.address.to_string()).await
+    }
+}
 
 // === impl Server ===
 
@@ -84,12 +100,17 @@ impl Server {
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let called = Called::beforehand(&setup)?;
+        let usage = |error: &dyn std::error::Error| Unreachable::Usage(error.to_string());
         let builder = balanced_channel::Channel::builder(target);
         let channel = match setup.tls.is_set() {
-            true => builder.tls(setup.tls.balanced()).and_then(balanced_channel::Builder::build),
+            true => {
+                let target: balanced_channel::Target = target.parse().map_err(|error| usage(&error))?;
+                let host = target.authority().host().trim_matches(['[', ']']);
+                builder.connector(Encrypted(setup.tls.encrypt(host, ALPN)?)).build()
+            }
             false => builder.build(),
         };
-        let channel = channel.map_err(|error| Unreachable::Usage(error.to_string()))?;
+        let channel = channel.map_err(|error| usage(&error))?;
         if let Some(patience) = patience {
             let unreachable = |why| Unreachable::Peer { target: target.to_owned(), why };
             match timeout(patience, settle(&channel)).await {
@@ -124,11 +145,17 @@ async fn dial(endpoint: Endpoint, tls: Option<Encrypt>, peer: Peer) -> io::Resul
     peer.set(address);
     Ok(TokioIo::new(match tls {
         None => Box::new(stream),
-        Some(tls) => {
-            let shaken = tls.shake(stream).await;
-            Box::new(shaken.map_err(|error| io::Error::other(tls::refusal(&error, &address.to_string())))?)
-        }
+        Some(tls) => Box::new(shake(&tls, stream, &address.to_string()).await?),
     }))
+}
+
+/// gRPC is HTTP/2, and over TLS the server has to agree to that.
+async fn shake(tls: &Encrypt, stream: TcpStream, peer: &str) -> io::Result<TlsStream<TcpStream>> {
+    let stream = tls.shake(stream, peer).await.map_err(io::Error::other)?;
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
+        return Ok(stream);
+    }
+    Err(io::Error::other(format!("{peer} does not offer HTTP/2 over TLS (ALPN h2); is it a gRPC port?")))
 }
 
 fn why(error: &tonic::transport::Error, peer: &str) -> String {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use balanced_channel::{ServiceConfig, Target};
-use clap::Args;
+use clap::{ArgAction, Args};
 use reqwest::Url;
 
 use crate::route_config::RouteConfigs;
@@ -32,6 +32,11 @@ pub struct Config {
     /// it has from GRPC_TARGET and GRPC_SERVICE_CONFIG
     #[arg(long, env, value_name = "GRPC_ROUTES", default_value = "[]")]
     pub grpc_routes: RouteConfigs,
+
+    /// Measure the calls to gRPC backends by method and status, for /metrics on the admin port: gRPC's own
+    /// grpc_client_* metrics (gRFC A66, A96). Connections, weights and ejections are always counted there
+    #[arg(long, env, value_name = "GRPC_CALL_METRICS", default_value = "false", action = ArgAction::Set)]
+    pub grpc_call_metrics: bool,
 
     /// HTTP backend, an http:// URL; the query `name=` is added to it. There is no TLS: https:// is refused
     #[arg(long, env, value_name = "HTTP_TARGET", default_value = "http://http-svc/hellohttp", value_parser = http_target)]

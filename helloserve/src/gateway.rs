@@ -36,13 +36,20 @@ impl Gateway {
             grpc_target,
             grpc_service_config,
             grpc_routes,
+            grpc_call_metrics,
             http_target,
             http_dns_server,
             upstream_timeout,
             max_concurrent_requests,
         } = config;
         let Identity { version, hostname } = &instance.identity;
-        let routes = Routes::new(&grpc_target, &grpc_service_config, grpc_routes, &instance.metrics)?;
+        let routes = Routes::new(
+            &grpc_target,
+            &grpc_service_config,
+            grpc_routes,
+            grpc_call_metrics,
+            &instance.metrics,
+        )?;
         let http = HttpUpstream::new(http_target, RotatingResolver::new(http_dns_server), upstream_timeout)
             .map_err(|error| format!("the HTTP client cannot be set up: {error}"))?;
         Ok(Self {

@@ -11,10 +11,12 @@
 //! - [`answer`], [`sorted_json`]: the answer, byte for byte.
 //! - [`refusal`]: or why there is none, in one table of statuses.
 //!
-//! [`config`] has the flags, [`gateway`] holds what all requests share, [`debug`] shows it on the admin port.
+//! [`config`] has the flags, [`gateway`] holds what all requests share, [`debug`] shows it on the admin port;
+//! [`channel_metrics`] has what the channels count among the metrics there.
 
 mod admission;
 mod answer;
+mod channel_metrics;
 mod config;
 mod deadline;
 mod debug;

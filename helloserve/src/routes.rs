@@ -10,6 +10,7 @@ use serde::Serialize;
 use service::Metrics;
 
 use crate::{
+    channel_metrics::ChannelMetrics,
     route_config::{DEFAULT, RouteConfig, RouteConfigs},
     upstream::{Failure, grpc::GrpcUpstream, shortened},
 };
@@ -65,7 +66,8 @@ pub(crate) struct UnknownRoute {
 
 impl Routes {
     /// Makes the channel of each route, which begins to connect at once. Counts their calls in
-    /// `helloserve_route_calls_total`.
+    /// `helloserve_route_calls_total`, and registers what the channels count themselves: single calls if
+    /// `call_metrics` says so.
     ///
     /// # Errors
     ///
@@ -74,6 +76,7 @@ impl Routes {
         target: &Target,
         service_config: &ServiceConfig,
         more: RouteConfigs,
+        call_metrics: bool,
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let calls = IntCounterVec::new(
@@ -87,7 +90,8 @@ impl Routes {
             let target = own_target.as_ref().unwrap_or(target);
             let config = own_config.unwrap_or_else(|| service_config.clone());
             let policy = config.policy.clone().unwrap_or_default().name();
-            let channel = Channel::builder(target.as_str()).service_config(config).build();
+            let channel =
+                Channel::builder(target.as_str()).service_config(config).call_metrics(call_metrics).build();
             let channel = channel.map_err(|error| format!("GRPC_ROUTES: the route {name:?}: {error}"))?;
             Ok(Route {
                 policy,
@@ -97,7 +101,10 @@ impl Routes {
                 name,
             })
         };
-        [default].into_iter().chain(more.0).map(route).collect::<Result<_, _>>().map(Self)
+        let routes = [default].into_iter().chain(more.0).map(route).collect::<Result<_, String>>().map(Self)?;
+        let channels = routes.0.iter().map(|route| (route.name.clone(), route.upstream.channel.clone()));
+        metrics.register(ChannelMetrics::new(channels.collect()));
+        Ok(routes)
     }
 
     /// The route of this name; without a name, the default.

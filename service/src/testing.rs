@@ -1,8 +1,10 @@
-//! For tests of the programs (feature `testing`): a client that sees the bytes, and the real program as a process.
+//! For tests of the programs (feature `testing`): a client that sees the bytes, the real program as a process, and
+//! a strict reader of metrics.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod client;
+mod exposition;
 mod process;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::time;
 
 pub use self::{
     client::{Answer, Client},
+    exposition::Exposition,
     process::{Exit, Running, Signal, exit_of},
 };
 

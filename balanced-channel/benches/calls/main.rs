@@ -7,10 +7,14 @@
 //! process per call, user and system, of all its threads; the ratio is to hyper's `SendRequest`
 //! without anything around it, within the same round. Numbers after `--` choose how many seconds a
 //! measurement takes and how many rounds there are: `-- 1 5` is the default.
+//!
+//! `-- --only CONTESTANT CALLERS CALLS` makes so many calls of one contestant (0 is hyper, 3 this
+//! channel) on a current-thread runtime, for a profiler.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod contestants;
 mod cpu;
+mod only;
 mod servers;
 
 use std::time::Duration;
@@ -28,6 +32,9 @@ fn main() {
     let first = args.next();
     if first.as_deref() == Some(servers::ARGUMENT) {
         return servers::run();
+    }
+    if first.as_deref() == Some(only::ARGUMENT) {
+        return only::run(args);
     }
     let seconds = first.map_or(1.0, |text| text.parse().expect("seconds a measurement takes"));
     let rounds = args.next().map_or(5, |text| text.parse().expect("how many rounds"));
@@ -91,12 +98,7 @@ async fn load(service: &contestants::Connected, callers: usize, time: Duration) 
             tokio::spawn(async move {
                 let mut calls = 0;
                 while Instant::now() < until {
-                    let mut body = service.call(request()).await;
-                    while let Some(frame) = body.frame().await {
-                        if let Some(trailers) = frame.unwrap().trailers_ref() {
-                            assert_eq!(trailers["grpc-status"], "0");
-                        }
-                    }
+                    call(&mut service).await;
                     calls += 1;
                 }
                 calls
@@ -108,6 +110,16 @@ async fn load(service: &contestants::Connected, callers: usize, time: Duration) 
         calls += caller.await.unwrap();
     }
     calls
+}
+
+/// One call, to its last byte.
+async fn call(service: &mut contestants::Connected) {
+    let mut body = service.call(request()).await;
+    while let Some(frame) = body.frame().await {
+        if let Some(trailers) = frame.unwrap().trailers_ref() {
+            assert_eq!(trailers["grpc-status"], "0");
+        }
+    }
 }
 
 /// `SayHello` with the name "x", encoded.

@@ -15,7 +15,6 @@ use http::{
     Request, Response, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status, body::Body, client::Grpc};
 use tonic_prost::ProstCodec;
@@ -24,7 +23,7 @@ use tower_service::Service;
 use crate::{
     backoff::{Backoff, BackoffPolicy},
     request::Source,
-    transport::Sender,
+    transport::{Incoming, Sender},
 };
 
 const WATCH: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
@@ -197,11 +196,11 @@ impl Service<Request<Body>> for OneConnection {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut sender = self.0.clone();
+        let sender = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let source = Source::read(body, 0).await?;
-            Ok(sender.send_request(Request::from_parts(head, source.attempt())).await?)
+            Ok(sender.send(Request::from_parts(head, ()), source.attempt()).await?)
         })
     }
 }

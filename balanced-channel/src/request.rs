@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::Reason;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tonic::{Status, body::Body};
 
 use crate::metrics::MessageSize;
@@ -242,32 +242,23 @@ impl Stream {
 
 // === impl RequestBody ===
 
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    /// Its reason is what the server's stream is reset with.
-    type Error = h2::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        match self.get_mut() {
+impl RequestBody {
+    /// The next piece. An error is the reason to reset the server's stream with.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
+        match self {
             Self::Whole(data) if data.is_empty() => Poll::Ready(None),
-            Self::Whole(data) => Poll::Ready(Some(Ok(Frame::data(mem::take(data))))),
+            Self::Whole(data) => Poll::Ready(Some(Ok(mem::take(data)))),
             Self::Stream { stream, attempt, at } => {
                 let mut stream = lock(stream);
                 if stream.attempt != *attempt {
-                    return Poll::Ready(Some(Err(Reason::CANCEL.into())));
+                    return Poll::Ready(Some(Err(Reason::CANCEL)));
                 }
                 match stream.poll_next(at, cx) {
                     Poll::Ready(Some(data)) => {
                         stream.sent.add(&data);
-                        Poll::Ready(Some(Ok(Frame::data(data))))
+                        Poll::Ready(Some(Ok(data)))
                     }
-                    Poll::Ready(None) if stream.broken.is_some() => {
-                        Poll::Ready(Some(Err(Reason::CANCEL.into())))
-                    }
-                    Poll::Ready(None) => Poll::Ready(None),
+                    Poll::Ready(None) => Poll::Ready(stream.broken.is_some().then_some(Err(Reason::CANCEL))),
                     Poll::Pending => {
                         stream.reader = Some(cx.waker().clone());
                         Poll::Pending
@@ -277,7 +268,19 @@ impl http_body::Body for RequestBody {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// Waits until it may read no more: there is a later attempt, or nobody wants to know any more.
+    pub(crate) fn poll_superseded(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Stream { stream, attempt, .. } = self else { return Poll::Pending };
+        let mut stream = lock(stream);
+        if stream.attempt != *attempt {
+            return Poll::Ready(());
+        }
+        stream.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(data) => data.is_empty(),
             Self::Stream { stream, attempt, at } => {
@@ -287,13 +290,6 @@ impl http_body::Body for RequestBody {
                     && stream.broken.is_none()
                     && (stream.ended || stream.body.is_end_stream())
             }
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(data) => SizeHint::with_exact(data.len() as u64),
-            Self::Stream { .. } => SizeHint::default(),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     metrics::{Connections, Disconnect},
     outlier::Streak,
     resolver::Endpoint,
-    transport::{Change, ConnectError, Connection, Connector, Http2, Sender},
+    transport::{Change, ConnectError, Connection, Connector, Http2, Lost, Sender},
 };
 
 /// A connection that lasts less than this did not work: the next ones wait as after a failure.
@@ -110,7 +110,7 @@ pub(crate) struct Handle {
 }
 
 /// The task. It waits for the connector, the connection, the backoff or the balancer; it ends when
-/// the [`Handle`] is dropped and the last call of its connection has ended.
+/// the [`Handle`] is dropped. Connections that have calls in flight then go on to their last one.
 pub(crate) struct Task<C> {
     pub(crate) number: u64,
     pub(crate) subchannel: Arc<Subchannel>,
@@ -279,7 +279,7 @@ impl<C: Connector> Task<C> {
     async fn serve(
         &self,
         sender: Sender,
-        mut connection: Connection<C>,
+        mut connection: Connection,
         stop: &CancellationToken,
     ) -> Option<Ended> {
         let ended = {
@@ -289,13 +289,10 @@ impl<C: Connector> Task<C> {
                     change = connection.next() => match change {
                         Change::Silent => self.tell(State::Silent(true)),
                         Change::Heard => self.tell(State::Silent(false)),
-                        Change::Draining(goaway) => break Some(goaway),
+                        Change::Draining(leaving) => break Some(leaving),
                         // Without callers, a connection ends by itself.
-                        Change::Lost(..) if stop.is_cancelled() => {
-                            self.connections.lost(Disconnect::Shutdown);
-                            return None;
-                        }
-                        Change::Lost(why, disconnect) => {
+                        Change::Lost(_) if stop.is_cancelled() => break None,
+                        Change::Lost(Lost { why, disconnect }) => {
                             self.connections.lost(disconnect);
                             return Some(Ended { why, in_order: false });
                         }
@@ -306,17 +303,15 @@ impl<C: Connector> Task<C> {
             }
         };
         // The health watch is over; it was a call on this connection too.
-        let Some(goaway) = ended else {
+        let Some(leaving) = ended else {
             self.connections.lost(Disconnect::Shutdown);
-            connection.drain().await;
             return None;
         };
-        self.connections.lost(Disconnect::GoAway(goaway.error));
-        if goaway.too_many_pings {
+        self.connections.lost(leaving.disconnect());
+        if leaving.too_many_pings() {
             self.http2.complain(self.subchannel.endpoint.address);
         }
-        tokio::spawn(connection.drain());
-        Some(Ended { why: goaway.to_string(), in_order: goaway.error == 0 })
+        Some(Ended { why: leaving.to_string(), in_order: leaving.in_order() })
     }
 
     /// Tells that the connection is READY: at once, or as the health of its server has it. Does not

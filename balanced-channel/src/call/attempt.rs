@@ -33,7 +33,7 @@ impl Caller {
             Err(status) => return Outcome::failed(status),
         };
         let mut in_flight = InFlight::start(ready);
-        let sent = call.deadline.bound(in_flight.send(call.request(retry))).await;
+        let sent = call.deadline.bound(in_flight.send(call.request(retry), call.body.attempt())).await;
         let mut response = match sent {
             Some(Ok(response)) => response,
             Some(Err(failure)) => {

@@ -1,14 +1,13 @@
 //! What a failed attempt means: whether a server has seen the call, and the status for the caller.
 
-use std::{error::Error, net::SocketAddr};
+use std::net::SocketAddr;
 
 use h2::Reason;
-use http::{Request, StatusCode};
-use hyper::client::conn::TrySendError;
+use http::StatusCode;
 use tonic::{Code, Status};
 
 use super::retry::Seen;
-use crate::{request::RequestBody, transport::chain};
+use crate::transport::{SendError, chain};
 
 /// An attempt that ended without response headers.
 #[derive(Debug)]
@@ -20,22 +19,15 @@ pub(crate) struct Failure {
 
 // === impl Failure ===
 
-impl From<TrySendError<Request<RequestBody>>> for Failure {
-    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
-        let returned = error.take_message().is_some();
-        let error = error.into_error();
-        let h2 = h2_error(&error);
-        // hyper gives a request back that it has not begun to send. One that waits for a stream to
-        // be free, with the server's limit of them reached, is lost with the connection instead,
-        // and that is the one reason of a user error here (User::DispatchGone).
-        let seen = if returned || h2.is_none() && error.is_user() {
-            Seen::NeverLeft
-        } else if h2.is_some_and(refused) {
-            Seen::Refused
-        } else {
-            Seen::Maybe
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let (seen, code) = match &error {
+            SendError::Closed | SendError::NeverLeft(_) => (Seen::NeverLeft, Code::Unavailable),
+            SendError::Unsendable(_) => (Seen::Maybe, Code::Internal),
+            SendError::Broken(error) if refused(error) => (Seen::Refused, code(error)),
+            SendError::Broken(error) => (Seen::Maybe, code(error)),
         };
-        Self { why: chain(&error), seen, code: h2.map_or(Code::Unavailable, code) }
+        Self { why: chain(&error), seen, code }
     }
 }
 
@@ -65,9 +57,8 @@ pub(crate) fn code_of_http(status: StatusCode) -> Option<Code> {
 }
 
 /// The status of a response that broke off.
-pub(crate) fn broken(error: &hyper::Error, address: SocketAddr) -> Status {
-    let code = h2_error(error).map_or(Code::Unavailable, code);
-    Status::new(code, format!("the response from {address} broke off: {}", chain(error)))
+pub(crate) fn broken(error: &h2::Error, address: SocketAddr) -> Status {
+    Status::new(code(error), format!("the response from {address} broke off: {}", chain(error)))
 }
 
 /// The gRPC code for an HTTP/2 error (gRPC over HTTP/2, "Errors").
@@ -89,15 +80,4 @@ fn code(error: &h2::Error) -> Code {
 fn refused(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away() || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))
-}
-
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(h2) = error.downcast_ref() {
-            return Some(h2);
-        }
-        source = error.source();
-    }
-    None
 }

@@ -2,7 +2,7 @@
 //!
 //! - `deadline`: how long it all may take.
 //! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
-//!   subchannel; `failure` says what hyper's errors mean.
+//!   subchannel; `failure` says what the transport's errors mean.
 //! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
 //! - `response`: counts the call to its last byte.
 
@@ -37,7 +37,7 @@ use crate::{
     method_config::Methods,
     metrics::{Metrics, Recording},
     pool::Pool,
-    request::{RequestBody, Source},
+    request::Source,
 };
 
 const USER_AGENT: HeaderValue =
@@ -149,8 +149,8 @@ impl Caller {
 
 impl Call {
     /// The request of the next attempt.
-    fn request(&self, retry: &Retry<'_>) -> Request<RequestBody> {
-        let mut request = Request::new(self.body.attempt());
+    fn request(&self, retry: &Retry<'_>) -> Request<()> {
+        let mut request = Request::new(());
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();
         *request.version_mut() = Version::HTTP_2;

@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tonic::{Code, Status};
 
@@ -25,6 +24,7 @@ use crate::{
     outlier::Sign,
     request::{RequestBody, Upload},
     subchannel::{Ready, Subchannel},
+    transport::Incoming,
 };
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
@@ -91,8 +91,12 @@ impl InFlight {
         self.ready.subchannel.endpoint.address
     }
 
-    pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
-        Ok(self.ready.sender.clone().try_send_request(request).await?)
+    pub(crate) async fn send(
+        &self,
+        request: Request<()>,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, Failure> {
+        Ok(self.ready.sender.send(request, body).await?)
     }
 
     pub(crate) fn subchannel(&self) -> &Arc<Subchannel> {

@@ -4,8 +4,6 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::HeaderMap;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::DuplexStream;
 use tonic::Code;
 
@@ -13,6 +11,7 @@ use super::{Call, Pick};
 use crate::{
     outlier::Streak,
     subchannel::{Ready, Subchannel},
+    transport,
 };
 
 #[derive(Default)]
@@ -30,9 +29,7 @@ impl Stage {
     pub(crate) async fn and(mut self, count: usize) -> Self {
         for _ in 0..count {
             let (pipe, end) = tokio::io::duplex(4096);
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), TokioIo::new(end)).await.unwrap();
-            tokio::spawn(connection);
+            let sender = transport::over(end).await;
             let at = self.ready.len();
             let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80));
             let subchannel = Arc::new(Subchannel::new(address.into(), Streak::new(0, Arc::default())));

@@ -6,9 +6,7 @@
 use std::fmt;
 
 /// The length of a frame's header.
-pub(super) const HEADER: usize = 9;
-/// Where the type stands in it.
-pub(super) const TYPE_AT: usize = 3;
+const HEADER: usize = 9;
 /// What a client says before its first frame is this long.
 const PREFACE: usize = 24;
 /// As much of a GOAWAY as matters: the last stream, the error, and the text that gRFC A8 looks for.
@@ -21,16 +19,9 @@ const ENHANCE_YOUR_CALM: u32 = 0xb;
 pub(super) mod kind {
     pub(crate) const DATA: u8 = 0x0;
     pub(crate) const HEADERS: u8 = 0x1;
-    pub(crate) const RST_STREAM: u8 = 0x3;
     pub(crate) const SETTINGS: u8 = 0x4;
-    pub(crate) const PING: u8 = 0x6;
     pub(crate) const GOAWAY: u8 = 0x7;
-    /// None of RFC 9113's; whoever reads it passes over the frame (section 4.1).
-    pub(crate) const UNKNOWN: u8 = 0xfb;
 }
-
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
 
 /// A stream that arrives in pieces of any size.
 #[derive(Debug, Default)]
@@ -57,7 +48,6 @@ pub(super) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: u8,
-    flags: u8,
     pub(super) stream: u32,
 }
 
@@ -78,13 +68,8 @@ impl Frames {
         Self { skip: PREFACE, ..Self::default() }
     }
 
-    /// Whether the next byte begins a frame.
-    pub(super) fn between(&self) -> bool {
-        self.have == 0 && self.skip == 0
-    }
-
     /// How many bytes there are to the end of the current frame's payload, or else of its header.
-    pub(super) fn left(&self) -> usize {
+    fn left(&self) -> usize {
         if self.skip > 0 { self.skip } else { HEADER - self.have }
     }
 
@@ -124,20 +109,9 @@ impl Frames {
 // === impl Header ===
 
 impl Header {
-    pub(super) fn read(bytes: &[u8; HEADER]) -> Self {
-        let [_, _, _, kind, flags, stream @ ..] = *bytes;
-        Self { kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
-    }
-
-    /// Whether the sender has nothing more to say on the stream.
-    pub(super) fn ends_stream(self) -> bool {
-        self.kind == kind::RST_STREAM
-            || matches!(self.kind, kind::DATA | kind::HEADERS) && self.flags & END_STREAM != 0
-    }
-
-    /// Whether it answers a ping.
-    pub(super) fn is_pong(self) -> bool {
-        self.kind == kind::PING && self.flags & ACK != 0
+    fn read(bytes: &[u8; HEADER]) -> Self {
+        let [_, _, _, kind, _, stream @ ..] = *bytes;
+        Self { kind, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
     }
 }
 
@@ -162,6 +136,8 @@ impl GoAway {
 pub(super) mod tests {
     use super::*;
 
+    pub(crate) const PING: u8 = 0x6;
+
     pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
@@ -179,27 +155,27 @@ pub(super) mod tests {
             frame(kind::SETTINGS, 0, 0, &[]),
             // A payload full of bytes that would read as GOAWAY headers.
             frame(kind::DATA, 0, 3, &[kind::GOAWAY; 300]),
-            frame(kind::HEADERS, END_STREAM, 5, &[1]),
+            frame(kind::HEADERS, 1, 5, &[1]),
             goaway(0, b""),
-            frame(kind::PING, ACK, 0, &[0; 8]),
+            frame(PING, 1, 0, &[0; 8]),
         ]
         .concat();
-        let header = |kind, flags, stream| Found::Header(Header { kind, flags, stream });
+        let header = |kind, stream| Found::Header(Header { kind, stream });
         for size in 1..stream.len() {
             let (mut frames, mut seen) = (Frames::default(), Vec::new());
             for piece in stream.chunks(size) {
                 frames.feed(piece, |found| seen.push(found));
             }
             let all = [
-                header(kind::SETTINGS, 0, 0),
-                header(kind::DATA, 0, 3),
-                header(kind::HEADERS, END_STREAM, 5),
-                header(kind::GOAWAY, 0, 0),
+                header(kind::SETTINGS, 0),
+                header(kind::DATA, 3),
+                header(kind::HEADERS, 5),
+                header(kind::GOAWAY, 0),
                 Found::GoAway(GoAway { error: 0, too_many_pings: false }),
-                header(kind::PING, ACK, 0),
+                header(PING, 0),
             ];
             assert_eq!(seen, all, "in pieces of {size}");
-            assert!(frames.between());
+            assert_eq!(frames.left(), HEADER, "it waits for the next frame");
         }
     }
 

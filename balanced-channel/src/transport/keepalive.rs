@@ -1,14 +1,8 @@
 //! When to ping a silent peer (gRFC A8), and when to believe that it is gone.
 
-use std::{
-    collections::HashSet,
-    hash::{BuildHasherDefault, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::frames::{Header, kind};
 
 /// How long calls in flight on a silent connection are given, at least: A8's default timeout.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,8 +60,6 @@ pub struct Keepalive {
 #[derive(Debug)]
 pub(super) struct Watchdog {
     config: Keepalive,
-    /// The streams in flight.
-    streams: HashSet<u32, BuildHasherDefault<Spread>>,
     last_read: Instant,
     /// When the ping went out that is not answered yet.
     pinged: Option<Instant>,
@@ -79,11 +71,6 @@ pub(super) struct Watchdog {
     silent: bool,
 }
 
-/// Hashes stream numbers. This side chose them, so nobody can make them collide, and every call pays
-/// for its hash twice.
-#[derive(Debug, Default)]
-struct Spread(u64);
-
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -92,25 +79,6 @@ pub(super) enum Due {
     Avoid,
     /// To give the connection up.
     GiveUp,
-}
-
-// === impl Spread ===
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // Fibonacci hashing: the top bits, which the set looks at, differ for neighbours.
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 // === impl Keepalive ===
@@ -150,19 +118,11 @@ impl Keepalive {
 
 impl Watchdog {
     pub(super) fn new(config: Keepalive) -> Self {
-        Self {
-            config,
-            streams: HashSet::default(),
-            last_read: Instant::now(),
-            pinged: None,
-            probes: 0,
-            asked: None,
-            silent: false,
-        }
+        Self { config, last_read: Instant::now(), pinged: None, probes: 0, asked: None, silent: false }
     }
 
-    /// The next thing to do, and when, if nothing happens before.
-    pub(super) fn due(&self) -> Option<(Instant, Due)> {
+    /// The next thing to do, and when, if nothing happens before; `in_use` by calls in flight.
+    pub(super) fn due(&self, in_use: bool) -> Option<(Instant, Due)> {
         if let Some(pinged) = self.pinged {
             let quiet = pinged.max(self.last_read);
             return match self.silent {
@@ -170,7 +130,7 @@ impl Watchdog {
                 true => Some((later(quiet, self.config.patience()), Due::GiveUp)),
             };
         }
-        if self.streams.is_empty() && !self.config.without_calls {
+        if !in_use && !self.config.without_calls {
             return None;
         }
         let regular = later(self.last_read, self.config.time);
@@ -198,29 +158,19 @@ impl Watchdog {
         std::mem::replace(&mut self.silent, false)
     }
 
-    pub(super) fn received(&mut self, header: Header) {
-        if matches!(header.kind, kind::HEADERS | kind::DATA) {
-            self.probes = 0;
-        }
-        if header.is_pong() {
-            self.pinged = None;
-        }
-        if header.ends_stream() {
-            self.streams.remove(&header.stream);
-        }
+    /// Headers or data came.
+    pub(super) fn spoken(&mut self) {
+        self.probes = 0;
     }
 
-    pub(super) fn sent(&mut self, header: Header) {
-        match header.kind {
-            kind::HEADERS => {
-                self.streams.insert(header.stream);
-                self.asked.get_or_insert_with(Instant::now);
-            }
-            kind::RST_STREAM => {
-                self.streams.remove(&header.stream);
-            }
-            _ => {}
-        }
+    /// The ping was answered.
+    pub(super) fn answered(&mut self) {
+        self.pinged = None;
+    }
+
+    /// A call was sent.
+    pub(super) fn asked(&mut self) {
+        self.asked.get_or_insert_with(Instant::now);
     }
 
     /// Whether the answer to a ping is still to come.

@@ -1,8 +1,15 @@
 //! From an endpoint to an HTTP/2 connection that has shown that it works.
 
+mod body;
+mod connection;
 mod connector;
 mod frames;
+mod heartbeat;
 mod keepalive;
+mod link;
+mod pipe;
+mod sender;
+mod slots;
 mod wire;
 
 use std::{
@@ -16,26 +23,36 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use body::Incoming;
+use bytes::Bytes;
+use connection::Driver;
+pub(crate) use connection::{Change, Connection};
 pub use connector::{Connector, TcpConnector};
-pub(crate) use frames::GoAway;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use h2::client;
+use heartbeat::Heartbeat;
 pub use keepalive::Keepalive;
-use tokio::{sync::watch, time::timeout};
-use wire::{Peer, Wire};
+use link::Link;
+pub(crate) use link::Lost;
+pub(crate) use sender::{SendError, Sender};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use wire::Wire;
 
-use crate::{metrics::Disconnect, request::RequestBody, resolver::Endpoint};
-
-/// Sends calls over one connection.
-pub(crate) type Sender = http2::SendRequest<RequestBody>;
-
-type Driver<I> = http2::Connection<TokioIo<Wire<I>>, RequestBody, TokioExecutor>;
+use crate::resolver::Endpoint;
 
 /// The flow-control window of a connection: all that HTTP/2 allows. The window of each response
 /// bounds what its reader leaves unread; one for all of them would let a few slow readers stop every
 /// other call on the connection. h2 also ends a connection with more than half of this window's
 /// worth of small frames unread, each counted as 256 bytes.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// The flow-control window of a stream: what a response may have that its reader leaves unread.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// How long the headers or the trailers of a response may be, decoded.
+const MAX_HEADER_LIST: u32 = 16 << 10;
+/// How much of an upload h2 takes before it is written, in bytes a stream.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// What a connection is made with.
 #[derive(Clone, Debug)]
@@ -51,27 +68,6 @@ pub(crate) struct Http2 {
 #[error("{0}")]
 pub(crate) struct ConnectError(String);
 
-/// A connection whose peer speaks HTTP/2.
-pub(crate) struct Connection<I: Connector> {
-    driver: Driver<I::Io>,
-    peer: watch::Receiver<Peer>,
-    /// Whether the peer is silent, as was last said.
-    silent: bool,
-}
-
-/// What becomes of a connection.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// The peer answers no ping; calls had better go elsewhere.
-    Silent,
-    /// The peer has spoken again.
-    Heard,
-    /// The peer said GOAWAY; calls in flight go on, so the connection must be drained.
-    Draining(GoAway),
-    /// It is gone, and why.
-    Lost(String, Disconnect),
-}
-
 // === impl Http2 ===
 
 impl Http2 {
@@ -81,7 +77,7 @@ impl Http2 {
         &self,
         connector: &C,
         endpoint: &Endpoint,
-    ) -> Result<(Sender, Connection<C>), ConnectError> {
+    ) -> Result<(Sender, Connection), ConnectError> {
         let connected = timeout(self.connect_timeout, self.open(connector, endpoint)).await;
         connected
             .unwrap_or_else(|_| Err(format!("not connected within {:?}", self.connect_timeout)))
@@ -105,59 +101,43 @@ impl Http2 {
         &self,
         connector: &C,
         endpoint: &Endpoint,
-    ) -> Result<(Sender, Connection<C>), String> {
+    ) -> Result<(Sender, Connection), String> {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
-        let (io, mut peer) = Wire::new(io, self.keepalive());
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2.timer(TokioTimer::new()).initial_connection_window_size(CONNECTION_WINDOW);
-        let (sender, mut driver) = http2.handshake(TokioIo::new(io)).await.map_err(|error| chain(&error))?;
-        tokio::select! {
-            ended = &mut driver => {
-                return Err(reason(ended));
-            }
-            spoke = peer.wait_for(|peer| peer.open) => {
-                spoke.map_err(|_| "closed by the peer")?;
-            }
-        }
-        Ok((sender, Connection { driver, peer, silent: false }))
-    }
-}
-
-// === impl Connection ===
-
-impl<C: Connector> Connection<C> {
-    /// Runs the connection until something is to be said about it. Not to be asked again once it is
-    /// draining or lost.
-    pub(crate) async fn next(&mut self) -> Change {
-        let silent = self.silent;
-        tokio::select! {
+        let (sender, mut driver, link) =
+            handshake(io, self.keepalive()).await.map_err(|error| chain(&error))?;
+        let mut peer = link.peer.subscribe();
+        let ended = tokio::select! {
             biased;
-            // An error says that the stream is gone before the driver has said why.
-            Ok(peer) = self.peer.wait_for(|peer| peer.goaway.is_some() || peer.silent != silent) => {
-                self.silent = peer.silent;
-                match (peer.goaway, peer.silent) {
-                    (Some(goaway), _) => Change::Draining(goaway),
-                    (None, true) => Change::Silent,
-                    (None, false) => Change::Heard,
-                }
-            }
-            ended = &mut self.driver => {
-                let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
-                Change::Lost(reason(ended), disconnect)
-            }
+            () = &mut driver => true,
+            _ = peer.wait_for(|peer| peer.open) => false,
+        };
+        if !ended {
+            tokio::spawn(driver);
+        } else if let Some(lost) = peer.borrow().failure() {
+            return Err(lost.why.clone());
         }
-    }
-
-    /// Runs the connection until its last call has ended.
-    pub(crate) async fn drain(self) {
-        if let Err(error) = self.driver.await {
-            tracing::debug!(error = chain(&error), "a draining connection ended");
-        }
+        Ok((sender, Connection::new(peer)))
     }
 }
 
-fn reason(ended: Result<(), hyper::Error>) -> String {
-    ended.map_or_else(|error| chain(&error), |()| "closed by the peer".to_owned())
+/// Begins to speak HTTP/2. The driver must run for anything to be sent.
+async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
+    io: I,
+    keepalive: Option<Keepalive>,
+) -> Result<(Sender, Driver<I>, Arc<Link>), h2::Error> {
+    let link = Arc::new(Link::new());
+    let mut builder = client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_push(false);
+    let (h2, mut connection) = builder.handshake::<_, Bytes>(Wire::new(io, link.clone())).await?;
+    // There is one to take: nobody has taken it before.
+    let pings = connection.ping_pong();
+    let heartbeat = keepalive.zip(pings).map(|(keepalive, pings)| Heartbeat::new(keepalive, pings));
+    Ok((Sender::new(h2, link.clone()), Driver::new(connection, heartbeat, link.clone()), link))
 }
 
 // === impl ConnectError ===
@@ -187,4 +167,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     sentence
+}
+
+/// Sends calls over a stream whose peer has not said a word yet.
+#[cfg(test)]
+pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Sender {
+    let (sender, driver, _) = handshake(io, None).await.expect("the stream takes what comes first");
+    tokio::spawn(driver);
+    sender
 }

@@ -1,66 +1,59 @@
 //! The watchdog alone, in paused time; and against the rules by which gRPC servers count pings.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use proptest::prelude::*;
 use tokio::time::advance;
 
-use super::{super::frames::HEADER, *};
+use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn header(kind: u8, flags: u8, stream: u8) -> Header {
-    let mut bytes = [0; HEADER];
-    [bytes[3], bytes[4], bytes[8]] = [kind, flags, stream];
-    Header::read(&bytes)
-}
-
-fn call(dog: &mut Watchdog, stream: u8) {
-    dog.sent(header(kind::HEADERS, 0, stream));
-}
-
-fn hear(dog: &mut Watchdog, header: Header) {
+/// Headers or data come.
+fn hear(dog: &mut Watchdog) {
     dog.read();
-    dog.received(header);
+    dog.spoken();
 }
 
 fn pong(dog: &mut Watchdog) {
-    hear(dog, header(kind::PING, 1, 0));
+    dog.read();
+    dog.answered();
 }
 
-/// What is due next, and in how many milliseconds.
+/// What is due next with calls in flight, and in how many milliseconds.
 fn due(dog: &Watchdog) -> Option<(u128, Due)> {
-    dog.due().map(|(at, due)| (at.saturating_duration_since(Instant::now()).as_millis(), due))
+    let wait = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis();
+    dog.due(true).map(|(at, due)| (wait(at), due))
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_calls_there_are_no_pings_unless_wanted() {
     let mut dog = Watchdog::new(Keepalive::default());
-    assert_eq!(due(&dog), None);
-    call(&mut dog, 1);
+    assert_eq!(dog.due(false), None);
+    dog.asked();
     assert_eq!(due(&dog), Some((2000, Due::Ping)));
-    hear(&mut dog, header(kind::HEADERS, 1, 1));
-    assert_eq!(due(&dog), None);
+    hear(&mut dog);
+    assert_eq!(dog.due(false), None);
     let dog = Watchdog::new(Keepalive { without_calls: true, ..Keepalive::default() });
-    assert_eq!(due(&dog), Some((2000, Due::Ping)));
+    assert_eq!(dog.due(false), Some((Instant::now() + 2 * SECOND, Due::Ping)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_on_a_connection_long_idle_is_given_the_probe_time() {
     let mut dog = Watchdog::new(Keepalive::default());
     advance(100 * SECOND).await;
-    call(&mut dog, 1);
+    dog.asked();
     assert_eq!(due(&dog), Some((2000, Due::Ping)));
     advance(SECOND).await;
-    call(&mut dog, 3);
+    dog.asked();
     assert_eq!(due(&dog), Some((1000, Due::Ping)), "further calls do not put it off");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_probed_once_and_then_seldom() {
     let mut dog = Watchdog::new(Keepalive::default());
-    call(&mut dog, 1);
-    hear(&mut dog, header(kind::HEADERS, 0, 1));
+    dog.asked();
+    hear(&mut dog);
     advance(2 * SECOND).await;
     assert_eq!(due(&dog), Some((0, Due::Ping)));
     dog.pinged();
@@ -71,21 +64,21 @@ async fn a_quiet_stream_is_probed_once_and_then_seldom() {
         dog.pinged();
         pong(&mut dog);
     }
-    call(&mut dog, 3);
+    dog.asked();
     assert_eq!(due(&dog), Some((2000, Due::Ping)), "a call that goes unanswered is another reason");
     advance(2 * SECOND).await;
     dog.pinged();
     pong(&mut dog);
-    call(&mut dog, 5);
+    dog.asked();
     assert_eq!(due(&dog), Some((310_000, Due::Ping)), "that was the last");
-    hear(&mut dog, header(kind::DATA, 0, 1));
+    hear(&mut dog);
     assert_eq!(due(&dog), Some((2000, Due::Ping)), "a message allows it again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
     let mut dog = Watchdog::new(Keepalive::default());
-    call(&mut dog, 1);
+    dog.asked();
     advance(2 * SECOND).await;
     dog.pinged();
     assert_eq!(due(&dog), Some((2000, Due::Avoid)));
@@ -103,9 +96,9 @@ async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
 #[tokio::test(start_paused = true)]
 async fn a_complaint_ends_probes_and_doubles_the_time() {
     let mut dog = Watchdog::new(Keepalive::default().calmed(2));
-    call(&mut dog, 1);
+    dog.asked();
     assert_eq!(due(&dog), Some((1_240_000, Due::Ping)));
-    Watchdog::new(Keepalive { time: Duration::MAX, ..Keepalive::default() }.calmed(u32::MAX)).due();
+    Watchdog::new(Keepalive { time: Duration::MAX, ..Keepalive::default() }.calmed(u32::MAX)).due(true);
 }
 
 /// How a server counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
@@ -144,8 +137,8 @@ enum Act {
 #[derive(Clone, Copy)]
 enum Frame {
     Headers(u8),
-    End(u8),
-    Data(u8),
+    End,
+    Data,
     Ping,
 }
 
@@ -169,12 +162,13 @@ proptest! {
             let (mut dog, mut server) = (Watchdog::new(Keepalive::default()), Server { go, ..Server::default() });
             let (mut up, mut down) = (VecDeque::<(Instant, Frame)>::new(), VecDeque::<(Instant, Frame)>::new());
             let delay = Duration::from_millis(delay);
-            let mut stream = 1;
+            let (mut stream, mut open) = (1, 0);
             for act in acts {
                 let until = match act {
                     Act::Wait(millis) => Instant::now() + Duration::from_millis(millis),
                     Act::Call if stream < 250 => {
-                        call(&mut dog, stream);
+                        dog.asked();
+                        open += 1;
                         up.push_back((Instant::now() + delay, Frame::Headers(stream)));
                         stream += 2;
                         Instant::now()
@@ -187,14 +181,14 @@ proptest! {
                             if ends {
                                 server.streams.remove(&stream);
                             }
-                            let frame = if ends { Frame::End(stream) } else { Frame::Data(stream) };
+                            let frame = if ends { Frame::End } else { Frame::Data };
                             down.push_back((Instant::now() + delay, frame));
                         }
                         Instant::now()
                     }
                 };
                 loop {
-                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due().map(|(at, _)| at)];
+                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due(open > 0).map(|(at, _)| at)];
                     let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= until) else { break };
                     advance(next.saturating_duration_since(Instant::now())).await;
                     if let Some((_, frame)) = up.pop_front_if(|(at, _)| *at <= next) {
@@ -205,16 +199,19 @@ proptest! {
                                 prop_assert!(server.strikes <= 2);
                                 down.push_back((Instant::now() + delay, Frame::Ping));
                             }
-                            Frame::End(_) | Frame::Data(_) => {}
+                            Frame::End | Frame::Data => {}
                         }
                     } else if let Some((_, frame)) = down.pop_front_if(|(at, _)| *at <= next) {
                         match frame {
                             Frame::Headers(_) => {}
-                            Frame::End(stream) => hear(&mut dog, header(kind::HEADERS, 1, stream)),
-                            Frame::Data(stream) => hear(&mut dog, header(kind::DATA, 0, stream)),
+                            Frame::End => {
+                                open -= 1;
+                                hear(&mut dog);
+                            }
+                            Frame::Data => hear(&mut dog),
                             Frame::Ping => pong(&mut dog),
                         }
-                    } else if let Some((_, Due::Ping)) = dog.due() {
+                    } else if let Some((_, Due::Ping)) = dog.due(open > 0) {
                         dog.pinged();
                         up.push_back((Instant::now() + delay, Frame::Ping));
                     } else {

@@ -1,0 +1,113 @@
+//! The body of a response as it comes in.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame};
+
+use super::{link::Link, slots::Admission};
+
+/// How much may be read before the peer is told that it may send more. The smaller part of a window
+/// (RFC 9113, section 6.9.1), so that a short response needs no word about it.
+const RELEASE: usize = 64 << 10;
+
+/// The body of a response. Dropping it before its end resets the stream.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    stream: RecvStream,
+    /// What was read and not yet released.
+    read: usize,
+    /// Given back with the last byte.
+    slot: Option<Slot>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Data,
+    Trailers,
+    Ended,
+}
+
+/// A call's right to a stream of its connection. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Link>);
+
+// === impl Slot ===
+
+impl Slot {
+    /// Waits for a stream to be free; none when the connection takes no more calls.
+    pub(super) async fn take(link: &Arc<Link>) -> Option<(Self, Admission)> {
+        let admission = link.slots.take().await?;
+        Some((Self(link.clone()), admission))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.slots.give_back();
+    }
+}
+
+// === impl Incoming ===
+
+impl Incoming {
+    pub(super) fn new(stream: RecvStream, slot: Slot) -> Self {
+        Self { stream, read: 0, slot: Some(slot), state: State::Data }
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        self.slot = None;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.state == State::Data {
+            if let Some(data) = ready!(self.stream.poll_data(cx)).transpose()? {
+                self.read += data.len();
+                if self.read >= RELEASE {
+                    // It fails only for more than was read.
+                    let _ = self.stream.flow_control().release_capacity(std::mem::take(&mut self.read));
+                }
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            self.state = State::Trailers;
+        }
+        if self.state == State::Trailers {
+            let trailers = ready!(self.stream.poll_trailers(cx))?;
+            self.end();
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let this = self.get_mut();
+        let polled = this.poll(cx);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            this.end();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.state {
+            State::Data => self.stream.is_end_stream(),
+            State::Trailers => false,
+            State::Ended => true,
+        }
+    }
+}

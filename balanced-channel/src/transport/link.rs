@@ -1,0 +1,163 @@
+//! What the wire, the task and the calls of one connection share.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{chain, frames::GoAway, slots::Slots};
+use crate::metrics::Disconnect;
+
+/// One connection, as its calls, its wire and its task see it.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The streams that calls may open.
+    pub(super) slots: Slots,
+    pub(super) passed: Passed,
+    /// What is told of the peer.
+    pub(super) peer: watch::Sender<Peer>,
+    /// Where the rest of an upload goes on when its response has begun.
+    pub(super) runtime: Handle,
+}
+
+/// What has passed over the wire. Only the wire writes it; nobody waits to read it.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// How often something was read.
+    pub(super) reads: Counter,
+    /// How many frames of headers or data were read.
+    pub(super) answers: Counter,
+    /// The last stream whose headers were written.
+    pub(super) opened: AtomicU32,
+    /// The peer has sent its SETTINGS.
+    pub(super) settings: AtomicBool,
+    pub(super) goaway: OnceLock<GoAway>,
+    /// Set by the task when the peer has been silent for too long: the wire fails.
+    pub(super) given_up: AtomicBool,
+}
+
+/// Counts for one writer.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+/// What a peer has said of the connection, or failed to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// It has sent its SETTINGS: it speaks HTTP/2.
+    pub(super) open: bool,
+    /// It has left a ping unanswered.
+    pub(super) silent: bool,
+    /// There are no new calls, and those in flight go on.
+    pub(super) leaving: Option<Leaving>,
+    pub(super) lost: Option<Lost>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) why: String,
+    pub(crate) disconnect: Disconnect,
+}
+
+/// Why a connection takes no more calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The peer said so.
+    GoAway(GoAway),
+    /// There are 2^30 streams in a connection.
+    UsedUp,
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Slots::default(),
+            passed: Passed::default(),
+            peer: watch::Sender::default(),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Takes no more calls.
+    pub(super) fn leave(&self, why: Leaving) {
+        self.slots.close();
+        self.peer.send_if_modified(|peer| {
+            let first = peer.leaving.is_none();
+            peer.leaving.get_or_insert(why);
+            first
+        });
+    }
+}
+
+// === impl Counter ===
+
+impl Counter {
+    pub(super) fn add(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Why a connection that has ended never took a call. One that was open may still have said
+    /// GOAWAY, and that is how it ended then.
+    pub(super) fn failure(&self) -> Option<&Lost> {
+        self.lost.as_ref().filter(|_| !self.open || self.leaving.is_none())
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    pub(super) fn new(ended: Result<(), h2::Error>) -> Self {
+        let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
+        let why = ended.map_or_else(|error| chain(&error), |()| "closed by the peer".to_owned());
+        Self { why, disconnect }
+    }
+}
+
+// === impl Leaving ===
+
+impl Leaving {
+    /// Whether nothing is wrong.
+    pub(crate) fn in_order(self) -> bool {
+        match self {
+            Self::GoAway(goaway) => goaway.error == 0,
+            Self::UsedUp => true,
+        }
+    }
+
+    /// The same, for the metrics.
+    pub(crate) fn disconnect(self) -> Disconnect {
+        match self {
+            Self::GoAway(goaway) => Disconnect::GoAway(goaway.error),
+            Self::UsedUp => Disconnect::Unknown,
+        }
+    }
+
+    /// Whether the peer wants fewer keepalive pings.
+    pub(crate) fn too_many_pings(self) -> bool {
+        matches!(self, Self::GoAway(goaway) if goaway.too_many_pings)
+    }
+}
+
+impl fmt::Display for Leaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GoAway(goaway) => goaway.fmt(f),
+            Self::UsedUp => f.write_str("it has carried as many calls as HTTP/2 has numbers for"),
+        }
+    }
+}

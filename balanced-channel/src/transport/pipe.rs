@@ -1,0 +1,86 @@
+//! The way of a streaming request's body into its stream, as fast as the peer's windows allow.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+
+use crate::request::RequestBody;
+
+/// Sends a body. It ends with the body, or when the stream is reset by either side.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    body: RequestBody,
+    stream: SendStream<Bytes>,
+    /// A piece that waits for the peer to make room, and whether it is the last.
+    waiting: Option<(Bytes, bool)>,
+}
+
+// === impl Pipe ===
+
+impl Pipe {
+    pub(super) fn new(body: RequestBody, stream: SendStream<Bytes>) -> Self {
+        Self { body, stream, waiting: None }
+    }
+
+    /// An error means that the stream is gone; why, the response says.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            if self.stream.poll_reset(cx)?.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some((data, last)) = self.waiting.take() {
+                if self.body.poll_superseded(cx).is_ready() {
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Ok(()));
+                }
+                if self.poll_room(cx)?.is_pending() {
+                    self.waiting = Some((data, last));
+                    return Poll::Pending;
+                }
+                self.stream.send_data(data, last)?;
+                if last {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    // Not more: room that is reserved here is missing elsewhere, and h2 asks for the
+                    // rest when it has the piece.
+                    self.stream.reserve_capacity(1);
+                    self.waiting = Some((data, self.body.is_end_stream()));
+                }
+                Some(Err(reason)) => {
+                    self.stream.send_reset(reason);
+                    return Poll::Ready(Ok(()));
+                }
+                None => return Poll::Ready(self.stream.send_data(Bytes::new(), true)),
+            }
+        }
+    }
+
+    /// Waits until a piece may be sent.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(room) => _ = room?,
+                // The stream has been closed.
+                None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Future for Pipe {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_pipe(cx).map(drop)
+    }
+}

@@ -1,0 +1,161 @@
+//! Sends calls over one connection. The caller's own task puts its frames into h2's queue; the
+//! connection's task only writes them.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{Request, Response};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
+
+use super::{
+    body::{Incoming, Slot},
+    link::{Leaving, Link},
+    pipe::Pipe,
+    slots::Admission,
+};
+use crate::request::RequestBody;
+
+/// Sends calls over one connection, for as long as it takes any.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    h2: SendRequest<Bytes>,
+    link: Arc<Link>,
+}
+
+/// Why a request has no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The connection takes no more calls.
+    #[error("the connection takes no more calls")]
+    Closed,
+    /// The connection ended before it could be sent.
+    #[error("the connection ended before the call was sent: {0}")]
+    NeverLeft(h2::Error),
+    /// HTTP/2 cannot say it.
+    #[error("the request cannot be sent over HTTP/2: {0}")]
+    Unsendable(h2::Error),
+    /// It was sent, or some of it.
+    #[error(transparent)]
+    Broken(h2::Error),
+}
+
+/// Keeps the gate until a stream is open, also when its call is given up before.
+struct Keeper {
+    stream: Option<(SendRequest<Bytes>, OwnedSemaphorePermit)>,
+    runtime: Handle,
+}
+
+// === impl Sender ===
+
+impl Sender {
+    pub(super) fn new(h2: SendRequest<Bytes>, link: Arc<Link>) -> Self {
+        Self { h2, link }
+    }
+
+    /// Whether the connection takes no more calls.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.link.slots.is_closed()
+    }
+
+    /// Sends a request, and waits for its response to begin. Dropping the future, or the response,
+    /// resets the stream.
+    pub(crate) async fn send(
+        &self,
+        request: Request<()>,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>, SendError> {
+        let (slot, admission) = Slot::take(&self.link).await.ok_or(SendError::Closed)?;
+        // Its own handle: h2 keeps one that has filled the last stream from sending more.
+        let mut h2 = self.h2.clone();
+        let empty = matches!(&body, RequestBody::Whole(data) if data.is_empty());
+        let (mut response, mut stream) = match h2.send_request(request, empty) {
+            Ok(sent) => sent,
+            Err(error) => return Err(self.unsent(h2, error).await),
+        };
+        if let Admission::Gate(permit) = admission {
+            let runtime = self.link.runtime.clone();
+            Keeper { stream: Some((h2, permit)), runtime }.opened().await;
+        }
+        let answer = match body {
+            RequestBody::Whole(data) => {
+                if !empty {
+                    // h2 holds it until the peer's window is open. That the stream is gone already,
+                    // the response says better.
+                    let _ = stream.send_data(data, true);
+                }
+                drop(stream);
+                (&mut response).await
+            }
+            body => {
+                let mut pipe = Some(Pipe::new(body, stream));
+                let answer = poll_fn(|cx| {
+                    if pipe.as_mut().is_some_and(|pipe| Pin::new(pipe).poll(cx).is_ready()) {
+                        pipe = None;
+                    }
+                    Pin::new(&mut response).poll(cx)
+                });
+                let answer = answer.await;
+                if let (Ok(answer), Some(pipe)) = (&answer, pipe)
+                    && !answer.body().is_end_stream()
+                {
+                    self.link.runtime.spawn(pipe);
+                }
+                answer
+            }
+        };
+        match answer {
+            Ok(answer) => Ok(answer.map(|body| Incoming::new(body, slot))),
+            Err(error) if self.never_left(&response) => Err(SendError::NeverLeft(error)),
+            Err(error) => Err(SendError::Broken(error)),
+        }
+    }
+
+    /// Why h2 did not take a request.
+    async fn unsent(&self, mut h2: SendRequest<Bytes>, error: h2::Error) -> SendError {
+        match poll_fn(|cx| Poll::Ready(h2.poll_ready(cx))).await {
+            Poll::Ready(Err(error)) => {
+                // No word of the peer's, and no error of the stream below: the numbers are used up.
+                if error.reason().is_none() && !error.is_io() {
+                    self.link.leave(Leaving::UsedUp);
+                }
+                SendError::NeverLeft(error)
+            }
+            // The connection would take another one.
+            _ => SendError::Unsendable(error),
+        }
+    }
+
+    /// Whether no frame of the call was written.
+    fn never_left(&self, response: &ResponseFuture) -> bool {
+        response.stream_id().as_u32() > self.link.passed.opened.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// Waits until the stream is open, or will never be; which of them, the response says.
+    async fn opened(mut self) {
+        if let Some((h2, _)) = &mut self.stream {
+            let _ = poll_fn(|cx| h2.poll_ready(cx)).await;
+        }
+        self.stream = None;
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some((mut h2, permit)) = self.stream.take() {
+            self.runtime.spawn(async move {
+                let _ = poll_fn(|cx| h2.poll_ready(cx)).await;
+                drop(permit);
+            });
+        }
+    }
+}

@@ -13,23 +13,22 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import pathlib
 import random
 import signal
 import statistics
-import struct
 import subprocess
 import sys
 import time
 
 import grpc
 import yaml
+from cluster_network import PROXY_LAG, Dns, cluster_ip
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ["hellogrpc", "hellohttp", "helloserve"]
-# How late every node's kube-proxy knows of an endpoint that comes or goes.
-PROXY_LAG = 2
 # Through the gateway, calls a second: 500 together.
 LOADS = {"hellogrpc?via=round_robin": 300, "hellogrpc?via=vip": 100, "hellohttp": 100}
 STARTS = 20
@@ -126,58 +125,6 @@ class Service:
     def addresses(self, ago=0):
         moment = time.monotonic() - ago
         return [pod.address for pod in [pods for at, pods in self.changes if at <= moment][-1]]
-
-
-class Dns(asyncio.DatagramProtocol):
-    """Answers A queries; the same for as long as the TTL, as a cache would."""
-
-    def __init__(self, names, ttl):
-        self.names, self.ttl, self.cache = names, ttl, {}
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def look_up(self, name):
-        at, addresses = self.cache.get(name, (float("-inf"), []))
-        if time.monotonic() >= at + self.ttl:
-            addresses = self.names[name]() if name in self.names else []
-            self.cache[name] = (time.monotonic(), addresses)
-        return addresses
-
-    def datagram_received(self, data, peer):
-        labels, place = [], 12
-        while data[place]:
-            labels.append(data[place + 1:place + 1 + data[place]].decode())
-            place += 1 + data[place]
-        question = data[12:place + 5]
-        a_record = question[-4:-2] == b"\0\1"
-        addresses = self.look_up(".".join(labels).lower()) if a_record else []
-        head = data[:2] + struct.pack("!HHHHH", 0x8580, 1, len(addresses), 0, 0)
-        record = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", self.ttl, 4)
-        self.transport.sendto(head + question + b"".join(
-            record + bytes(map(int, address.split("."))) for address in addresses), peer)
-
-
-def cluster_ip(service, port):
-    """A server that hands each connection to one of the pods that it knows of, for good."""
-    async def forward(reader, writer):
-        try:
-            there = await asyncio.open_connection(random.choice(service.addresses(PROXY_LAG)), port)
-        except (OSError, IndexError):
-            # Nobody is there, or not any more.
-            return writer.transport.abort()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
-    return forward
-
-
-async def pump(reader, writer):
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
 
 
 async def status(address, port, path):
@@ -304,6 +251,14 @@ async def start(programs):
               f"most {max(took):.1f} ms)")
 
 
+def alone():
+    """Begins again in a network of its own, where nobody has the ports yet; that takes root, and else it must do so."""
+    if os.geteuid() == 0 and "REHEARSING" not in os.environ:
+        os.environ["REHEARSING"] = "1"
+        inside = ["sh", "-c", 'ip link set lo up && exec "$0" "$@"', sys.executable, *sys.argv]
+        os.execvp("unshare", ["unshare", "--net", *inside])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["start", "rollout"])
@@ -311,6 +266,7 @@ def main():
     parser.add_argument("--dns-cached", type=int, default=30, help="seconds that DNS repeats an answer")
     parser.add_argument("--drain", type=int, help="DRAIN_DELAY in seconds, instead of the manifests'")
     given = parser.parse_args()
+    alone()
     programs = given.programs.resolve()
     asyncio.run(start(programs) if given.what == "start" else rollout(programs, given.dns_cached, given.drain))
 

@@ -1,0 +1,62 @@
+"""The network of the rehearsal: a DNS server that repeats itself, and ClusterIPs that hear of changes late."""
+
+import asyncio
+import contextlib
+import random
+import struct
+import time
+
+# How late every node's kube-proxy knows of an endpoint that comes or goes, in seconds.
+PROXY_LAG = 2
+
+
+class Dns(asyncio.DatagramProtocol):
+    """Answers A queries; the same for as long as the TTL, as a cache would."""
+
+    def __init__(self, names, ttl):
+        self.names, self.ttl, self.cache = names, ttl, {}
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def look_up(self, name):
+        at, addresses = self.cache.get(name, (float("-inf"), []))
+        if time.monotonic() >= at + self.ttl:
+            addresses = self.names[name]() if name in self.names else []
+            self.cache[name] = (time.monotonic(), addresses)
+        return addresses
+
+    def datagram_received(self, data, peer):
+        labels, place = [], 12
+        while data[place]:
+            labels.append(data[place + 1:place + 1 + data[place]].decode())
+            place += 1 + data[place]
+        question = data[12:place + 5]
+        a_record = question[-4:-2] == b"\0\1"
+        addresses = self.look_up(".".join(labels).lower()) if a_record else []
+        head = data[:2] + struct.pack("!HHHHH", 0x8580, 1, len(addresses), 0, 0)
+        record = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", self.ttl, 4)
+        self.transport.sendto(head + question + b"".join(
+            record + bytes(map(int, address.split("."))) for address in addresses), peer)
+
+
+def cluster_ip(service, port):
+    """A server that hands each connection to one of the pods that it knows of, for good."""
+    async def forward(reader, writer):
+        try:
+            there = await asyncio.open_connection(random.choice(service.addresses(PROXY_LAG)), port)
+        except (OSError, IndexError):
+            # Nobody is there, or not any more.
+            return writer.transport.abort()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+    return forward
+
+
+async def pump(reader, writer):
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.close()

@@ -159,3 +159,6 @@ impl Drop for Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

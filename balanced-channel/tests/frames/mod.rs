@@ -32,7 +32,8 @@ pub struct Framed {
     pub address: SocketAddr,
     writer: Option<oneshot::Receiver<OwnedWriteHalf>>,
     open: Option<OwnedWriteHalf>,
-    streams: watch::Receiver<usize>,
+    /// How long the headers of each stream are.
+    streams: watch::Receiver<Vec<usize>>,
     reading: JoinHandle<()>,
 }
 
@@ -40,7 +41,7 @@ impl Framed {
     pub async fn start(start: Start) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (count, streams) = watch::channel(0);
+        let (count, streams) = watch::channel(Vec::new());
         let (give, writer) = oneshot::channel();
         let reading = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
@@ -54,10 +55,17 @@ impl Framed {
 
     /// Waits until so many streams were opened.
     pub async fn streams(&mut self, count: usize) {
-        let opened = self.streams.wait_for(|opened| *opened >= count);
+        let opened = self.streams.wait_for(|opened| opened.len() >= count);
         drop(
             tokio::time::timeout(Duration::from_secs(20), opened).await.expect("streams must come").unwrap(),
         );
+    }
+
+    /// Waits for a stream whose headers take at least so many bytes; how many were opened until then.
+    pub async fn stream_of(&mut self, bytes: usize) -> usize {
+        let long = |opened: &Vec<usize>| opened.iter().any(|length| *length >= bytes);
+        let opened = tokio::time::timeout(Duration::from_secs(20), self.streams.wait_for(long)).await;
+        opened.expect("the stream must come").unwrap().len()
     }
 
     /// Says that no stream after `last` was or will be processed.
@@ -92,14 +100,14 @@ async fn greet(mut stream: TcpStream, start: Start) -> (OwnedReadHalf, OwnedWrit
     stream.into_split()
 }
 
-async fn read(mut reader: OwnedReadHalf, streams: &watch::Sender<usize>) {
+async fn read(mut reader: OwnedReadHalf, streams: &watch::Sender<Vec<usize>>) {
     let mut header = [0; 9];
     while reader.read_exact(&mut header).await.is_ok() {
         let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
         let mut payload = vec![0; length as usize];
         reader.read_exact(&mut payload).await.unwrap();
         if header[3] == HEADERS {
-            streams.send_modify(|count| *count += 1);
+            streams.send_modify(|opened| opened.push(payload.len()));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! The messages of a stream are kept, up to a limit, until the response begins.
 
 use std::{
+    future::poll_fn,
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -90,20 +91,15 @@ impl Source {
             sent: MessageSize::default(),
             reader: None,
         };
-        // The message, and the end after it.
-        for _ in 0..2 {
-            match std::future::poll_fn(|cx| Poll::Ready(stream.poll_body(cx))).await {
-                Poll::Ready(Some(data)) => {
-                    stream.room = stream.room.saturating_sub(data.len());
-                    stream.kept.push(data);
-                }
-                Poll::Ready(None) => match stream.broken {
-                    Some(status) => return Err(status),
-                    None if stream.kept.len() > 1 => break,
-                    None => return Ok(Self::Whole(stream.kept.pop().unwrap_or_default())),
-                },
-                Poll::Pending => break,
-            }
+        let first = match stream.what_is_there().await {
+            Poll::Ready(Some(data)) => data,
+            Poll::Ready(None) => return stream.whole(Bytes::new()),
+            Poll::Pending => return Ok(Self::Stream(Arc::new(Mutex::new(stream)))),
+        };
+        match stream.what_is_there().await {
+            Poll::Ready(Some(second)) => [first, second].into_iter().for_each(|data| stream.keep(data)),
+            Poll::Ready(None) => return stream.whole(first),
+            Poll::Pending => stream.keep(first),
         }
         Ok(Self::Stream(Arc::new(Mutex::new(stream))))
     }
@@ -188,6 +184,21 @@ impl Drop for Upload {
 // === impl Stream ===
 
 impl Stream {
+    /// A piece, or the end, if it need not be waited for.
+    async fn what_is_there(&mut self) -> Poll<Option<Bytes>> {
+        poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await
+    }
+
+    /// What has ended is no stream.
+    fn whole(self, data: Bytes) -> Result<Source, Status> {
+        self.broken.map_or(Ok(Source::Whole(data)), Err)
+    }
+
+    fn keep(&mut self, data: Bytes) {
+        self.room = self.room.saturating_sub(data.len());
+        self.kept.push(data);
+    }
+
     /// Sends the attempt that reads away; the number of the one that may read from now on.
     fn supersede(&mut self) -> u32 {
         self.attempt += 1;

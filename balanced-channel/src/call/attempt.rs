@@ -1,5 +1,7 @@
 //! One attempt of a call: pick a subchannel, send, and see how the response begins.
 
+use std::pin::pin;
+
 use http::Response;
 use tonic::{Code, Status};
 
@@ -33,7 +35,11 @@ impl Caller {
             Err(status) => return Outcome::failed(status),
         };
         let mut in_flight = InFlight::start(ready);
-        let sent = call.deadline.bound(in_flight.send(call.request(retry), call.body.attempt())).await;
+        let sent = {
+            // Pinned here: it is large, and a deadline would move it.
+            let sending = pin!(in_flight.send(call.request(retry), call.body.attempt()));
+            call.deadline.bound(sending).await
+        };
         let mut response = match sent {
             Some(Ok(response)) => response,
             Some(Err(failure)) => {

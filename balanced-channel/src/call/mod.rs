@@ -1,6 +1,6 @@
 //! One call: attempt it, and attempt it again while that is right and may help.
 //!
-//! - `deadline`: how long it all may take.
+//! - `head`: what is made of the request's URI and headers. `deadline`: how long it all may take.
 //! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
 //!   subchannel; `failure` says what the transport's errors mean.
 //! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
@@ -9,6 +9,7 @@
 mod attempt;
 mod deadline;
 mod failure;
+mod head;
 mod pick;
 mod response;
 mod retry;
@@ -22,16 +23,16 @@ use std::sync::{
 use attempt::{Answer, Outcome};
 use deadline::Deadline;
 use http::{
-    HeaderValue, Request, Version, header,
+    Request, Version,
     request::Parts,
-    uri::{Authority, PathAndQuery, Scheme, Uri},
+    uri::{Authority, Scheme},
 };
 pub use response::ResponseBody;
 use response::code_of;
 use retry::Retry;
 pub(crate) use throttle::Throttle;
 use tokio::time::sleep;
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, body::Body};
 
 use crate::{
     method_config::Methods,
@@ -39,9 +40,6 @@ use crate::{
     pool::Pool,
     request::Source,
 };
-
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));
 
 /// What every call of a channel needs to know.
 #[derive(Debug)]
@@ -129,19 +127,6 @@ impl Caller {
                 sleep(wait).await;
             }
         }
-    }
-
-    /// Makes the URI absolute, as HTTP/2 wants it, and says who calls.
-    fn address(&self, head: &mut Parts) -> Result<(), Status> {
-        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        head.uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path)
-            .build()
-            .map_err(|error| Status::internal(format!("the call's path cannot be sent: {error}")))?;
-        head.headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
-        Ok(())
     }
 }
 

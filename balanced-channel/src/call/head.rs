@@ -1,0 +1,81 @@
+//! The head of a call: where it goes, who calls, and nothing that HTTP/2 forbids.
+
+use std::mem;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, header,
+    request::Parts,
+    uri::{PathAndQuery, Uri},
+};
+use tonic::Status;
+
+use super::Caller;
+
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));
+
+impl Caller {
+    /// Makes the URI absolute, as HTTP/2 wants it, and says who calls.
+    pub(super) fn address(&self, head: &mut Parts) -> Result<(), Status> {
+        let mut uri = mem::take(&mut head.uri).into_parts();
+        uri.scheme = Some(self.scheme.clone());
+        uri.authority = Some(self.authority.clone());
+        uri.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+        head.uri = Uri::from_parts(uri)
+            .map_err(|error| Status::internal(format!("the call's path cannot be sent: {error}")))?;
+        if head.headers.iter().any(belongs_to_http1) {
+            strip(&mut head.headers);
+        }
+        head.headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        Ok(())
+    }
+}
+
+/// Whether a header is about a connection of HTTP/1, which HTTP/2 forbids to send on (RFC 9113,
+/// section 8.2.2): a caller may have it from a request of its own.
+fn belongs_to_http1((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
+        "te" => value != "trailers",
+        _ => false,
+    }
+}
+
+/// Takes these away, and what the connection header names.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(',').filter_map(|name| name.trim().parse().ok()))
+        .collect();
+    let forbidden: Vec<HeaderName> =
+        headers.iter().filter(|header| belongs_to_http1(*header)).map(|(name, _)| name.clone()).collect();
+    for name in forbidden.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_connection_is_not_passed_on() {
+        let mut headers: HeaderMap = [
+            ("te", "gzip"),
+            ("connection", "keep-alive, x-hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("x-end", "2"),
+        ]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
+        assert!(headers.iter().any(belongs_to_http1));
+        strip(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        assert!(!headers.iter().any(belongs_to_http1));
+    }
+}

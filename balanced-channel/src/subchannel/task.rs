@@ -1,84 +1,23 @@
-//! A subchannel: one endpoint, at most one connection that takes calls, and its connectivity state.
-//!
-//! Each has a task of its own that connects, watches the connection, and connects again with
-//! backoff. It tells the balancer every change of state and knows nothing of the other subchannels.
+//! The task of a subchannel: connects, tells the balancer, and connects again with backoff.
 
-use std::{
-    future::pending,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
-use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::{Ready, Subchannel};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    calls::Calls,
     health::{Health, HealthCheck},
-    load_report::Load,
     metrics::{Connections, Disconnect},
-    outlier::Streak,
-    resolver::Endpoint,
     transport::{Change, ConnectError, Connection, Connector, Http2, Lost, Sender},
 };
 
 /// A connection that lasts less than this did not work: the next ones wait as after a failure.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
-
-/// The states of the [gRPC connectivity document].
-///
-/// [gRPC connectivity document]: https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Connectivity {
-    /// Not connected, and not trying.
-    Idle,
-    /// Trying to connect.
-    Connecting,
-    /// Connected; calls may be sent.
-    Ready,
-    /// Failed to connect; tries again after a backoff.
-    TransientFailure,
-    /// Never to be used again; calls in flight may be finishing.
-    Shutdown,
-}
-
-/// What calls, pickers, the balancer and snapshots know together of one subchannel.
-#[derive(Debug)]
-pub(crate) struct Subchannel {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) calls: Calls,
-    pub(crate) streak: Streak,
-    /// Written by the balancer and read by snapshots; no call touches it.
-    status: Mutex<Status>,
-}
-
-/// What a snapshot tells of a subchannel's state.
-#[derive(Clone, Debug)]
-pub(crate) struct Status {
-    pub(crate) state: Connectivity,
-    pub(crate) since: Instant,
-    pub(crate) last_error: Option<String>,
-    pub(crate) ejected_until: Option<Instant>,
-    pub(crate) silent: bool,
-    pub(crate) health: Option<&'static str>,
-}
-
-/// A subchannel that is READY, with the connection that its calls go to.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) subchannel: Arc<Subchannel>,
-    pub(crate) sender: Sender,
-    pub(crate) since: Instant,
-    /// What the backend reports, for a policy that reads it.
-    pub(crate) load: Option<Load>,
-}
 
 /// A subchannel's new state, as its task tells it to the balancer.
 #[derive(Debug)]
@@ -128,78 +67,6 @@ struct Ended {
     why: String,
     /// The server said GOAWAY, and that nothing is wrong.
     in_order: bool,
-}
-
-// === impl Connectivity ===
-
-impl Connectivity {
-    /// The name in the gRPC document, such as `TRANSIENT_FAILURE`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "IDLE",
-            Self::Connecting => "CONNECTING",
-            Self::Ready => "READY",
-            Self::TransientFailure => "TRANSIENT_FAILURE",
-            Self::Shutdown => "SHUTDOWN",
-        }
-    }
-}
-
-// === impl Subchannel ===
-
-impl Subchannel {
-    pub(crate) fn new(endpoint: Endpoint, streak: Streak) -> Self {
-        let status = Status {
-            state: Connectivity::Idle,
-            since: Instant::now(),
-            last_error: None,
-            ejected_until: None,
-            silent: false,
-            health: None,
-        };
-        Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes a state; `error` says why it is TRANSIENT_FAILURE.
-    pub(crate) fn enter(&self, state: Connectivity, error: Option<String>) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if status.state != state {
-            status.state = state;
-            status.since = Instant::now();
-        }
-        if error.is_some() {
-            status.last_error = error;
-        }
-    }
-
-    /// Notes what its server says of its health.
-    pub(crate) fn note_health(&self, health: Option<&'static str>) {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
-    }
-
-    /// Notes why calls leave it out.
-    pub(crate) fn avoid(&self, ejected_until: Option<Instant>, silent: bool) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        (status.ejected_until, status.silent) = (ejected_until, silent);
-    }
-}
-
-// === impl Ready ===
-
-impl Ready {
-    /// READY from now on. Load reports are read if there is an `error_penalty` to read them with.
-    pub(crate) fn new(subchannel: Arc<Subchannel>, sender: Sender, error_penalty: Option<f64>) -> Self {
-        Self { subchannel, sender, since: Instant::now(), load: error_penalty.map(Load::new) }
-    }
-
-    /// Whether the connection takes calls, as far as is known.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
-    }
 }
 
 // === impl Handle ===

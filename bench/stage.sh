@@ -73,6 +73,9 @@ cpu() {
 # memory PID: what of the process is in memory, in KiB.
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
+# peak_mb PID: the most that was in memory at any time, in MB.
+peak_mb() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
+
 # wrk_for URL CONNECTIONS SECONDS: the fields of report.lua.
 wrk_for() {
   local out

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use balanced_channel::{ServiceConfig, Target};
 use clap::{ArgAction, Args};
-use reqwest::Url;
+use url::Url;
 
 use crate::route_config::RouteConfigs;
 

@@ -50,8 +50,7 @@ impl Gateway {
             grpc_call_metrics,
             &instance.metrics,
         )?;
-        let http = HttpUpstream::new(http_target, RotatingResolver::new(http_dns_server), upstream_timeout)
-            .map_err(|error| format!("the HTTP client cannot be set up: {error}"))?;
+        let http = HttpUpstream::new(&http_target, RotatingResolver::new(http_dns_server), upstream_timeout);
         Ok(Self {
             admission: Admission::new(max_concurrent_requests.get(), &instance.metrics),
             answers: Answers::new(version, hostname),

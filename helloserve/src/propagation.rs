@@ -13,18 +13,26 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) fn outgoing(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     if let Some(id) = request_id {
-        headers.insert(&REQUEST_ID, id.clone());
+        headers.insert(&REQUEST_ID, unindexed(id));
     }
     let mut parents = incoming.get_all(&TRACEPARENT).iter();
     if let (Some(parent), None) = (parents.next(), parents.next())
         && is_traceparent(parent.as_bytes())
     {
-        headers.insert(&TRACEPARENT, parent.clone());
+        headers.insert(&TRACEPARENT, unindexed(parent));
         for state in incoming.get_all(&TRACESTATE) {
-            headers.append(&TRACESTATE, state.clone());
+            headers.append(&TRACESTATE, unindexed(state));
         }
     }
     headers
+}
+
+/// A value that HTTP/2 writes as it is (RFC 7541, 6.2.3): it does not come twice, and in the compression tables of
+/// both sides it would only push out what does.
+fn unindexed(value: &HeaderValue) -> HeaderValue {
+    let mut value = value.clone();
+    value.set_sensitive(true);
+    value
 }
 
 /// Whether this is `version-traceid-parentid-flags` in lower-case hexadecimal, with ids that are not all zero.

@@ -101,7 +101,8 @@ impl Routes {
                 name,
             })
         };
-        let routes = [default].into_iter().chain(more.0).map(route).collect::<Result<_, String>>().map(Self)?;
+        let routes =
+            [default].into_iter().chain(more.0).map(route).collect::<Result<_, String>>().map(Self)?;
         let channels = routes.0.iter().map(|route| (route.name.clone(), route.upstream.channel.clone()));
         metrics.register(ChannelMetrics::new(channels.collect()));
         Ok(routes)

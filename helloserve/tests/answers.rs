@@ -78,7 +78,7 @@ async fn every_name_reaches_both_backends_and_comes_back() {
         assert_eq!(body["name"], name);
         let head = http.next_request().await;
         let target = head.split(' ').nth(1).unwrap();
-        let url = reqwest::Url::parse(&format!("http://x{target}")).unwrap();
+        let url = url::Url::parse(&format!("http://x{target}")).unwrap();
         let pairs: Vec<_> = url.query_pairs().collect();
         assert_eq!(pairs, [("name".into(), name.into())], "{head}");
     }

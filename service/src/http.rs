@@ -1,6 +1,7 @@
 //! Serves a router on a bound listener, over HTTP/1 or HTTP/2, and ends connections without losing a request.
 
 mod connection;
+mod head_timer;
 mod server;
 
 use axum::{Router, extract::Request};

@@ -6,10 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -18,7 +15,6 @@ use hickory_resolver::{
     config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// How long an answer, or its absence, is believed, whatever its time to live.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -27,11 +23,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Hands out a name's addresses, beginning with the next one each time.
-#[derive(Debug, Clone)]
-pub(crate) struct RotatingResolver(Arc<Inner>);
-
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct RotatingResolver {
     /// Or why there is none; that matters only once there is a name to resolve.
     resolver: Result<TokioResolver, String>,
     turn: AtomicUsize,
@@ -44,29 +37,24 @@ impl RotatingResolver {
     pub(crate) fn new(server: Option<SocketAddr>) -> Self {
         // Many gateways that start together should not all begin at the same pod.
         let turn = AtomicUsize::new(fastrand::usize(..));
-        Self(Arc::new(Inner { resolver: resolver(server), turn }))
+        Self { resolver: resolver(server), turn }
     }
 
-    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        let resolver = self.0.resolver.as_ref().map_err(Clone::clone)?;
+    /// The addresses of `name`, none missing.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says why there are none.
+    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        let resolver = self.resolver.as_ref().map_err(Clone::clone)?;
         let found =
             resolver.lookup_ip(name).await.map_err(|error| format!("cannot resolve {name}: {error}"))?;
         let mut addresses: Vec<_> = found.iter().collect();
         // In one order first, or a server that turns its answers itself could undo the turn made here.
         addresses.sort_unstable();
-        let first = self.0.turn.fetch_add(1, Relaxed) % addresses.len().max(1);
+        let first = self.turn.fetch_add(1, Relaxed) % addresses.len().max(1);
         addresses.rotate_left(first);
         Ok(addresses)
-    }
-}
-
-impl Resolve for RotatingResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let this = self.clone();
-        Box::pin(async move {
-            let addresses = this.addresses(name.as_str()).await?;
-            Ok(Box::new(addresses.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
-        })
     }
 }
 

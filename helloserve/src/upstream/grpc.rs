@@ -3,26 +3,41 @@
 use std::{fmt, time::Duration};
 
 use balanced_channel::{Channel, Target};
-use http::{HeaderMap, StatusCode};
-use proto::hello::{Greeting, Introduction, hello_client::HelloClient};
-use tonic::{Code, Extensions, Request, Status, metadata::MetadataMap};
+use http::{HeaderMap, StatusCode, uri::PathAndQuery};
+use proto::hello::{Greeting, Introduction};
+use tonic::{
+    Code, Extensions, Request, Status,
+    client::Grpc,
+    codec::{BufferSettings, Codec},
+    metadata::MetadataMap,
+};
+use tonic_prost::ProstCodec;
 
 use super::{Backend, Failure, MAX_ANSWER};
+
+/// The method that is called.
+const SAY_HELLO: &str = "/hello.Hello/SayHello";
+
+/// Bytes that a message is given at first, in and out; it gets more when it needs them.
+const USUAL_MESSAGE: usize = 256;
 
 /// One way to the gRPC backend. The channel is made once; a call clones a handle.
 #[derive(Debug)]
 pub(crate) struct GrpcUpstream {
     pub(crate) backend: Backend,
     pub(crate) channel: Channel,
-    client: HelloClient<Channel>,
+    client: Grpc<Channel>,
 }
+
+/// The codec of tonic's own clients, with room for a greeting in place of 8 KiB for each message.
+struct SmallMessages;
 
 // === impl GrpcUpstream ===
 
 impl GrpcUpstream {
     /// Over a channel to `target`.
     pub(crate) fn new(target: &Target, channel: Channel) -> Self {
-        let client = HelloClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let client = Grpc::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
         Self { backend: Backend { protocol: "gRPC", target: target.as_str().to_owned() }, channel, client }
     }
 
@@ -41,7 +56,9 @@ impl GrpcUpstream {
         let mut request = Request::from_parts(metadata, Extensions::default(), Greeting { name });
         // The channel holds the call to this too, so no timer is needed here.
         request.set_timeout(allowed);
-        let answer = self.client.clone().say_hello(request).await;
+        // A channel is always ready: a call waits for a subchannel by itself.
+        let method = PathAndQuery::from_static(SAY_HELLO);
+        let answer = self.client.clone().unary(request, method, SmallMessages).await;
         answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, allowed))
     }
 
@@ -58,6 +75,28 @@ impl GrpcUpstream {
             code => told(format_args!("answered with gRPC status {code:?} ({}): {words}", i32::from(code))),
         }
     }
+}
+
+// === impl SmallMessages ===
+
+impl Codec for SmallMessages {
+    type Encode = Greeting;
+    type Decode = Introduction;
+    type Encoder = <ProstCodec<Greeting, Introduction> as Codec>::Encoder;
+    type Decoder = <ProstCodec<Greeting, Introduction> as Codec>::Decoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<Greeting, Introduction>::raw_encoder(buffers())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<Greeting, Introduction>::raw_decoder(buffers())
+    }
+}
+
+fn buffers() -> BufferSettings {
+    // There is one message, so nothing to gather before it is sent.
+    BufferSettings::new(USUAL_MESSAGE, USUAL_MESSAGE)
 }
 
 /// What a caller over HTTP is told for each gRPC status. Only what speaks about this very request is passed on

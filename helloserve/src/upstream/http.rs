@@ -1,12 +1,23 @@
-//! The way to the HTTP backend: pooled connections, one deadline over everything, a bounded answer.
+//! The way to the HTTP backend: kept connections, one deadline over everything, a bounded answer.
 
-use std::{fmt, io, time::Duration};
+use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
-use reqwest::{Client, Response, Url, redirect};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use url::Url;
 
+use self::{
+    connection::Connection,
+    pool::Pool,
+    server::{Server, Unreachable},
+};
 use super::{Backend, Failure, MAX_ANSWER, dns::RotatingResolver, root_cause};
+
+mod connection;
+mod pool;
+mod server;
 
 /// An idle connection is kept this long. A person who repeats a request by hand meets a new connection, and so
 /// perhaps another pod, each time; a load reuses its connections.
@@ -16,36 +27,21 @@ pub(crate) const IDLE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct HttpUpstream {
     pub(crate) backend: Backend,
-    url: Url,
-    client: Client,
+    server: Server,
+    pool: Arc<Pool>,
 }
 
 // === impl HttpUpstream ===
 
 impl HttpUpstream {
-    /// For a URL that [`crate::config`] accepted. A connection may take `patience` to come up; that bounds what
-    /// goes on after the request that wanted it is gone.
+    /// For a URL that [`crate::config`] accepted. A connection may take `patience` to come up.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// When the client cannot be set up.
-    pub(crate) fn new(
-        url: Url,
-        resolver: RotatingResolver,
-        patience: Duration,
-    ) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(concat!("helloserve/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(resolver)
-            // The target is in the same cluster. A proxy in the environment is meant for the world outside.
-            .no_proxy()
-            // A backend must not send the gateway anywhere else.
-            .redirect(redirect::Policy::none())
-            .pool_idle_timeout(IDLE)
-            .connect_timeout(patience)
-            .build()?;
+    /// Outside of a tokio runtime.
+    pub(crate) fn new(url: &Url, resolver: RotatingResolver, patience: Duration) -> Self {
         let backend = Backend { protocol: "HTTP", target: url.to_string() };
-        Ok(Self { backend, url, client })
+        Self { backend, server: Server::new(url, resolver, patience), pool: Pool::new(IDLE) }
     }
 
     /// Asks the backend to greet `name`, and returns what it says if it says it with success.
@@ -75,67 +71,79 @@ impl HttpUpstream {
     }
 
     async fn exchange(&self, name: &str, headers: &HeaderMap) -> Result<Bytes, Failure> {
-        let sent = match self.send(name, headers).await {
+        let mut connection = match self.pool.take() {
+            Some(kept) => kept,
+            None => self.connect().await?,
+        };
+        let sent = match connection.send(self.server.request(name, headers)).await {
             // A pod may close a kept connection at the moment it is used. GET is idempotent, so one more try is
             // allowed (RFC 9110, 9.2.2); just one, because a backend that dies of the request needs no help.
-            Err(error) if closed_unanswered(&error) => self.send(name, headers).await,
+            Err(error) if closed_unanswered(&error) => {
+                connection = self.connect().await?;
+                connection.send(self.server.request(name, headers)).await
+            }
             sent => sent,
         };
-        let mut response = sent.map_err(|error| self.unanswered(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return self.body(response).await;
+        let broken = |error| self.failed(format_args!("broke off the exchange: {}", root_cause(&error)));
+        let (head, mut body) = sent.map_err(broken)?.into_parts();
+        if head.status.is_success() {
+            let said = self.read(&mut connection, &mut body).await?;
+            self.pool.put(connection);
+            return Ok(said);
         }
         // Its first words are enough: they may never end.
-        let words = response.chunk().await.ok().flatten().unwrap_or_default();
+        let words = connection.next(&mut body).await.and_then(Result::ok).unwrap_or_default();
+        if body.is_end_stream() {
+            self.pool.put(connection);
+        }
         let words = String::from_utf8_lossy(words.trim_ascii());
         let separator = if words.is_empty() { "" } else { ": " };
-        Err(self.failed(format_args!("answered {status}{separator}{words}")))
+        Err(self.failed(format_args!("answered {}{separator}{words}", head.status)))
     }
 
-    async fn send(&self, name: &str, headers: &HeaderMap) -> Result<Response, reqwest::Error> {
-        let mut url = self.url.clone();
-        url.query_pairs_mut().append_pair("name", name);
-        self.client.get(url).headers(headers.clone()).send().await
-    }
-
-    /// What kept an answer from coming.
-    fn unanswered(&self, error: &reqwest::Error) -> Failure {
-        let cause = root_cause(error);
-        if error.is_timeout() {
-            self.backend.failure(StatusCode::GATEWAY_TIMEOUT, "took no connection in time")
-        } else if error.is_connect() {
-            self.backend.failure(StatusCode::SERVICE_UNAVAILABLE, format_args!("is unavailable: {cause}"))
-        } else {
-            self.failed(format_args!("broke off the exchange: {cause}"))
-        }
+    async fn connect(&self) -> Result<Connection, Failure> {
+        self.server.connect().await.map_err(|why| match why {
+            Unreachable::Late => {
+                self.backend.failure(StatusCode::GATEWAY_TIMEOUT, "took no connection in time")
+            }
+            why => {
+                self.backend.failure(StatusCode::SERVICE_UNAVAILABLE, format_args!("is unavailable: {why}"))
+            }
+        })
     }
 
     /// Reads the body as far as it is allowed to go.
-    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
-        let mut body = BytesMut::new();
-        let broken = |error| self.failed(format_args!("broke off its answer: {}", root_cause(&error)));
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
+    async fn read(&self, connection: &mut Connection, body: &mut Incoming) -> Result<Bytes, Failure> {
+        // Nearly every answer comes in one piece, which need not be copied.
+        let mut first = Bytes::new();
+        let mut whole = BytesMut::new();
+        while let Some(piece) = connection.next(body).await {
+            let piece = piece
+                .map_err(|error| self.failed(format_args!("broke off its answer: {}", root_cause(&error))))?;
+            if first.len() + whole.len() + piece.len() > MAX_ANSWER {
                 return Err(self.failed(format_args!("answered more than {} KiB", MAX_ANSWER / 1024)));
             }
-            body.extend_from_slice(&chunk);
+            if first.is_empty() && whole.is_empty() {
+                first = piece;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&piece);
+            }
+            if body.is_end_stream() {
+                break;
+            }
         }
-        Ok(body.freeze())
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
     }
 }
 
 /// Whether the connection went away before it brought any answer.
-fn closed_unanswered(error: &reqwest::Error) -> bool {
-    if error.is_connect() {
-        return false;
-    }
-    let cause = root_cause(error);
-    let closed = cause
-        .downcast_ref::<hyper::Error>()
-        .is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
-    let reset = cause.downcast_ref::<io::Error>().is_some_and(|error| {
-        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-    });
-    closed || reset
+fn closed_unanswered(error: &hyper::Error) -> bool {
+    let reset = || {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        })
+    };
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || reset()
 }

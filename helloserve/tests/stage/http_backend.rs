@@ -8,13 +8,13 @@ use std::{
     },
 };
 
-use reqwest::Url;
 use service::testing::bounded;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
+use url::Url;
 
 /// What the backend does with a request.
 pub(crate) enum Deed {

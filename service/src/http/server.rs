@@ -15,7 +15,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::connection::{Connection, Lifetime};
+use super::{
+    connection::{Connection, Lifetime},
+    head_timer::HeadTimer,
+};
 use crate::Shutdown;
 
 /// How long to wait when the system has no more sockets to give.
@@ -55,7 +58,7 @@ impl Server {
     #[must_use]
     pub fn http1() -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+        builder.http1().header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
         Self { builder, lifetime: Lifetime::new(false) }
     }
 
@@ -92,7 +95,10 @@ impl Server {
         let spawn = |connections: &mut JoinSet<()>, stream: TcpStream| {
             let lifetime = self.lifetime.clone();
             let connection = Connection::new(stream, router.clone(), lifetime, shutdown.clone());
-            connections.spawn(connection.run(self.builder.clone()));
+            let mut builder = self.builder.clone();
+            // Asked for the deadline of a head, so that HTTP/2 leaves it alone.
+            builder.http1().timer(HeadTimer::default());
+            connections.spawn(connection.run(builder));
         };
         loop {
             tokio::select! {

@@ -13,7 +13,7 @@
 #   --seconds N             how long a turn is
 #   --workers N             threads of each gateway
 #   --also NAME=EXECUTABLE  one more gateway, such as an earlier build: helloserve-before=target/before
-#   --no-build              takes target/release as it is
+#   --bin FOLDER            programs that are built already, such as target/debug; else target/release is built first
 #
 # The table has the minimum, median and maximum of the rounds. A ratio is made in each round, from two turns that stand
 # next to each other, because the machine differs more from minute to minute than the targets do. What is measured:
@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=$2 && shift ;;
     --workers) workers=$2 && shift ;;
     --also) also+=("$2") && shift ;;
-    --no-build) build=0 ;;
+    --bin) bin=$(realpath "$2") build=0 && shift ;;
     --smoke) smoke=1 connections=8 rounds=1 seconds=1 ;;
     -h | --help) sed -n '2,/^set/ s/^# \{0,1\}//p' "$0" && exit ;;
     *) sed -n '2,/^set/ s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;

@@ -95,7 +95,7 @@ impl Routes {
             let channel = channel.map_err(|error| format!("GRPC_ROUTES: the route {name:?}: {error}"))?;
             Ok(Route {
                 policy,
-                upstream: GrpcUpstream::new(target, channel),
+                upstream: GrpcUpstream::new(target, channel, call_metrics),
                 answered: calls.with_label_values(&[name.as_str(), "answered"]),
                 failed: calls.with_label_values(&[name.as_str(), "failed"]),
                 name,

@@ -91,10 +91,10 @@ fn at_most(path: &'static str, allocations: u64, bytes: u64) {
 
 #[test]
 fn for_a_grpc_call() {
-    at_most("/hellogrpc", 64, 28_000);
+    at_most("/hellogrpc", 53, 20_000);
 }
 
 #[test]
 fn for_an_http_call() {
-    at_most("/hellohttp", 34, 24_000);
+    at_most("/hellohttp", 34, 23_000);
 }

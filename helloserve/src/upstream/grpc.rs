@@ -6,7 +6,7 @@ use balanced_channel::{Channel, Target};
 use http::{HeaderMap, StatusCode, uri::PathAndQuery};
 use proto::hello::{Greeting, Introduction};
 use tonic::{
-    Code, Extensions, Request, Status,
+    Code, Extensions, GrpcMethod, Request, Status,
     client::Grpc,
     codec::{BufferSettings, Codec},
     metadata::MetadataMap,
@@ -15,8 +15,10 @@ use tonic_prost::ProstCodec;
 
 use super::{Backend, Failure, MAX_ANSWER};
 
-/// The method that is called.
+/// The method that is called, as a path and by its names.
 const SAY_HELLO: &str = "/hello.Hello/SayHello";
+const SERVICE: &str = "hello.Hello";
+const METHOD: &str = "SayHello";
 
 /// Bytes that a message is given at first, in and out; it gets more when it needs them.
 const USUAL_MESSAGE: usize = 256;
@@ -27,6 +29,8 @@ pub(crate) struct GrpcUpstream {
     pub(crate) backend: Backend,
     pub(crate) channel: Channel,
     client: Grpc<Channel>,
+    /// Whether the channel measures calls, and so wants to know which method they are of.
+    measured: bool,
 }
 
 /// The codec of tonic's own clients, with room for a greeting in place of 8 KiB for each message.
@@ -35,10 +39,15 @@ struct SmallMessages;
 // === impl GrpcUpstream ===
 
 impl GrpcUpstream {
-    /// Over a channel to `target`.
-    pub(crate) fn new(target: &Target, channel: Channel) -> Self {
+    /// Over a channel to `target`, which measures calls when `measured` says so.
+    pub(crate) fn new(target: &Target, channel: Channel, measured: bool) -> Self {
         let client = Grpc::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
-        Self { backend: Backend { protocol: "gRPC", target: target.as_str().to_owned() }, channel, client }
+        Self {
+            backend: Backend { protocol: "gRPC", target: target.as_str().to_owned() },
+            channel,
+            client,
+            measured,
+        }
     }
 
     /// Asks the backend to greet `name`.
@@ -53,7 +62,11 @@ impl GrpcUpstream {
         allowed: Duration,
     ) -> Result<Introduction, Failure> {
         let metadata = MetadataMap::from_headers(headers);
-        let mut request = Request::from_parts(metadata, Extensions::default(), Greeting { name });
+        let mut extensions = Extensions::default();
+        if self.measured {
+            extensions.insert(GrpcMethod::new(SERVICE, METHOD));
+        }
+        let mut request = Request::from_parts(metadata, extensions, Greeting { name });
         // The channel holds the call to this too, so no timer is needed here.
         request.set_timeout(allowed);
         // A channel is always ready: a call waits for a subchannel by itself.

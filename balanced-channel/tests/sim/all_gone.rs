@@ -8,9 +8,10 @@ use tonic::Code;
 
 use crate::{
     load::{Load, call, ready},
-    machine::{Backend, Machine},
-    network::{FINE, simulation},
+    machine::Backend,
+    network::FINE,
     registry::Registry,
+    world::{World, simulate},
 };
 
 const GONE: Duration = Duration::from_secs(30);
@@ -31,9 +32,7 @@ async fn returns(channel: &Channel, registry: &Registry, backends: &[Backend]) {
 
 #[test]
 fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows_new_addresses() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let registry = Registry::of(&[]);
         let channel = registry.channel();
         // At several moments between two lookups, with the old addresses still listed and not.
@@ -59,21 +58,13 @@ fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows
             returns(&channel, &registry, &new).await;
             new.iter().for_each(Backend::kill);
         }
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn addresses_that_swallow_every_packet_do_not_delay_the_way_back() {
-    let mut sim = simulation(FINE).build();
-    let old = Machine::new(&mut sim, "old");
-    let new = Machine::new(&mut sim, "new");
-    sim.client("client", async move {
-        let backends = old.backends(3);
-        let registry = Registry::of(&backends);
-        let channel = registry.channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["old", "new"], |[old, new]| async move {
+        let World { registry, channel, .. } = World::with(&old, 3).await;
         // The machine goes with them: nobody is told, but calls go unanswered.
         let load = Load { deadline: DEADLINE, burst: 1, ..Load::default() }.start(&channel);
         turmoil::hold("client", "old");
@@ -88,7 +79,5 @@ fn addresses_that_swallow_every_packet_do_not_delay_the_way_back() {
             registry.list([&old.backend(100 + late)]);
             sleep(GONE).await;
         }
-        Ok(())
     });
-    sim.run().unwrap();
 }

@@ -6,21 +6,15 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::{
-    load::{Load, ready},
-    machine::Machine,
-    network::{FINE, simulation},
-    registry::Registry,
+    load::Load,
+    network::FINE,
+    world::{World, simulate},
 };
 
 #[test]
 fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
-    let mut sim = simulation(FINE).build();
-    let good = Machine::new(&mut sim, "good");
-    let bad = Machine::new(&mut sim, "bad");
-    sim.client("client", async move {
-        let backends = [good.backends(2), bad.backends(1)].concat();
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["good", "bad"], |[good, bad]| async move {
+        let World { channel, .. } = World::of([good.backends(2), bad.backends(1)].concat()).await;
         let deadline = Duration::from_millis(200);
         let load = Load { deadline: Some(deadline), ..Load::default() }.start(&channel);
         sleep(Duration::from_secs(2)).await;
@@ -38,20 +32,13 @@ fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wai
             assert!(after <= 2 * deadline + Duration::from_millis(50), "failed {after:?} after the cut");
         }
         assert!(tally.slowest_success < Duration::from_millis(50), "{:?}", tally.slowest_success);
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
-    let mut sim = simulation(FINE).build();
-    let good = Machine::new(&mut sim, "good");
-    let bad = Machine::new(&mut sim, "bad");
-    sim.client("client", async move {
-        let backends = [good.backends(2), bad.backends(1)].concat();
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["good", "bad"], |[good, bad]| async move {
+        let World { backends, channel, .. } = World::of([good.backends(2), bad.backends(1)].concat()).await;
         let given = || {
             let snapshot = channel.snapshot();
             snapshot.subchannels.iter().find(|s| s.address == backends[2].address).unwrap().started
@@ -76,7 +63,5 @@ fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
         assert!(tally.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
         let (harmed, there) = (tally.slow + tally.failed.len() as u64, calls - first + before);
         assert!(harmed <= there, "{harmed} calls were late or lost, and {there} were there");
-        Ok(())
     });
-    sim.run().unwrap();
 }

@@ -10,9 +10,10 @@ use tokio::{
 
 use crate::{
     load::{Load, ready, until},
-    machine::{Backend, Machine},
-    network::{FINE, simulation},
+    machine::Backend,
+    network::FINE,
     registry::{endpoints, told},
+    world::simulate,
 };
 
 /// How many calls each endpoint was ever given.
@@ -26,9 +27,7 @@ fn tasks() -> usize {
 
 #[test]
 fn churn_fails_no_call_shares_within_one_call_and_leaks_no_task_and_no_socket() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let backends = machine.backends(50);
         let at_first = tasks();
         let (channel, updates) = told().await;
@@ -62,7 +61,5 @@ fn churn_fails_no_call_shares_within_one_call_and_leaks_no_task_and_no_socket() 
         drop(channel);
         until("the last connections' end", || (open(0) == 0).then_some(())).await;
         until("the last tasks' end", || (tasks() <= at_first).then_some(())).await;
-        Ok(())
     });
-    sim.run().unwrap();
 }

@@ -7,32 +7,26 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     load::{Load, ready, until},
-    machine::Machine,
-    network::{FINE, simulation},
+    network::FINE,
     registry::Registry,
+    world::{World, simulate},
 };
 
 #[test]
 fn a_backend_that_is_dead_from_the_start_costs_no_call() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let backends = machine.backends(3);
         backends[1].kill();
         let channel = Registry::of(&backends).channel();
         let load = Load::default().start(&channel);
         sleep(Duration::from_secs(5)).await;
         load.stop().await.assert_all_succeeded(10_000);
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn a_kill_fails_no_call_with_a_retry_policy() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let backends = machine.backends(3);
         let channel = Registry::of(&backends).builder().retry_policy(RetryPolicy::default()).build().unwrap();
         ready(&channel, 3).await;
@@ -47,19 +41,13 @@ fn a_kill_fails_no_call_with_a_retry_policy() {
         let tally = load.stop().await;
         assert!(tally.most_in_flight >= 600, "{} calls in flight", tally.most_in_flight);
         tally.assert_all_succeeded(10_000);
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a_restart() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let backends = machine.backends(3);
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["machine"], |[machine]| async move {
+        let World { backends, channel, .. } = World::with(&machine, 3).await;
         let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
         for down in [10, 1500, 7300] {
             sleep(Duration::from_secs(2)).await;
@@ -81,7 +69,5 @@ fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a
             assert!(back <= Duration::from_millis(1500), "traffic came back after {back:?}");
         }
         load.stop().await;
-        Ok(())
     });
-    sim.run().unwrap();
 }

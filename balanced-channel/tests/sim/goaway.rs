@@ -6,19 +6,14 @@ use tokio::time::sleep;
 
 use crate::{
     load::{Load, call, ready, until},
-    machine::Machine,
-    network::{FINE, simulation},
-    registry::Registry,
+    network::FINE,
+    world::{World, simulate},
 };
 
 #[test]
 fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let backends = machine.backends(3);
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["machine"], |[machine]| async move {
+        let World { backends, channel, .. } = World::with(&machine, 3).await;
         let load = Load { work_ms: 700, burst: 1, ..Load::default() }.start(&channel);
         for goaway in 0_u64..60 {
             // Now and then faster than the calls end, and faster than a connection counts as good.
@@ -32,19 +27,13 @@ fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
         tally.assert_all_succeeded(30_000);
         assert!(backends[0].counts.accepted() > 20, "{} connections", backends[0].counts.accepted());
         assert_eq!(backends[2].counts.accepted(), 1, "a connection without GOAWAY stays");
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_connection_ends() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let backends = machine.backends(1);
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 1).await;
+    simulate(FINE, ["machine"], |[machine]| async move {
+        let World { backends, channel, .. } = World::with(&machine, 1).await;
         let slow = tokio::spawn({
             let channel = channel.clone();
             async move { call(&channel, 3000, None).await }
@@ -62,7 +51,5 @@ fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_conne
         assert!(!slow.is_finished());
         slow.await.unwrap().unwrap();
         until("the old connection's end", || (backends[0].connections() == 1).then_some(())).await;
-        Ok(())
     });
-    sim.run().unwrap();
 }

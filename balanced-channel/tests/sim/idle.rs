@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    load::{call, ready},
-    machine::{Backend, Machine},
-    network::simulation,
-    registry::Registry,
+    load::call,
+    machine::Backend,
+    world::{World, simulate},
 };
 
 /// Long, because an hour has many ticks.
@@ -16,13 +15,8 @@ const TICK: Duration = Duration::from_millis(50);
 
 #[test]
 fn the_first_call_after_an_idle_hour_succeeds_at_once_though_every_endpoint_was_replaced() {
-    let mut sim = simulation(TICK).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let old = machine.backends(3);
-        let registry = Registry::of(&old);
-        let channel = registry.channel();
-        ready(&channel, 3).await;
+    simulate(TICK, ["machine"], |[machine]| async move {
+        let World { backends: old, registry, channel } = World::with(&machine, 3).await;
         sleep(Duration::from_secs(30 * 60)).await;
         let new: Vec<_> = (0..3).map(|n| machine.backend(9000 + n).started()).collect();
         registry.list(&new);
@@ -37,7 +31,5 @@ fn the_first_call_after_an_idle_hour_succeeds_at_once_though_every_endpoint_was_
         assert!(took <= 3 * TICK, "the first call took {took:?}; there and back is {:?}", 2 * TICK);
         let made: u64 = new.iter().map(|backend| backend.counts.accepted()).sum();
         assert_eq!(made, 3, "connections are made once");
-        Ok(())
     });
-    sim.run().unwrap();
 }

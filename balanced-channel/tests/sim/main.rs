@@ -8,6 +8,7 @@ mod machine;
 mod network;
 mod registry;
 mod service;
+mod world;
 
 mod all_gone;
 mod black_hole;

@@ -6,20 +6,14 @@ use tokio::time::sleep;
 
 use crate::{
     load::{Load, ready},
-    machine::Machine,
-    network::{COARSE, simulation},
-    registry::Registry,
+    network::COARSE,
+    world::{World, simulate},
 };
 
 #[test]
 fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
-    let mut sim = simulation(COARSE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let backends = machine.backends(3);
-        let registry = Registry::of(&backends);
-        let channel = registry.channel();
-        ready(&channel, 3).await;
+    simulate(COARSE, ["machine"], |[machine]| async move {
+        let World { backends, registry, channel } = World::with(&machine, 3).await;
         registry.fail();
         let before = registry.lookups.load(Ordering::Relaxed);
         let steady = Load { burst: 10, every: Duration::from_secs(1), ..Load::default() }.start(&channel);
@@ -42,7 +36,5 @@ fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
         let lookups = registry.lookups.load(Ordering::Relaxed) - before;
         // Five seconds apart, give or take a fifth, but for what the ten restarts asked for.
         assert!((100..200).contains(&lookups), "{lookups} lookups in ten minutes");
-        Ok(())
     });
-    sim.run().unwrap();
 }

@@ -7,9 +7,9 @@ use tokio::time::sleep;
 
 use crate::{
     load::{Load, ready, until},
-    machine::{Backend, Machine},
-    network::{FINE, simulation},
-    registry::Registry,
+    machine::Backend,
+    network::FINE,
+    world::{World, simulate},
 };
 
 const CALLS: u64 = 50_000;
@@ -26,12 +26,8 @@ async fn serving(channel: &Channel, backends: &[Backend]) {
 
 #[test]
 fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let backends = machine.backends(3);
-        let channel = Registry::of(&backends).channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["machine"], |[machine]| async move {
+        let World { backends, channel, .. } = World::with(&machine, 3).await;
         let load = Load::default().start(&channel);
         let mut restarts = 0;
         while load.tally().succeeded < CALLS {
@@ -45,20 +41,13 @@ fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
         }
         assert!(restarts >= 9, "{restarts} restarts are not three rounds");
         load.stop().await.assert_all_succeeded(CALLS);
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn a_rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
-        let mut backends = machine.backends(3);
-        let registry = Registry::of(&backends);
-        let channel = registry.channel();
-        ready(&channel, 3).await;
+    simulate(FINE, ["machine"], |[machine]| async move {
+        let World { mut backends, registry, channel } = World::with(&machine, 3).await;
         let load = Load::default().start(&channel);
         let mut replaced = 0;
         while load.tally().succeeded < CALLS {
@@ -76,7 +65,5 @@ fn a_rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
         }
         assert!(replaced >= 9, "{replaced} replacements are not three rounds");
         load.stop().await.assert_all_succeeded(CALLS);
-        Ok(())
     });
-    sim.run().unwrap();
 }

@@ -13,10 +13,11 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     load::{Load, ready, until},
-    machine::{Backend, Machine},
-    network::{FINE, simulation},
+    machine::Backend,
+    network::FINE,
     registry::{endpoints, told},
     service::{COUNT, ECHO},
+    world::simulate,
 };
 
 type Codec = ProstCodec<Greeting, Introduction>;
@@ -88,9 +89,7 @@ async fn all_end_well(streams: Vec<Stream>) -> BTreeMap<String, u32> {
 
 #[test]
 fn streams_are_balanced_call_by_call_and_survive_the_removal_of_their_endpoints() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let (old, new) = (machine.backends(3), [machine.backend(9000).started()]);
         let (channel, updates) = told().await;
         updates.publish(endpoints(&old));
@@ -105,16 +104,12 @@ fn streams_are_balanced_call_by_call_and_survive_the_removal_of_their_endpoints(
         until("the old connections' end", || (old.iter().all(|b| b.connections() == 0)).then_some(())).await;
         load.stop().await.assert_all_succeeded(4_000);
         assert!(old.iter().all(|backend| backend.calls() == 8), "no new call goes to what was removed");
-        Ok(())
     });
-    sim.run().unwrap();
 }
 
 #[test]
 fn streams_survive_the_goaway_of_their_backends_while_new_calls_go_elsewhere() {
-    let mut sim = simulation(FINE).build();
-    let machine = Machine::new(&mut sim, "machine");
-    sim.client("client", async move {
+    simulate(FINE, ["machine"], |[machine]| async move {
         let backends = machine.backends(3);
         let (channel, updates) = told().await;
         updates.publish(endpoints(&backends));
@@ -126,7 +121,5 @@ fn streams_survive_the_goaway_of_their_backends_while_new_calls_go_elsewhere() {
         until("two backends less", || (channel.snapshot().ready() == 1).then_some(())).await;
         assert_eq!(all_end_well(streams).await.into_values().collect::<Vec<_>>(), [8, 8, 8]);
         load.stop().await.assert_all_succeeded(4_000);
-        Ok(())
     });
-    sim.run().unwrap();
 }

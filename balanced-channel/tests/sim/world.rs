@@ -1,0 +1,50 @@
+//! Where a test happens: machines on a simulated network, and a client that runs the test.
+
+use std::time::Duration;
+
+use balanced_channel::Channel;
+
+use crate::{
+    load::ready,
+    machine::{Backend, Machine},
+    network::simulation,
+    registry::Registry,
+};
+
+/// Backends, the registry that lists them, and a channel that is connected to all of them.
+pub struct World {
+    pub backends: Vec<Backend>,
+    pub registry: Registry,
+    pub channel: Channel,
+}
+
+/// Runs `test` on the host `client`, with a machine of each of the names beside it.
+pub fn simulate<const N: usize, F>(tick: Duration, names: [&str; N], test: impl FnOnce([Machine; N]) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let mut sim = simulation(tick).build();
+    let test = test(names.map(|name| Machine::new(&mut sim, name)));
+    sim.client("client", async move {
+        test.await;
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
+// === impl World ===
+
+impl World {
+    /// With so many backends of a machine.
+    pub async fn with(machine: &Machine, backends: u16) -> Self {
+        Self::of(machine.backends(backends)).await
+    }
+
+    /// With these backends.
+    pub async fn of(backends: Vec<Backend>) -> Self {
+        let registry = Registry::of(&backends);
+        let channel = registry.channel();
+        ready(&channel, backends.len()).await;
+        Self { backends, registry, channel }
+    }
+}

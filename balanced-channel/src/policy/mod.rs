@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod cost;
 mod least_request;
+#[cfg(test)]
+pub(crate) mod looks;
 mod pick_first;
 mod random_subsetting;
 mod ring_hash;

@@ -63,6 +63,9 @@
 //!
 //! [tonic]: https://docs.rs/tonic
 
+// Its pages are read by who uses it: no link may lead to what they cannot see.
+#![deny(rustdoc::private_intra_doc_links)]
+
 /// The examples of the README, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -38,7 +38,7 @@ fn main() {
     }
     let seconds = first.map_or(1.0, |text| text.parse().expect("seconds a measurement takes"));
     let rounds = args.next().map_or(5, |text| text.parse().expect("how many rounds"));
-    let servers = servers::Servers::start();
+    let servers = servers::Servers::start(3);
     println!(
         "CPU microseconds per unary call, client only: median of {rounds} rounds of {seconds} s (ratio to hyper)\n"
     );

@@ -12,7 +12,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) {
     let mut number =
         || args.next().and_then(|text| text.parse().ok()).expect("--only CONTESTANT CALLERS CALLS");
     let (contestant, callers, calls): (usize, usize, usize) = (number(), number(), number());
-    let (contestant, servers) = (ALL[contestant], Servers::start());
+    let (contestant, servers) = (ALL[contestant], Servers::start(3));
     let runtime = one_thread();
     let service = runtime.block_on(contestant.connect(&servers.addresses));
     runtime.block_on(make(&service, callers, calls));

@@ -1,4 +1,4 @@
-//! Three hello servers in a process of their own, so that their cost is not the client's.
+//! Hello servers in a process of their own, so that their cost is not the client's.
 
 use std::{
     env,
@@ -15,9 +15,8 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-/// The argument that makes this program the servers.
+/// The argument that makes this program the servers; how many comes after it.
 pub(crate) const ARGUMENT: &str = "--servers";
-const SERVERS: usize = 3;
 
 pub(crate) struct Servers {
     pub(crate) addresses: Vec<SocketAddr>,
@@ -35,15 +34,15 @@ impl Hello for Says {
 }
 
 impl Servers {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .arg(ARGUMENT)
+            .args([ARGUMENT, &count.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let addresses = lines.take(SERVERS).map(|line| line.unwrap().parse().unwrap()).collect();
+        let addresses = lines.take(count).map(|line| line.unwrap().parse().unwrap()).collect();
         Self { addresses, process }
     }
 }
@@ -59,7 +58,8 @@ impl Drop for Servers {
 pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = runtime.handle().clone();
-    for _ in 0..SERVERS {
+    let count = env::args().next_back().and_then(|count| count.parse().ok()).expect("how many servers");
+    for _ in 0..count {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         println!("{}", listener.local_addr().unwrap());
         let server = Server::builder().add_service(HelloServer::new(Says));

@@ -20,8 +20,13 @@ use tonic::{
 };
 use tower_service::Service;
 
-pub(crate) const ALL: [Contestant; 4] =
-    [Contestant::Hyper, Contestant::Tonic, Contestant::TonicBalance, Contestant::Balanced];
+pub(crate) const ALL: [Contestant; 5] = [
+    Contestant::Hyper,
+    Contestant::Tonic,
+    Contestant::TonicBalance,
+    Contestant::Balanced,
+    Contestant::Measured,
+];
 
 #[derive(Clone, Copy)]
 pub(crate) enum Contestant {
@@ -31,6 +36,8 @@ pub(crate) enum Contestant {
     Tonic,
     TonicBalance,
     Balanced,
+    /// With its call metrics.
+    Measured,
 }
 
 /// A contestant that is connected to all servers it uses.
@@ -48,6 +55,7 @@ impl Contestant {
             Self::Tonic => "tonic Channel",
             Self::TonicBalance => "tonic balance_list",
             Self::Balanced => "balanced-channel",
+            Self::Measured => "the same with call metrics",
         }
     }
 
@@ -68,9 +76,10 @@ impl Contestant {
             }
             Self::Tonic => Connected::Tonic(endpoint(&servers[0]).connect().await.unwrap()),
             Self::TonicBalance => Connected::Tonic(TonicChannel::balance_list(servers.iter().map(endpoint))),
-            Self::Balanced => {
+            Self::Balanced | Self::Measured => {
                 let list: Vec<_> = servers.iter().map(SocketAddr::to_string).collect();
-                let channel = Channel::new(format!("ipv4:{}", list.join(","))).unwrap();
+                let builder = Channel::builder(format!("ipv4:{}", list.join(",")));
+                let channel = builder.call_metrics(matches!(self, Self::Measured)).build().unwrap();
                 while channel.snapshot().ready() < servers.len() {
                     tokio::task::yield_now().await;
                 }

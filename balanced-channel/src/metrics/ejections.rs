@@ -46,7 +46,7 @@ impl Ejections {
         self.unenforced[method as usize][reason as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn read(&self) -> [Metric; 2] {
+    pub(crate) fn read(&self) -> [Metric; 2] {
         let mut enforced = Metric::counter(
             "grpc.lb.outlier_detection.ejections_enforced",
             "{ejection}",

@@ -58,7 +58,7 @@ impl Weights {
         }
     }
 
-    pub(super) fn read(&self) -> [Metric; 4] {
+    pub(crate) fn read(&self) -> [Metric; 4] {
         let histogram = self.weights.lock().unwrap_or_else(PoisonError::into_inner).clone();
         [
             Metric::counter(
@@ -81,7 +81,7 @@ impl Weights {
             .with(self.stale.load(Relaxed)),
             Metric::histogram(
                 "grpc.lb.wrr.endpoint_weights",
-                "{endpoint}",
+                "{weight}",
                 "The weight of each endpoint at each computation; 0 where it had none.",
             )
             .with(histogram),

@@ -6,11 +6,12 @@ use tokio::{sync::Notify, time::advance};
 use tonic::Code;
 
 use super::*;
-use crate::calls::Calls;
+use crate::{calls::Calls, metrics::Ejections};
 
 /// A pool without connections.
 struct Pool {
     detector: Detector,
+    ejections: Arc<Ejections>,
     hosts: Vec<(Calls, Streak, Record)>,
 }
 
@@ -20,7 +21,9 @@ impl Pool {
             let streak = Streak::new(config.consecutive_failures, Arc::new(Notify::new()));
             (Calls::default(), streak, Record::default())
         };
-        Self { detector: Detector::new(config, Arc::default()), hosts: (0..size).map(host).collect() }
+        let ejections = Arc::<Ejections>::default();
+        let detector = Detector::new(config, ejections.clone());
+        Self { detector, ejections, hosts: (0..size).map(host).collect() }
     }
 
     /// Ends that many calls of an endpoint well, and that many badly.
@@ -88,6 +91,43 @@ async fn a_success_rate_far_below_the_mean_ejects() {
     assert_eq!(pool.look(), [0; 0], "not before the interval is over");
     assert_eq!(pool.next().await, Some(10));
     assert_eq!(pool.ejected(), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_is_counted_with_what_was_done_about_it() {
+    let by_chance = |percent| FailurePercentage { enforcement_percentage: percent, ..Default::default() };
+    let by_rate = SuccessRate { enforcement_percentage: 0, ..SuccessRate::default() };
+    let config = |percent| OutlierDetection {
+        success_rate: Some(by_rate),
+        failure_percentage: Some(by_chance(percent)),
+        ..OutlierDetection::off()
+    };
+    let done = |pool: &Pool| {
+        let metrics = pool.ejections.read();
+        let points = metrics.iter().flat_map(|metric| &metric.points);
+        let text = |point: &crate::metrics::Point| {
+            let labels: Vec<_> = point.labels.iter().map(|(_, value)| value.as_str()).collect();
+            format!("{} {}", labels.join(" "), point.count().unwrap())
+        };
+        points.map(text).collect::<Vec<_>>()
+    };
+    let unenforced = "success_rate enforcement_percentage 1";
+    for (percent, count) in [
+        (100, ["failure_percentage 1", unenforced]),
+        (0, [unenforced, "failure_percentage enforcement_percentage 1"]),
+    ] {
+        let mut pool = Pool::new(5, config(percent));
+        (0..4).for_each(|host| pool.calls(host, 100, 0));
+        pool.calls(4, 0, 100);
+        pool.next().await;
+        assert_eq!(done(&pool), count, "enforced at {percent} %");
+    }
+    // Two outliers of six, where 10 % may be out.
+    let mut pool = Pool::new(6, failure_percentage());
+    (0..4).for_each(|host| pool.calls(host, 100, 0));
+    (4..6).for_each(|host| pool.calls(host, 0, 100));
+    pool.next().await;
+    assert_eq!(done(&pool), ["failure_percentage 1", "failure_percentage max_ejection_overflow 1"]);
 }
 
 #[tokio::test(start_paused = true)]

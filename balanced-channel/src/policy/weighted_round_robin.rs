@@ -175,7 +175,7 @@ impl Pick for Picker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::stage::Stage;
+    use crate::{metrics::Metric, policy::stage::Stage};
 
     /// Whether each count is right within two calls: a turn begins anywhere.
     fn close(counts: &[usize], expected: &[usize]) -> bool {
@@ -201,6 +201,27 @@ mod tests {
 
         tokio::time::advance(Duration::from_secs(180)).await;
         assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "expired");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_each_computation_finds_is_counted() {
+        let (stage, metrics) = (Stage::new(3).await, Arc::<Weights>::default());
+        let mut make = Make::new(WeightedRoundRobin::default(), metrics.clone());
+        let mut found = || {
+            make.picker(stage.ready());
+            let [fallbacks, not_yet, stale, weights] = metrics.read();
+            let count = |metric: &Metric| metric.points[0].count().unwrap();
+            let weights = weights.points[0].histogram().unwrap().clone();
+            ([count(&fallbacks), count(&not_yet), count(&stale)], weights.count(), weights.sum)
+        };
+        assert_eq!(found(), ([1, 3, 0], 3, 0.0), "nobody has reported");
+        stage.report(0, 100.0, 0.5);
+        stage.report(1, 100.0, 1.0);
+        assert_eq!(found(), ([2, 6, 0], 6, 0.0), "the blackout");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(found(), ([2, 7, 0], 9, 300.0), "200 and 100, and one that has not reported");
+        tokio::time::advance(Duration::from_secs(180)).await;
+        assert_eq!(found(), ([3, 8, 2], 12, 300.0), "two have gone stale");
     }
 
     #[tokio::test(start_paused = true)]

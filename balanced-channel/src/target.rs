@@ -71,9 +71,12 @@ impl Target {
 
     /// The target with its scheme, as metrics name it (gRFC A66).
     pub(crate) fn canonical(&self) -> String {
-        let schemes = ["dns:", "ipv4:", "ipv6:", "http:", "https:"];
-        let has_scheme = schemes.iter().any(|scheme| self.text.starts_with(scheme));
-        if has_scheme { self.text.clone() } else { format!("dns:///{}", self.text) }
+        // What stands before a port, or an address in brackets, is no scheme.
+        let scheme = self.text.split_once(':').filter(|(scheme, rest)| {
+            scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && !rest.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if scheme.is_some() { self.text.clone() } else { format!("dns:///{}", self.text) }
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -236,6 +239,16 @@ mod tests {
             ("ipv6:[::1]:80,[::2]:80", "[::1]:80"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().authority(), authority);
+        }
+    }
+
+    #[test]
+    fn a_target_without_a_scheme_is_dns() {
+        for text in ["grpc-svc:8000", "grpc-svc", "10.0.0.1:80", "[::1]:80", "[::1]"] {
+            assert_eq!(text.parse::<Target>().unwrap().canonical(), format!("dns:///{text}"));
+        }
+        for text in ["dns:///svc:80", "dns:svc:80", "dns://[::1]:53/svc", "ipv4:10.0.0.1:80", "http://svc"] {
+            assert_eq!(text.parse::<Target>().unwrap().canonical(), text);
         }
     }
 

@@ -5,11 +5,15 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hyper::rt::{Sleep, Timer};
 use tokio::time;
+
+/// How hyper tells the time. It comes from the runtime's clock, which tests stop.
+#[expect(clippy::disallowed_types, reason = "hyper's trait has it")]
+type HyperInstant = std::time::Instant;
 
 /// One for each connection, which has one deadline at a time.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +37,11 @@ impl Timer for HeadTimer {
         self.sleep_until(self.now() + duration)
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+    fn sleep_until(&self, deadline: HyperInstant) -> Pin<Box<dyn Sleep>> {
         Box::pin(Until { deadline: deadline.into(), alarm: Arc::clone(&self.0) })
     }
 
-    fn now(&self) -> Instant {
-        // The runtime's clock, which tests stop.
+    fn now(&self) -> HyperInstant {
         time::Instant::now().into_std()
     }
 }

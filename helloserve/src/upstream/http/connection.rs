@@ -53,7 +53,7 @@ impl Connection {
     /// end.
     pub(super) fn is_open(&mut self) -> bool {
         // Nobody waits for what comes later.
-        let _ = self.wire.poll(&mut Context::from_waker(Waker::noop()));
+        self.wire.poll(&mut Context::from_waker(Waker::noop()));
         !self.wire.ended && self.requests.is_ready()
     }
 
@@ -73,11 +73,12 @@ impl Connection {
     pub(super) async fn next(&mut self, body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             match self.wire.drive(body.frame()).await? {
-                Ok(frame) => match frame.into_data() {
-                    Ok(data) => return Some(Ok(data)),
+                Ok(frame) => {
                     // Trailers say nothing that is asked for here.
-                    Err(_) => {}
-                },
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
                 Err(error) => return Some(Err(error)),
             }
         }

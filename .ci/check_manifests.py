@@ -6,7 +6,6 @@ Files in the order in which kubectl would apply them.
 """
 
 import json
-import math
 import re
 import sys
 
@@ -14,6 +13,14 @@ import yaml
 
 # All that anybody is allowed at the API server: the gateway, in its own namespace.
 GATEWAY_RULES = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]
+
+# And the drill, if somebody adds it: what `restart`, `scale` and `kill` take, with the Deployments named.
+DRILLED = ["hellogrpc", "hellohttp", "helloserve"]
+DRILL_RULES = [
+    {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": DRILLED, "verbs": ["get", "patch"]},
+    {"apiGroups": ["apps"], "resources": ["deployments/scale"], "resourceNames": DRILLED, "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]},
+]
 
 # Seconds for which a DNS answer may be repeated by a cache (CoreDNS's TTL in most clusters), and between two of the
 # gateway's own lookups (at most).
@@ -95,24 +102,32 @@ def complete(name, deployment, pod, container):
 # === what they may do ===
 
 
-def allowed(objects):
-    """One account may list and watch EndpointSlices, only the gateway runs as it, and nothing allows more."""
+def granted(objects, rules):
+    """The one account among these may do what the rules say, and nothing allows more. Returns its name."""
     of = lambda kind: [each for each in objects if each["kind"] == kind]
     (account,), (role,), (binding,) = of("ServiceAccount"), of("Role"), of("RoleBinding")
     name = account["metadata"]["name"]
-    assert role["rules"] == GATEWAY_RULES, f"the Role allows {role['rules']}"
+    assert role["rules"] == rules, f"the Role allows {role['rules']}"
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name}], binding["subjects"]
-    granted = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]}
-    assert binding["roleRef"] == granted
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]}
     assert account["automountServiceAccountToken"] is False
-    for each in of("Deployment"):
+    print(f"ok  {name}: " + ", ".join(f"{verb} {what}" for rule in rules for what in rule["resources"]
+                                      for verb in rule["verbs"]) + ", and no more")
+    return name
+
+
+def allowed(objects):
+    """Only the gateway has an account with rights, and only that has a token."""
+    name = granted(objects, GATEWAY_RULES)
+    (account,) = [each for each in objects if each["kind"] == "ServiceAccount"]
+    for each in [each for each in objects if each["kind"] == "Deployment"]:
         pod = each["spec"]["template"]["spec"]
         gateway = each["metadata"]["name"] == "helloserve"
         assert pod["automountServiceAccountToken"] is gateway
         assert pod.get("serviceAccountName") == (name if gateway else None)
         if gateway:
             assert objects.index(account) < objects.index(each), "pods are made before their account"
-    print(f"ok  {name}: its account may {', '.join(role['rules'][0]['verbs'])} endpointslices, and no more")
 
 
 def admits(rules, side, peer, namespace, port):
@@ -198,22 +213,25 @@ def budgeted(budgets, deployments):
 def optional(objects, deployments):
     """What may be added: an autoscaler of a Deployment that is here, and Jobs as restricted as the rest."""
     names = {each["metadata"]["name"]: each["spec"] for each in deployments}
+    driller = granted(objects, DRILL_RULES)
     for each in objects:
+        name = each["metadata"]["name"]
         if each["kind"] == "HorizontalPodAutoscaler":
             spec = each["spec"]
             scaled = names[spec["scaleTargetRef"]["name"]]
             assert spec["minReplicas"] == scaled["replicas"] < spec["maxReplicas"]
-            surge = math.ceil(spec["maxReplicas"] * int(scaled["strategy"]["rollingUpdate"]["maxSurge"][:-1]) / 100)
-            assert surge < spec["maxReplicas"], "a rollout starts all pods at once"
         elif each["kind"] == "Job":
             pod = each["spec"]["template"]["spec"]
             (container,) = pod["containers"]
             restricted(pod, container)
             assert container["image"] == "kubetester/kubetester:v1"
-            assert pod["automountServiceAccountToken"] is False
+            drills = "--on=kubernetes" in container["args"]
+            assert pod["automountServiceAccountToken"] is drills
+            assert pod.get("serviceAccountName") == (driller if drills else None)
         else:
-            raise AssertionError(f"optional: nothing is known about a {each['kind']}")
-        print(f"ok  optional: {each['kind']}")
+            assert each["kind"] in ["ServiceAccount", "Role", "RoleBinding"], f"nothing is known about {each['kind']}"
+            continue
+        print(f"ok  optional: {each['kind']} {name}")
 
 
 def main(paths):

@@ -15,6 +15,7 @@ use crate::{
         demo::{self, Demo},
         expect::DrillExpectations,
         journal::Journal,
+        kubernetes::{Kubernetes, Place},
         result::DrillResult,
         scenario::{Scenario, Times},
         stage::{Aim, Stage, Trouble},
@@ -36,7 +37,8 @@ const COMPOSE: &str =
 /// kill: one pod is killed (SIGKILL), and returns. restart: every pod is replaced, one after the other. scale N: there
 /// are N pods from then on. freeze: one pod is stopped (SIGSTOP), so that it accepts and never answers, and goes on.
 /// dns-outage: the DNS server fails, and a pod is killed and returns meanwhile (demo only). The pod that took the most
-/// calls is the one that is lost. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
+/// calls is the one that is lost. On Kubernetes there are kill (deleted with no grace), restart (`kubectl rollout
+/// restart`) and scale. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
 #[derive(Debug, Args)]
 pub(super) struct Drill {
     /// What is done
@@ -126,6 +128,9 @@ pub(super) struct Drill {
     compose: Option<String>,
 
     #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
     expectations: DrillExpectations,
 }
 
@@ -146,6 +151,8 @@ enum On {
     Demo,
     /// The compose project that runs
     Compose,
+    /// A Deployment of a cluster, through its API server
+    Kubernetes,
 }
 
 // === impl Drill ===
@@ -189,6 +196,10 @@ impl Drill {
                 Err(Stop::new(USAGE, "to how many pods? Write drill scale 5, for example"))
             }
             (_, Some(_)) => Err(Stop::new(USAGE, "a number of pods is for drill scale alone")),
+            (Name::Freeze, None) if matches!(self.on, On::Kubernetes) => Err(Stop::new(
+                USAGE,
+                "drill freeze is for --on demo and --on compose: through an API server no process can be stopped and go on",
+            )),
             (Name::Kill, None) => Ok(Scenario::Kill),
             (Name::Restart, None) => Ok(Scenario::Restart),
             (Name::Freeze, None) => Ok(Scenario::Freeze),
@@ -211,6 +222,7 @@ impl Drill {
                 };
                 Box::new(Compose::find(settings).await?)
             }
+            On::Kubernetes => Box::new(Kubernetes::find(self.place.clone()).await?),
         })
     }
 

@@ -1,0 +1,125 @@
+//! The pods of a Deployment as they were last seen, and what the difference to the next look means.
+
+use std::collections::BTreeMap;
+
+use super::objects::{Pod, is_ready};
+use crate::drill::journal::{Journal, What};
+
+/// Pods by name.
+#[derive(Debug, Default)]
+pub(super) struct Pods(BTreeMap<String, State>);
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    /// Its condition `Ready` is true.
+    ready: bool,
+    /// It was told to stop (`deletionTimestamp`).
+    stopping: bool,
+}
+
+// === impl Pods ===
+
+impl Pods {
+    /// All of them, as a list has them; those that are not in it are gone. Notes what happened since.
+    pub(super) fn list(&mut self, pods: &[Pod], journal: Option<&Journal>) {
+        let listed: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        let known: Vec<_> = self.0.keys().cloned().collect();
+        for name in known.iter().filter(|name| !listed.contains(&name.as_str())) {
+            self.gone(name, journal);
+        }
+        for pod in pods {
+            self.see(pod, journal);
+        }
+    }
+
+    /// One of them, as it is now. Notes when it became ready, or was told to stop.
+    pub(super) fn see(&mut self, pod: &Pod, journal: Option<&Journal>) {
+        let Some(name) = &pod.metadata.name else { return };
+        let now = State { ready: is_ready(pod), stopping: pod.metadata.deletion_timestamp.is_some() };
+        let before = self.0.insert(name.clone(), now);
+        let Some(journal) = journal else { return };
+        if now.ready && !now.stopping && !before.is_some_and(|before| before.ready) {
+            journal.note(What::Ready, name);
+        }
+        // One that is first seen when it stops was never counted on.
+        if now.stopping && before.is_some_and(|before| !before.stopping) {
+            journal.note(What::Stopping, name);
+        }
+    }
+
+    /// One of them is no more. Notes it, unless it had been told to stop.
+    pub(super) fn gone(&mut self, name: &str, journal: Option<&Journal>) {
+        let before = self.0.remove(name);
+        if let (Some(State { stopping: false, .. }), Some(journal)) = (before, journal) {
+            journal.note(What::Stopping, name);
+        }
+    }
+
+    /// Forgets one whose end is noted already.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Those that take calls.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().filter(|(_, state)| state.ready && !state.stopping).map(|(name, _)| name)
+    }
+
+    /// How many there are that were not told to stop.
+    pub(super) fn staying(&self) -> usize {
+        self.0.values().filter(|state| !state.stopping).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, ready: bool, stopping: bool) -> Pod {
+        let deleted = stopping.then_some("2026-01-01T00:00:00Z");
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "deletionTimestamp": deleted},
+            "spec": {"containers": []},
+            "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}
+        }))
+        .unwrap()
+    }
+
+    fn noted(journal: &Journal) -> Vec<(What, String)> {
+        journal.events().into_iter().map(|event| (event.what, event.pod.unwrap())).collect()
+    }
+
+    #[test]
+    fn what_changes_is_noted_once() {
+        let (journal, mut pods) = (Journal::new(), Pods::default());
+        let note = Some(&journal);
+        pods.list(&[pod("old", true, false)], None);
+        for (ready, stopping) in [(false, false), (true, false), (true, false)] {
+            pods.see(&pod("new", ready, stopping), note);
+        }
+        assert_eq!(pods.staying(), 2);
+        pods.see(&pod("old", true, true), note);
+        pods.see(&pod("old", false, true), note);
+        pods.gone("old", note);
+        let expected = [(What::Ready, "new".to_owned()), (What::Stopping, "old".to_owned())];
+        assert_eq!(noted(&journal), expected);
+        assert_eq!(pods.ready().collect::<Vec<_>>(), ["new"]);
+    }
+
+    #[test]
+    fn what_happened_between_two_lists_is_noted_too() {
+        let (journal, mut pods) = (Journal::new(), Pods::default());
+        pods.list(&[pod("a", true, false), pod("b", true, false), pod("killed", true, false)], None);
+        pods.forget("killed");
+        // First seen when it stops: nobody counted on it.
+        let now =
+            [pod("b", true, false), pod("c", true, false), pod("d", true, true), pod("killed", false, true)];
+        pods.list(&now, Some(&journal));
+        let expected = [(What::Stopping, "a".to_owned()), (What::Ready, "c".to_owned())];
+        assert_eq!(noted(&journal), expected);
+        assert_eq!((pods.ready().count(), pods.staying()), (2, 2));
+    }
+}

@@ -1,0 +1,148 @@
+//! What is asked of the API server, and what is noted while it happens.
+
+use kubetester::drill::{
+    journal::{Journal, What},
+    kubernetes::Kubernetes,
+    stage::Stage,
+};
+use service::testing::bounded;
+use tokio::{task::yield_now, time::Duration};
+
+use super::api_server::{Behaviour, Order};
+use super::deployment::{Cluster, DEPLOYMENTS, NAME, PODS};
+
+async fn stage(cluster: &Cluster) -> Kubernetes {
+    Kubernetes::at(cluster.config().await, NAME).await.unwrap()
+}
+
+/// How often it was noted, and for how many pods.
+fn noted(journal: &Journal, what: What) -> Vec<String> {
+    let events = journal.events().into_iter().filter(|event| event.what == what);
+    events.map(|event| event.pod.unwrap()).collect()
+}
+
+#[tokio::test]
+async fn restart_changes_the_template_and_waits_for_the_last_pod() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    bounded(stage.restart(&journal)).await.unwrap();
+    assert_eq!(noted(&journal, What::Ready), ["hellogrpc-4", "hellogrpc-5", "hellogrpc-6"]);
+    assert_eq!(noted(&journal, What::Stopping), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
+    // Each new one was ready before the next old one was told to stop.
+    let order: Vec<_> = journal.events().iter().map(|event| event.what).collect();
+    assert_eq!(order, [[What::Ready, What::Stopping]; 3].concat());
+    assert_eq!(cluster.ready().await.len(), 3);
+    bounded(stage.put_back()).await.unwrap();
+
+    let [change] = &cluster.changes().await[..] else { panic!("not one change") };
+    let annotation =
+        r#"{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":""#;
+    let rest =
+        change.strip_prefix(&format!("PATCH {DEPLOYMENTS}/{NAME} application/merge-patch+json {annotation}"));
+    let time = rest.unwrap_or_else(|| panic!("{change}")).strip_suffix(r#""}}}}}"#).unwrap();
+    assert_eq!(
+        (time.len(), &time[10..11], &time[19..]),
+        (20, "T", "Z"),
+        "RFC 3339 in whole seconds, as kubectl: {time}"
+    );
+}
+
+#[tokio::test]
+async fn scale_is_put_back() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    bounded(stage.scale(5, &journal)).await.unwrap();
+    assert_eq!(noted(&journal, What::Ready), ["hellogrpc-4", "hellogrpc-5"]);
+    bounded(stage.scale(1, &journal)).await.unwrap();
+    assert_eq!(noted(&journal, What::Stopping).len(), 4);
+    bounded(stage.put_back()).await.unwrap();
+    bounded(stage.put_back()).await.unwrap();
+    let change = |replicas| {
+        format!(
+            "PATCH {DEPLOYMENTS}/{NAME}/scale application/merge-patch+json {{\"spec\":{{\"replicas\":{replicas}}}}}"
+        )
+    };
+    assert_eq!(cluster.changes().await, [change(5), change(1), change(3)]);
+}
+
+#[tokio::test]
+async fn kill_leaves_no_grace_and_waits_for_the_replacement() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    assert_eq!(stage.pods().await.unwrap(), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
+    bounded(stage.kill("hellogrpc-2", &journal)).await.unwrap();
+    bounded(stage.revive("hellogrpc-2", &journal)).await.unwrap();
+    let events: Vec<_> = journal.events().into_iter().map(|event| (event.what, event.pod.unwrap())).collect();
+    assert_eq!(events, [(What::Killed, "hellogrpc-2".to_owned()), (What::Ready, "hellogrpc-4".to_owned())]);
+    let change = format!("DELETE {PODS}/hellogrpc-2 application/json {{\"gracePeriodSeconds\":0}}");
+    assert_eq!(cluster.changes().await, [change]);
+}
+
+/// Pods are looked for with the Deployment's own selector, so that no other pod is counted or killed.
+#[tokio::test]
+async fn only_the_deployments_own_pods_are_looked_at() {
+    let cluster = Cluster::start(2).await;
+    let mut stage = stage(&cluster).await;
+    bounded(stage.scale(3, &Journal::new())).await.unwrap();
+    let asked = cluster.server().await.asked();
+    let of_pods: Vec<_> = asked.iter().filter(|asked| asked.path == PODS).collect();
+    assert!(of_pods.iter().any(|asked| asked.watch) && of_pods.iter().any(|asked| !asked.watch));
+    assert!(
+        of_pods.iter().all(|asked| asked.value("labelSelector") == Some("app=hello,tier=grpc")),
+        "{of_pods:?}"
+    );
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_middle_is_put_back() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    cluster.stop_controller();
+    tokio::select! {
+        _ = stage.scale(9, &journal) => panic!("nobody made the pods"),
+        _ = async { while cluster.changes().await.is_empty() { yield_now().await } } => {}
+    }
+    bounded(stage.put_back()).await.unwrap();
+    assert_eq!(cluster.server().await.get(DEPLOYMENTS, NAME).unwrap()["spec"]["replicas"], 3);
+}
+
+#[tokio::test]
+async fn an_api_server_that_goes_away_for_a_while_costs_only_time() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let away = async {
+        while noted(&journal, What::Ready).is_empty() {
+            yield_now().await;
+        }
+        cluster.server().await.stop().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.server().await.restart().await;
+    };
+    let (restarted, ()) = bounded(async { tokio::join!(stage.restart(&journal), away) }).await;
+    restarted.unwrap();
+    // One that came and went meanwhile was seen by nobody.
+    let ready = noted(&journal, What::Ready);
+    assert!(cluster.ready().await.iter().all(|pod| ready.contains(pod)), "{ready:?}");
+    assert_eq!(noted(&journal, What::Stopping).len(), 3);
+}
+
+#[tokio::test]
+async fn watches_that_break_off_miss_nothing() {
+    let cluster = Cluster::start(3).await;
+    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let broken = async {
+        for order in
+            [Order::Gone, Order::Cut, Order::End, Order::Error(500), Order::Say("no JSON\n"), Order::Bookmark]
+        {
+            cluster.server().await.order(order);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cluster.server().await.behave(Behaviour::Refused(500, None));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cluster.server().await.behave(Behaviour::Well);
+    };
+    let (restarted, ()) = bounded(async { tokio::join!(stage.restart(&journal), broken) }).await;
+    restarted.unwrap();
+    assert_eq!(noted(&journal, What::Stopping), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
+    assert_eq!(cluster.ready().await.len(), 3);
+}

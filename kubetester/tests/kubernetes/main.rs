@@ -1,0 +1,12 @@
+//! The drills on Kubernetes, against an API server over HTTP: what they ask, what they note, and what they say when
+//! they may not.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[allow(dead_code, unreachable_pub, reason = "it is to be shared")]
+mod api_server;
+mod changes;
+mod deployment;
+
+mod program;
+mod refusals;

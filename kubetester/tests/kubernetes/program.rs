@@ -1,0 +1,77 @@
+//! The whole command, with a kubeconfig, while calls run against pods that come and go.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use super::api_server::Behaviour;
+use axum::{Router, routing::get};
+use service::testing::{bounded, exit_of};
+use tokio::{net::TcpListener, sync::Mutex};
+
+use super::deployment::{Cluster, DEPLOYMENTS, NAME};
+
+/// Answers in turn as each of the pods that are ready, as a gateway does.
+async fn gateway(cluster: Arc<Cluster>) -> String {
+    let turn = Arc::new(Mutex::new(0_usize));
+    let answer = move || async move {
+        let pods = cluster.ready().await;
+        let mut turn = turn.lock().await;
+        *turn += 1;
+        format!(r#"{{"response":{{"hostname":"{}"}}}}"#, pods[*turn % pods.len()])
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, Router::new().route("/hellogrpc", get(answer))).await });
+    format!("http://{address}/hellogrpc")
+}
+
+/// Runs `kubetester drill` with these arguments, and returns its exit code, its output and what it said.
+async fn drill(cluster: &Arc<Cluster>, arguments: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config");
+    std::fs::write(&path, cluster.server().await.kubeconfig("secret")).unwrap();
+    let url = gateway(cluster.clone()).await;
+    let mut line = format!("drill --on kubernetes --target {url} --rate 200 --steady 200ms --settle 100ms");
+    write!(line, " --outage 50ms {arguments}").unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    let env = [("KUBECONFIG", path.to_str().unwrap()), ("NO_COLOR", "1")];
+    let exit = bounded(exit_of(env!("CARGO_BIN_EXE_kubetester"), &words, &env)).await;
+    (exit.code, exit.stdout, exit.stderr)
+}
+
+#[tokio::test]
+async fn each_drill_finds_its_pods_and_fails_no_call() {
+    for (scenario, found) in [("restart", 3), ("scale 5", 2), ("kill", 1)] {
+        let cluster = Arc::new(Cluster::start(3).await);
+        let (code, json, said) = drill(&cluster, &format!("{scenario} --json --max-errors 0")).await;
+        assert_eq!(code, Some(0), "{scenario}: {said}");
+        let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((result["on"].as_str(), result["load"]["failed"].as_u64()), (Some("kubernetes"), Some(0)));
+        let pods = result["found"].as_array().unwrap();
+        assert_eq!(pods.len(), found, "{scenario}: {pods:?}");
+        assert!(pods.iter().all(|pod| pod["discovery"].is_f64()), "{scenario}: {pods:?}");
+        assert_eq!(cluster.server().await.get(DEPLOYMENTS, NAME).unwrap()["spec"]["replicas"], 3);
+        let asked = cluster.server().await.asked();
+        assert!(
+            asked.iter().all(|asked| asked.token.as_deref() == Some("secret")),
+            "the kubeconfig has a token"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_done_is_one_line_and_exit_code_3() {
+    let cluster = Arc::new(Cluster::start(3).await);
+    cluster.server().await.behave(Behaviour::Denied("patch", "deployments"));
+    let (code, _, said) = drill(&cluster, "restart").await;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("kubetester: you may not patch deployments in the namespace default"), "{said}");
+}
+
+#[tokio::test]
+async fn freeze_is_bad_usage() {
+    let cluster = Arc::new(Cluster::start(1).await);
+    let (code, _, said) = drill(&cluster, "freeze").await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("through an API server no process can be stopped"), "{said}");
+    assert!(cluster.server().await.asked().is_empty());
+}

@@ -1,0 +1,131 @@
+//! What cannot be done, or may not, in one sentence each.
+
+use super::api_server::Behaviour;
+use kubetester::drill::{
+    journal::Journal,
+    kubernetes::Kubernetes,
+    stage::{Aim, Stage, Trouble},
+};
+use serde_json::json;
+use service::testing::bounded;
+
+use super::deployment::{Cluster, DEPLOYMENTS, NAME};
+
+fn told(outcome: Result<(), Trouble>, words: &[&str]) {
+    let Trouble(sentence) = outcome.unwrap_err();
+    for word in words {
+        assert!(sentence.contains(word), "{word} is not in: {sentence}");
+    }
+    assert!(!sentence.contains('\n'), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_by_verb_and_resource() {
+    let cluster = Cluster::start(3).await;
+    let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
+    let journal = Journal::new();
+    // Without it pods stay as they are, and each drill comes as far as it may.
+    cluster.stop_controller();
+    for (verb, resource, group) in [
+        ("patch", "deployments", "apps"),
+        ("patch", "deployments/scale", "apps"),
+        ("list", "pods", ""),
+        ("watch", "pods", ""),
+        ("delete", "pods", ""),
+    ] {
+        cluster.server().await.behave(Behaviour::Denied(verb, resource));
+        let outcome = match (verb, resource) {
+            ("delete", _) => bounded(stage.kill("hellogrpc-1", &journal)).await,
+            ("patch", "deployments") => bounded(stage.restart(&journal)).await,
+            _ => bounded(stage.scale(5, &journal)).await,
+        };
+        let role = format!("the verb {verb:?} on {resource:?} of the API group {group:?}");
+        told(
+            outcome,
+            &[&format!("you may not {verb} {resource} in the namespace default"), &role, "drill-job.yaml"],
+        );
+    }
+    cluster.server().await.behave(Behaviour::Denied("get", "deployments"));
+    let found = Kubernetes::at(cluster.config().await, NAME).await.map(drop);
+    told(found, &["you may not get deployments"]);
+    cluster.server().await.behave(Behaviour::Well);
+    bounded(stage.put_back()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_could_not_be_put_back_comes_with_the_command_that_does() {
+    let cluster = Cluster::start(3).await;
+    let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
+    bounded(stage.scale(4, &Journal::new())).await.unwrap();
+    cluster.server().await.behave(Behaviour::Denied("patch", "deployments/scale"));
+    let command = "'kubectl -n default scale deployment/hellogrpc --replicas=3'";
+    told(bounded(stage.put_back()).await, &[command, "you may not patch deployments/scale"]);
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_not_there_is_named() {
+    let cluster = Cluster::start(1).await;
+    let found = Kubernetes::at(cluster.config().await, "hellogprc").await.map(drop);
+    told(found, &["there is no Deployment hellogprc in the namespace default", "--deployment"]);
+}
+
+#[tokio::test]
+async fn old_credentials_are_told_from_missing_permissions() {
+    let cluster = Cluster::start(1).await;
+    cluster.server().await.take_token("another");
+    told(Kubernetes::at(cluster.config().await, NAME).await.map(drop), &["does not know who you are"]);
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_stuck_ends_the_drill_with_the_controllers_words() {
+    let cluster = Cluster::start(3).await;
+    let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
+    cluster.stop_controller();
+    let journal = Journal::new();
+    let stuck = async {
+        while cluster.changes().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let server = cluster.server().await;
+        let mut deployment = server.get(DEPLOYMENTS, NAME).unwrap();
+        deployment["status"] = json!({
+            "observedGeneration": 2, "replicas": 4, "updatedReplicas": 1, "availableReplicas": 3,
+            "conditions": [{
+                "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+                "message": "ReplicaSet \"hellogrpc-7f\" has timed out progressing."
+            }]
+        });
+        server.put(DEPLOYMENTS, deployment);
+    };
+    let (outcome, ()) = bounded(async { tokio::join!(stage.restart(&journal), stuck) }).await;
+    told(outcome, &["given up by its controller", "has timed out progressing"]);
+}
+
+/// With its time paused, 30 s of patience take no time.
+#[tokio::test]
+async fn an_api_server_that_stays_away_ends_the_drill() {
+    let cluster = Cluster::start(3).await;
+    let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
+    cluster.stop_controller();
+    cluster.server().await.stop().await;
+    tokio::time::pause();
+    told(
+        stage.restart(&Journal::new()).await,
+        &["the API server http://127.0.0.1:", "did not list pods for 30s"],
+    );
+}
+
+#[tokio::test]
+async fn what_no_api_server_can_do_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
+    told(
+        stage.freeze("hellogrpc-1", &Journal::new()).await,
+        &["freeze cannot be done", "restart, scale and kill"],
+    );
+    let aim = Aim::Gateway("/hellogrpc".to_owned());
+    told(stage.target(&aim).await.map(drop), &["from outside the cluster", "--target", "port-forward"]);
+    told(stage.target(&Aim::Direct).await.map(drop), &["--target"]);
+    let target = stage.target(&"grpc://127.0.0.1:1".parse().unwrap()).await.unwrap();
+    assert_eq!(target.to_string(), "grpc://127.0.0.1:1");
+}

@@ -6,6 +6,9 @@
 set -eu
 
 image_limit=12000000 # bytes
+# The tool has all three programs in it, and a client for any gRPC service and for Kubernetes' API. It is pulled when
+# somebody wants to know something, and not with each pod.
+tool_limit=16000000
 memory_limit=10240   # KiB
 prefix=kubetester-sizes-$$
 over=0
@@ -43,18 +46,20 @@ printf '%-12s %12s %14s\n' program 'image (MB)' 'idle RSS (MB)'
 for program in hellogrpc hellohttp helloserve kubetester; do
   bytes=$(docker image inspect -f '{{.Size}}' "kubetester/$program:v1")
   kib=0
+  limit=$image_limit
   # kubetester is a tool: it is never idle.
+  if [ "$program" = kubetester ]; then limit=$tool_limit; fi
   if [ "$program" != kubetester ]; then
     kib=$(docker top "$prefix-$program" -eo pid,rss | awk 'NR > 1 { sum += $2 } END { print sum + 0 }')
     [ "$kib" -gt 0 ] || { echo "sizes.sh: $program does not run any more" >&2; exit 1; }
   fi
   awk -v program="$program" -v bytes="$bytes" -v kib="$kib" 'BEGIN {
     printf "%-12s %12.1f %14s\n", program, bytes / 1e6, kib ? sprintf("%.1f", kib * 1024 / 1e6) : "-" }'
-  if [ "$bytes" -ge "$image_limit" ] || [ "$kib" -ge "$memory_limit" ]; then
+  if [ "$bytes" -ge "$limit" ] || [ "$kib" -ge "$memory_limit" ]; then
     over=1
   fi
 done
 if [ "$over" -ne 0 ]; then
-  echo 'sizes.sh: over the limit: an image must be under 12 MB, an idle program under 10 MiB' >&2
+  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 16 MB), an idle program under 10 MiB' >&2
   exit 1
 fi

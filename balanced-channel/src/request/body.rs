@@ -1,0 +1,80 @@
+//! The body of one attempt.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::Reason;
+use http_body::Body as _;
+
+use super::stream::{Stream, lock};
+
+/// The body of one attempt.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    Whole(Bytes),
+    Stream {
+        stream: Arc<Mutex<Stream>>,
+        /// The number of the attempt; only the latest one may read.
+        attempt: u32,
+        /// How many of the kept pieces it has sent.
+        at: usize,
+    },
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    /// The next piece. An error is the reason to reset the server's stream with.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
+        match self {
+            Self::Whole(data) if data.is_empty() => Poll::Ready(None),
+            Self::Whole(data) => Poll::Ready(Some(Ok(mem::take(data)))),
+            Self::Stream { stream, attempt, at } => {
+                let mut stream = lock(stream);
+                if stream.attempt != *attempt {
+                    return Poll::Ready(Some(Err(Reason::CANCEL)));
+                }
+                match stream.poll_next(at, cx) {
+                    Poll::Ready(Some(data)) => {
+                        stream.sent.add(&data);
+                        Poll::Ready(Some(Ok(data)))
+                    }
+                    Poll::Ready(None) => Poll::Ready(stream.broken.is_some().then_some(Err(Reason::CANCEL))),
+                    Poll::Pending => {
+                        stream.reader = Some(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until it may read no more: there is a later attempt, or nobody wants to know any more.
+    pub(crate) fn poll_superseded(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Stream { stream, attempt, .. } = self else { return Poll::Pending };
+        let mut stream = lock(stream);
+        if stream.attempt != *attempt {
+            return Poll::Ready(());
+        }
+        stream.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(data) => data.is_empty(),
+            Self::Stream { stream, attempt, at } => {
+                let stream = lock(stream);
+                stream.attempt == *attempt
+                    && *at >= stream.kept.len()
+                    && stream.broken.is_none()
+                    && (stream.ended || stream.body.is_end_stream())
+            }
+        }
+    }
+}

@@ -40,7 +40,7 @@ fn main() {
     let rounds = args.next().map_or(5, |text| text.parse().expect("how many rounds"));
     let servers = servers::Servers::start(3);
     println!(
-        "CPU microseconds per unary call, client only: median of {rounds} rounds of {seconds} s (ratio to hyper)\n"
+        "CPU microseconds per unary call, client only: median of {rounds} rounds of {seconds} s, and the ratio to hyper: median (least - most)\n"
     );
     for (runtime, name) in [
         (one_thread as fn() -> Runtime, "current-thread runtime"),
@@ -57,8 +57,10 @@ fn main() {
                 .collect();
             for (index, contestant) in contestants::ALL.into_iter().enumerate() {
                 let cost = median(runs.iter().map(|run| run[index]));
-                let ratio = median(runs.iter().map(|run| run[index] / run[0]));
-                println!("  {:<28} {cost:>7.1} {ratio:>6.2}", contestant.name());
+                let mut ratios: Vec<f64> = runs.iter().map(|run| run[index] / run[0]).collect();
+                ratios.sort_by(f64::total_cmp);
+                let [low, ratio, high] = [ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]];
+                println!("  {:<28} {cost:>7.1} {ratio:>6.2} ({low:.2} - {high:.2})", contestant.name());
             }
         }
     }

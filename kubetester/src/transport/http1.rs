@@ -94,6 +94,13 @@ impl Shared {
         Connection::open(&self.endpoint, self.tls.as_ref()).await
     }
 
+    /// Asks over a new connection.
+    async fn ask(&self, path: &Uri) -> Result<(Answer, Connection), String> {
+        let mut connection = self.connect().await?;
+        let answer = connection.exchange(self.request(path)).await;
+        Ok((answer.map_err(|broken| broken.to_string())?, connection))
+    }
+
     fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = path.clone();
@@ -155,20 +162,14 @@ impl Caller {
         let (answer, connection) = match kept {
             Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
                 Ok(answer) => (answer, kept),
-                Err(broken) if broken.is_stale() => self.ask_anew(path).await?,
+                Err(broken) if broken.is_stale() => self.shared.ask(path).await?,
                 Err(broken) => return Err(broken.to_string()),
             },
-            None => self.ask_anew(path).await?,
+            None => self.shared.ask(path).await?,
         };
         let peer = connection.peer();
         self.connection = Some(connection);
         Ok((answer, peer))
-    }
-
-    async fn ask_anew(&self, path: &Uri) -> Result<(Answer, Connection), String> {
-        let mut connection = self.shared.connect().await?;
-        let answer = connection.exchange(self.shared.request(path)).await;
-        Ok((answer.map_err(|broken| broken.to_string())?, connection))
     }
 
     fn judge(&self, answer: &Answer, peer: SocketAddr) -> Outcome {

@@ -1,6 +1,13 @@
 //! One HTTP/1.1 connection: how it is opened, an exchange on it, and why one broke.
 
-use std::{error::Error as _, fmt, net::SocketAddr};
+use std::{
+    error::Error as _,
+    fmt,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode};
@@ -23,11 +30,20 @@ use crate::{
 /// As much of a body is looked at; the rest is read and forgotten.
 const MOST_EVIDENCE: usize = 64 * 1024;
 
+/// How often, at a time, an exchange and its connection take turns.
+const ROUNDS: usize = 2;
+
 /// A connection that can be asked, one request at a time.
+///
+/// Whoever asks also drives it: an exchange needs no other task, between which it would have to go to and fro.
 pub(super) struct Connection {
     requests: SendRequest<Empty<Bytes>>,
+    /// Reads and writes. None once the connection has ended.
+    driver: Option<Driver>,
     peer: SocketAddr,
 }
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// What came back, whole.
 pub(super) struct Answer {
@@ -80,17 +96,42 @@ impl Connection {
 
     /// Whether another request can be sent, as far as is known here.
     pub(super) async fn is_open(&mut self) -> bool {
-        self.requests.ready().await.is_ok()
+        let Self { requests, driver, .. } = self;
+        driven(driver, requests.ready()).await.is_ok()
     }
 
     /// Asks, and reads the answer to its end.
     pub(super) async fn exchange(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, Broken> {
-        let broken = |error, begun| Broken { error, begun, peer: self.peer };
-        let answer = self.requests.send_request(request).await.map_err(|error| broken(error, false))?;
-        let (head, mut body) = answer.into_parts();
-        let body = read(&mut body).await.map_err(|error| broken(error, true))?;
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        let Self { requests, driver, peer } = self;
+        let broken = |error, begun| Broken { error, begun, peer: *peer };
+        let exchange = async {
+            let answer = requests.send_request(request).await.map_err(|error| broken(error, false))?;
+            let (head, mut body) = answer.into_parts();
+            let body = read(&mut body).await.map_err(|error| broken(error, true))?;
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        };
+        driven(driver, exchange).await
     }
+}
+
+/// Waits for what needs the connection to be driven meanwhile.
+async fn driven<T>(driver: &mut Option<Driver>, wanted: impl Future<Output = T>) -> T {
+    let mut wanted = pin!(wanted);
+    poll_fn(|context| {
+        // In each round one side hands the other what it waits for: the request, the head, that the body is wanted,
+        // the body. More rounds than it takes find nothing to do; with fewer, they wake each other to go on.
+        for _ in 0..ROUNDS {
+            if let Poll::Ready(got) = wanted.as_mut().poll(context) {
+                return Poll::Ready(got);
+            }
+            if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+                // Its errors reach the caller with the request they broke.
+                *driver = None;
+            }
+        }
+        wanted.as_mut().poll(context)
+    })
+    .await
 }
 
 async fn speak(
@@ -98,11 +139,7 @@ async fn speak(
     peer: SocketAddr,
 ) -> Result<Connection, String> {
     let (requests, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    tokio::spawn(async move {
-        // Its errors reach the caller with the request they broke.
-        drop(connection.await);
-    });
-    Ok(Connection { requests, peer })
+    Ok(Connection { requests, driver: Some(Box::pin(connection)), peer })
 }
 
 async fn read(body: &mut Incoming) -> Result<Bytes, hyper::Error> {

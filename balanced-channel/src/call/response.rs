@@ -148,6 +148,11 @@ impl Drop for InFlight {
 // === impl ResponseBody ===
 
 impl ResponseBody {
+    /// The endpoint that sends the response.
+    pub fn peer(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn new(
         response: Response<Incoming>,
         mut in_flight: InFlight,

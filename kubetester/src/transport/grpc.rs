@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use balanced_channel::ResponseBody;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
 use tonic::{
@@ -23,6 +24,7 @@ use tonic::{
     metadata::MetadataMap,
     transport::Channel,
 };
+use tower::util::MapResponse;
 
 use self::codec::Encoded;
 use super::{Greeted, Setup, Unreachable};
@@ -57,8 +59,11 @@ struct Called {
 #[derive(Clone)]
 enum Client {
     Plain(Grpc<Channel>, Peer),
-    Balanced(Grpc<balanced_channel::Channel>, balanced_channel::Channel),
+    Balanced(Grpc<Noted>),
 }
+
+/// A balanced channel whose responses say, as a [`SocketAddr`] among their extensions, who sent them.
+type Noted = MapResponse<balanced_channel::Channel, fn(Response<ResponseBody>) -> Response<ResponseBody>>;
 
 /// The other end of a plain connection, once there is one. Read only where somebody asks for it.
 #[derive(Clone, Default)]
@@ -77,6 +82,8 @@ struct Answer {
     trailers: Option<HeaderMap>,
     /// The first message; a stream may have none.
     message: Option<Bytes>,
+    /// Who sent it, where the response says so.
+    peer: Option<SocketAddr>,
 }
 
 // === impl Server ===
@@ -123,26 +130,23 @@ impl Caller {
             Err(status) => {
                 let error = Some(status::refusal(&status));
                 let headers = status.metadata().clone().into_headers();
-                (Answer { headers, trailers: None, message: None }, error)
+                (Answer { headers, trailers: None, message: None, peer: None }, error)
             }
         };
-        match called.pod(&answer, || client.peer()) {
+        match called.pod(&answer, client) {
             Ok(pod) => Outcome { pod, error },
             Err(unreadable) => Outcome { pod: None, error: Some(unreadable) },
         }
     }
 
-    /// Calls, and says who answered, and what. One call at a time: of a balanced channel, the peer is the one whose
-    /// count went up.
+    /// Calls, and says who answered, and what.
     pub(super) async fn greet(&mut self) -> Result<Greeted, String> {
         let Self { client, shared } = self;
         let called = shared.called(client).await.map_err(|unfit| unfit.to_string())?;
-        let before = client.answered_by_each();
         let answer = client.call(called, &shared.metadata).await;
         let answer = answer.map_err(|status| status::refusal(&status))?;
-        let changed = || client.answered_by_each().into_iter().find(|count| !before.contains(count));
-        let peer = client.peer().or_else(|| changed().map(|(address, _)| address));
-        let hostname = called.pod(&answer, || peer)?.unwrap_or_default();
+        let hostname = called.pod(&answer, client)?.unwrap_or_default();
+        let peer = client.peer(&answer);
         let said =
             answer.message.map(|message| called.reader.json(&message)).transpose()?.unwrap_or_default();
         let (name, version, said) = match shared.choice.method {
@@ -172,7 +176,7 @@ impl Shared {
         };
         let pool = match client {
             Client::Plain(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
-            Client::Balanced(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
+            Client::Balanced(client) => reflection::describe(client.clone(), &self.metadata, name).await,
         };
         Called::new(Method::find(&pool?, name, self.choice.json())?, &self.pod_from)
     }
@@ -191,13 +195,9 @@ impl Called {
         Ok(Self { method, reader })
     }
 
-    fn pod(
-        &self,
-        answer: &Answer,
-        peer: impl FnOnce() -> Option<SocketAddr>,
-    ) -> Result<Option<String>, String> {
-        let Answer { headers, trailers, message } = answer;
-        let peer = self.reader.wants_peer().then(peer).flatten();
+    fn pod(&self, answer: &Answer, client: &Client) -> Result<Option<String>, String> {
+        let Answer { headers, trailers, message, .. } = answer;
+        let peer = if self.reader.wants_peer() { client.peer(answer) } else { None };
         self.reader.pod(Answered { headers, trailers: trailers.as_ref(), message: message.as_deref(), peer })
     }
 
@@ -216,15 +216,18 @@ impl Called {
         }
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         if !streams {
-            let (metadata, message, _) = client.unary(request, path.clone(), codec).await?.into_parts();
-            return Ok(Answer { headers: metadata.into_headers(), trailers: None, message: Some(message) });
+            let answer = client.unary(request, path.clone(), codec).await?;
+            let (metadata, message, extensions) = answer.into_parts();
+            let (headers, peer) = (metadata.into_headers(), extensions.get().copied());
+            return Ok(Answer { headers, trailers: None, message: Some(message), peer });
         }
-        let (metadata, mut stream, _) =
-            client.server_streaming(request, path.clone(), codec).await?.into_parts();
-        let first = stream.message().await?;
+        let answer = client.server_streaming(request, path.clone(), codec).await?;
+        let (metadata, mut stream, extensions) = answer.into_parts();
+        let message = stream.message().await?;
         while stream.message().await?.is_some() {}
         let trailers = stream.trailers().await?.map(MetadataMap::into_headers);
-        Ok(Answer { headers: metadata.into_headers(), trailers, message: first })
+        let (headers, peer) = (metadata.into_headers(), extensions.get().copied());
+        Ok(Answer { headers, trailers, message, peer })
     }
 }
 
@@ -234,26 +237,24 @@ impl Client {
     async fn call(&mut self, called: &Called, metadata: &MetadataMap) -> Result<Answer, Status> {
         match self {
             Self::Plain(client, _) => called.call(client, metadata).await,
-            Self::Balanced(client, _) => called.call(client, metadata).await,
+            Self::Balanced(client) => called.call(client, metadata).await,
         }
     }
 
-    fn peer(&self) -> Option<SocketAddr> {
+    /// Who sent the answer, where that is known.
+    fn peer(&self, answer: &Answer) -> Option<SocketAddr> {
         match self {
             Self::Plain(_, peer) => peer.get(),
-            Self::Balanced(..) => None,
+            Self::Balanced(_) => answer.peer,
         }
     }
+}
 
-    fn answered_by_each(&self) -> Vec<(SocketAddr, u64)> {
-        match self {
-            Self::Plain(..) => Vec::new(),
-            Self::Balanced(_, channel) => {
-                let subchannels = channel.snapshot().subchannels;
-                subchannels.iter().map(|one| (one.address, one.succeeded)).collect()
-            }
-        }
-    }
+/// For [`Noted`].
+fn note(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let peer = response.body().peer();
+    response.extensions_mut().insert(peer);
+    response
 }
 
 // === impl Peer ===

@@ -65,6 +65,16 @@ async fn the_pod_is_found_in_the_answer_or_beside_it() {
         );
         assert_eq!(result["pods"].as_array().unwrap().len(), 1, "{method} {place}");
     }
+    let other = greeter("pod-b", Reflection::V1).await;
+    for method in ["helloworld.Greeter/SayHello", "helloworld.Greeter/SayHelloThrice"] {
+        let arguments = ["--method", method, "--pod-from", "peer", "-n", "8", "-c", "1"];
+        let balanced = result(&format!("ipv4:{address},{other}"), &arguments).await;
+        let pods = balanced["pods"].as_array().unwrap();
+        let mut peers = [address.to_string(), other.to_string()];
+        peers.sort();
+        assert_eq!(pods.iter().map(|pod| &pod["name"]).collect::<Vec<_>>(), peers.each_ref(), "{method}");
+        assert!(pods.iter().all(|pod| pod["calls"] == 4), "{method}: {balanced}");
+    }
     let known = result(&target, &[&METHOD[..], &["-n", "8"]].concat()).await;
     assert_eq!((&known["unnamed"], &known["balance"]["spread"]), (&8.into(), &"unknown".into()));
 }

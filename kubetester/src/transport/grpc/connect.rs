@@ -15,9 +15,9 @@ use tonic::{
     client::Grpc,
     transport::{Channel, Endpoint as Settings},
 };
-use tower::service_fn;
+use tower::{service_fn, util::MapResponse};
 
-use super::{Called, Client, Peer, Server};
+use super::{Called, Client, Peer, Server, note};
 use crate::{
     target::Endpoint,
     transport::{Setup, Unreachable, cause, tls::Encrypt},
@@ -120,7 +120,8 @@ impl Server {
                 Err(_) => return Err(unreachable(no_connection(patience))),
             }
         }
-        Ok(Self::new(vec![Client::Balanced(Grpc::new(channel.clone()), channel)], setup, called))
+        let noted = MapResponse::new(channel, note as fn(_) -> _);
+        Ok(Self::new(vec![Client::Balanced(Grpc::new(noted))], setup, called))
     }
 
     /// Over tonic's own balancer, which connects when it is called.

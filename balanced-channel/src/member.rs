@@ -65,6 +65,9 @@ impl Member {
                 tracing::info!(%address, "subchannel answers no keepalive ping; calls go elsewhere");
             } else {
                 tracing::info!(%address, "subchannel is heard again");
+                // Whatever calls it failed while it said nothing at all, it goes on now.
+                self.record.revived();
+                self.subchannel.streak.reset();
             }
             return true;
         }
@@ -83,7 +86,7 @@ impl Member {
                 tracing::info!(%address, state = "READY", "subchannel is connected");
                 self.subchannel.enter(Connectivity::Ready, None);
                 self.failing = false;
-                self.record.reconnected();
+                self.record.revived();
                 self.subchannel.streak.reset();
                 self.ready = Some(ready);
                 true

@@ -9,9 +9,10 @@ use url::Url;
 use crate::route_config::RouteConfigs;
 
 /// The service config of the default channel: a call that failed with UNAVAILABLE is sent again, because a
-/// greeting may be given twice. The bucket of tokens ends the retries when most calls fail, so that backends that
+/// greeting may be given twice; and so is one to which no response begins within a quarter of a second, because a
+/// backend that is frozen or cut off never says that it failed. The bucket of tokens ends the retries when most calls fail, so that backends that
 /// are down are not asked four times as often; 1000 is the most, and enough for a pod that is killed under load.
-const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.02s","maxBackoff":"0.2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
+const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.02s","maxBackoff":"0.2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"],"perAttemptRecvTimeout":"0.25s"}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
 
 /// How the gateway is set up. Each flag can be given in the environment, under the name `--help` shows.
 #[derive(Args, Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct Config {
     pub grpc_target: Target,
 
     /// How calls to the gRPC backend are balanced and retried: gRPC's service config, in JSON. The default balances
-    /// them by round_robin, and sends a call that failed with UNAVAILABLE again, up to 3 times, as a greeting may be
-    /// given twice: a pod that is killed costs no request. {} turns retries off
+    /// them by round_robin, and sends a call that failed with UNAVAILABLE, or was not answered within 250 ms, again, up
+    /// to 3 times, as a greeting may be given twice: a pod that is killed or frozen costs no request. {} turns retries off
     #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = RETRY_UNAVAILABLE)]
     pub grpc_service_config: ServiceConfig,
 
@@ -137,7 +138,12 @@ mod tests {
     fn a_call_that_failed_with_unavailable_is_retried_by_default() {
         let config = Config::default().grpc_service_config;
         let [(MethodName::Default, method)] = &config.methods[..] else { panic!("{config:?}") };
-        let retried = method.retry_policy.unwrap().retryable_status_codes;
+        let policy = method.retry_policy.unwrap();
+        assert!(
+            policy.per_attempt_recv_timeout.unwrap() < Config::default().upstream_timeout / 2,
+            "time for another"
+        );
+        let retried = policy.retryable_status_codes;
         assert_eq!(retried.iter().collect::<Vec<_>>(), [tonic::Code::Unavailable]);
     }
 

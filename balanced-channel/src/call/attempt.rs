@@ -1,6 +1,6 @@
 //! One attempt of a call: pick a subchannel, send, and see how the response begins.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use http::Response;
 use tonic::{Code, Status};
@@ -38,7 +38,7 @@ impl Caller {
         let sent = {
             // Pinned here: it is large, and a deadline would move it.
             let sending = pin!(in_flight.send(call.request(retry), call.body.attempt()));
-            call.deadline.bound(sending).await
+            in_time(call, retry, sending).await
         };
         let mut response = match sent {
             Some(Ok(response)) => response,
@@ -57,9 +57,17 @@ impl Caller {
             }
             None => {
                 note_sent(recording, call);
-                let status = call.deadline.exceeded(&format!("waiting for {}", in_flight.address()));
+                let given_up = call.deadline.left().is_none_or(|left| !left.is_zero());
+                let doing = format!("waiting for {}", in_flight.address());
+                let status = match retry.patience().filter(|_| given_up) {
+                    Some(patience) => {
+                        Status::deadline_exceeded(format!("given up after {patience:?} {doing}"))
+                    }
+                    None => call.deadline.exceeded(&doing),
+                };
+                let failed = Failed { given_up, ..Failed::by(in_flight.subchannel(), status.code()) };
                 in_flight.fail(status.code());
-                return Outcome::failed(status);
+                return Outcome::Failed(failed, Err(status));
             }
         };
         note_sent(recording, call);
@@ -81,6 +89,18 @@ impl Caller {
             }
         }
     }
+}
+
+/// Waits for the response to begin: until the deadline, or until it has taken so long that another attempt is better.
+async fn in_time<F: Future>(
+    call: &Call,
+    retry: &Retry<'_>,
+    mut sending: Pin<&mut F>,
+) -> Option<F::Output> {
+    let patience = retry.patience();
+    let sent = call.deadline.bound_within(patience, sending.as_mut()).await;
+    let give_up = || retry.may_give_up(call.body.can_repeat(), call.deadline.left());
+    if sent.is_some() || patience.is_none() || give_up() { sent } else { call.deadline.bound(sending).await }
 }
 
 fn note_sent(recording: &mut Option<Recording>, call: &Call) {

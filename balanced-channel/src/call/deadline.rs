@@ -56,8 +56,19 @@ impl Deadline {
 
     /// Runs `work` until the deadline; `None` when it has passed.
     pub(crate) async fn bound<F: Future>(&self, work: F) -> Option<F::Output> {
-        match self.at {
-            Some((at, _)) => timeout_at(at, work).await.ok(),
+        self.bound_within(None, work).await
+    }
+
+    /// Runs `work` until the deadline, or for `patience` where that is shorter; `None` when it has
+    /// passed.
+    pub(crate) async fn bound_within<F: Future>(
+        &self,
+        patience: Option<Duration>,
+        work: F,
+    ) -> Option<F::Output> {
+        let patience = patience.and_then(|patience| Instant::now().checked_add(patience));
+        match self.at.map(|(at, _)| at).into_iter().chain(patience).min() {
+            Some(at) => timeout_at(at, work).await.ok(),
             None => Some(work.await),
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Failed {
     pub(crate) code: Code,
     pub(crate) seen: Seen,
     pub(crate) pushback: Pushback,
+    /// Whether it was given up for another one, because it took too long.
+    pub(crate) given_up: bool,
     /// Whose it was, if it got that far.
     pub(crate) subchannel: Option<Arc<Subchannel>>,
 }
@@ -79,7 +81,7 @@ pub(crate) struct Retry<'a> {
 impl Failed {
     /// An attempt that found no subchannel.
     pub(crate) fn nowhere(code: Code) -> Self {
-        Self { code, seen: Seen::Maybe, pushback: Pushback::None, subchannel: None }
+        Self { code, seen: Seen::Maybe, pushback: Pushback::None, given_up: false, subchannel: None }
     }
 
     /// An attempt that may have been processed there.
@@ -117,6 +119,20 @@ impl<'a> Retry<'a> {
         Some(wait)
     }
 
+    /// How long an attempt may take before another one is thought of.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.policy?.per_attempt_recv_timeout
+    }
+
+    /// Whether an attempt that takes long can be given up for another one, as `after` will see it.
+    pub(crate) fn may_give_up(&self, repeatable: bool, left: Option<Duration>) -> bool {
+        let Some(policy) = self.policy else { return false };
+        // What the failure of the attempt takes is counted already.
+        let allowed = self.throttle.is_none_or(|throttle| throttle.allows_one());
+        let wait = policy.max_backoff.mul_f64(1.0 + JITTER);
+        allowed && repeatable && self.previous + 1 < policy.attempts() && left.is_none_or(|left| left > wait)
+    }
+
     fn transparent(&mut self, seen: Seen) -> bool {
         match seen {
             Seen::NeverLeft => true,
@@ -130,7 +146,8 @@ impl<'a> Retry<'a> {
 
     fn by_policy(&mut self, failed: &Failed, repeatable: bool) -> Option<Duration> {
         let policy = self.policy?;
-        if !policy.retryable_status_codes.contains(failed.code) && failed.pushback != Pushback::Never {
+        let covered = failed.given_up || policy.retryable_status_codes.contains(failed.code);
+        if !covered && failed.pushback != Pushback::Never {
             return None;
         }
         // Counted also when it is not retried for another reason.

@@ -42,6 +42,11 @@ impl Throttle {
         self.change(|tokens| tokens.saturating_sub(MILLI)) > self.max / 2
     }
 
+    /// Whether enough would be left for a retry after one more failure.
+    pub(crate) fn allows_one(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed).saturating_sub(MILLI) > self.max / 2
+    }
+
     /// Puts a part of a token back.
     pub(crate) fn succeeded(&self) {
         // A full bucket, which is the rule, is only read.

@@ -27,8 +27,22 @@ pub struct RetryPolicy {
     pub max_backoff: Duration,
     /// What each further wait is multiplied by. More than 0. Default: 2.
     pub backoff_multiplier: f64,
-    /// The codes that are tried again. At least one. Default: UNAVAILABLE.
+    /// The codes that are tried again. At least one, unless there is a
+    /// [`per_attempt_recv_timeout`](Self::per_attempt_recv_timeout). Default: UNAVAILABLE.
     pub retryable_status_codes: StatusCodes,
+    /// How long an attempt may wait for its response to begin. One that waits longer is given up and
+    /// counts as failed, at the endpoint with DEADLINE_EXCEEDED, and the call is sent again, whatever
+    /// the codes: so a peer that accepts and never answers costs a call this much, and not its whole
+    /// deadline. More than 0. Default: no limit.
+    ///
+    /// An attempt is only given up for another: where none is allowed any more, by the attempts, the
+    /// throttle, the deadline or what was sent of the request, it goes on. A server that needs longer
+    /// than this for its answers gets its calls several times, until the throttle stops that; choose
+    /// it well above the latency of calls that succeed.
+    ///
+    /// Not in A6: `perAttemptRecvTimeout` of the retry policy in gRPC's C-core and Java, where an
+    /// attempt is given up in any case.
+    pub per_attempt_recv_timeout: Option<Duration>,
 }
 
 /// When a channel stops to retry because too much fails (gRFC A6).
@@ -70,6 +84,7 @@ impl Default for RetryPolicy {
             max_backoff: Duration::from_secs(1),
             backoff_multiplier: 2.0,
             retryable_status_codes: [Code::Unavailable].into(),
+            per_attempt_recv_timeout: None,
         }
     }
 }
@@ -99,7 +114,10 @@ impl RetryPolicy {
         if !(multiplier.is_finite() && multiplier > 0.0) {
             return bad("retryPolicy.backoffMultiplier", format!("is {multiplier}; it must be more than 0"));
         }
-        if self.retryable_status_codes.is_empty() {
+        if self.per_attempt_recv_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return bad("retryPolicy.perAttemptRecvTimeout", "is 0; it must be more".to_owned());
+        }
+        if self.retryable_status_codes.is_empty() && self.per_attempt_recv_timeout.is_none() {
             return bad("retryPolicy.retryableStatusCodes", "is empty; name at least one code".to_owned());
         }
         Ok(())
@@ -209,6 +227,10 @@ mod tests {
             (RetryPolicy { backoff_multiplier: 0.0, ..good }, "retryPolicy.backoffMultiplier"),
             (RetryPolicy { backoff_multiplier: f64::NAN, ..good }, "retryPolicy.backoffMultiplier"),
             (RetryPolicy { retryable_status_codes: [].into(), ..good }, "retryPolicy.retryableStatusCodes"),
+            (
+                RetryPolicy { per_attempt_recv_timeout: Some(Duration::ZERO), ..good },
+                "retryPolicy.perAttemptRecvTimeout",
+            ),
         ] {
             assert_eq!(policy.check().unwrap_err().field, field);
         }

@@ -213,9 +213,10 @@ impl Record {
         self.ejected
     }
 
-    /// A new connection has been made: whoever is behind it is not judged by what was before. The
-    /// multiplier stays, so that one who fails again is out for longer.
-    pub(crate) fn reconnected(&mut self) {
+    /// A new connection has been made, or one is heard again that had not even answered pings: whoever
+    /// is behind it is not judged by what was before. The multiplier stays, so that one who fails again
+    /// is out for longer.
+    pub(crate) fn revived(&mut self) {
         self.ejected = None;
     }
 }

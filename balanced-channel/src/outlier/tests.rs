@@ -246,7 +246,7 @@ async fn a_new_connection_ends_the_ejection_but_not_the_record() {
         let until = pool.hosts[0].2.ejected_until().unwrap();
         assert_eq!((until - tokio::time::Instant::now()).as_secs(), time);
         pool.hosts[0].1.reset();
-        pool.hosts[0].2.reconnected();
+        pool.hosts[0].2.revived();
         assert_eq!(pool.look(), [0; 0]);
     }
 }

@@ -47,7 +47,9 @@ struct Retry {
     initial_backoff: Seconds,
     max_backoff: Seconds,
     backoff_multiplier: Float,
+    #[serde(default)]
     retryable_status_codes: Vec<StatusCode>,
+    per_attempt_recv_timeout: Option<Seconds>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +177,7 @@ impl Retry {
             max_backoff: self.max_backoff.0,
             backoff_multiplier: self.backoff_multiplier.0,
             retryable_status_codes: self.retryable_status_codes.iter().map(|code| code.0).collect(),
+            per_attempt_recv_timeout: self.per_attempt_recv_timeout.map(|Seconds(timeout)| timeout),
         };
         policy.check().map(|()| policy)
     }

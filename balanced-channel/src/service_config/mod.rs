@@ -53,7 +53,7 @@ use crate::{
 /// | --- | --- |
 /// | `loadBalancingConfig` | a list of policies; the first that is known here is taken. Absent: the builder's, `round_robin` unless told otherwise (in other gRPC clients it is `pick_first`) |
 /// | `loadBalancingPolicy` | the name of a policy, for configs without the list (deprecated) |
-/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` (gRFC A6) |
+/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` (gRFC A6, and `perAttemptRecvTimeout`) |
 /// | `retryThrottling` | `maxTokens`, `tokenRatio` (gRFC A6) |
 /// | `healthCheckConfig` | `serviceName` (gRFC A17) |
 ///

@@ -102,7 +102,8 @@ fn methods_have_their_own_config() {
                 {"name": [{}], "waitForReady": true},
                 {"name": [{"service": "p.S", "method": ""}, {"service": "p.S", "method": "M"}], "timeout": "1.5s",
                  "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "1s",
-                    "backoffMultiplier": 1.5, "retryableStatusCodes": [14, "deadline_exceeded", "CANCELLED"]}},
+                    "backoffMultiplier": 1.5, "retryableStatusCodes": [14, "deadline_exceeded", "CANCELLED"],
+                    "perAttemptRecvTimeout": "0.25s"}},
                 {"timeout": "1s"}
             ],
             "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.5},
@@ -115,6 +116,7 @@ fn methods_have_their_own_config() {
         max_backoff: Duration::from_secs(1),
         backoff_multiplier: 1.5,
         retryable_status_codes: [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled].into(),
+        per_attempt_recv_timeout: Some(Duration::from_millis(250)),
     };
     let method = MethodConfig {
         timeout: Some(Duration::from_millis(1500)),

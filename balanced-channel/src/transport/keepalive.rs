@@ -21,8 +21,8 @@ const PROBES: u32 = 2;
 /// This channel pings by default, within what every server allows. A server starts to count anew
 /// whenever it sends headers or a message, and to an answer that does not come belongs a call. So:
 ///
-/// - When calls are in flight and nothing at all has been read for `probe_time`, from the last word
-///   or the first call after it, one *probe* goes out. When that is answered, and yet another call
+/// - When calls are in flight, or were given up, and nothing at all has been read for `probe_time`, from
+///   the last word or the first call after it, one *probe* goes out. When that is answered, and yet another call
 ///   begins that is not, a second one does. No further probe until headers or a message have come.
 ///   With one probe that crosses an answer on its way, a server counts three pings at most, of which
 ///   it forgives two.
@@ -130,14 +130,13 @@ impl Watchdog {
                 true => Some((later(quiet, self.config.patience()), Due::GiveUp)),
             };
         }
-        if !in_use && !self.config.without_calls {
-            return None;
-        }
-        let regular = later(self.last_read, self.config.time);
-        let may_probe = self.probes == 0 || self.probes < PROBES && self.asked.is_some();
+        let in_use = in_use || self.config.without_calls;
+        let regular = in_use.then(|| later(self.last_read, self.config.time));
+        // A call that was given up unanswered is as good a reason as one that waits.
+        let may_probe = in_use && self.probes == 0 || self.probes < PROBES && self.asked.is_some();
         let probe = self.config.probe_time.filter(|_| may_probe);
         let probe = probe.map(|time| later(self.asked.unwrap_or(self.last_read), time));
-        Some((probe.map_or(regular, |probe| probe.min(regular)), Due::Ping))
+        regular.into_iter().chain(probe).min().map(|at| (at, Due::Ping))
     }
 
     pub(super) fn pinged(&mut self) {

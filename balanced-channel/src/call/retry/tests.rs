@@ -13,7 +13,7 @@ fn policy() -> RetryPolicy {
 }
 
 fn failed(code: Code, seen: Seen, pushback: Pushback) -> Failed {
-    Failed { code, seen, pushback, subchannel: None }
+    Failed { pushback, seen, ..Failed::nowhere(code) }
 }
 
 fn unavailable() -> Failed {
@@ -87,6 +87,23 @@ fn the_throttle_counts_what_the_policy_covers_and_pushback() {
     assert!(retry(&unavailable()), "3 of 4 are left");
     retry(&failed(Code::Internal, Seen::Maybe, Pushback::Never));
     assert!(!retry(&unavailable()), "1 of 4 is left");
+}
+
+#[test]
+fn an_attempt_is_given_up_only_for_another_one() {
+    let policy = RetryPolicy { max_attempts: 2, ..policy() };
+    let throttle = Arc::new(Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
+    let given_up = Failed { given_up: true, ..Failed::nowhere(Code::DeadlineExceeded) };
+    let retry = || Retry::new(Some(&policy), Some(&throttle));
+    let long = Some(Duration::from_secs(1));
+    assert!(retry().may_give_up(true, None) && retry().may_give_up(true, long));
+    assert!(!retry().may_give_up(false, long), "committed");
+    assert!(!retry().may_give_up(true, Some(policy.max_backoff)), "too late");
+    assert!(!Retry::new(None, None).may_give_up(true, long), "no policy");
+    let mut first = retry();
+    assert!(first.after(&given_up, true, long).is_some(), "whatever the codes");
+    assert!(!first.may_give_up(true, long), "the last attempt");
+    assert!(!retry().may_give_up(true, long), "one more failure would leave half of the tokens");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The watchdog alone, in paused time; and against the rules by which gRPC servers count pings.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use proptest::prelude::*;
 use tokio::time::advance;
@@ -26,16 +26,21 @@ fn due(dog: &Watchdog) -> Option<(u128, Due)> {
     dog.due(true).map(|(at, due)| (wait(at), due))
 }
 
+fn due_in(time: Duration) -> Option<(Instant, Due)> {
+    Some((Instant::now() + time, Due::Ping))
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_calls_there_are_no_pings_unless_wanted() {
     let mut dog = Watchdog::new(Keepalive::default());
     assert_eq!(dog.due(false), None);
     dog.asked();
     assert_eq!(due(&dog), Some((2000, Due::Ping)));
+    assert_eq!(dog.due(false), due_in(2 * SECOND), "a call that was given up is owed an answer too");
     hear(&mut dog);
     assert_eq!(dog.due(false), None);
     let dog = Watchdog::new(Keepalive { without_calls: true, ..Keepalive::default() });
-    assert_eq!(dog.due(false), Some((Instant::now() + 2 * SECOND, Due::Ping)));
+    assert_eq!(dog.due(false), due_in(2 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,13 +136,15 @@ enum Act {
     Call,
     Answer,
     Message,
+    GiveUp,
     Wait(u64),
 }
 
 #[derive(Clone, Copy)]
 enum Frame {
     Headers(u8),
-    End,
+    Reset(u8),
+    End(u8),
     Data,
     Ping,
 }
@@ -147,13 +154,14 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Call),
         3 => Just(Act::Answer),
         1 => Just(Act::Message),
+        1 => Just(Act::GiveUp),
         4 => (0..3000_u64).prop_map(Act::Wait),
         1 => (0..700_000_u64).prop_map(Act::Wait),
     ]
 }
 
 proptest! {
-    /// Whatever is called and answered when, over a link of any delay: no server with gRPC's defaults
+    /// Whatever is called, answered and given up when, over a link of any delay: no server with gRPC's defaults
     /// ever sees a third ping too early.
     #[test]
     fn no_default_server_is_provoked(acts in prop::collection::vec(act(), 1..60), delay in 0..1900_u64, go: bool) {
@@ -162,18 +170,22 @@ proptest! {
             let (mut dog, mut server) = (Watchdog::new(Keepalive::default()), Server { go, ..Server::default() });
             let (mut up, mut down) = (VecDeque::<(Instant, Frame)>::new(), VecDeque::<(Instant, Frame)>::new());
             let delay = Duration::from_millis(delay);
-            let (mut stream, mut open) = (1, 0);
+            let (mut stream, mut open) = (1, BTreeSet::new());
             for act in acts {
                 let until = match act {
                     Act::Wait(millis) => Instant::now() + Duration::from_millis(millis),
                     Act::Call if stream < 250 => {
                         dog.asked();
-                        open += 1;
+                        open.insert(stream);
                         up.push_back((Instant::now() + delay, Frame::Headers(stream)));
                         stream += 2;
                         Instant::now()
                     }
                     Act::Call => Instant::now(),
+                    Act::GiveUp => {
+                        up.extend(open.pop_first().map(|stream| (Instant::now() + delay, Frame::Reset(stream))));
+                        Instant::now()
+                    }
                     Act::Answer | Act::Message => {
                         if let Some(stream) = server.streams.iter().min().copied() {
                             server.speaks();
@@ -181,14 +193,14 @@ proptest! {
                             if ends {
                                 server.streams.remove(&stream);
                             }
-                            let frame = if ends { Frame::End } else { Frame::Data };
+                            let frame = if ends { Frame::End(stream) } else { Frame::Data };
                             down.push_back((Instant::now() + delay, frame));
                         }
                         Instant::now()
                     }
                 };
                 loop {
-                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due(open > 0).map(|(at, _)| at)];
+                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due(!open.is_empty()).map(|(at, _)| at)];
                     let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= until) else { break };
                     advance(next.saturating_duration_since(Instant::now())).await;
                     if let Some((_, frame)) = up.pop_front_if(|(at, _)| *at <= next) {
@@ -199,19 +211,20 @@ proptest! {
                                 prop_assert!(server.strikes <= 2);
                                 down.push_back((Instant::now() + delay, Frame::Ping));
                             }
-                            Frame::End | Frame::Data => {}
+                            Frame::Reset(stream) => _ = server.streams.remove(&stream),
+                            Frame::End(_) | Frame::Data => {}
                         }
                     } else if let Some((_, frame)) = down.pop_front_if(|(at, _)| *at <= next) {
                         match frame {
-                            Frame::Headers(_) => {}
-                            Frame::End => {
-                                open -= 1;
+                            Frame::Headers(_) | Frame::Reset(_) => {}
+                            Frame::End(stream) => {
+                                open.remove(&stream);
                                 hear(&mut dog);
                             }
                             Frame::Data => hear(&mut dog),
                             Frame::Ping => pong(&mut dog),
                         }
-                    } else if let Some((_, Due::Ping)) = dog.due(open > 0) {
+                    } else if let Some((_, Due::Ping)) = dog.due(!open.is_empty()) {
                         dog.pinged();
                         up.push_back((Instant::now() + delay, Frame::Ping));
                     } else {

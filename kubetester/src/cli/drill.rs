@@ -73,8 +73,9 @@ pub(super) struct Drill {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
     steady: Duration,
 
-    /// Time from a loss to its return
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = some_time)]
+    /// Time from a loss to its return. Calls go to a frozen pod again as soon as it goes on if that is after 4 s: by
+    /// then it is known to be silent, and not merely slow
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     outage: Duration,
 
     /// How long it is waited for a pod that is ready to take its first call

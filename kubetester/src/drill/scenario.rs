@@ -120,7 +120,6 @@ impl fmt::Display for Scenario {
 /// The pod that took the most calls so far: with one connection there is only one whose loss would be felt.
 async fn victim(stage: &mut dyn Stage, trail: &Trail) -> Result<String, Trouble> {
     let pods = stage.pods().await?;
-    // The last of equals, so that the first is asked for by name least often.
     let busiest = pods.into_iter().max_by_key(|pod| trail.calls(pod));
     busiest.ok_or_else(|| Trouble("there is no pod to do it to".to_owned()))
 }

@@ -39,6 +39,18 @@ async fn a_pod_is_killed_and_returns() {
 }
 
 #[tokio::test]
+async fn a_pod_is_frozen_and_goes_on() {
+    // It may be left out for longer than it was frozen; that it is found is for a longer drill to show.
+    let result = result(&["freeze", "--patience", "100ms"]).await;
+    assert_eq!(result["load"]["errors"], Value::Array(Vec::new()), "{result}");
+    let events = events(&result);
+    let what: Vec<_> = events.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(what, ["frozen", "thawed"]);
+    let lost = &result["lost"][0];
+    assert!(lost["last_answer_at"].as_f64() < result["events"][1]["at"].as_f64(), "{result}");
+}
+
+#[tokio::test]
 async fn every_pod_is_replaced_by_a_new_one() {
     let result = result(&["restart", "--pods", "2"]).await;
     harmless(&result, 2);

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     time::timeout,
 };
 
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Process {
     name: String,
     child: Child,
+    /// Held open for as long as it may run: it ends when this closes. Not in `child`, which would close it to wait.
+    _alive: Option<ChildStdin>,
     /// Where it serves.
     pub(super) listen: SocketAddr,
     /// Where its admin port is.
@@ -67,7 +69,7 @@ impl Process {
         tokio::spawn(
             async move { while logs.read_line(&mut String::new()).await.is_ok_and(|read| read > 0) {} },
         );
-        Ok(Self { name: name.to_owned(), child, listen, admin })
+        Ok(Self { name: name.to_owned(), _alive: child.stdin.take(), child, listen, admin })
     }
 
     /// Sends a signal.

@@ -92,11 +92,7 @@ impl Caller {
 }
 
 /// Waits for the response to begin: until the deadline, or until it has taken so long that another attempt is better.
-async fn in_time<F: Future>(
-    call: &Call,
-    retry: &Retry<'_>,
-    mut sending: Pin<&mut F>,
-) -> Option<F::Output> {
+async fn in_time<F: Future>(call: &Call, retry: &Retry<'_>, mut sending: Pin<&mut F>) -> Option<F::Output> {
     let patience = retry.patience();
     let sent = call.deadline.bound_within(patience, sending.as_mut()).await;
     let give_up = || retry.may_give_up(call.body.can_repeat(), call.deadline.left());

@@ -1,5 +1,5 @@
 //! The least that a gRPC load generator can be: so many callers share one tonic channel and call hello.Hello/SayHello
-//! in a loop, on one thread, and count. `docs/limits.sh` sets `kubetester load` beside it.
+//! in a loop, on one thread, and count. `bench/limits.py` sets `kubetester load` beside it.
 //!
 //!     raw_grpc HOST:PORT CALLERS SECONDS
 //!

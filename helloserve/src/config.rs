@@ -6,7 +6,7 @@ use balanced_channel::{ServiceConfig, Target};
 use clap::{ArgAction, Args};
 use url::Url;
 
-use crate::route_config::RouteConfigs;
+use crate::{grpc_target::grpc_target, route_config::RouteConfigs};
 
 /// The service config of the default channel: a call that failed with UNAVAILABLE is sent again, because a
 /// greeting may be given twice; and so is one to which no response begins within a quarter of a second, because a
@@ -55,16 +55,6 @@ pub struct Config {
     /// Requests that may be in flight at once; more are answered 503 with Retry-After
     #[arg(long, env, value_name = "MAX_CONCURRENT_REQUESTS", default_value = "1024")]
     pub max_concurrent_requests: NonZeroUsize,
-}
-
-/// Reads a target of the kinds that the gateway can call.
-pub(crate) fn grpc_target(text: &str) -> Result<Target, String> {
-    if text.starts_with("https://") {
-        return Err("TLS to the gRPC backend is not built in; use dns:///host:port, \
-                    or put a proxy that speaks TLS beside the gateway"
-            .to_owned());
-    }
-    text.parse::<Target>().map_err(|error| error.to_string())
 }
 
 fn http_target(text: &str) -> Result<Url, String> {
@@ -123,15 +113,6 @@ mod tests {
             assert!(error.contains(word), "{target}: {error}");
         }
         assert_eq!(http_target("http://svc/a?b=c#d").unwrap().as_str(), "http://svc/a?b=c");
-    }
-
-    #[test]
-    fn grpc_targets_are_the_channels_but_for_tls() {
-        assert_eq!(grpc_target("dns:///svc:8000").unwrap().as_str(), "dns:///svc:8000");
-        for (target, word) in [("https://svc", "TLS"), ("xds:///svc", "unknown scheme"), ("", "empty")] {
-            let error = grpc_target(target).unwrap_err();
-            assert!(error.contains(word), "{target}: {error}");
-        }
     }
 
     #[test]

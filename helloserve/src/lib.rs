@@ -22,6 +22,7 @@ mod deadline;
 mod debug;
 mod gateway;
 mod greeting;
+mod grpc_target;
 mod paths;
 mod propagation;
 mod refusal;

@@ -6,7 +6,7 @@ use balanced_channel::{ServiceConfig, Target};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::config::grpc_target;
+use crate::grpc_target::grpc_target;
 
 /// The name of the channel to `GRPC_TARGET`, which no route may take.
 pub const DEFAULT: &str = "default";

@@ -32,31 +32,41 @@ pub struct Program {
     pub port: u16,
 }
 
+/// How a program ends: well, or with why it could not work, in one sentence.
+pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// What a program does once it is set up: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own
+/// flags.
+pub trait Serve<C> {
+    /// Works until the instance shuts down.
+    fn serve(self, config: C, listener: TcpListener, instance: Instance) -> impl Future<Output = Outcome>;
+}
+
+impl<C, S, F> Serve<C> for S
+where
+    S: FnOnce(C, TcpListener, Instance) -> F,
+    F: Future<Output = Outcome>,
+{
+    fn serve(self, config: C, listener: TcpListener, instance: Instance) -> impl Future<Output = Outcome> {
+        self(config, listener, instance)
+    }
+}
+
 /// Runs a program: reads its flags (`C`, beside those of [`Config`]), starts to log, binds its port and the admin
 /// port, and lets `serve` work until a signal ends it. Returns what `main` should.
 ///
 /// The exit code is 0 after a signal (also when work had to be cut off), 1 when the program cannot start or work,
 /// and 2 when a flag is wrong; each failure is one line on standard error.
-pub fn run<C, S, F>(program: Program, serve: S) -> ExitCode
-where
-    C: Args,
-    S: FnOnce(C, TcpListener, Instance) -> F,
-    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
-{
+pub fn run<C: Args>(program: Program, serve: impl Serve<C>) -> ExitCode {
     run_from(program, std::env::args_os(), serve)
 }
 
 /// [`run`], with a command line that is not the process' own: the first argument is the program's name.
-pub fn run_from<C, S, F>(
+pub fn run_from<C: Args>(
     program: Program,
     arguments: impl IntoIterator<Item = OsString>,
-    serve: S,
-) -> ExitCode
-where
-    C: Args,
-    S: FnOnce(C, TcpListener, Instance) -> F,
-    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
-{
+    serve: impl Serve<C>,
+) -> ExitCode {
     let (config, own) = match parse::<C>(program, arguments) {
         Ok(parsed) => parsed,
         Err(code) => return code,
@@ -70,16 +80,7 @@ where
     }
 }
 
-fn start<C, S, F>(
-    program: Program,
-    config: &Config,
-    own: C,
-    serve: S,
-) -> Result<(), Box<dyn Error + Send + Sync>>
-where
-    S: FnOnce(C, TcpListener, Instance) -> F,
-    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
-{
+fn start<C>(program: Program, config: &Config, own: C, serve: impl Serve<C>) -> Outcome {
     if config.health {
         let addr = config.admin_addr.0.ok_or("--health needs the admin port, but ADMIN_ADDR is empty")?;
         return health::check(addr).map_err(Into::into);
@@ -97,16 +98,7 @@ where
 }
 
 /// Binds, then serves until the end.
-async fn supervise<C, S, F>(
-    program: Program,
-    config: &Config,
-    own: C,
-    serve: S,
-) -> Result<(), Box<dyn Error + Send + Sync>>
-where
-    S: FnOnce(C, TcpListener, Instance) -> F,
-    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
-{
+async fn supervise<C>(program: Program, config: &Config, own: C, serve: impl Serve<C>) -> Outcome {
     // Signals first: one that comes while we start must not find the default, which is to die.
     let shutdown = Shutdown::from_signals(config.drain_delay, config.shutdown_timeout)
         .map_err(|error| format!("cannot listen for signals: {error}"))?;
@@ -137,7 +129,7 @@ where
         }
     };
     tokio::select! {
-        result = serve(own, listener, instance) => {
+        result = serve.serve(own, listener, instance) => {
             result?;
             info!("stopped");
         }

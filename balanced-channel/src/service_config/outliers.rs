@@ -2,15 +2,13 @@
 
 use serde::Deserialize;
 
-use super::{
-    policies::Policies,
-    values::{Int, Object, Percent, Seconds, SomeSeconds, UInt32},
-};
+use super::values::{Int, Object, Percent, Seconds, SomeSeconds, UInt32};
 use crate::outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 
+/// The rules, and the policy `P` inside, which is none of their business.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OutlierDetectionJson {
+pub(super) struct OutlierDetectionJson<P> {
     interval: Option<SomeSeconds>,
     base_ejection_time: Option<Seconds>,
     max_ejection_time: Option<Seconds>,
@@ -19,7 +17,7 @@ pub(super) struct OutlierDetectionJson {
     consecutive_failures: Option<UInt32>,
     success_rate_ejection: Option<Object<SuccessRateJson>>,
     failure_percentage_ejection: Option<Object<FailurePercentageJson>>,
-    pub(super) child_policy: Policies,
+    pub(super) child_policy: P,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +38,7 @@ struct FailurePercentageJson {
     request_volume: Option<UInt32>,
 }
 
-impl OutlierDetectionJson {
+impl<P> OutlierDetectionJson<P> {
     pub(super) fn config(&self) -> OutlierDetection {
         let default = OutlierDetection::default();
         let base_ejection_time = self.base_ejection_time.map_or(default.base_ejection_time, |base| base.0);

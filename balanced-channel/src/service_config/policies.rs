@@ -74,7 +74,7 @@ impl Choice {
             "ring_hash" => object::<RingHashJson, A>(map)?.policy().into(),
             "random_subsetting" => object::<RandomSubsettingJson, A>(map)?.into(),
             "outlier_detection" => {
-                let json = object::<OutlierDetectionJson, A>(map)?;
+                let json = object::<OutlierDetectionJson<Policies>, A>(map)?;
                 let outliers = json.config();
                 let Policies(child) = json.child_policy;
                 if child.outlier_detection.is_some() {

@@ -7,6 +7,7 @@ mod drill;
 mod load;
 mod options;
 mod pod;
+mod report;
 mod watch;
 
 use std::{process::ExitCode, time::Duration};

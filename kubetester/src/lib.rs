@@ -13,7 +13,7 @@
 //! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
 //!   is what was expected.
 //! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
-//!   a gateway's routes. [`render`]: as a page of text.
+//!   a gateway's routes. [`render`]: as a page of text, [`report`]: as a page of HTML.
 //!
 //! To break the system, and see what it costs: [`drill`].
 //!
@@ -36,6 +36,7 @@ pub mod gateway;
 pub mod loopback;
 pub mod method;
 pub mod render;
+pub mod report;
 pub mod result;
 pub mod tally;
 pub mod target;

@@ -8,8 +8,8 @@ mod words;
 
 pub use self::{
     bar::bar,
-    compare::compare,
-    drill::drill,
+    compare::{compare, header, shown},
+    drill::{consequence, drill},
     load::load,
     words::{count, percent, time},
 };

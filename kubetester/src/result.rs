@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use self::details::{Bin, Event, OverTime, PodOverTime};
+pub use self::details::{Bin, OverTime, PodOverTime};
 use crate::{
     balance::{Balance, Spread},
     engine::{Plan, Run},
     expect::{Checked, Expectations},
+    render::{count, time},
     tally::{Latency, PodTally},
     target::Target,
     verdict::verdict,
@@ -175,6 +176,27 @@ impl LoadResult {
             over_time: Some(OverTime::new(tally)),
             histogram: Some(Bin::all(&tally.latency)),
         }
+    }
+
+    /// What a reader of the latencies has to know about how the schedule was kept; one sentence each.
+    pub fn remarks(&self) -> Vec<String> {
+        let Some(Schedule { late, latest, unsent }) = self.schedule else { return Vec::new() };
+        let mut remarks = Vec::new();
+        if late > 0 {
+            remarks.push(format!(
+                "{} calls started over 1 ms after they were due (the latest {}); their wait is in the latency",
+                count(late),
+                time(latest)
+            ));
+        }
+        if unsent > 0 {
+            remarks.push(format!(
+                "{} calls were due and never made: all {} callers were busy; raise -c or lower --rate",
+                count(unsent),
+                self.callers
+            ));
+        }
+        remarks
     }
 
     /// Leaves out what only plots need.

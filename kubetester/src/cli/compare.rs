@@ -10,7 +10,7 @@ use crate::{
     compare::Comparison,
     engine::Run,
     gateway::{Gateway, NoRoutes},
-    render,
+    render, report,
     result::LoadResult,
     target::Target,
     transport::Caller,
@@ -51,6 +51,7 @@ struct Contestant {
 
 impl Compare {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+        let about = self.options.report.about()?;
         let stop = stop_on_interrupt();
         let mut contestants = Vec::new();
         for (name, target) in self.contestants().await? {
@@ -71,10 +72,12 @@ impl Compare {
             (name, LoadResult::new(&target, callers, &plan, &run, &self.options.expectations))
         };
         let mut comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
+        let reported = self.options.report.write(|| report::compare(&comparison, &about));
         if !self.options.details {
             comparison.results.iter_mut().for_each(|one| one.load.without_details());
         }
         self.options.print(&comparison, render::compare)?;
+        reported?;
         comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
         Ok(ExitCode::from(if comparison.held() { OK } else { FAILED }))
     }

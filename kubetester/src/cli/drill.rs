@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, some_time, watch::watched};
+use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, report::Report, some_time, watch::watched};
 use crate::{
     answered::PodFrom,
     drill::{
@@ -23,7 +23,7 @@ use crate::{
     },
     engine::{Plan, Run},
     method::Choice,
-    render,
+    render, report,
     result::LoadResult,
     transport::{self, Setup, Tls, Transport},
 };
@@ -103,6 +103,9 @@ pub(super) struct Drill {
     details: bool,
 
     #[command(flatten)]
+    report: Report,
+
+    #[command(flatten)]
     method: Choice,
 
     #[command(flatten)]
@@ -161,6 +164,7 @@ enum On {
 impl Drill {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let scenario = self.scenario()?;
+        let about = self.report.about()?;
         let interrupt = interrupt()?;
         let mut stage = tokio::select! {
             stage = self.stage() => stage?,
@@ -171,7 +175,7 @@ impl Drill {
             () = interrupt.cancelled() => Err(interrupted("everything is put back as it was")),
         };
         let back = stage.put_back().await;
-        let result = match (held, back) {
+        let mut result = match (held, back) {
             (Ok(result), Ok(())) => result,
             (Err(stop), Ok(())) => return Err(stop),
             (Ok(_), Err(trouble)) => return Err(not_put_back(&trouble)),
@@ -182,7 +186,12 @@ impl Drill {
                 ));
             }
         };
+        let reported = self.report.write(|| report::drill(&result, &about));
+        if !self.details {
+            result.load.without_details();
+        }
         self.print(&result)?;
+        reported?;
         if result.load.succeeded == 0 {
             let target = &result.load.target;
             return Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded")));
@@ -254,10 +263,7 @@ impl Drill {
             played
         });
         played?;
-        let mut load = LoadResult::new(&target, self.callers.get(), &plan, &run, &self.expectations.load);
-        if !self.details {
-            load.without_details();
-        }
+        let load = LoadResult::new(&target, self.callers.get(), &plan, &run, &self.expectations.load);
         Ok(DrillResult::new(scenario, name, journal.events(), &trail.steps(), load, &self.expectations))
     }
 

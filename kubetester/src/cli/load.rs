@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{FAILED, OK, Stop, options::Options, stop_on_interrupt, watch::watched};
-use crate::{engine::Run, render, result::LoadResult, target::Target};
+use crate::{engine::Run, render, report, result::LoadResult, target::Target};
 
 /// Send load to a target and say which pods took it
 ///
@@ -26,15 +26,18 @@ pub(super) struct Load {
 impl Load {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let Self { target, options } = self;
+        let about = options.report.about()?;
         let stop = stop_on_interrupt();
         let callers = options.callers(&target, &stop).await?;
         let plan = options.plan();
         let (run, _) = watched(Run::default(), &plan, callers, &stop, "").await;
         let mut result = LoadResult::new(&target, options.callers.get(), &plan, &run, &options.expectations);
+        let reported = options.report.write(|| report::load(&result, &about));
         if !options.details {
             result.without_details();
         }
         options.print(&result, render::load)?;
+        reported?;
         options.ran(&result)?;
         Ok(ExitCode::from(if result.held() { OK } else { FAILED }))
     }

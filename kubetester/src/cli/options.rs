@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, Stop, some_time};
+use super::{COULD_NOT_RUN, Stop, report::Report, some_time};
 use crate::{
     answered::PodFrom,
     engine::{self, Plan, Progress},
@@ -69,6 +69,9 @@ pub(super) struct Options {
     /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
     #[arg(long, requires = "json")]
     pub(super) details: bool,
+
+    #[command(flatten)]
+    pub(super) report: Report,
 
     #[command(flatten)]
     pub(super) method: Choice,

@@ -81,8 +81,8 @@ fn table(results: &[Compared]) -> Table {
     table
 }
 
-/// With a space after it, where the rows have their mark.
-fn header(figure: Figure) -> &'static str {
+/// What a figure is called at the top of its column; with a space after it, where the rows have their mark.
+pub fn header(figure: Figure) -> &'static str {
     match figure {
         Figure::CallsPerSecond => "calls/s ",
         Figure::Failed => "errors ",
@@ -93,7 +93,8 @@ fn header(figure: Figure) -> &'static str {
     }
 }
 
-fn shown(of: Figure, value: f64) -> String {
+/// A figure as people read it.
+pub fn shown(of: Figure, value: f64) -> String {
     match of {
         Figure::CallsPerSecond | Figure::Failed | Figure::Pods => count(value.round() as u64),
         Figure::Skew => figure(value),

@@ -78,7 +78,8 @@ fn timeline(result: &DrillResult) -> Table {
     table
 }
 
-fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
+/// What came of an event, in words.
+pub fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
     let pod = event.pod.as_ref()?;
     let of_event = |name: &String, at: f64| name == pod && at.total_cmp(&event.at).is_eq();
     let lost = result.findings.lost.iter().find(|lost| of_event(&lost.pod, lost.at));

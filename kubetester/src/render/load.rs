@@ -52,7 +52,9 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
             time(latency.max),
         )?;
     }
-    schedule(page, result)?;
+    for remark in result.remarks() {
+        writeln!(page, "\n{remark}")?;
+    }
     errors(page, result)?;
     writeln!(page, "\n{BOLD}verdict{BOLD:#}  {}", result.verdict)?;
     let balance = &result.balance;
@@ -99,26 +101,6 @@ pub(super) fn pods(result: &LoadResult) -> Table {
         }
     }
     table
-}
-
-fn schedule(page: &mut String, result: &LoadResult) -> fmt::Result {
-    let Some(schedule) = &result.schedule else { return Ok(()) };
-    if schedule.late > 0 {
-        let (late, latest) = (count(schedule.late), time(schedule.latest));
-        writeln!(
-            page,
-            "\n{late} calls started over 1 ms after they were due (the latest {latest}); their wait is in the latency"
-        )?;
-    }
-    if schedule.unsent > 0 {
-        let unsent = count(schedule.unsent);
-        writeln!(
-            page,
-            "{unsent} calls were due and never made: all {} callers were busy; raise -c or lower --rate",
-            result.callers
-        )?;
-    }
-    Ok(())
 }
 
 /// Why calls failed, if any did.

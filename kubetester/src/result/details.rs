@@ -54,17 +54,6 @@ pub struct Bin {
     pub calls: u64,
 }
 
-/// Something that was done to the system, or happened to it, while the load ran.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Event {
-    /// When, in seconds from the start of the load.
-    pub at: f64,
-    /// What, in a few words.
-    pub what: String,
-    /// To which pod, if it was one.
-    pub pod: Option<String>,
-}
-
 // === impl OverTime ===
 
 impl OverTime {

@@ -1,0 +1,101 @@
+//! The page of a drill: what was done, what came of it, and who answered meanwhile.
+
+use askama::Template;
+
+use super::{
+    About,
+    lives::Lives,
+    page::written,
+    panel::{Head, Panel},
+    plots::Plots,
+    words::{count, time},
+};
+use crate::{
+    drill::{
+        journal::Event,
+        result::{DrillResult, SCHEMA},
+    },
+    render,
+};
+
+#[derive(Debug, Template)]
+#[template(path = "drill.html")]
+struct DrillPage<'a> {
+    about: &'a About,
+    title: String,
+    target: &'a str,
+    head: Head<'a>,
+    events: Vec<Happened>,
+    lives: Option<Lives>,
+    panel: Panel<'a>,
+}
+
+/// One line of the table of events.
+#[derive(Debug)]
+struct Happened {
+    at: String,
+    what: String,
+    then: String,
+}
+
+/// The page of a drill.
+pub fn drill(result: &DrillResult, about: &About) -> String {
+    let load = &result.load;
+    let number = |(index, event): (usize, &Event)| (event.at, (index + 1).to_string());
+    let plots = Plots::of(&[load], result.events.iter().enumerate().map(number).collect());
+    let mut panel = Panel::new("drill", None, load, &plots);
+    panel.head = None;
+    let gap = result.findings.longest_gap;
+    let mut facts = vec![
+        ("calls", count(load.calls)),
+        ("calls a second", count(load.calls_per_second.round() as u64)),
+        ("failed", count(load.failed)),
+        ("longest gap", time(gap.seconds)),
+    ];
+    facts.extend(slowest(result).map(|slowest| ("slowest discovery", time(slowest))));
+    let head = Head {
+        name: None,
+        tone: if result.held() && load.failed == 0 { "even" } else { "uneven" },
+        verdict: &result.verdict,
+        balance: "gap: a time without a success; discovery: from a pod's readiness to its first answer"
+            .to_owned(),
+        expectations: &result.expectations,
+        facts,
+        remarks: load.remarks(),
+    };
+    written(&DrillPage {
+        about,
+        title: format!("{} on {}", result.scenario, result.on),
+        target: &load.target,
+        events: result.events.iter().map(|event| Happened::new(result, event)).collect(),
+        lives: Lives::of(load, &result.events),
+        head,
+        panel,
+    })
+}
+
+/// From a pod's readiness to its first answer, at worst.
+fn slowest(result: &DrillResult) -> Option<f64> {
+    result.findings.found.iter().filter_map(|found| found.discovery).reduce(f64::max)
+}
+
+// === impl DrillPage ===
+
+impl DrillPage<'_> {
+    fn schema(&self) -> &'static str {
+        SCHEMA
+    }
+}
+
+// === impl Happened ===
+
+impl Happened {
+    fn new(result: &DrillResult, event: &Event) -> Self {
+        let what = event.what.words();
+        Self {
+            at: time(event.at),
+            what: event.pod.as_ref().map_or(what.to_owned(), |pod| format!("{pod} {what}")),
+            then: render::consequence(result, event).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Who answered when: a line for each pod, with what happened to it.
+
+use askama::Template;
+
+use super::{
+    path::Path,
+    plot::{Mark, Tick, rows, tenth},
+    scale::Scale,
+    spans::Spans,
+    words::round_time,
+};
+use crate::{drill::journal::Event, result::LoadResult};
+
+/// Of one line, in pixels.
+const HEIGHT: u32 = 26;
+
+/// More lines than this say less; those of pods to which nothing happened are left out first.
+const MOST: usize = 16;
+
+/// A line for each pod, one above the other, over the same time.
+#[derive(Debug, Template)]
+#[template(path = "lives.html")]
+pub(super) struct Lives {
+    lives: Vec<Life>,
+    /// Pods that are left out.
+    others: usize,
+    horizontal: Vec<Tick>,
+    /// What happened to no pod in particular.
+    marks: Vec<Mark>,
+}
+
+/// One pod.
+#[derive(Debug)]
+struct Life {
+    name: String,
+    /// The area below its calls a second.
+    path: String,
+    marks: Vec<Mark>,
+}
+
+// === impl Lives ===
+
+impl Lives {
+    /// Those of the pods of a load; none if no pod is known.
+    pub(super) fn of(load: &LoadResult, events: &[Event]) -> Option<Self> {
+        let over_time = load.over_time.as_ref().filter(|over_time| !over_time.pods.is_empty())?;
+        let spans = Spans::new(over_time.width, load.elapsed);
+        let along = Scale::Linear(load.elapsed);
+        let mark = |event: &Event| Mark {
+            at: tenth(100.0 * along.place(event.at)),
+            label: event.what.words().to_owned(),
+            row: 0,
+        };
+        let eventful = |name: &str| events.iter().any(|event| event.pod.as_deref() == Some(name));
+        let mut pods: Vec<_> = over_time.pods.iter().map(|pod| (pod, spans.rates(&pod.calls))).collect();
+        let most = pods.iter().flat_map(|(_, rates)| rates).copied().fold(0.0, f64::max);
+        let others = pods.len().saturating_sub(MOST);
+        if others > 0 {
+            pods.sort_by_key(|(pod, _)| !eventful(&pod.name));
+            pods.truncate(MOST);
+        }
+        let life = |(pod, rates): (&crate::result::PodOverTime, Vec<f64>)| {
+            let place = |(from, to)| (along.place(from), along.place(to));
+            let steps: Vec<_> = spans
+                .iter()
+                .zip(rates)
+                .map(|(span, rate)| (place(span), 0.0, Scale::Linear(most).place(rate)))
+                .collect();
+            let own = events.iter().filter(|event| event.pod.as_ref() == Some(&pod.name));
+            Life {
+                name: pod.name.clone(),
+                path: Path::new(HEIGHT).area(&steps),
+                marks: rows(own.map(mark).collect()),
+            }
+        };
+        let ticks = along.time_ticks(6);
+        Some(Self {
+            lives: pods.into_iter().map(life).collect(),
+            others,
+            horizontal: ticks.into_iter().map(|tick| Tick::new(along, tick, round_time)).collect(),
+            marks: rows(events.iter().filter(|event| event.pod.is_none()).map(mark).collect()),
+        })
+    }
+}
+
+// === impl Life ===
+
+impl Life {
+    fn rows(&self) -> usize {
+        self.marks.iter().map(|mark| mark.row + 1).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,108 @@
+//! The pages of one load, and of several side by side.
+
+use askama::Template;
+
+use super::{
+    About,
+    panel::Panel,
+    plots::Plots,
+    words::{count, time},
+};
+use crate::{
+    compare::{Compared, Comparison, Figure},
+    render,
+    result::LoadResult,
+};
+
+/// The page of one load.
+#[derive(Debug, Template)]
+#[template(path = "load.html")]
+struct LoadPage<'a> {
+    about: &'a About,
+    title: &'a str,
+    panel: Panel<'a>,
+}
+
+/// The page of a comparison.
+#[derive(Debug, Template)]
+#[template(path = "compare.html")]
+struct ComparePage<'a> {
+    about: &'a About,
+    title: String,
+    rounds: u32,
+    calls: String,
+    elapsed: String,
+    held: Option<bool>,
+    headers: [&'static str; 6],
+    rows: Vec<Row<'a>>,
+    panels: Vec<Panel<'a>>,
+}
+
+/// One line of the table of a comparison.
+#[derive(Debug)]
+struct Row<'a> {
+    name: &'a str,
+    spread: &'static str,
+    /// With whether it is the best.
+    figures: Vec<(String, bool)>,
+}
+
+/// The page of one load.
+pub fn load(result: &LoadResult, about: &About) -> String {
+    let plots = Plots::of(&[result], Vec::new());
+    let panel = Panel::new("load", None, result, &plots);
+    written(&LoadPage { about, title: &result.target, panel })
+}
+
+/// The page of a comparison: the loads side by side, on the same scales.
+pub fn compare(comparison: &Comparison, about: &About) -> String {
+    let results = &comparison.results;
+    let loads: Vec<_> = results.iter().map(|one| &one.load).collect();
+    let plots = Plots::of(&loads, Vec::new());
+    let panels = results.iter().enumerate().map(|(number, Compared { name, load, .. })| {
+        Panel::new(&format!("target-{number}"), Some(name), load, &plots)
+    });
+    written(&ComparePage {
+        about,
+        title: format!("{} targets under the same load", results.len()),
+        rounds: comparison.rounds,
+        calls: count(loads.iter().map(|load| load.calls).sum()),
+        elapsed: time(loads.iter().map(|load| load.elapsed).sum()),
+        held: loads.iter().any(|load| !load.expectations.is_empty()).then(|| comparison.held()),
+        headers: Figure::ALL.map(render::header),
+        rows: results.iter().map(Row::new).collect(),
+        panels: panels.collect(),
+    })
+}
+
+pub(super) fn written(page: &impl Template) -> String {
+    page.render().expect("a template writes to a String, which takes everything")
+}
+
+// === impl LoadPage ===
+
+impl LoadPage<'_> {
+    fn schema(&self) -> &'static str {
+        crate::result::SCHEMA
+    }
+}
+
+// === impl ComparePage ===
+
+impl ComparePage<'_> {
+    fn schema(&self) -> &'static str {
+        crate::compare::SCHEMA
+    }
+}
+
+// === impl Row ===
+
+impl<'a> Row<'a> {
+    fn new(one: &'a Compared) -> Self {
+        let shown = |of: Figure| {
+            let value = of.of(&one.load).map_or("–".to_owned(), |value| render::shown(of, value));
+            (value.replace(' ', "\u{202f}"), one.best.contains(&of))
+        };
+        Self { name: &one.name, spread: one.load.balance.spread, figures: Figure::ALL.map(shown).into() }
+    }
+}

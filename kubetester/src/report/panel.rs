@@ -1,0 +1,194 @@
+//! All about one load: its verdict, its pods, its errors, its plots.
+
+use askama::Template;
+
+use super::{
+    plot::tenth,
+    plots::{Drawing, Plots},
+    spans::Spans,
+    words::{count, percent, time},
+};
+use crate::{
+    expect::Checked,
+    result::{LoadResult, Pod},
+    verdict::figure,
+};
+
+/// More pods than this are folded away.
+const SHOWN_PODS: usize = 20;
+/// More causes of errors than this are not shown.
+const SHOWN_CAUSES: usize = 20;
+
+/// All about one load.
+#[derive(Debug, Template)]
+#[template(path = "panel.html")]
+pub(super) struct Panel<'a> {
+    /// What its parts are named after.
+    id: String,
+    /// The level of the headings of its parts.
+    level: u8,
+    pub(super) head: Option<Head<'a>>,
+    pods: Vec<Line<'a>>,
+    more_pods: Vec<Line<'a>>,
+    /// How many calls, and why.
+    causes: Vec<(String, &'a str)>,
+    more_causes: usize,
+    percentiles: Vec<(&'static str, String)>,
+    plots: Drawing,
+    intervals: Vec<[String; 6]>,
+}
+
+/// What it comes to.
+#[derive(Debug, Template)]
+#[template(path = "head.html")]
+pub(super) struct Head<'a> {
+    /// None where the page is about it alone.
+    pub(super) name: Option<&'a str>,
+    /// Its looks: the word for a spread.
+    pub(super) tone: &'a str,
+    pub(super) verdict: &'a str,
+    /// The figures below the verdict.
+    pub(super) balance: String,
+    pub(super) expectations: &'a [Checked],
+    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) remarks: Vec<String>,
+}
+
+/// One line of the table of pods.
+#[derive(Debug)]
+struct Line<'a> {
+    pod: &'a Pod,
+    calls: String,
+    share: String,
+    /// Of the busiest pod's bar, in percent.
+    bar: f64,
+    errors: String,
+    p50: String,
+    p99: String,
+    first: String,
+    last: String,
+}
+
+// === impl Panel ===
+
+impl<'a> Panel<'a> {
+    pub(super) fn new(id: &str, name: Option<&'a str>, load: &'a LoadResult, plots: &Plots) -> Self {
+        let mut pods: Vec<_> = load.pods.iter().collect();
+        if pods.len() > SHOWN_PODS {
+            pods.sort_by_key(|pod| std::cmp::Reverse(pod.calls));
+        }
+        let most = pods.iter().map(|pod| pod.calls).max().unwrap_or_default();
+        let mut pods: Vec<_> = pods.into_iter().map(|pod| Line::new(pod, most)).collect();
+        let more_pods = pods.split_off(pods.len().min(SHOWN_PODS));
+        let causes = load.errors.iter().take(SHOWN_CAUSES);
+        let causes: Vec<_> = causes.map(|error| (count(error.count), &*error.cause)).collect();
+        Self {
+            id: id.to_owned(),
+            level: if name.is_some() { 3 } else { 2 },
+            head: Some(Head::new(name, load)),
+            pods,
+            more_pods,
+            causes,
+            more_causes: load.errors.len().saturating_sub(SHOWN_CAUSES),
+            percentiles: percentiles(load),
+            plots: plots.draw(id, load),
+            intervals: intervals(load),
+        }
+    }
+}
+
+// === impl Head ===
+
+impl<'a> Head<'a> {
+    fn new(name: Option<&'a str>, load: &'a LoadResult) -> Self {
+        Self {
+            name,
+            tone: load.balance.spread,
+            verdict: &load.verdict,
+            balance: balance(load),
+            expectations: &load.expectations,
+            facts: facts(load),
+            remarks: load.remarks(),
+        }
+    }
+}
+
+fn balance(load: &LoadResult) -> String {
+    let balance = &load.balance;
+    balance.p_value.map_or_else(String::new, |p_value| {
+        format!(
+            "{} pods, busiest over idlest {}, variation {}, chi-squared p {}",
+            count(balance.pods as u64),
+            figure(balance.skew.unwrap_or(f64::INFINITY)),
+            percent(balance.variation),
+            figure(p_value),
+        )
+    })
+}
+
+fn facts(load: &LoadResult) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("calls", count(load.calls)),
+        ("calls a second", count(load.calls_per_second.round() as u64)),
+        ("failed", count(load.failed)),
+        ("pods", count(load.balance.pods as u64)),
+    ];
+    if load.succeeded > 0 {
+        facts.extend([("p50", time(load.latency.p50)), ("p99", time(load.latency.p99))]);
+    }
+    facts
+}
+
+fn percentiles(load: &LoadResult) -> Vec<(&'static str, String)> {
+    let latency = &load.latency;
+    let all = [
+        ("min", latency.min),
+        ("mean", latency.mean),
+        ("p50", latency.p50),
+        ("p75", latency.p75),
+        ("p90", latency.p90),
+        ("p95", latency.p95),
+        ("p99", latency.p99),
+        ("p99.9", latency.p999),
+        ("max", latency.max),
+    ];
+    all.into_iter().filter(|_| load.succeeded > 0).map(|(name, value)| (name, time(value))).collect()
+}
+
+/// What the plots over time show, as text.
+fn intervals(load: &LoadResult) -> Vec<[String; 6]> {
+    let Some(over_time) = &load.over_time else { return Vec::new() };
+    let latency = |value: Option<f64>| value.map_or("–".to_owned(), time);
+    let row = |(number, (from, _)): (usize, (f64, f64))| {
+        let at = |counts: &[u64]| count(counts.get(number).copied().unwrap_or_default());
+        let slow = |series: &[Option<f64>]| latency(series.get(number).copied().flatten());
+        [
+            time(from),
+            at(&over_time.succeeded),
+            at(&over_time.failed),
+            slow(&over_time.p50),
+            slow(&over_time.p90),
+            slow(&over_time.p99),
+        ]
+    };
+    let spans = Spans::new(over_time.width, over_time.width * over_time.succeeded.len() as f64);
+    spans.iter().enumerate().map(row).collect()
+}
+
+// === impl Line ===
+
+impl<'a> Line<'a> {
+    fn new(pod: &'a Pod, most: u64) -> Self {
+        Self {
+            pod,
+            calls: count(pod.calls),
+            share: percent(pod.share),
+            bar: tenth(100.0 * pod.calls as f64 / most.max(1) as f64),
+            errors: count(pod.errors),
+            p50: time(pod.p50),
+            p99: time(pod.p99),
+            first: time(pod.first_at),
+            last: time(pod.last_at),
+        }
+    }
+}

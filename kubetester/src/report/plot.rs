@@ -1,0 +1,207 @@
+//! A plot: shapes in a box that is as wide as there is room, and the labels around it.
+
+use askama::Template;
+
+use super::{path::Path, scale::Scale};
+
+/// The least distance between two labels at the right, in pixels.
+const LINE: f64 = 18.0;
+
+/// The width of a letter on a phone, in percent of the width of a plot.
+const LETTER: f64 = 2.2;
+
+/// A plot, ready for its page.
+#[derive(Debug, Template)]
+#[template(path = "plot.html")]
+pub(super) struct Plot {
+    /// Unlike that of any other plot on the page.
+    pub(super) id: String,
+    pub(super) caption: String,
+    /// What can be seen, for who cannot see it.
+    pub(super) description: String,
+    /// In pixels.
+    pub(super) height: u32,
+    /// The lines at the ticks of the vertical axis.
+    pub(super) grid: String,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) horizontal: Vec<Tick>,
+    pub(super) vertical: Vec<Tick>,
+    pub(super) ends: Vec<End>,
+    pub(super) marks: Vec<Mark>,
+}
+
+/// A path in a colour.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Its looks.
+    pub(super) class: String,
+    pub(super) path: String,
+    /// What it is.
+    pub(super) title: String,
+}
+
+/// A label at an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tick {
+    /// From the left or the top, in percent.
+    pub(super) at: f64,
+    pub(super) label: String,
+}
+
+/// A label beside the end of a shape.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) class: String,
+    pub(super) label: String,
+    /// From the top, in pixels.
+    pub(super) at: f64,
+}
+
+/// A line from top to bottom with a label.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mark {
+    /// From the left, in percent.
+    pub(super) at: f64,
+    pub(super) label: String,
+    /// Which of the lines of text above the plot the label is in.
+    pub(super) row: usize,
+}
+
+// === impl Plot ===
+
+impl Plot {
+    /// An empty one with a vertical axis.
+    pub(super) fn new(
+        id: String,
+        caption: &str,
+        height: u32,
+        scale: Scale,
+        label: fn(f64) -> String,
+    ) -> Self {
+        let values = scale.ticks(6);
+        let places: Vec<f64> = values.iter().map(|value| scale.place(*value)).collect();
+        let tick =
+            |(value, place): (&f64, &f64)| Tick { at: tenth(100.0 * (1.0 - place)), label: label(*value) };
+        Self {
+            id,
+            caption: caption.to_owned(),
+            description: String::new(),
+            height,
+            grid: Path::new(height).rules(places.iter().copied()),
+            shapes: Vec::new(),
+            horizontal: Vec::new(),
+            vertical: values.iter().zip(&places).map(tick).collect(),
+            ends: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// With labels below.
+    pub(super) fn along(mut self, scale: Scale, values: &[f64], label: fn(f64) -> String) -> Self {
+        self.horizontal = values.iter().map(|value| Tick::new(scale, *value, label)).collect();
+        self
+    }
+
+    pub(super) fn shape(&mut self, class: &str, path: String, title: &str) {
+        if !path.is_empty() {
+            self.shapes.push(Shape { class: class.to_owned(), path, title: title.to_owned() });
+        }
+    }
+
+    /// A label where a shape ends, from 0 at the bottom to 1 at the top.
+    pub(super) fn end(&mut self, class: &str, label: &str, at: f64) {
+        let at = (1.0 - at) * f64::from(self.height);
+        self.ends.push(End { class: class.to_owned(), label: label.to_owned(), at });
+    }
+
+    /// Moves labels that would lie on each other apart, from the top down, and up again from the bottom.
+    pub(super) fn settle(mut self) -> Self {
+        self.ends.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let mut free = LINE / 2.0;
+        for end in &mut self.ends {
+            end.at = end.at.max(free);
+            free = end.at + LINE;
+        }
+        let mut free = f64::from(self.height) - LINE / 2.0;
+        for end in self.ends.iter_mut().rev() {
+            end.at = tenth(end.at.min(free));
+            free = end.at - LINE;
+        }
+        self
+    }
+
+    /// How many lines of text the marks need above.
+    pub(super) fn rows(&self) -> usize {
+        self.marks.iter().map(|mark| mark.row + 1).max().unwrap_or_default()
+    }
+}
+
+// === impl Tick ===
+
+impl Tick {
+    /// From the left.
+    pub(super) fn new(scale: Scale, value: f64, label: fn(f64) -> String) -> Self {
+        Self { at: tenth(100.0 * scale.place(value)), label: label(value) }
+    }
+}
+
+/// Gives each mark a row in which its label lies on no other; they come in the order of their places.
+pub(super) fn rows(mut marks: Vec<Mark>) -> Vec<Mark> {
+    let mut ends: Vec<f64> = Vec::new();
+    for mark in &mut marks {
+        let length = mark.label.chars().count() as f64 * LETTER + LETTER;
+        let (from, to) =
+            if mark.leftward() { (mark.at - length, mark.at) } else { (mark.at, mark.at + length) };
+        mark.row = ends.iter().position(|end| *end <= from).unwrap_or(ends.len());
+        match ends.get_mut(mark.row) {
+            Some(end) => *end = to,
+            None => ends.push(to),
+        }
+    }
+    marks
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Whether its label ends at the line: near the right side, it would leave the plot.
+    pub(super) fn leftward(&self) -> bool {
+        self.at > 60.0
+    }
+}
+
+/// A page needs no more digits.
+pub(super) fn tenth(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_marks_lie_on_no_other() {
+        let mark = |at, label: &str| Mark { at, label: label.to_owned(), row: 0 };
+        let marks = vec![
+            mark(10.0, "1"),
+            mark(11.0, "2"),
+            mark(16.0, "3"),
+            mark(97.0, "was killed"),
+            mark(99.0, "x"),
+        ];
+        let rows: Vec<_> = rows(marks).iter().map(|mark| mark.row).collect();
+        assert_eq!(rows, [0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn labels_keep_their_distance_and_stay_inside() {
+        for places in [&[1.0, 0.99, 0.98][..], &[0.0, 0.0, 0.0], &[0.5, 0.5, 0.45, 0.01, 1.0], &[0.3; 6]] {
+            let mut plot = Plot::new("p".into(), "", 200, Scale::Linear(1.0), |_| String::new());
+            places.iter().for_each(|place| plot.end("", "", *place));
+            let plot = plot.settle();
+            let at: Vec<_> = plot.ends.iter().map(|end| end.at).collect();
+            assert!(at.windows(2).all(|two| two[1] - two[0] >= LINE - 0.11), "{at:?}");
+            assert!(at.iter().all(|at| (9.0..=191.0).contains(at)), "{at:?}");
+        }
+    }
+}

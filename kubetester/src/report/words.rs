@@ -1,0 +1,64 @@
+//! Numbers as a page shows them: as at a terminal, but never broken in two at the end of a line.
+
+use crate::render;
+
+/// A count in groups of three.
+pub(super) fn count(number: u64) -> String {
+    tight(&render::count(number))
+}
+
+/// A share from 0 to 1, in percent.
+pub(super) fn percent(share: f64) -> String {
+    tight(&render::percent(share))
+}
+
+/// A time in seconds, to three digits.
+pub(super) fn time(seconds: f64) -> String {
+    tight(&render::time(seconds))
+}
+
+/// A time in seconds on an axis, where it is round: `0`, `200 µs`, `2.5 s`, `10 min`.
+pub(super) fn round_time(seconds: f64) -> String {
+    let (number, unit) = match seconds {
+        0.0 => return "0".to_owned(),
+        s if s < 0.999e-3 => (s * 1e6, "µs"),
+        s if s < 0.999 => (s * 1e3, "ms"),
+        s if s < 119.9 => (s, "s"),
+        s if s < 7199.0 => (s / 60.0, "min"),
+        s => (s / 3600.0, "h"),
+    };
+    tight(&format!("{} {unit}", round(number)))
+}
+
+/// A number on an axis, where it is round.
+pub(super) fn round_count(number: f64) -> String {
+    if number.fract() == 0.0 { count(number as u64) } else { round(number) }
+}
+
+/// A share from 0 to 1 on an axis, where it is round.
+pub(super) fn round_percent(share: f64) -> String {
+    tight(&format!("{} %", round(share * 100.0)))
+}
+
+/// Without the digits that counting in binary adds.
+fn round(number: f64) -> String {
+    ((number * 1e6).round() / 1e6).to_string()
+}
+
+fn tight(text: &str) -> String {
+    text.replace(' ', "\u{202f}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_short() {
+        let times = [0.0, 0.0002, 0.001, 0.3, 2.5, 10.0, 600.0, 7200.0].map(round_time);
+        let expected = ["0", "200 µs", "1 ms", "300 ms", "2.5 s", "10 s", "10 min", "2 h"];
+        assert_eq!(times, expected.map(|text| text.replace(' ', "\u{202f}")));
+        assert_eq!([0.0, 0.05, 0.125].map(round_percent), ["0\u{202f}%", "5\u{202f}%", "12.5\u{202f}%"]);
+        assert_eq!([0.5, 20_000.0].map(round_count), ["0.5", "20\u{202f}000"]);
+    }
+}

@@ -4,6 +4,7 @@ mod call;
 mod compare;
 mod demo;
 mod drill;
+mod generated;
 mod load;
 mod options;
 mod pod;
@@ -39,9 +40,11 @@ struct Cli {
 enum Command {
     Call(Box<call::Call>),
     Compare(Box<compare::Compare>),
+    Completions(generated::Completions),
     Demo(demo::Demo),
     Drill(Box<drill::Drill>),
     Load(Box<load::Load>),
+    Man(generated::Manual),
     Pod(pod::Pod),
 }
 
@@ -60,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => block_on(demo.run()),
         Command::Drill(drill) => block_on(drill.run()),
         Command::Load(load) => block_on(load.run()),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(manual) => manual.run(),
         // A program of its own, with a runtime of its own.
         Command::Pod(pod) => pod.run(),
     }

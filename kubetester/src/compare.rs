@@ -15,8 +15,10 @@ const TIE: f64 = 0.005;
 
 /// The results of several targets.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
-    /// [`SCHEMA`].
+    /// The version of the document.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
     /// In how many parts each target got its load, one target after the other.
     pub rounds: u32,
@@ -26,6 +28,7 @@ pub struct Comparison {
 
 /// One target among others.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Compared {
     /// What it is called: the route of a gateway, or the target itself.
     pub name: String,
@@ -37,6 +40,7 @@ pub struct Compared {
 
 /// What targets are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
     /// More is better.

@@ -38,6 +38,7 @@ pub enum MaxErrors {
 
 /// What became of one expectation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Checked {
     /// Which: the flag, without dashes.
     pub expectation: &'static str,

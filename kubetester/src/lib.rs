@@ -8,7 +8,7 @@
 //! - [`transport`]: how a call travels, over HTTP/1.1 or gRPC, and why it failed.
 //! - [`method`]: which gRPC method is called, with what, and how its answers are read.
 //! - [`engine`]: when the next call is made, and by which caller.
-//! - [`answered`]: which pod an answer came from.
+//! - [`answered`]: which pod an answer came from, [`printable`]: its name, fit to be shown.
 //! - [`tally`]: what is counted, by each crew for itself.
 //! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
 //!   is what was expected.
@@ -29,12 +29,15 @@ pub mod cli;
 pub mod compare;
 pub mod demo;
 pub mod dns;
+#[cfg(test)]
+mod documents;
 pub mod drill;
 pub mod engine;
 pub mod expect;
 pub mod gateway;
 pub mod loopback;
 pub mod method;
+pub mod printable;
 pub mod render;
 pub mod report;
 pub mod result;

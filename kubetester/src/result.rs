@@ -23,8 +23,10 @@ pub const SCHEMA: &str = "kubetester.load/1";
 
 /// A load and what became of it. Times are in seconds.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoadResult {
-    /// [`SCHEMA`].
+    /// The version of the document.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
     /// The target as it was understood.
     pub target: String,
@@ -68,6 +70,7 @@ pub struct LoadResult {
 
 /// How well an open loop kept its schedule.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Schedule {
     /// Calls that started over 1 ms after they were due.
     pub late: u64,
@@ -79,6 +82,7 @@ pub struct Schedule {
 
 /// A distribution of latencies, in seconds; zeros when there were no calls.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs, reason = "their names say it")]
 pub struct Percentiles {
     pub min: f64,
@@ -95,6 +99,7 @@ pub struct Percentiles {
 
 /// One pod.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pod {
     /// Its name, as the answers give it.
     pub name: String,
@@ -116,6 +121,7 @@ pub struct Pod {
 
 /// Failed calls of one cause.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Errors {
     /// A sentence.
     pub cause: String,
@@ -125,6 +131,7 @@ pub struct Errors {
 
 /// How evenly the calls were spread over pods.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Figures {
     /// `unknown`, `one-pod`, `even`, `random` or `uneven`.
     pub spread: &'static str,

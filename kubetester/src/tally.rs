@@ -14,6 +14,9 @@ pub use self::{
 /// More kinds of error than this are counted together: a cause that holds a unique id must not eat memory.
 const MOST_CAUSES: usize = 64;
 
+/// A name that is another one with each answer is no pod's, and must not eat memory either.
+const MOST_PODS: usize = 10_000;
+
 /// What a [`Tally`] calls the causes beyond the first [`MOST_CAUSES`].
 const OTHER_CAUSES: &str = "other errors";
 
@@ -26,7 +29,7 @@ pub struct Tally {
     pub errors: HashMap<String, u64>,
     /// Calls that succeeded.
     pub succeeded: u64,
-    /// Successful answers that did not name their pod.
+    /// Successful answers that did not name their pod, or gave a name after too many others.
     pub unnamed: u64,
     /// Of the calls that succeeded, from when each was due.
     pub latency: Latency,
@@ -97,6 +100,11 @@ impl Tally {
             }
         }
         let Some(name) = sample.pod else { return };
+        if self.pods.len() >= MOST_PODS && !self.pods.contains_key(&name) {
+            // As good as none.
+            self.unnamed += u64::from(!failed);
+            return;
+        }
         let pod = match self.pods.get_mut(&name) {
             Some(pod) => pod,
             None => self.pods.entry(name).or_insert(PodTally { first_at: sample.at, ..PodTally::default() }),
@@ -226,6 +234,16 @@ mod tests {
             assert_eq!(tally.latency.max().as_millis(), 6);
             assert_eq!(tally.errors["refused"], 1);
         }
+    }
+
+    #[test]
+    fn names_without_end_are_no_names() {
+        let mut tally = Tally::default();
+        for id in 0..MOST_PODS as u64 + 500 {
+            tally.record(sample(1, 1, &format!("request-{id}"), None));
+        }
+        tally.record(sample(1, 1, "request-7", None));
+        assert_eq!((tally.pods.len(), tally.unnamed, tally.pods["request-7"].calls), (MOST_PODS, 500, 2));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     answered::PodFrom,
     engine::{Call, Outcome},
     method::{Choice, Unfit},
+    printable,
     target::{Endpoint, Target},
 };
 
@@ -201,10 +202,11 @@ impl From<Unfit> for Unreachable {
 
 impl Call for Caller {
     async fn call(&mut self) -> Outcome {
-        match self {
+        let Outcome { pod, error } = match self {
             Self::Http(caller) => caller.call().await,
             Self::Grpc(caller) => caller.call().await,
-        }
+        };
+        Outcome { pod: pod.map(printable::name), error: error.map(printable::reason) }
     }
 }
 

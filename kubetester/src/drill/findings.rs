@@ -10,6 +10,7 @@ use super::{
 
 /// What a drill found. Times are in seconds from the start of the load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Findings {
     /// The longest time without a success.
     pub longest_gap: Gap,
@@ -23,6 +24,7 @@ pub struct Findings {
 
 /// A time without a success: between two of them, or before the first, or after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gap {
     /// How long.
     pub seconds: f64,
@@ -32,6 +34,7 @@ pub struct Gap {
 
 /// From the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Span {
     /// The first.
     pub first_at: f64,
@@ -41,6 +44,7 @@ pub struct Span {
 
 /// A pod that was taken away.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lost {
     /// Its name.
     pub pod: String,
@@ -54,6 +58,7 @@ pub struct Lost {
 
 /// A pod that came, or came back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Found {
     /// Its name.
     pub pod: String,

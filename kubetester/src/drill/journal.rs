@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// When, in seconds from the start of the load.
     pub at: f64,
@@ -21,6 +22,7 @@ pub struct Event {
 
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// The pod's process was ended with SIGKILL.

@@ -14,8 +14,10 @@ pub const SCHEMA: &str = "kubetester.drill/1";
 
 /// A drill and what it cost. Times are in seconds from the start of the load.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillResult {
-    /// [`SCHEMA`].
+    /// The version of the document.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
     /// What was done: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
     pub scenario: String,

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use super::{
     count,
-    load::{errors, expectations, pods},
+    load::{errors, expectations, more_pods, pods},
     time,
 };
 use crate::drill::{
@@ -47,6 +47,7 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
     }
     if !load.pods.is_empty() {
         writeln!(page, "{}", pods(load))?;
+        more_pods(page, load)?;
     }
     errors(page, load)?;
     let gap = result.findings.longest_gap;

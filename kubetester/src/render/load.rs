@@ -12,6 +12,8 @@ use crate::{expect::Checked, result::LoadResult, verdict::figure};
 const BAR: usize = 24;
 /// At most so many causes of errors are listed.
 const CAUSES: usize = 10;
+/// At most so many pods are listed.
+const PODS: usize = 40;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -38,6 +40,7 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
     )?;
     if !result.pods.is_empty() {
         writeln!(page, "\n{}", pods(result))?;
+        more_pods(page, result)?;
     }
     if result.succeeded > 0 {
         let latency = &result.latency;
@@ -79,11 +82,25 @@ pub(super) fn expectations(page: &mut String, checked: &[Checked]) -> fmt::Resul
     Ok(())
 }
 
-/// A line for each pod that answered.
+/// Says of the pods that [`pods`] leaves out that they are.
+pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
+    let mut calls: Vec<_> = result.pods.iter().map(|pod| pod.calls).collect();
+    calls.sort_unstable_by(|a, b| b.cmp(a));
+    let Some([most, .., least] | [most @ least]) = calls.get(PODS..) else { return Ok(()) };
+    let (more, most, least) = (count((calls.len() - PODS) as u64), count(*most), count(*least));
+    writeln!(page, " and {more} more pods, with {least} to {most} calls each")
+}
+
+/// A line for each pod that answered; of many, only those that answered most.
 pub(super) fn pods(result: &LoadResult) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
-    for pod in &result.pods {
+    let mut pods: Vec<_> = result.pods.iter().collect();
+    if pods.len() > PODS {
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.calls));
+        pods.truncate(PODS);
+    }
+    for pod in pods {
         table.add_row([
             pod.name.clone(),
             count(pod.calls),

@@ -16,6 +16,7 @@ const BINS: f64 = 20.0;
 
 /// What happened over time, in intervals of equal width. A call counts in the interval in which it ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OverTime {
     /// The width of an interval, in seconds. Number n, from 0, begins n times this after the start.
     pub width: f64,
@@ -35,6 +36,7 @@ pub struct OverTime {
 
 /// The calls of one pod over time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PodOverTime {
     /// Its name, as the answers give it.
     pub name: String,
@@ -44,6 +46,7 @@ pub struct PodOverTime {
 
 /// Calls whose latency lay between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bin {
     /// The lower bound, in seconds; calls that took just as long are in it.
     pub from: f64,

@@ -12,6 +12,8 @@ mod method;
 mod misbehaving;
 mod misbehaving_grpc;
 mod reflection;
+mod reports;
+mod schemas;
 mod servers;
 mod truth;
 

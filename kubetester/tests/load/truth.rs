@@ -85,6 +85,21 @@ async fn details_add_up_to_the_whole() {
 }
 
 #[tokio::test]
+async fn of_many_pods_the_busiest_are_shown_and_the_rest_counted() {
+    let names = (0..100).map(|number| (&*format!("pod-{number}").leak(), 1)).collect::<Vec<_>>();
+    let exit = load(&Draws::new(&names, 0).url().await, &["-n", "4000"]).await;
+    let shown = exit.stdout.lines().filter(|line| line.starts_with(" pod-")).count();
+    assert!(shown == 40 && exit.stdout.contains(" and 60 more pods, with "), "{}", exit.stdout);
+}
+
+#[tokio::test]
+async fn what_a_peer_calls_itself_is_not_obeyed_by_a_terminal() {
+    let draws = Draws::new(&[("pod\\u001b[2J\\u202e", 100)], 0);
+    let exit = load(&draws.url().await, &["-n", "10", "--pod-from", "/hostname"]).await;
+    assert!(exit.stdout.contains("pod\u{fffd}[2J\u{fffd}"), "{}", exit.stdout);
+}
+
+#[tokio::test]
 async fn the_page_for_people_has_pods_bars_and_a_verdict() {
     let draws = Draws::new(&[("pod-a", 100)], 0);
     let exit = load(&draws.url().await, &["-n", "1200"]).await;

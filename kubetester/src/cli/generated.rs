@@ -1,0 +1,85 @@
+//! `kubetester completions` and `kubetester man`: what is made from the command line's own description.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{COULD_NOT_RUN, Cli, OK, Stop};
+
+/// Print a script that completes this program's commands and flags in a shell
+///
+/// For bash, for example: kubetester completions bash > ~/.local/share/bash-completion/completions/kubetester
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Of which shell
+    shell: Shell,
+}
+
+/// Print the manual, or write a page for each command
+///
+/// To read it: kubetester man | man -l -
+#[derive(Debug, Args)]
+pub(super) struct Manual {
+    /// Write kubetester.1, kubetester-load.1 and so on to this directory
+    directory: Option<PathBuf>,
+}
+
+// === impl Completions ===
+
+impl Completions {
+    pub(super) fn run(self) -> ExitCode {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut public(), "kubetester", &mut script);
+        print(&script)
+    }
+}
+
+// === impl Manual ===
+
+impl Manual {
+    pub(super) fn run(self) -> ExitCode {
+        let Some(directory) = self.directory else {
+            let mut page = Vec::new();
+            return match Man::new(manual()).render(&mut page) {
+                Ok(()) => print(&page),
+                Err(error) => Stop::new(COULD_NOT_RUN, format!("cannot make the manual: {error}")).report(),
+            };
+        };
+        match clap_mangen::generate_to(manual(), &directory) {
+            Ok(()) => ExitCode::from(OK),
+            Err(error) => {
+                let why = format!("cannot write the manual to {}: {error}", directory.display());
+                Stop::new(COULD_NOT_RUN, format!("{why}; name a directory that is there and writable"))
+                    .report()
+            }
+        }
+    }
+}
+
+/// The command line without what is hidden: generators would show it.
+fn public() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut public = Command::new("kubetester").subcommands(shown.cloned());
+    if let Some(about) = all.get_about() {
+        public = public.about(about.clone());
+    }
+    public.version(env!("CARGO_PKG_VERSION"))
+}
+
+/// Without the `help` command, whose page would say nothing more.
+fn manual() -> Command {
+    public().disable_help_subcommand(true)
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    // A pipe that was closed (`| head`) has seen all it wants.
+    drop(io::stdout().write_all(text));
+    ExitCode::from(OK)
+}

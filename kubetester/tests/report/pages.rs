@@ -1,0 +1,84 @@
+//! What stands on the pages.
+
+use std::time::Duration;
+
+use kubetester::{
+    compare::Comparison,
+    drill::{
+        expect::DrillExpectations,
+        journal::{Event, What},
+        result::DrillResult,
+        scenario::Scenario,
+        trail::Steps,
+    },
+    report,
+};
+
+use super::{CALLS, Calls, Page, about};
+
+#[test]
+fn a_load_has_its_verdict_its_figures_and_its_pods() {
+    let page = Calls { failing: 8, ..CALLS }.page();
+    assert_eq!(page.texts("h1"), ["http://gw:80/hello"]);
+    assert!(
+        page.texts(".verdict")[0].starts_with("uneven: the busiest of 2 pods"),
+        "{:?}",
+        page.texts(".verdict")
+    );
+    assert_eq!(page.texts(".expectations li"), ["held --expect-pods 2 pods answered, 2 expected"]);
+    assert_eq!(page.texts(".facts:not(.small) dd"), ["4 000", "1 000", "500", "2", "700 µs", "1.19 ms"]);
+    assert_eq!(page.texts("table.pods tbody tr:first-child td")[..3], ["1 500", "42.9 %", "500"]);
+    assert_eq!(page.texts("table.causes tbody tr")[0].replace('\n', ""), "500it & <b>failed</b>");
+    assert_eq!(page.texts("footer code")[0], "kubetester load 'http://gw/hello?a=1&b=2'");
+    assert_eq!(page.texts("footer time"), ["1970-01-01 00:00:00 UTC"]);
+    assert_eq!(page.texts("figcaption").len(), 4);
+}
+
+#[test]
+fn a_comparison_is_on_one_scale_and_marks_the_best() {
+    let one = Calls { pods: &["pod-a"], every: Duration::from_millis(2), ..CALLS };
+    let results =
+        vec![("turns".to_owned(), CALLS.load("http://gw/a")), ("first".to_owned(), one.load("http://gw/b"))];
+    let page = Page::new(report::compare(&Comparison::new(5, results), &about()));
+    assert_eq!(page.texts("h2"), ["turns", "first"]);
+    assert_eq!(page.texts("main > section tbody tr:first-child strong"), ["1 000", "2", "1.000"]);
+    for axis in ["vertical", "horizontal"] {
+        let [a, b] =
+            ["target-0", "target-1"].map(|panel| page.texts(&format!("#{panel} .plot .{axis} span")));
+        assert!(a == b && a.len() > 5, "{a:?} {b:?}");
+    }
+    // The same pod has the same colour.
+    assert_eq!(page.texts("#target-0 .ends .c0"), ["pod-a"]);
+    assert_eq!(page.texts("#target-1 .ends .c0"), ["pod-a"]);
+    assert!(page.texts(".lead")[0].contains("Not every expectation held."), "{:?}", page.texts(".lead"));
+}
+
+#[test]
+fn a_drill_has_its_events_on_all_plots() {
+    let event = |at, what, pod: Option<&str>| Event { at, what, pod: pod.map(str::to_owned) };
+    let events = vec![
+        event(1.0, What::DnsFails, None),
+        event(1.5, What::Killed, Some("pod-a")),
+        event(3.0, What::Ready, Some("pod-a")),
+    ];
+    let mut steps = Steps::default();
+    steps.pods.insert("pod-a".into(), vec![0.5, 1.0, 3.25]);
+    let expectations = DrillExpectations::default();
+    let load = CALLS.load("http://gw/a");
+    let result = DrillResult::new(Scenario::DnsOutage, "demo", events, &steps, load, &expectations);
+    let page = Page::new(report::drill(&result, &about()));
+    assert_eq!(page.texts("h1"), ["dns-outage on demo"]);
+    assert_eq!(page.texts(".verdict"), [result.verdict.clone()]);
+    assert_eq!(page.texts(".part > .scroll tbody th")[..2], ["DNS answers SERVFAIL", "pod-a was killed"]);
+    assert_eq!(page.texts(".lives .life"), ["pod-a\nwas killedwas ready", "pod-b"]);
+    let at = |plot: &str| -> Vec<_> {
+        page.all(&format!("{plot} .mark")).iter().map(|mark| mark.attr("style").unwrap().to_owned()).collect()
+    };
+    let plots =
+        page.all(".plot:not(.lives)").into_iter().filter(|plot| !super::text(*plot).contains("how long"));
+    assert_eq!(plots.count(), 2);
+    for mark in ["left:25%;--row:0", "left:37.5%;--row:0", "left:75%;--row:0"] {
+        assert_eq!(at(".plot:not(.lives)").iter().filter(|style| *style == mark).count(), 2, "{mark}");
+    }
+    assert_eq!(page.texts(".plot:not(.lives) .mark b")[..3], ["1", "2", "3"]);
+}

@@ -25,6 +25,7 @@ use crate::{
     resolver::{Endpoint, Resolution, Resolutions},
     subchannel::{Event, State, Subchannel, Task},
     transport::{Connector, Http2},
+    zone::Nearby,
 };
 
 /// With nothing READY and well, every endpoint is tried, and the resolver asked, at least this often.
@@ -41,6 +42,7 @@ pub(crate) struct Balancer<C> {
     pub(crate) pool: Arc<Pool>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) ejections: Arc<Ejections>,
+    pub(crate) nearby: Nearby,
     pub(crate) resolutions: Resolutions,
 }
 
@@ -53,7 +55,7 @@ struct Members<C> {
     failures: Arc<Notify>,
     /// The latest set.
     answer: Option<Arc<[Endpoint]>>,
-    /// What the policy has to do with of the latest set, in its order.
+    /// What the policy has to do with of what is preferred of the latest set, in its order.
     endpoints: Arc<[Endpoint]>,
     /// Which of those it wants connected; unknown after a new set.
     wanted: Option<Range<usize>>,
@@ -102,6 +104,7 @@ impl<C: Connector> Balancer<C> {
                 }
                 () = sleep_until(rescue), if pool.nothing_available() => {
                     pool.try_now();
+                    pool.look_around(true);
                     // An address that swallows packets brings no news for as long as an attempt may
                     // take, while the endpoints may be elsewhere by now.
                     pool.balancer.resolutions.ask.notify_one();
@@ -131,13 +134,32 @@ impl<C: Connector> Members<C> {
             return;
         }
         self.answer = Some(endpoints.clone());
-        self.endpoints = self.balancer.policy.endpoints(endpoints);
-        self.wanted = None;
+        self.balancer.nearby.take(endpoints);
+        self.reconsider();
         for endpoint in self.endpoints.iter() {
-            // The resolver says that it is there: reason enough to try again now.
             if let Some(member) = self.members.get(&endpoint.address) {
+                member.subchannel.describe(endpoint);
+                // The resolver says that it is there: reason enough to try again now.
                 member.handle.try_now();
             }
+        }
+    }
+
+    /// Has the policy choose anew.
+    fn reconsider(&mut self) {
+        self.endpoints = self.balancer.policy.endpoints(self.balancer.nearby.endpoints());
+        self.wanted = None;
+    }
+
+    /// Looks beyond what is preferred while nothing there takes calls.
+    fn look_around(&mut self, waited: bool) {
+        let (members, nearby) = (&self.members, &mut self.balancer.nearby);
+        let takes_calls =
+            |address: &_| members.get(address).is_some_and(|member| member.available().is_some());
+        let lost = members.values().all(|member| member.available().is_none())
+            && (waited || members.values().all(|member| member.failing));
+        if lost && nearby.widen() || nearby.narrow(takes_calls) {
+            self.reconsider();
         }
     }
 
@@ -230,6 +252,7 @@ impl<C: Connector> Members<C> {
 
     /// Starts what is wanted, drops what is not needed any more, and publishes what has changed.
     fn settle(&mut self) {
+        self.look_around(false);
         self.choose();
         let covered = self.members.values().any(|member| member.wanted && member.available().is_some());
         let before = self.members.len();

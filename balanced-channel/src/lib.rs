@@ -56,6 +56,7 @@
 //!
 //! # Features
 //!
+//! - `kubernetes`: `kubernetes:///` targets, by a watch on the service's EndpointSlices. Off by default.
 //! - `tls`: `Builder::tls` and `https://` targets, by rustls. Off by default.
 //!
 //! The README has all knobs in one table, what happens in which situation, and how other clients
@@ -94,6 +95,7 @@ mod target;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod zone;
 
 pub use backoff::BackoffPolicy;
 pub use builder::{BuildError, Builder};

@@ -61,6 +61,10 @@ pub struct RetrySnapshot {
 pub struct SubchannelSnapshot {
     /// Where it connects.
     pub address: SocketAddr,
+    /// What its resolver calls it, such as the name of a pod, if it does.
+    pub name: Option<String>,
+    /// The failure zone it is in, if the resolver knows.
+    pub zone: Option<String>,
     /// Its connectivity state.
     pub state: Connectivity,
     /// How long it has been in this state, in seconds.
@@ -124,6 +128,8 @@ impl Subchannel {
         let status = self.status();
         SubchannelSnapshot {
             address: self.endpoint.address,
+            name: status.name.as_deref().map(str::to_owned),
+            zone: status.zone.as_deref().map(str::to_owned),
             state: status.state,
             since: now.saturating_duration_since(status.since).as_secs_f64(),
             in_flight: self.calls.in_flight(),

@@ -26,10 +26,12 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 /// | `dns://server:port/host:port` | the same, but that DNS server (an IP address) is asked |
 /// | `ipv4:a:port,b:port` | the addresses given |
 /// | `ipv6:[a]:port,[b]:port` | the addresses given |
+/// | `kubernetes:///service.namespace:port`, `kubernetes:///service:port` | the pods of the service, from its EndpointSlices (feature `kubernetes`) |
 /// | `http://host:port` | as `dns:///host:port`; the port is 80 when absent |
 /// | `https://host:port` | the same with TLS; the port is 443 when absent |
 ///
-/// A port that is absent is 443, as in gRPC.
+/// A port that is absent is 443, as in gRPC. A Kubernetes service without a namespace is in that of the
+/// client's own account; its port must be given, and is the pods' port by number or by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: String,
@@ -46,6 +48,9 @@ pub(crate) enum Place {
     Dns { server: Option<SocketAddr>, host: String, port: u16 },
     /// Addresses that never change.
     Fixed(Vec<SocketAddr>),
+    /// A service whose EndpointSlices are watched.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(crate::resolver::kubernetes::Service),
 }
 
 /// A target that cannot be used, and why.
@@ -106,9 +111,12 @@ impl Target {
             let server = if server.is_empty() { None } else { Some(dns_server(server)?) };
             return Self::dns(text, server, host, DEFAULT_PORT);
         }
+        if let Some(rest) = text.strip_prefix("kubernetes:") {
+            return Self::kubernetes(text, rest);
+        }
         if let Some((scheme, _)) = text.split_once("://") {
             return Err(format!(
-                "has the unknown scheme \"{scheme}\": the known ones are dns, ipv4, ipv6, http and https"
+                "has the unknown scheme \"{scheme}\": the known ones are dns, ipv4, ipv6, kubernetes, http and https"
             ));
         }
         Self::dns(text, None, text, DEFAULT_PORT)
@@ -136,6 +144,20 @@ impl Target {
         let first = addresses[0];
         let host = if first.is_ipv6() { format!("[{}]", first.ip()) } else { first.ip().to_string() };
         Self::with(text, Place::Fixed(addresses), &host, first.port())
+    }
+
+    #[cfg(feature = "kubernetes")]
+    fn kubernetes(text: &str, rest: &str) -> Result<Self, String> {
+        let service = crate::resolver::kubernetes::Service::parse(rest)?;
+        let authority = Authority::try_from(service.authority())
+            .map_err(|error| format!("has a service that HTTP cannot carry: {error}"))?;
+        Ok(Self { text: text.to_owned(), authority, secure: false, place: Place::Kubernetes(service) })
+    }
+
+    #[cfg(not(feature = "kubernetes"))]
+    fn kubernetes(_: &str, _: &str) -> Result<Self, String> {
+        Err("needs the Kubernetes API, which is not built in (feature `kubernetes` of balanced-channel)"
+            .into())
     }
 
     fn with(text: &str, place: Place, host: &str, port: u16) -> Result<Self, String> {

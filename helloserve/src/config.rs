@@ -18,7 +18,8 @@ const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
-    /// ipv4:address:port,address:port and so on. There is no TLS: https:// is refused
+    /// ipv4:address:port,address:port and so on; or kubernetes:///service.namespace:port, whose EndpointSlices are
+    /// watched (list and watch on endpointslices of discovery.k8s.io). There is no TLS: https:// is refused
     #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000", value_parser = grpc_target)]
     pub grpc_target: Target,
 
@@ -38,6 +39,12 @@ pub struct Config {
     /// grpc_client_* metrics (gRFC A66, A96). Connections, weights and ejections are always counted there
     #[arg(long, env, value_name = "GRPC_CALL_METRICS", default_value = "false", action = ArgAction::Set)]
     pub grpc_call_metrics: bool,
+
+    /// Failure zone that the gateway is in, such as the label topology.kubernetes.io/zone of its pod: gRPC calls stay in
+    /// it while that overloads nobody and some backend there takes calls. Only kubernetes:/// targets know the zones of
+    /// backends. Empty: calls go to every zone
+    #[arg(long, env, value_name = "ZONE", default_value = "")]
+    pub zone: String,
 
     /// HTTP backend, an http:// URL; the query `name=` is added to it. There is no TLS: https:// is refused
     #[arg(long, env, value_name = "HTTP_TARGET", default_value = "http://http-svc/hellohttp", value_parser = http_target)]

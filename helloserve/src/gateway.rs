@@ -37,6 +37,7 @@ impl Gateway {
             grpc_service_config,
             grpc_routes,
             grpc_call_metrics,
+            zone,
             http_target,
             http_dns_server,
             upstream_timeout,
@@ -47,6 +48,7 @@ impl Gateway {
             &grpc_target,
             &grpc_service_config,
             grpc_routes,
+            &zone,
             grpc_call_metrics,
             &instance.metrics,
         )?;

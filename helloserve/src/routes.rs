@@ -65,8 +65,8 @@ pub(crate) struct UnknownRoute {
 // === impl Routes ===
 
 impl Routes {
-    /// Makes the channel of each route, which begins to connect at once. Counts their calls in
-    /// `helloserve_route_calls_total`, and registers what the channels count themselves: single calls if
+    /// Makes the channel of each route, which begins to connect at once and prefers `zone`, if that is not empty. Counts
+    /// their calls in `helloserve_route_calls_total`, and registers what the channels count themselves: single calls if
     /// `call_metrics` says so.
     ///
     /// # Errors
@@ -76,6 +76,7 @@ impl Routes {
         target: &Target,
         service_config: &ServiceConfig,
         more: RouteConfigs,
+        zone: &str,
         call_metrics: bool,
         metrics: &Metrics,
     ) -> Result<Self, String> {
@@ -90,8 +91,8 @@ impl Routes {
             let target = own_target.as_ref().unwrap_or(target);
             let config = own_config.unwrap_or_else(|| service_config.clone());
             let policy = config.policy.clone().unwrap_or_default().name();
-            let channel =
-                Channel::builder(target.as_str()).service_config(config).call_metrics(call_metrics).build();
+            let builder = Channel::builder(target.as_str()).service_config(config).zone(zone);
+            let channel = builder.call_metrics(call_metrics).build();
             let channel = channel.map_err(|error| format!("GRPC_ROUTES: the route {name:?}: {error}"))?;
             Ok(Route {
                 policy,

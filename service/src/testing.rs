@@ -1,8 +1,9 @@
-//! For tests of the programs (feature `testing`): a client that sees the bytes, the real program as a process, and
-//! a strict reader of metrics.
+//! For tests of the programs (feature `testing`): a client that sees the bytes, the real program as a process, a strict
+//! reader of metrics, and an API server of Kubernetes.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+pub mod api_server;
 mod client;
 mod exposition;
 mod process;

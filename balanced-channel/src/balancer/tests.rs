@@ -155,6 +155,7 @@ impl World {
                 complaints: Arc::default(),
             },
             backoff: BackoffPolicy { max: Duration::from_secs(5), ..BackoffPolicy::default() },
+            nearby: Nearby::new(None),
             policy: Policy::RoundRobin.make(&Arc::default()),
             outliers: OutlierDetection {
                 base_ejection_time: Duration::from_secs(2),

@@ -3,6 +3,8 @@
 //! A resolver never says what changed. It publishes every answer whole, and the balancer compares.
 
 mod dns;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod kubernetes;
 mod poll;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -21,6 +23,13 @@ use tokio::{
 pub struct Endpoint {
     /// Where to connect. Two endpoints of one set never share it.
     pub address: SocketAddr,
+    /// What people call it, such as the name of its pod, if the resolver knows.
+    pub name: Option<Arc<str>>,
+    /// The failure zone it is in, if the resolver knows. See [`Builder::zone`](crate::Builder::zone).
+    pub zone: Option<Arc<str>>,
+    /// The zones whose clients should call it, if somebody has planned that; a Kubernetes
+    /// EndpointSlice has them as `hints.forZones`.
+    pub for_zones: Vec<Arc<str>>,
 }
 
 /// A lookup that failed; what it means is in the sentence.
@@ -71,7 +80,27 @@ pub(crate) struct Fixed(pub(crate) Vec<SocketAddr>);
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { address }
+        Self { address, name: None, zone: None, for_zones: Vec::new() }
+    }
+}
+
+impl Endpoint {
+    /// The same, with a name.
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// The same, in a zone.
+    #[must_use]
+    pub fn in_zone(self, zone: impl Into<Arc<str>>) -> Self {
+        Self { zone: Some(zone.into()), ..self }
+    }
+
+    /// The same, for the clients of some zones.
+    #[must_use]
+    pub fn for_zones(self, zones: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        Self { for_zones: zones.into_iter().map(Into::into).collect(), ..self }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Status {
     pub(crate) ejected_until: Option<Instant>,
     pub(crate) silent: bool,
     pub(crate) health: Option<&'static str>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) zone: Option<Arc<str>>,
 }
 
 /// A subchannel that is READY, with the connection that its calls go to.
@@ -88,6 +90,8 @@ impl Subchannel {
             ejected_until: None,
             silent: false,
             health: None,
+            name: endpoint.name.clone(),
+            zone: endpoint.zone.clone(),
         };
         Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
     }
@@ -111,6 +115,14 @@ impl Subchannel {
     /// Notes what its server says of its health.
     pub(crate) fn note_health(&self, health: Option<&'static str>) {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
+    }
+
+    /// Notes what the resolver says of it now: another pod may have come by its address.
+    pub(crate) fn describe(&self, endpoint: &Endpoint) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if status.name != endpoint.name || status.zone != endpoint.zone {
+            (status.name, status.zone) = (endpoint.name.clone(), endpoint.zone.clone());
+        }
     }
 
     /// Notes why calls leave it out.

@@ -1,0 +1,97 @@
+//! How the Kubernetes API is reached: where it is, the credentials, TLS, and how a dead connection is noticed.
+
+use std::{path::PathBuf, time::Duration};
+
+use hyper_util::{
+    client::legacy::{Client as Http, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use kube::{
+    Client, Config,
+    client::{Body, ConfigExt},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::task::spawn_blocking;
+use tower::{BoxError, ServiceBuilder};
+
+use super::fault::{Asked, Fault};
+
+/// How long a TCP connection to the API server may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After how much silence the kernel asks whether the peer is still there, and how long it waits for a
+/// word. A watch only listens: without this, one whose server is gone without a word would hear nothing
+/// until it ends.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Where the API server and the credentials for it are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Access {
+    /// As kubectl does: `KUBECONFIG`, `~/.kube/config`, or else the service account of the pod.
+    #[default]
+    Inferred,
+    /// The current context of this kubeconfig file.
+    File(PathBuf),
+}
+
+/// A way to the API server.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) server: String,
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Reads everything anew: what has been rotated meanwhile is as it is now. Connects to nothing yet.
+    pub(crate) async fn open(&self) -> Result<Session, Fault> {
+        let config = match self {
+            Self::Inferred => Config::infer().await.map_err(|error| unknown(&error))?,
+            Self::File(path) => {
+                let path = path.clone();
+                let file = blocking(move || Kubeconfig::read_from(path)).await?;
+                let file = file.map_err(|error| unknown(&error))?;
+                let options = KubeConfigOptions::default();
+                Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unknown(&error))?
+            }
+        };
+        if config.proxy_url.is_some() {
+            return Err(Fault::new(
+                "the kubeconfig names a proxy, and proxies to the Kubernetes API are not built in",
+            ));
+        }
+        // It reads files, and may run the program that a kubeconfig names for its credentials.
+        blocking(move || session(&config)).await?
+    }
+}
+
+fn session(config: &Config) -> Result<Session, Fault> {
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let asked = Asked { server: server.clone(), namespace: config.default_namespace.clone() };
+    let unusable = |error: kube::Error| asked.broken(&error);
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    let tls = config.rustls_https_connector_with_connector(tcp).map_err(unusable)?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().map_err(unusable)?)
+        .layer(config.extra_headers_layer().map_err(unusable)?)
+        .map_err(BoxError::from)
+        .service(Http::builder(TokioExecutor::new()).build::<_, Body>(tls));
+    Ok(Session { client: Client::new(service, config.default_namespace.trim()), server })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    spawn_blocking(work).await.map_err(|error| Fault::new(format!("the Kubernetes configuration: {error}")))
+}
+
+fn unknown(error: &dyn std::error::Error) -> Fault {
+    Fault::new(format!("no way to the Kubernetes API is known: {error}"))
+}

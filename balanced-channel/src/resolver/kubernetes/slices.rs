@@ -1,0 +1,183 @@
+//! A service's EndpointSlices together: the one set of endpoints that they mean.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use super::{
+    service::{Port, Service},
+    wire::{Conditions, Endpoint as Listed, Port as ListedPort, Slice},
+};
+use crate::Endpoint;
+
+/// All slices of a service, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Slices {
+    slices: BTreeMap<String, Slice>,
+    /// The family that was used last. It is kept to for as long as it has any endpoint: a dual-stack pod
+    /// has an address of each, and must be one endpoint.
+    family: Option<Family>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// Whether calls may go to an endpoint. In order: the lesser is the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Ready,
+    /// It is about to go, and still serves: for when nothing else is left.
+    Draining,
+}
+
+/// No slice has the port, although there is somebody to call: most likely the target names the wrong one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoSuchPort {
+    /// The ports that there are, such as `grpc (8000)`.
+    pub(crate) ports: String,
+}
+
+// === impl Slices ===
+
+impl Slices {
+    /// Forgets all slices but these.
+    pub(crate) fn replace(&mut self, slices: impl IntoIterator<Item = Slice>) {
+        self.slices = slices.into_iter().map(|slice| (slice.metadata.name.clone(), slice)).collect();
+    }
+
+    pub(crate) fn apply(&mut self, slice: Slice) {
+        self.slices.insert(slice.metadata.name.clone(), slice);
+    }
+
+    pub(crate) fn delete(&mut self, slice: &Slice) {
+        self.slices.remove(&slice.metadata.name);
+    }
+
+    /// What calls of `service` may go to, in the order of the addresses.
+    ///
+    /// # Errors
+    ///
+    /// When the slices have endpoints, and none of them the port.
+    pub(crate) fn endpoints(&mut self, service: &Service) -> Result<Vec<Endpoint>, NoSuchPort> {
+        let (v4, v6) = (self.of(Family::V4, service), self.of(Family::V6, service));
+        let (v4_used, v6_used) = (best(v4), best(v6));
+        let family = match (self.family, v4_used.len(), v6_used.len()) {
+            (_, 0, 0) => return self.nothing(),
+            (Some(Family::V4), 1.., _) => Family::V4,
+            (Some(Family::V6), _, 1..) => Family::V6,
+            (_, v4, v6) if v4 < v6 => Family::V6,
+            _ => Family::V4,
+        };
+        self.family = Some(family);
+        Ok(if family == Family::V4 { v4_used } else { v6_used })
+    }
+
+    /// The endpoints of one family, one for each address. It may be in two slices while it moves from one
+    /// to the other; the better word counts.
+    fn of(&self, family: Family, service: &Service) -> BTreeMap<SocketAddr, (Use, Endpoint)> {
+        let mut found = BTreeMap::new();
+        for slice in self.slices.values().filter(|slice| Family::of(slice) == Some(family)) {
+            let Some(port) = port(&slice.ports, &service.port) else { continue };
+            for listed in &slice.endpoints {
+                let (Some(usable), Some(ip)) = (Use::of(listed.conditions), family.address(listed)) else {
+                    continue;
+                };
+                let endpoint = endpoint(SocketAddr::new(ip, port), listed);
+                match found.entry(endpoint.address) {
+                    Entry::Vacant(entry) => drop(entry.insert((usable, endpoint))),
+                    Entry::Occupied(mut entry) if usable < entry.get().0 => {
+                        entry.insert((usable, endpoint));
+                    }
+                    Entry::Occupied(_) => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Nobody may be called; is it for the port?
+    fn nothing(&self) -> Result<Vec<Endpoint>, NoSuchPort> {
+        let usable = |slice: &&Slice| {
+            slice.endpoints.iter().any(|listed| Use::of(listed.conditions).is_some())
+                && Family::of(slice).is_some()
+        };
+        let ports: BTreeSet<_> =
+            self.slices.values().filter(usable).flat_map(|slice| slice.ports.iter().map(told)).collect();
+        if ports.is_empty() {
+            return Ok(Vec::new());
+        }
+        Err(NoSuchPort { ports: ports.into_iter().collect::<Vec<_>>().join(", ") })
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    fn of(slice: &Slice) -> Option<Self> {
+        match slice.address_type.as_str() {
+            "IPv4" => Some(Self::V4),
+            "IPv6" => Some(Self::V6),
+            // Names would have to be looked up; nothing in Kubernetes makes such slices by itself.
+            _ => None,
+        }
+    }
+
+    fn address(self, listed: &Listed) -> Option<IpAddr> {
+        let address: IpAddr = listed.addresses.first()?.parse().ok()?;
+        (address.is_ipv4() == (self == Self::V4)).then_some(address)
+    }
+}
+
+// === impl Use ===
+
+impl Use {
+    fn of(conditions: Conditions) -> Option<Self> {
+        if conditions.terminating() {
+            conditions.serving().then_some(Self::Draining)
+        } else {
+            conditions.ready().then_some(Self::Ready)
+        }
+    }
+}
+
+/// The best there are.
+fn best(found: BTreeMap<SocketAddr, (Use, Endpoint)>) -> Vec<Endpoint> {
+    let best = found.values().map(|(usable, _)| *usable).min();
+    found.into_values().filter(|(usable, _)| Some(*usable) == best).map(|(_, endpoint)| endpoint).collect()
+}
+
+fn endpoint(address: SocketAddr, listed: &Listed) -> Endpoint {
+    let owned = |text: &String| Arc::<str>::from(text.as_str());
+    Endpoint {
+        address,
+        name: listed.target_ref.as_ref().and_then(|target| target.name.as_ref()).map(owned),
+        zone: listed.zone.as_ref().filter(|zone| !zone.is_empty()).map(owned),
+        for_zones: listed.hints.for_zones.iter().map(|zone| owned(&zone.name)).collect(),
+    }
+}
+
+/// The number that the wanted port has in a slice with these ports. A slice without ports, or with one
+/// that has no number, restricts nothing.
+fn port(ports: &[ListedPort], wanted: &Port) -> Option<u16> {
+    let mut tcp = ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    match wanted {
+        Port::Number(number) => {
+            let any = ports.is_empty() || tcp.any(|port| port.port.is_none_or(|port| port == *number));
+            any.then_some(*number)
+        }
+        Port::Name(name) => tcp.find(|port| port.name == *name)?.port.filter(|port| *port > 0),
+    }
+}
+
+fn told(port: &ListedPort) -> String {
+    let number = port.port.map_or_else(|| "any".to_owned(), |number| number.to_string());
+    if port.name.is_empty() { number } else { format!("{} ({number})", port.name) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! What slices mean, whatever is in them.
+
+#![allow(clippy::needless_pass_by_value, reason = "JSON stands where it is used")]
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The service `svc`, by this port.
+fn service(port: &str) -> Service {
+    Service::parse(&format!("///svc:{port}")).unwrap()
+}
+
+fn slice(name: &str, address_type: &str, ports: Value, endpoints: Value) -> Slice {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "resourceVersion": "1"},
+        "addressType": address_type, "ports": ports, "endpoints": endpoints
+    }))
+    .unwrap()
+}
+
+fn v4(name: &str, endpoints: Value) -> Slice {
+    slice(name, "IPv4", json!([{"name": "grpc", "port": 8000, "protocol": "TCP"}]), endpoints)
+}
+
+fn pod(address: &str, conditions: Value) -> Value {
+    json!({"addresses": [address], "conditions": conditions})
+}
+
+fn found(slices: impl IntoIterator<Item = Slice>, port: &str) -> Vec<String> {
+    let mut all = Slices::default();
+    all.replace(slices);
+    told(&all.endpoints(&service(port)).unwrap())
+}
+
+fn told(endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+}
+
+#[test]
+fn slices_are_merged_and_an_address_in_two_of_them_is_one_endpoint() {
+    let slices = [
+        v4(
+            "svc-b",
+            json!([pod("10.0.0.3", json!({"ready": true})), pod("10.0.0.1", json!({"ready": true}))]),
+        ),
+        v4(
+            "svc-a",
+            json!([pod("10.0.0.2", json!({"ready": true})), pod("10.0.0.1", json!({"ready": true}))]),
+        ),
+    ];
+    assert_eq!(found(slices, "8000"), ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"]);
+}
+
+#[test]
+fn conditions_that_are_unknown_mean_what_the_api_says() {
+    let slices = v4(
+        "svc-a",
+        json!([
+            pod("10.0.0.1", json!({})),
+            pod("10.0.0.2", json!({"ready": null, "serving": null, "terminating": null})),
+            json!({"addresses": ["10.0.0.3"]}),
+            json!({"addresses": ["10.0.0.4"], "conditions": null}),
+            pod("10.0.0.5", json!({"ready": false})),
+            pod("10.0.0.6", json!({"ready": false, "serving": true})),
+            pod("10.0.0.7", json!({"ready": true, "serving": true, "terminating": false})),
+        ]),
+    );
+    assert_eq!(
+        found([slices], "8000"),
+        ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000", "10.0.0.4:8000", "10.0.0.7:8000"]
+    );
+}
+
+#[test]
+fn what_terminates_and_serves_is_for_when_nothing_else_is_left() {
+    let draining = pod("10.0.0.1", json!({"ready": false, "serving": true, "terminating": true}));
+    // With publishNotReadyAddresses, pods that terminate are called ready all the same.
+    let published = pod("10.0.0.2", json!({"ready": true, "terminating": true}));
+    let gone = pod("10.0.0.3", json!({"ready": false, "serving": false, "terminating": true}));
+    let unknown = pod("10.0.0.4", json!({"ready": false, "terminating": true}));
+    let ready = pod("10.0.0.5", json!({"ready": true}));
+    let all = json!([draining, published, gone, unknown, ready]);
+    assert_eq!(found([v4("svc-a", all)], "8000"), ["10.0.0.5:8000"]);
+    let rest = json!([draining, published, gone, unknown]);
+    assert_eq!(found([v4("svc-a", rest)], "8000"), ["10.0.0.1:8000", "10.0.0.2:8000"]);
+    assert!(found([v4("svc-a", json!([gone, unknown]))], "8000").is_empty());
+    // While it moves between slices, one of them may be late.
+    let late = pod("10.0.0.5", json!({"ready": false, "serving": true, "terminating": true}));
+    for (one, other) in [("svc-a", "svc-b"), ("svc-b", "svc-a")] {
+        assert_eq!(found([v4(one, json!([late])), v4(other, json!([ready]))], "8000"), ["10.0.0.5:8000"]);
+    }
+}
+
+#[test]
+fn a_port_is_found_by_name_or_number_in_each_slice() {
+    let ready = |address: &str| json!([pod(address, json!({"ready": true}))]);
+    let ports = |name: &str, port: Value| json!([{"name": name, "port": port, "protocol": "TCP"}]);
+    let slices = || {
+        [
+            slice("a", "IPv4", ports("grpc", 8000.into()), ready("10.0.0.1")),
+            slice("b", "IPv4", ports("grpc", 9000.into()), ready("10.0.0.2")),
+            slice("c", "IPv4", ports("http", 8000.into()), ready("10.0.0.3")),
+            slice("d", "IPv4", Value::Null, ready("10.0.0.4")),
+            slice("e", "IPv4", ports("grpc", Value::Null), ready("10.0.0.5")),
+            slice("f", "IPv4", json!([{"name": "grpc", "port": 8000, "protocol": "UDP"}]), ready("10.0.0.6")),
+            slice(
+                "g",
+                "IPv4",
+                json!([{"name": "web", "port": 80}, {"name": "grpc", "port": 8000}]),
+                ready("10.0.0.7"),
+            ),
+        ]
+    };
+    // A named targetPort may be another number in each pod.
+    assert_eq!(found(slices(), "grpc"), ["10.0.0.1:8000", "10.0.0.2:9000", "10.0.0.7:8000"]);
+    assert_eq!(
+        found(slices(), "8000"),
+        ["10.0.0.1:8000", "10.0.0.3:8000", "10.0.0.4:8000", "10.0.0.5:8000", "10.0.0.7:8000"]
+    );
+}
+
+#[test]
+fn a_port_that_nobody_has_is_an_error_that_names_those_there_are() {
+    let mut all = Slices::default();
+    all.replace([v4("a", json!([pod("10.0.0.1", json!({}))]))]);
+    for port in ["80", "http"] {
+        assert_eq!(all.endpoints(&service(port)), Err(NoSuchPort { ports: "grpc (8000)".into() }));
+    }
+    // With nobody to call, nobody can say.
+    all.replace([v4("a", json!([pod("10.0.0.1", json!({"ready": false}))]))]);
+    assert_eq!(all.endpoints(&service("80")), Ok(Vec::new()));
+    all.replace([v4("a", Value::Null)]);
+    assert_eq!(all.endpoints(&service("80")), Ok(Vec::new()));
+}
+
+#[test]
+fn a_dual_stack_service_has_one_endpoint_a_pod_and_keeps_to_its_family() {
+    let ports = json!([{"name": "grpc", "port": 8000}]);
+    let four = |count: u8| {
+        let pods = (0..count).map(|n| pod(&format!("10.0.0.{n}"), json!({})));
+        slice("svc-4", "IPv4", ports.clone(), pods.collect())
+    };
+    let six = |count: u8| {
+        let pods = (0..count).map(|n| pod(&format!("fd00::{n}"), json!({})));
+        slice("svc-6", "IPv6", ports.clone(), pods.collect())
+    };
+    let mut all = Slices::default();
+    let mut of = |slices: [Slice; 2]| {
+        all.replace(slices);
+        told(&all.endpoints(&service("grpc")).unwrap())
+    };
+    assert_eq!(of([four(2), six(2)]), ["10.0.0.0:8000", "10.0.0.1:8000"]);
+    // One slice is behind the other: that is no reason to move every call.
+    assert_eq!(of([four(1), six(3)]), ["10.0.0.0:8000"]);
+    assert_eq!(of([four(0), six(1)]), ["[fd00::]:8000"]);
+    assert_eq!(of([four(3), six(1)]), ["[fd00::]:8000"]);
+    assert!(of([four(0), six(0)]).is_empty());
+}
+
+#[test]
+fn an_endpoint_has_its_pods_name_its_zone_and_its_hints() {
+    let mut all = Slices::default();
+    all.replace([v4(
+        "a",
+        json!([
+            {"addresses": ["10.0.0.1", "10.9.9.9"], "zone": "eu-1a", "targetRef": {"kind": "Pod", "name": "svc-x7k2p"},
+             "hints": {"forZones": [{"name": "eu-1a"}, {"name": "eu-1b"}]}},
+            {"addresses": ["10.0.0.2"], "zone": "", "targetRef": null, "hints": {"forZones": null}},
+            {"addresses": []}, {"addresses": ["not-an-address"]}, {"addresses": ["fd00::1"]}
+        ]),
+    )]);
+    let plain = |address: &str| Endpoint::from(address.parse::<SocketAddr>().unwrap());
+    let first = plain("10.0.0.1:8000").named("svc-x7k2p").in_zone("eu-1a").for_zones(["eu-1a", "eu-1b"]);
+    assert_eq!(all.endpoints(&service("grpc")), Ok(vec![first, plain("10.0.0.2:8000")]));
+}
+
+#[test]
+fn names_instead_of_addresses_are_left_out() {
+    let ports = json!([{"name": "grpc", "port": 8000}]);
+    assert!(found([slice("a", "FQDN", ports, json!([{"addresses": ["svc.example"]}]))], "grpc").is_empty());
+}

@@ -1,0 +1,139 @@
+//! EndpointSlices as the API server writes them: of [discovery.k8s.io/v1] only what is read here, so that
+//! the rest of an object costs nothing.
+//!
+//! [discovery.k8s.io/v1]: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
+
+use serde::{Deserialize, Deserializer};
+
+/// The answer to a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct List {
+    pub(crate) metadata: Version,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) items: Vec<Slice>,
+}
+
+/// One line of a watch.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+pub(crate) enum Event {
+    Added(Slice),
+    Modified(Slice),
+    Deleted(Slice),
+    /// Nothing else has changed up to this version.
+    Bookmark(Bookmark),
+    Error(Status),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Bookmark {
+    pub(crate) metadata: Version,
+}
+
+/// How far into the history of the collection one has read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Version {
+    pub(crate) resource_version: String,
+}
+
+/// Why the API server refuses.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Status {
+    #[serde(default)]
+    pub(crate) code: u16,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) message: String,
+}
+
+/// A part of a service's endpoints: those of one address family that have the same ports.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Slice {
+    pub(crate) metadata: Metadata,
+    /// IPv4, IPv6 or FQDN.
+    pub(crate) address_type: String,
+    // Go writes a list without elements as null.
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) endpoints: Vec<Endpoint>,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) ports: Vec<Port>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Metadata {
+    pub(crate) name: String,
+    pub(crate) resource_version: String,
+}
+
+/// Usually a pod.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Endpoint {
+    /// All lead to the same place; the first is enough.
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) addresses: Vec<String>,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) conditions: Conditions,
+    pub(crate) target_ref: Option<Reference>,
+    pub(crate) zone: Option<String>,
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) hints: Hints,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct Conditions {
+    pub(crate) ready: Option<bool>,
+    pub(crate) serving: Option<bool>,
+    pub(crate) terminating: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Reference {
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Hints {
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) for_zones: Vec<ForZone>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ForZone {
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Port {
+    /// Empty when the service has one port without a name.
+    #[serde(default, deserialize_with = "or_null")]
+    pub(crate) name: String,
+    pub(crate) protocol: Option<String>,
+    /// None: any port.
+    pub(crate) port: Option<u16>,
+}
+
+// === impl Conditions ===
+
+impl Conditions {
+    /// What is unknown is good: ready, as ready as it says, and not terminating.
+    pub(crate) fn ready(self) -> bool {
+        self.ready.unwrap_or(true)
+    }
+
+    pub(crate) fn serving(self) -> bool {
+        self.serving.unwrap_or_else(|| self.ready())
+    }
+
+    pub(crate) fn terminating(self) -> bool {
+        self.terminating.unwrap_or(false)
+    }
+}
+
+/// Takes null for nothing.
+fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(json: D) -> Result<T, D::Error> {
+    Option::deserialize(json).map(Option::unwrap_or_default)
+}

@@ -1,0 +1,145 @@
+//! The rule at its edges, and what it does to the load of every zone, over many layouts.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// So many endpoints in each zone, which are called a, b, c and so on.
+fn layout(sizes: &[usize]) -> Vec<Endpoint> {
+    let places = sizes.iter().enumerate().flat_map(|(zone, size)| (0..*size).map(move |_| zone));
+    places.enumerate().map(|(number, zone)| endpoint(number).in_zone(name(zone))).collect()
+}
+
+fn endpoint(number: usize) -> Endpoint {
+    let [a, b] = u16::try_from(number).unwrap().to_be_bytes();
+    SocketAddr::from(([10, 0, a, b], 80)).into()
+}
+
+fn name(zone: usize) -> String {
+    char::from(b'a' + u8::try_from(zone).unwrap()).to_string()
+}
+
+/// What the clients of `zone` use: only their own zone, or everything.
+fn keeps(zone: &str, sizes: &[usize]) -> bool {
+    let endpoints = layout(sizes);
+    let near = near(zone, &endpoints);
+    for endpoint in near.iter().flatten() {
+        assert_eq!(endpoint.zone.as_deref(), Some(zone));
+    }
+    near.is_some()
+}
+
+#[test]
+fn a_zone_with_its_share_keeps_to_itself() {
+    assert!(keeps("a", &[2, 2, 2]));
+    assert!(keeps("b", &[3, 3]));
+    // 1.0 + 0; the small zone makes it 10 / (2 * 6) + 1 / 2 = 1.33.
+    assert!(keeps("a", &[5, 5]) && !keeps("a", &[6, 4]));
+    // All of it: 12 / (3 * 8) + 2 / 3 = 1.17.
+    assert!(keeps("a", &[8, 2, 2]) && !keeps("b", &[8, 2, 2]));
+    // 7 / (3 * 3) + 1 / 3 = 1.11 for a and b.
+    assert!(keeps("a", &[3, 3, 1]) && keeps("b", &[3, 3, 1]) && !keeps("c", &[3, 3, 1]));
+}
+
+#[test]
+fn one_endpoint_is_too_few_and_one_zone_is_all() {
+    assert!(!keeps("a", &[1, 1, 1]));
+    assert!(!keeps("a", &[4]));
+    assert!(!keeps("a", &[]));
+    assert!(!keeps("z", &[3, 3]), "nothing is there");
+}
+
+#[test]
+fn an_endpoint_without_a_zone_spoils_the_count() {
+    let mut endpoints = layout(&[3, 3]);
+    endpoints.push(endpoint(100));
+    assert_eq!(near("a", &endpoints), None);
+}
+
+#[test]
+fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
+    let hinted = |for_zones: &[&[&str]]| -> Vec<Endpoint> {
+        let endpoints = for_zones.iter().enumerate();
+        endpoints
+            .map(|(number, zones)| endpoint(number).in_zone("x").for_zones(zones.iter().copied()))
+            .collect()
+    };
+    let chosen = |zone: &str, for_zones: &[&[&str]]| -> Option<Vec<usize>> {
+        let all = hinted(for_zones);
+        let near = near(zone, &all)?;
+        Some(near.iter().map(|one| all.iter().position(|other| one == other).unwrap()).collect())
+    };
+    assert_eq!(chosen("a", &[&["a"], &["b"], &["a", "b"]]), Some(vec![0, 2]));
+    assert_eq!(chosen("b", &[&["a"], &["b"], &["a", "b"]]), Some(vec![1, 2]));
+    // Whoever planned it, planned one endpoint for this zone.
+    assert_eq!(chosen("c", &[&["a"], &["b"], &["c"]]), Some(vec![2]));
+    assert_eq!(chosen("c", &[&["a"], &["b"], &["a"]]), None, "nothing is for this zone");
+    assert_eq!(chosen("a", &[&["a"], &["b"], &[]]), None, "one has no hint");
+    assert_eq!(chosen("a", &[&["a"], &["a"]]), None, "all are for it");
+}
+
+#[test]
+fn all_are_used_from_when_none_takes_calls_until_half_do() {
+    let endpoints: Arc<[_]> = layout(&[4, 4]).into();
+    let mut nearby = Nearby::new(Some("a".into()));
+    nearby.take(endpoints.clone());
+    assert_eq!(*nearby.endpoints(), endpoints[..4]);
+    assert!(!nearby.narrow(|_| false), "it is narrow");
+    assert!(nearby.widen() && !nearby.widen());
+    assert_eq!(nearby.endpoints(), endpoints);
+    assert!(!nearby.narrow(|address| *address == endpoints[0].address));
+    // The other zone's do not count.
+    assert!(!nearby.narrow(|address| endpoints[3..].iter().any(|endpoint| endpoint.address == *address)));
+    nearby.take(endpoints.clone());
+    assert_eq!(nearby.endpoints(), endpoints, "a new answer alone is no reason to believe in them");
+    assert!(nearby.narrow(|address| endpoints[2..4].iter().any(|endpoint| endpoint.address == *address)));
+    assert_eq!(*nearby.endpoints(), endpoints[..4]);
+
+    nearby.widen();
+    nearby.take(endpoints[..4].into());
+    nearby.take(endpoints);
+    assert_eq!(nearby.endpoints().len(), 4, "it was forgotten when there was nothing to prefer");
+    let mut anywhere = Nearby::new(None);
+    anywhere.take(layout(&[4, 4]).into());
+    assert!(!anywhere.widen() && anywhere.endpoints().len() == 8);
+}
+
+/// How often an endpoint of each zone is called, as a multiple of what it is when everybody calls
+/// everywhere. Each zone that has endpoints has as many clients.
+fn loads(sizes: &[usize]) -> Vec<f64> {
+    let endpoints = layout(sizes);
+    let zones: Vec<_> =
+        sizes.iter().enumerate().filter(|(_, size)| **size > 0).map(|(zone, _)| name(zone)).collect();
+    let mut calls = BTreeMap::<SocketAddr, f64>::new();
+    for zone in &zones {
+        let used = near(zone, &endpoints).unwrap_or_else(|| endpoints.clone());
+        for endpoint in &used {
+            *calls.entry(endpoint.address).or_default() += 1.0 / used.len() as f64;
+        }
+    }
+    let even = zones.len() as f64 / endpoints.len() as f64;
+    let of =
+        |zone: &String| endpoints.iter().find(|endpoint| endpoint.zone.as_deref() == Some(zone)).unwrap();
+    zones.iter().map(|zone| calls.get(&of(zone).address).copied().unwrap_or_default() / even).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_zone_is_overloaded_and_one_that_is_too_small_never_has_more_than_its_share(sizes in vec(0_usize..24, 1..7)) {
+        let sizes: Vec<_> = sizes.into_iter().filter(|size| *size > 0).collect();
+        for (zone, load) in loads(&sizes).into_iter().enumerate() {
+            let bound = if keeps(&name(zone), &sizes) { 1.2 } else { 1.0 };
+            prop_assert!(load <= bound + 1e-9, "{sizes:?}: {load} where there are {}", sizes[zone]);
+        }
+    }
+
+    #[test]
+    fn zones_of_one_size_all_keep_to_themselves(zones in 2_usize..7, size in 2_usize..20) {
+        let sizes = vec![size; zones];
+        for zone in 0..zones {
+            prop_assert!(keeps(&name(zone), &sizes));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Endpoints come, move, drain and go, and the channel has them at once.
+
+use std::time::Duration;
+
+use backend::{call, fails};
+use serde_json::json;
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::*;
+
+/// How soon a change should be with the channel, on a machine with nothing else to do; it is printed
+/// beside what was seen. The bound that fails is generous, as the machine may be busy.
+const SOON: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn every_event_is_with_the_channel_at_once() {
+    let cluster = Cluster::new(&["127.0.31.1", "127.0.31.2", "127.0.31.3"]).await;
+    let channel = cluster.channel("grpc");
+    found(&channel, 0).await;
+    cluster.api.watched(1).await;
+    let mut took = Vec::new();
+    for round in 0..10 {
+        for count in [1, 2, 3, 2, 0] {
+            let began = Instant::now();
+            cluster.list("svc-a", 0..count);
+            found(&channel, count).await;
+            took.push(began.elapsed());
+        }
+        cluster.api.delete_slice("svc-a");
+        if round % 2 == 0 {
+            cluster.api.order(service::testing::api_server::Order::Bookmark);
+        }
+    }
+    took.sort();
+    let (median, most) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "{} events were with the channel after {median:?} (median), {most:?} (most); {SOON:?} is soon",
+        took.len()
+    );
+    assert!(median < SOON * 20, "{took:?}");
+    assert_eq!(cluster.api.asked().iter().filter(|asked| !asked.watch).count(), 1, "one list was enough");
+}
+
+#[tokio::test]
+async fn the_request_is_a_real_one_and_subchannels_have_the_names_of_pods() {
+    let (cluster, channel) = Cluster::working(&["127.0.32.1", "127.0.32.2"]).await;
+    assert_eq!(names(&channel), ["svc-0", "svc-1"]);
+    let [list, watch] = &cluster.api.asked()[..] else { panic!("{:?}", cluster.api.asked()) };
+    assert_eq!(list.path, Slice::COLLECTION);
+    assert_eq!(list.value("labelSelector"), Some("kubernetes.io/service-name=svc"));
+    assert_eq!(list.token.as_deref(), Some("first"));
+    assert!(!list.watch && watch.watch && watch.path == Slice::COLLECTION);
+    assert_eq!(watch.value("labelSelector"), Some("kubernetes.io/service-name=svc"));
+    assert_eq!(watch.value("resourceVersion"), Some("1001"));
+    assert_eq!(watch.value("allowWatchBookmarks"), Some("true"));
+    let seconds: u64 = watch.value("timeoutSeconds").unwrap().parse().unwrap();
+    assert!((60..=300).contains(&seconds));
+
+    // Another pod comes by an address that is in use.
+    let pods = [cluster.pod(0), Slice::pod("svc-9", "127.0.32.2")];
+    cluster.api.put_slice(&cluster.slice("svc-a", pods));
+    until("the new name", || (names(&channel) == ["svc-0", "svc-9"]).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_asked_for_by_name() {
+    let cluster = Cluster::new(&["127.0.33.1"]).await;
+    let target = format!("kubernetes:///svc.prod:{}", cluster.port());
+    let channel = Channel::builder(target).kubeconfig(cluster.kubeconfig()).build().unwrap();
+    let collection = Slice::COLLECTION.replace("default", "prod");
+    let slice = cluster.slice("svc-a", [cluster.pod(0)]);
+    let other =
+        Slice { service: "other".into(), ..cluster.slice("other-a", [Slice::pod("other", "127.0.33.9")]) };
+    cluster.api.put(&collection, other.json());
+    cluster.api.put(&collection, slice.json());
+    ready(&channel, 1).await;
+    assert_eq!(call(&channel, "").await.unwrap(), cluster.backends[0].address.to_string());
+}
+
+#[tokio::test]
+async fn a_thousand_endpoints_in_ten_slices_are_one_set() {
+    let cluster = Cluster::new(&["127.0.34.1"]).await;
+    let closed = backend::nowhere().port();
+    let pods = |slice: u8| {
+        (0..100_u8).map(move |n| Slice::pod(&format!("svc-{slice}-{n}"), &format!("127.1.{slice}.{}", n + 1)))
+    };
+    // In no order, as controllers write them.
+    for slice in [3, 9, 0, 7, 1, 8, 2, 6, 4, 5] {
+        cluster.api.put_slice(&Slice::new(&format!("svc-{slice}"), "svc", closed, pods(slice)));
+    }
+    let channel = cluster.channel("grpc");
+    found(&channel, 1000).await;
+    cluster.api.watched(1).await;
+
+    // One of them changes, one goes, and while one moves it is in two slices.
+    cluster.api.put_slice(&Slice::new("svc-7", "svc", closed, pods(7).take(60)));
+    found(&channel, 960).await;
+    cluster.api.put_slice(&Slice::new("svc-late", "svc", closed, pods(7).skip(50)));
+    found(&channel, 1000).await;
+    cluster.api.delete_slice("svc-2");
+    found(&channel, 900).await;
+    cluster.api.put_slice(&Slice::new("svc-7", "svc", closed, []));
+    found(&channel, 850).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_drains_is_left_and_used_again_only_when_nothing_else_is() {
+    let (cluster, channel) = Cluster::working(&["127.0.35.1", "127.0.35.2"]).await;
+    let caller = Caller::start(&channel);
+    let draining = Slice::draining("svc-0", "127.0.35.1");
+    cluster.api.put_slice(&cluster.slice("svc-a", [draining.clone(), cluster.pod(1)]));
+    until("only the other one", || (names(&channel) == ["svc-1"]).then_some(())).await;
+    // Everything drains.
+    let other = Slice::draining("svc-1", "127.0.35.2");
+    cluster.api.put_slice(&cluster.slice("svc-a", [draining, other]));
+    ready(&channel, 2).await;
+    caller.calls(20).await;
+    // One that is new takes it all.
+    cluster.api.put_slice(&cluster.slice("svc-b", [cluster.pod(0)]));
+    until("only the new one", || (names(&channel) == ["svc-0"]).then_some(())).await;
+    assert_eq!(caller.failures().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_or_has_nobody_fails_calls_at_once_until_somebody_comes() {
+    let cluster = Cluster::new(&["127.0.36.1"]).await;
+    let channel = cluster.channel("grpc");
+    found(&channel, 0).await;
+    let (code, message) = fails(&channel, "").await;
+    assert_eq!(code, Code::Unavailable);
+    assert!(message.contains("kubernetes:///svc:grpc: the name has no addresses"), "{message}");
+
+    // A Service with a selector has a slice even when it selects nothing, and that has nulls in it.
+    let none = Slice { endpoints: json!(null), ports: json!(null), ..cluster.slice("svc-a", []) };
+    cluster.api.put_slice(&none);
+    cluster.list("svc-a", [0]);
+    ready(&channel, 1).await;
+    call(&channel, "").await.unwrap();
+
+    // Scaled to nothing: what is connected stays, as with DNS.
+    cluster.api.put_slice(&none);
+    found(&channel, 0).await;
+    call(&channel, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_named_port_that_changes_its_number_is_followed() {
+    let cluster = Cluster::new(&["127.0.37.1"]).await;
+    let other = Backend::on("127.0.37.1:0".parse().unwrap());
+    cluster.list("svc-a", [0]);
+    let channel = cluster.channel("grpc");
+    ready(&channel, 1).await;
+    let caller = Caller::start(&channel);
+    cluster.api.put_slice(&Slice::new("svc-a", "svc", other.address.port(), [cluster.pod(0)]));
+    until("calls at the new port", || (other.calls() > 0).then_some(())).await;
+    ready(&channel, 1).await;
+    assert_eq!(caller.failures().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_port_that_no_pod_has_is_said_with_those_they_have() {
+    let cluster = Cluster::new(&["127.0.38.1"]).await;
+    cluster.list("svc-a", [0]);
+    let channel = cluster.channel("http");
+    let expected = format!("the pods of service svc have no port http: they have grpc ({})", cluster.port());
+    assert_eq!(complaint(&channel, "port").await, expected);
+    let (code, message) = fails(&channel, "").await;
+    assert_eq!((code, message), (Code::Unavailable, format!("kubernetes:///svc:http: {expected}")));
+    // The service gets the port.
+    let ports = json!([{"name": "http", "port": cluster.port(), "protocol": "TCP"}]);
+    cluster.api.put_slice(&Slice { ports, ..cluster.slice("svc-a", [cluster.pod(0)]) });
+    ready(&channel, 1).await;
+    content(&channel).await;
+}

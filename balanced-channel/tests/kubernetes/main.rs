@@ -1,0 +1,159 @@
+//! The channel on Kubernetes: a real API server's words over real HTTP, right and wrong, and real backends.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+#[path = "../backend/mod.rs"]
+mod backend;
+mod endpoints;
+mod failures;
+mod refusals;
+mod tls;
+mod zones;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use backend::{Backend, call, ready, until};
+use balanced_channel::{Builder, Channel, ChannelSnapshot};
+use serde_json::Value;
+use service::testing::api_server::{ApiServer, Slice};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// An API server, and the backends that it may list.
+struct Cluster {
+    api: ApiServer,
+    backends: Vec<Backend>,
+    /// Where the kubeconfig is.
+    folder: TempDir,
+}
+
+/// Calls without a pause until it is told to stop.
+struct Caller {
+    stop: Arc<AtomicBool>,
+    made: Arc<AtomicU64>,
+    calling: JoinHandle<Vec<String>>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Backends at these addresses and one port, and none of them listed.
+    async fn new(ips: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Self { api: ApiServer::start().await, backends: Backend::at_one_port(ips), folder };
+        cluster.give_token("first");
+        cluster
+    }
+
+    /// The same, with all of them listed in one slice, and a channel that is connected to all.
+    async fn working(ips: &[&str]) -> (Self, Channel) {
+        let cluster = Self::new(ips).await;
+        cluster.list("svc-a", 0..ips.len());
+        let channel = cluster.channel("grpc");
+        ready(&channel, ips.len()).await;
+        cluster.api.watched(1).await;
+        (cluster, channel)
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// Writes the kubeconfig anew.
+    fn give_token(&self, token: &str) {
+        std::fs::write(self.kubeconfig(), self.api.kubeconfig(token)).unwrap();
+    }
+
+    fn builder(&self, port: &str) -> Builder {
+        Channel::builder(format!("kubernetes:///svc:{port}")).kubeconfig(self.kubeconfig())
+    }
+
+    fn channel(&self, port: &str) -> Channel {
+        self.builder(port).build().unwrap()
+    }
+
+    fn port(&self) -> u16 {
+        self.backends[0].address.port()
+    }
+
+    /// The pod of a backend.
+    fn pod(&self, number: usize) -> Value {
+        Slice::pod(&format!("svc-{number}"), &self.backends[number].address.ip().to_string())
+    }
+
+    fn slice(&self, name: &str, pods: impl IntoIterator<Item = Value>) -> Slice {
+        Slice::new(name, "svc", self.port(), pods)
+    }
+
+    /// A slice has the pods of these backends from now on.
+    fn list(&self, slice: &str, backends: impl IntoIterator<Item = usize>) {
+        let pods: Vec<_> = backends.into_iter().map(|number| self.pod(number)).collect();
+        self.api.put_slice(&self.slice(slice, pods));
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    fn start(channel: &Channel) -> Self {
+        let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted, channel) = (stop.clone(), made.clone(), channel.clone());
+        let calling = tokio::spawn(async move {
+            let mut failures = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                if let Err(status) = call(&channel, "").await {
+                    failures.push(status.to_string());
+                }
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            failures
+        });
+        Self { stop, made, calling }
+    }
+
+    /// Waits until so many more calls are made.
+    async fn calls(&self, count: u64) {
+        let enough = self.made.load(Ordering::Relaxed) + count;
+        until("calls", || (self.made.load(Ordering::Relaxed) >= enough).then_some(())).await;
+    }
+
+    /// Stops, and says which calls have failed.
+    async fn failures(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.calling.await.unwrap()
+    }
+}
+
+/// Waits until the resolver has found so many endpoints.
+async fn found(channel: &Channel, count: usize) {
+    until(&format!("{count} endpoints"), || {
+        (channel.snapshot().resolver.endpoints == Some(count)).then_some(())
+    })
+    .await;
+}
+
+/// Waits for the resolver to complain with these words, and returns all of them.
+async fn complaint(channel: &Channel, words: &str) -> String {
+    until(words, || channel.snapshot().resolver.error.filter(|error| error.contains(words))).await
+}
+
+/// Waits until the resolver has nothing to complain of.
+async fn content(channel: &Channel) -> ChannelSnapshot {
+    until("the recovery", || {
+        let snapshot = channel.snapshot();
+        snapshot.resolver.error.is_none().then_some(snapshot)
+    })
+    .await
+}
+
+/// The names of the subchannels that are READY.
+fn names(channel: &Channel) -> Vec<String> {
+    let snapshot = channel.snapshot();
+    snapshot.subchannels.into_iter().map(|subchannel| subchannel.name.unwrap_or_default()).collect()
+}

@@ -1,0 +1,110 @@
+//! The gateway on Kubernetes: the program, an API server, and pods that it lists.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod stage;
+
+use serde_json::Value;
+use service::testing::{
+    Running,
+    api_server::{ApiServer, Behaviour, Slice},
+    bounded,
+};
+use stage::{
+    client::{get, problem},
+    grpc_backend::{GrpcBackend, grpc_backend, introduction},
+    ipv4, refusing,
+};
+use tempfile::TempDir;
+
+const EXE: &str = env!("CARGO_BIN_EXE_helloserve");
+
+/// An API server and the kubeconfig that leads to it.
+async fn api_server() -> (ApiServer, TempDir, String) {
+    let (api, folder) = (ApiServer::start().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("config");
+    std::fs::write(&file, api.kubeconfig("token")).unwrap();
+    (api, folder, file.to_str().unwrap().to_owned())
+}
+
+/// Lists one backend in `zone`, with the port `grpc`.
+fn list(api: &ApiServer, pod: &str, backend: &GrpcBackend, zone: &str) {
+    let listed = Slice::pod_in(pod, &backend.addr.ip().to_string(), zone);
+    api.put_slice(&Slice::new(&format!("slice-of-{pod}"), "grpc-svc", backend.addr.port(), [listed]));
+}
+
+async fn channels(gateway: &Running) -> Value {
+    serde_json::from_str(&get(gateway.admin, "/debug/channels").await.body).unwrap()
+}
+
+/// Waits until a channel has so many subchannels that are READY, and no others.
+async fn ready(gateway: &Running, channel: usize, count: usize) -> Value {
+    bounded(async {
+        loop {
+            let seen = channels(gateway).await["channels"][channel].clone();
+            let subchannels = seen["subchannels"].as_array().unwrap();
+            if subchannels.len() == count && subchannels.iter().all(|one| one["state"] == "READY") {
+                return seen;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
+    let mut pods = Vec::new();
+    let (api, _folder, kubeconfig) = api_server().await;
+    for (pod, zone) in [("a-1", "a"), ("a-2", "a"), ("b-1", "b"), ("b-2", "b")] {
+        pods.push(grpc_backend(move |name| Box::pin(async move { Ok(introduction(name, pod)) })).await);
+        list(&api, pod, &pods[pods.len() - 1], zone);
+    }
+    let routes = r#"[{"name": "watched", "target": "kubernetes:///grpc-svc:grpc"}]"#;
+    let target = ipv4(refusing()).to_string();
+    let env =
+        [("GRPC_TARGET", &*target), ("GRPC_ROUTES", routes), ("KUBECONFIG", &*kubeconfig), ("ZONE", "b")];
+    let gateway = Running::start(EXE, &env).await;
+
+    let seen = ready(&gateway, 1, 2).await;
+    assert_eq!((&seen["name"], &seen["resolver"]["endpoints"]), (&"watched".into(), &4.into()));
+    let mut shown: Vec<_> = seen["subchannels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap(), one["zone"].as_str().unwrap()))
+        .collect();
+    shown.sort_unstable();
+    assert_eq!(shown, [("b-1", "b"), ("b-2", "b")]);
+    let answer = get(gateway.listen, "/hellogrpc?name=Ann&via=watched").await;
+    assert!(answer.status == 200 && answer.body.contains("\"hostname\":\"b-"), "{answer:?}");
+
+    // A third in its zone, and none in the other.
+    list(&api, "b-3", &pods[0], "b");
+    for slice in ["slice-of-a-1", "slice-of-a-2"] {
+        api.delete_slice(slice);
+    }
+    ready(&gateway, 1, 3).await;
+}
+
+#[tokio::test]
+async fn a_missing_role_is_told_to_the_caller() {
+    let (api, _folder, kubeconfig) = api_server().await;
+    api.behave(Behaviour::Forbidden);
+    let env = [("GRPC_TARGET", "kubernetes:///grpc-svc:grpc"), ("KUBECONFIG", &*kubeconfig), ("ZONE", "")];
+    let gateway = Running::start(EXE, &env).await;
+    let answer = bounded(async {
+        loop {
+            let answer = get(gateway.listen, "/hellogrpc").await;
+            if answer.body.contains("403") {
+                return answer;
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        problem(&answer, 503),
+        "the gRPC backend kubernetes:///grpc-svc:grpc is unavailable: system:serviceaccount:default:helloserve may \
+         not read EndpointSlices (403 Forbidden): bind it, in namespace default, to a Role with list and watch on \
+         endpointslices of discovery.k8s.io"
+    );
+}

@@ -1,0 +1,182 @@
+//! How an API server answers a list, a watch, and what it refuses.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
+
+use super::{Shared, State, objects::Selector, watch::Watch};
+
+/// Who it says is asking.
+const USER: &str = "system:serviceaccount:default:helloserve";
+
+/// How requests are answered, those that are under way as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Behaviour {
+    /// As they should be.
+    #[default]
+    Well,
+    /// Not at all: connections are taken, and nothing is said, to watches that are open neither.
+    Silent,
+    /// In pieces, with this long before each.
+    Slow(Duration),
+    /// With 403, as RBAC does for an account without a role.
+    Forbidden,
+    /// With 403, but only to watches: a Role with `list` and no `watch`.
+    WatchForbidden,
+    /// Watches with the HTTP status 410.
+    Gone,
+    /// With another status, and a `retry-after` if there is one, in seconds.
+    Refused(u16, Option<u32>),
+    /// With a web page, as a proxy does that is in the way.
+    WebPage,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The path, without the query.
+    pub path: String,
+    /// The query, in pairs.
+    pub query: Vec<(String, String)>,
+    /// Whether it is a watch.
+    pub watch: bool,
+    /// The bearer token.
+    pub token: Option<String>,
+    /// When it came.
+    pub at: Instant,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Self {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+        let query = pairs.map(|pairs| pairs.0).unwrap_or_default();
+        let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let mut asked = Self {
+            path: request.uri().path().to_owned(),
+            watch: false,
+            token: token.and_then(|token| token.strip_prefix("Bearer ")).map(str::to_owned),
+            query,
+            at: Instant::now(),
+        };
+        asked.watch = asked.value("watch").is_some_and(|value| value == "true" || value == "1");
+        asked
+    }
+
+    /// A value of the query.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer<B>(shared: Arc<Shared>, request: &Request<B>) -> Response<Body> {
+    let asked = Asked::of(request);
+    shared.change(|state| state.asked.push(asked.clone()));
+    let mut changes = shared.changes.subscribe();
+    loop {
+        changes.mark_unchanged();
+        let behaviour = shared.state().behaviour.clone();
+        match behaviour {
+            Behaviour::Silent => drop(changes.changed().await),
+            Behaviour::Slow(pause) => {
+                select! {
+                    () = sleep(pause) => break,
+                    _ = changes.changed() => {}
+                }
+            }
+            _ => break,
+        }
+    }
+    let selector = Selector::parse(asked.value("labelSelector").unwrap_or_default());
+    let state = shared.state();
+    if let Some(refusal) = refusal(&state, &asked) {
+        return refusal;
+    }
+    if !asked.watch {
+        return list(&state, &asked, &selector);
+    }
+    let version = asked
+        .value("resourceVersion")
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(state.objects.version);
+    drop(state);
+    let seconds = asked.value("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(1800);
+    let bookmarks = asked.value("allowWatchBookmarks") == Some("true");
+    let watch = Watch::new(shared, asked.path, selector, version, bookmarks, Duration::from_secs(seconds));
+    head(StatusCode::OK).body(Body::from_stream(watch.lines())).unwrap()
+}
+
+fn list(state: &State, asked: &Asked, selector: &Selector) -> Response<Body> {
+    let objects = state.objects.list(&asked.path, selector);
+    // A real one says what the items are once, for all of them.
+    let items = objects.into_iter().map(|object| {
+        let mut item = object.clone();
+        let fields = item.as_object_mut().unwrap();
+        fields.retain(|name, _| name != "kind" && name != "apiVersion");
+        item
+    });
+    let (version, items) = (state.objects.version, Value::from_iter(items));
+    let list = format!(
+        "{{\"kind\":\"EndpointSliceList\",\"apiVersion\":\"discovery.k8s.io/v1\",\
+         \"metadata\":{{\"resourceVersion\":\"{version}\"}},\"items\":{items}}}\n"
+    );
+    head(StatusCode::OK).body(list.into()).unwrap()
+}
+
+fn refusal(state: &State, asked: &Asked) -> Option<Response<Body>> {
+    if state.token.is_some() && state.token != asked.token {
+        return Some(refuse(401, "Unauthorized", "Unauthorized", None));
+    }
+    let verb = if asked.watch { "watch" } else { "list" };
+    match &state.behaviour {
+        Behaviour::WatchForbidden if !asked.watch => None,
+        Behaviour::Forbidden | Behaviour::WatchForbidden => {
+            let message = format!(
+                "endpointslices.discovery.k8s.io is forbidden: User \"{USER}\" cannot {verb} resource \
+                 \"endpointslices\" in API group \"discovery.k8s.io\" in the namespace \"default\""
+            );
+            Some(refuse(403, "Forbidden", &message, None))
+        }
+        Behaviour::Gone if asked.watch => {
+            Some(refuse(410, "Expired", "too old resource version: 1 (1000)", None))
+        }
+        Behaviour::Refused(code, after) => {
+            Some(refuse(*code, "InternalError", "etcdserver: no leader", *after))
+        }
+        Behaviour::WebPage => Some(Response::new("<html>Welcome</html>\n".into())),
+        _ => None,
+    }
+}
+
+fn refuse(code: u16, reason: &str, message: &str, after: Option<u32>) -> Response<Body> {
+    let mut head = head(StatusCode::from_u16(code).unwrap());
+    if let Some(after) = after {
+        head = head.header(header::RETRY_AFTER, after);
+    }
+    head.body(format!("{}\n", status(code, reason, message)).into()).unwrap()
+}
+
+/// Why it refuses, as the API says it.
+pub(super) fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code
+    })
+}
+
+fn head(status: StatusCode) -> http::response::Builder {
+    Response::builder()
+        .status(status)
+        .header("audit-id", "5a1f4f0e-3b3f-4b43-8f5e-0d6d5b2f1c7a")
+        .header(header::CACHE_CONTROL, "no-cache, private")
+        .header(header::CONTENT_TYPE, "application/json")
+}

@@ -196,9 +196,11 @@ def routed(gateway, called):
     routes = {each["name"]: each.get("target") for each in json.loads(environment(container)["GRPC_ROUTES"])}
     for name in ["round_robin", "pick_first", "least_request"]:
         assert routes.pop(name) is None, f"{name} goes elsewhere than the default"
-    assert routes == {"vip": "dns:///grpc-vip:8000"}, routes
+    assert routes == {"vip": "dns:///grpc-vip:8000", "kubernetes": "kubernetes:///grpc-svc:8000"}, routes
     for target in routes.values():
         assert re.sub("^[a-z]+:///", "", target) in called, target
+    (zone,) = [each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"] if each["name"] == "ZONE"]
+    assert zone == "metadata.labels['topology.kubernetes.io/zone']", zone
     print(f"ok  routes: {', '.join(sorted(routes))}, and one for each of three policies")
 
 

@@ -68,7 +68,7 @@ fn a_drill_has_its_events_on_all_plots() {
     let result = DrillResult::new(Scenario::DnsOutage, "demo", events, &steps, load, &expectations);
     let page = Page::new(report::drill(&result, &about()));
     assert_eq!(page.texts("h1"), ["dns-outage on demo"]);
-    assert_eq!(page.texts(".verdict"), [result.verdict.clone()]);
+    assert_eq!(page.texts(".verdict"), [&*result.verdict]);
     assert_eq!(page.texts(".part > .scroll tbody th")[..2], ["DNS answers SERVFAIL", "pod-a was killed"]);
     assert_eq!(page.texts(".lives .life"), ["pod-a\nwas killedwas ready", "pod-b"]);
     let at = |plot: &str| -> Vec<_> {

@@ -8,7 +8,7 @@ set -eu
 image_limit=12000000 # bytes
 # The tool has all three programs in it, and a client for any gRPC service and for Kubernetes' API. It is pulled when
 # somebody wants to know something, and not with each pod.
-tool_limit=16000000
+tool_limit=18000000
 memory_limit=10240   # KiB
 prefix=kubetester-sizes-$$
 over=0

@@ -5,10 +5,12 @@ use kubetester::drill::{
     kubernetes::Kubernetes,
     stage::Stage,
 };
-use service::testing::bounded;
+use service::testing::{
+    api_server::{Behaviour, Order},
+    bounded,
+};
 use tokio::{task::yield_now, time::Duration};
 
-use super::api_server::{Behaviour, Order};
 use super::deployment::{Cluster, DEPLOYMENTS, NAME, PODS};
 
 async fn stage(cluster: &Cluster) -> Kubernetes {

@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::api_server::ApiServer;
 use serde_json::{Value, json};
+use service::testing::api_server::ApiServer;
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,

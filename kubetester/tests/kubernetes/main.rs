@@ -3,10 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-#[allow(dead_code, unreachable_pub, reason = "it is to be shared")]
-mod api_server;
 mod changes;
 mod deployment;
-
 mod program;
 mod refusals;

@@ -2,9 +2,8 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::api_server::Behaviour;
 use axum::{Router, routing::get};
-use service::testing::{bounded, exit_of};
+use service::testing::{api_server::Behaviour, bounded, exit_of};
 use tokio::{net::TcpListener, sync::Mutex};
 
 use super::deployment::{Cluster, DEPLOYMENTS, NAME};

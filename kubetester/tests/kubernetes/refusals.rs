@@ -1,13 +1,12 @@
 //! What cannot be done, or may not, in one sentence each.
 
-use super::api_server::Behaviour;
 use kubetester::drill::{
     journal::Journal,
     kubernetes::Kubernetes,
     stage::{Aim, Stage, Trouble},
 };
 use serde_json::json;
-use service::testing::bounded;
+use service::testing::{api_server::Behaviour, bounded};
 
 use super::deployment::{Cluster, DEPLOYMENTS, NAME};
 

@@ -1,10 +1,12 @@
-//! A Kubernetes API server, as far as a client that lists and watches can tell: the paths, the JSON, the chunks and the
-//! refusals are a real one's ([API concepts]), and a test makes it fail in every way that real ones do.
+//! A Kubernetes API server, as far as a client can tell that lists, watches, and gets, patches or deletes one: the
+//! paths, the JSON, the chunks and the refusals are a real one's ([API concepts]), and a test makes it fail in every way
+//! that real ones do.
 //!
 //! [API concepts]: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 mod answer;
 mod objects;
+mod one;
 mod watch;
 
 use std::{
@@ -23,7 +25,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::objects::Objects;
+use self::objects::{Objects, Selector};
 pub use self::{
     answer::{Asked, Behaviour},
     objects::Slice,
@@ -95,6 +97,18 @@ impl ApiServer {
     /// Creates or replaces an EndpointSlice in the namespace `default`.
     pub fn put_slice(&self, slice: &Slice) {
         self.put(Slice::COLLECTION, slice.json());
+    }
+
+    /// An object as it is now.
+    #[must_use]
+    pub fn get(&self, collection: &str, name: &str) -> Option<Value> {
+        self.shared.state().objects.get(collection, name).cloned()
+    }
+
+    /// The objects of a collection as they are now.
+    #[must_use]
+    pub fn all(&self, collection: &str) -> Vec<Value> {
+        self.shared.state().objects.list(collection, &Selector::parse("")).into_iter().cloned().collect()
     }
 
     /// Deletes an object.
@@ -236,7 +250,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let shared = shared.clone();
         let service = service_fn(move |request| {
             let shared = shared.clone();
-            async move { Ok::<_, std::convert::Infallible>(answer::answer(shared, &request).await) }
+            async move { Ok::<_, std::convert::Infallible>(answer::answer(shared, request).await) }
         });
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         while connections.try_join_next().is_some() {}

@@ -4,16 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::{
     select,
     time::{Instant, sleep},
 };
 
-use super::{Shared, State, objects::Selector, watch::Watch};
+use super::{
+    Shared, State,
+    objects::Selector,
+    one::{Place, one},
+    watch::Watch,
+};
 
 /// Who it says is asking.
 const USER: &str = "system:serviceaccount:default:helloserve";
+
+/// The longest body that is read, in bytes.
+const MAX_BODY: usize = 64 * 1024;
 
 /// How requests are answered, those that are under way as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +38,8 @@ pub enum Behaviour {
     Forbidden,
     /// With 403, but only to watches: a Role with `list` and no `watch`.
     WatchForbidden,
+    /// With 403, but only to this verb on this resource, such as `patch` on `deployments/scale`.
+    Denied(&'static str, &'static str),
     /// Watches with the HTTP status 410.
     Gone,
     /// With another status, and a `retry-after` if there is one, in seconds.
@@ -40,6 +51,8 @@ pub enum Behaviour {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// The method, such as GET.
+    pub method: String,
     /// The path, without the query.
     pub path: String,
     /// The query, in pairs.
@@ -48,6 +61,10 @@ pub struct Asked {
     pub watch: bool,
     /// The bearer token.
     pub token: Option<String>,
+    /// The content type, if it has one.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: String,
     /// When it came.
     pub at: Instant,
 }
@@ -55,19 +72,46 @@ pub struct Asked {
 // === impl Asked ===
 
 impl Asked {
-    fn of<B>(request: &Request<B>) -> Self {
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+    async fn of(request: Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(Body::new(body), MAX_BODY).await.unwrap_or_default();
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
         let query = pairs.map(|pairs| pairs.0).unwrap_or_default();
-        let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let token = header(header::AUTHORIZATION).and_then(|token| token.strip_prefix("Bearer "));
         let mut asked = Self {
-            path: request.uri().path().to_owned(),
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
             watch: false,
-            token: token.and_then(|token| token.strip_prefix("Bearer ")).map(str::to_owned),
+            token: token.map(str::to_owned),
             query,
+            content_type: header(header::CONTENT_TYPE).map(str::to_owned),
+            body: String::from_utf8_lossy(&body).into_owned(),
             at: Instant::now(),
         };
         asked.watch = asked.value("watch").is_some_and(|value| value == "true" || value == "1");
         asked
+    }
+
+    /// What it does, in the words of RBAC.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self.method.as_str() {
+            "PATCH" => "patch",
+            "DELETE" => "delete",
+            _ if self.watch => "watch",
+            _ if Place::of(&self.path).is_some() => "get",
+            _ => "list",
+        }
+    }
+
+    /// What it does it to, in the words of RBAC: `pods`, `deployments/scale`.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match Place::of(&self.path) {
+            Some(place) => place.resource(),
+            None => self.path.rsplit('/').next().unwrap_or_default().to_owned(),
+        }
     }
 
     /// A value of the query.
@@ -78,8 +122,8 @@ impl Asked {
 }
 
 /// Answers one request.
-pub(super) async fn answer<B>(shared: Arc<Shared>, request: &Request<B>) -> Response<Body> {
-    let asked = Asked::of(request);
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let asked = Asked::of(request).await;
     shared.change(|state| state.asked.push(asked.clone()));
     let mut changes = shared.changes.subscribe();
     loop {
@@ -97,10 +141,14 @@ pub(super) async fn answer<B>(shared: Arc<Shared>, request: &Request<B>) -> Resp
         }
     }
     let selector = Selector::parse(asked.value("labelSelector").unwrap_or_default());
-    let state = shared.state();
-    if let Some(refusal) = refusal(&state, &asked) {
+    if let Some(refusal) = refusal(&shared.state(), &asked) {
         return refusal;
     }
+    if let Some(place) = Place::of(&asked.path) {
+        let (code, object) = shared.change(|state| one(&mut state.objects, &asked, &place));
+        return head(StatusCode::from_u16(code).unwrap()).body(format!("{object}\n").into()).unwrap();
+    }
+    let state = shared.state();
     if !asked.watch {
         return list(&state, &asked, &selector);
     }
@@ -138,6 +186,11 @@ fn refusal(state: &State, asked: &Asked) -> Option<Response<Body>> {
     }
     let verb = if asked.watch { "watch" } else { "list" };
     match &state.behaviour {
+        Behaviour::Denied(verb, resource) if asked.verb() == *verb && asked.resource() == *resource => {
+            let message =
+                format!("{resource} is forbidden: User \"{USER}\" cannot {verb} resource \"{resource}\"");
+            Some(refuse(403, "Forbidden", &message, None))
+        }
         Behaviour::WatchForbidden if !asked.watch => None,
         Behaviour::Forbidden | Behaviour::WatchForbidden => {
             let message = format!(

@@ -87,6 +87,10 @@ impl Objects {
         self.history.clear();
     }
 
+    pub(super) fn get(&self, collection: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&(collection.to_owned(), name.to_owned()))
+    }
+
     pub(super) fn list(&self, collection: &str, selector: &Selector) -> Vec<&Value> {
         let of = |((place, _), object): (&(String, String), _)| (place == collection).then_some(object);
         self.objects.iter().filter_map(of).filter(|object| selector.matches(object)).collect()

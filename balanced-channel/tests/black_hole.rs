@@ -154,20 +154,24 @@ async fn a_black_holed_peer() {
     let back = swallowed.elapsed() - given_up;
     stop.store(true, Ordering::Relaxed);
 
-    let (mut slowest, mut failures) = (Duration::ZERO, Vec::new());
+    // A call that stayed in this process, behind a socket that took no more, is sent elsewhere when the connection is
+    // given up; one that had left is lost.
+    let (mut slowest, mut waited, mut failures) = (Duration::ZERO, 0, Vec::new());
     for (ended, took) in callers.await.unwrap() {
         match ended {
+            Ok(()) if took > Duration::from_secs(15) => waited += 1,
             Ok(()) => slowest = slowest.max(took),
             Err(status) => failures.push(status),
         }
     }
     eprintln!(
         "calls in flight given up after {given_up:.1?}, called again {back:.1?} after the network was back; \
-         {} failed, the slowest of the others took {slowest:.0?}",
+         {} failed, {waited} were sent elsewhere then, the slowest of the others took {slowest:.0?}",
         failures.len()
     );
     // A third of what is called in 5 s.
-    assert!((1..=350).contains(&failures.len()), "{} failed", failures.len());
+    let held = failures.len() + waited;
+    assert!(!failures.is_empty() && held <= 350, "{} failed, {waited} waited", failures.len());
     assert!(failures.iter().all(|status| status.code() == tonic::Code::Unavailable), "{failures:?}");
     assert!(slowest < Duration::from_secs(5), "the rest of the pool never waits");
     call(&channel, "").await.unwrap();

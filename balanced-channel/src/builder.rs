@@ -311,7 +311,7 @@ impl<C: Connector> Builder<C> {
         let watches = !matches!(self.policy, Policy::PickFirst(_));
         let health_check = self.health_check.filter(|_| watches);
         let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
-        let metrics = Metrics::new(target.canonical(), &self.policy, self.call_metrics);
+        let metrics = Metrics::new(target.canonical(), self.policy.picking().name(), self.call_metrics);
         let balancer = Balancer {
             connector: Arc::new(self.connector),
             http2: self.http2.clone(),

@@ -38,8 +38,6 @@ pub(crate) use weights::Weights;
 
 use std::sync::Arc;
 
-use crate::policy::Policy;
-
 /// All that a channel counts. Whoever counts touches atomics only; whoever reads adds up.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -57,10 +55,10 @@ pub(crate) struct Metrics {
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn new(target: String, policy: &Policy, calls: bool) -> Self {
+    pub(crate) fn new(target: String, policy: &'static str, calls: bool) -> Self {
         Self {
             target,
-            policy: policy.picking().name(),
+            policy,
             calls: calls.then(CallMetrics::default),
             connections: Arc::default(),
             weights: Arc::default(),

@@ -7,6 +7,7 @@ mod drill;
 mod generated;
 mod load;
 mod options;
+mod output;
 mod pod;
 mod report;
 mod watch;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options::Options, stop_on_interrupt, watch::watched};
+use super::{
+    COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options::Options, output, stop_on_interrupt, watch::watched,
+};
 use crate::{
     compare::Comparison,
     engine::Run,
@@ -76,7 +78,7 @@ impl Compare {
         if !self.options.details {
             comparison.results.iter_mut().for_each(|one| one.load.without_details());
         }
-        self.options.print(&comparison, render::compare)?;
+        output::print(&comparison, self.options.json, render::compare)?;
         reported?;
         comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
         Ok(ExitCode::from(if comparison.held() { OK } else { FAILED }))

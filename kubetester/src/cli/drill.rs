@@ -1,13 +1,15 @@
 //! `kubetester drill`: breaks something on purpose while load runs, and says what it cost.
 
-use std::{io::Write as _, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use http::{HeaderName, HeaderValue};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, report::Report, some_time, watch::watched};
+use super::{
+    COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, output, report::Report, some_time, watch::watched,
+};
 use crate::{
     answered::PodFrom,
     drill::{
@@ -190,7 +192,7 @@ impl Drill {
         if !self.details {
             result.load.without_details();
         }
-        self.print(&result)?;
+        output::print(&result, self.json, render::drill)?;
         reported?;
         if result.load.succeeded == 0 {
             let target = &result.load.target;
@@ -265,20 +267,6 @@ impl Drill {
         played?;
         let load = LoadResult::new(&target, self.callers.get(), &plan, &run, &self.expectations.load);
         Ok(DrillResult::new(scenario, name, journal.events(), &trail.steps(), load, &self.expectations))
-    }
-
-    fn print(&self, result: &DrillResult) -> Result<(), Stop> {
-        let text = if self.json {
-            let json = serde_json::to_string_pretty(result);
-            json.map_err(|error| {
-                Stop::new(COULD_NOT_RUN, format!("cannot write the result as JSON: {error}"))
-            })? + "\n"
-        } else {
-            render::drill(result)
-        };
-        // A pipe that was closed (`| head`) has seen all it wants.
-        drop(anstream::stdout().write_all(text.as_bytes()));
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{FAILED, OK, Stop, options::Options, stop_on_interrupt, watch::watched};
+use super::{FAILED, OK, Stop, options::Options, output, stop_on_interrupt, watch::watched};
 use crate::{engine::Run, render, report, result::LoadResult, target::Target};
 
 /// Send load to a target and say which pods took it
@@ -36,7 +36,7 @@ impl Load {
         if !options.details {
             result.without_details();
         }
-        options.print(&result, render::load)?;
+        output::print(&result, options.json, render::load)?;
         reported?;
         options.ran(&result)?;
         Ok(ExitCode::from(if result.held() { OK } else { FAILED }))

@@ -1,10 +1,9 @@
 //! The flags that `load` and `compare` share: how many calls, how fast, by how many callers, and what is expected.
 
-use std::{io::Write as _, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
 use http::{HeaderName, HeaderValue};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{COULD_NOT_RUN, Stop, report::Report, some_time};
@@ -118,21 +117,6 @@ impl Options {
             method: self.method.clone(),
             tls: self.tls.clone(),
         }
-    }
-
-    /// A result as it is wanted: one JSON document, or the page for people.
-    pub(super) fn print<T: Serialize>(&self, result: &T, page: fn(&T) -> String) -> Result<(), Stop> {
-        let text = if self.json {
-            let json = serde_json::to_string_pretty(result);
-            json.map_err(|error| {
-                Stop::new(COULD_NOT_RUN, format!("cannot write the result as JSON: {error}"))
-            })? + "\n"
-        } else {
-            page(result)
-        };
-        // A pipe that was closed (`| head`) has seen all it wants.
-        drop(anstream::stdout().write_all(text.as_bytes()));
-        Ok(())
     }
 
     /// Whether a load of which no call succeeded has failed to run, and why.

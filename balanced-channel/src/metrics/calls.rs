@@ -15,6 +15,7 @@ use super::{
     Metric, Recording,
     distribution::{Distribution, LATENCY, RETRIES, SIZE, TRANSPARENT_RETRIES},
 };
+use crate::status_name::status_name;
 
 /// How many methods have a label of their own. A generated client names its methods, so no caller
 /// makes labels; this bounds what a program can make that names methods itself.
@@ -233,29 +234,6 @@ impl Ended {
 fn nanoseconds(time: Duration) -> u64 {
     // 584 years fit.
     time.as_nanos() as u64
-}
-
-/// The name of a status code as gRPC spells it.
-fn status_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

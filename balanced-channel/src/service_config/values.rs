@@ -9,6 +9,8 @@ use serde::{
 };
 use tonic::Code;
 
+use crate::status_name::status_name;
+
 /// The longest duration that protobuf has, in seconds: 10 000 years.
 const LONGEST: u64 = 315_576_000_000;
 
@@ -147,17 +149,10 @@ impl<'de> Deserialize<'de> for StatusCode {
     }
 }
 
-/// Whether gRPC calls `code` this: `DeadlineExceeded` is `DEADLINE_EXCEEDED`.
+/// Whether gRPC calls `code` this. The English of the protocol has two l's; one is taken too.
 fn is_name(code: Code, name: &str) -> bool {
-    let mut own = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !own.is_empty() {
-            own.push('_');
-        }
-        own.push(letter);
-    }
-    // The English of the protocol has two l's.
-    own.eq_ignore_ascii_case(name) || code == Code::Cancelled && name.eq_ignore_ascii_case("CANCELED")
+    status_name(code).eq_ignore_ascii_case(name)
+        || code == Code::Cancelled && name.eq_ignore_ascii_case("CANCELED")
 }
 
 // === impl Object ===

@@ -1,126 +1,59 @@
-//! The knobs of a channel, and how its parts are put together.
+//! The knobs of a channel.
 
 use std::{sync::Arc, time::Duration};
 
-use http::uri::{Authority, Scheme};
-use tokio_util::task::AbortOnDropHandle;
+use http::uri::Authority;
 
 use crate::{
+    assembly::{BuildError, Plan},
     backoff::BackoffPolicy,
-    balancer::Balancer,
-    call::{Caller, Retries, Throttle},
-    channel::{Channel, Inner},
-    health::HealthCheck,
-    method_config::{Methods, RetryConfigError, RetryPolicy, RetryThrottling},
-    metrics::Metrics,
+    channel::Channel,
+    method_config::{RetryPolicy, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
-    pool::Pool,
-    resolver::{self, Dns, Fixed, Polled, Refresh, Resolver},
+    resolver::{Refresh, Resolver},
     service_config::ServiceConfig,
-    target::{Place, Target, TargetError},
-    transport::{Connector, Http2, Keepalive, TcpConnector},
-    zone::Nearby,
+    target::{Target, TargetError},
+    transport::{Connector, Keepalive, TcpConnector},
 };
 
 /// Configures a [`Channel`]. Every knob has a default that fits a service in one cluster.
 pub struct Builder<C = TcpConnector> {
-    target: Result<Target, TargetError>,
     connector: C,
-    resolver: Option<Box<dyn Resolver>>,
-    zone: Option<Arc<str>>,
-    #[cfg(feature = "kubernetes")]
-    kubernetes: crate::resolver::kubernetes::Access,
-    authority: Option<Authority>,
-    refresh: Refresh,
-    backoff: BackoffPolicy,
-    outliers: OutlierDetection,
-    policy: Policy,
-    http2: Http2,
-    wait_for_ready: bool,
-    retry_buffer: usize,
-    methods: Methods,
-    retry_throttling: Option<RetryThrottling>,
-    health_check: Option<String>,
-    call_metrics: bool,
+    plan: Plan,
 }
 
-/// Why a channel could not be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The target cannot be used.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// A retry setting is out of its range.
-    #[error(transparent)]
-    Retry(#[from] RetryConfigError),
-    /// TLS cannot be used.
-    #[cfg(feature = "tls")]
-    #[error(transparent)]
-    Tls(#[from] crate::TlsError),
-    /// The target asks for TLS, and the channel's connector has none.
-    #[error("target \"{0}\" asks for TLS: build the channel with `Builder::tls` (feature `tls`)")]
-    Insecure(String),
-    /// A channel lives on tasks, and there is nothing to run them.
-    #[error("a channel must be built inside a tokio runtime")]
-    NoRuntime,
+// === impl Channel ===
+
+impl Channel {
+    /// A channel to `target` with every knob at its default. It connects by itself, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be used, or outside a tokio runtime.
+    pub fn new<T>(target: T) -> Result<Self, BuildError>
+    where
+        T: TryInto<Target, Error = TargetError>,
+    {
+        Self::builder(target).build()
+    }
+
+    /// Configures a channel to `target`. A target that cannot be used is reported by
+    /// [`Builder::build`].
+    pub fn builder<T>(target: T) -> Builder
+    where
+        T: TryInto<Target, Error = TargetError>,
+    {
+        Builder { connector: TcpConnector::default(), plan: Plan::new(target.try_into()) }
+    }
 }
 
 // === impl Builder ===
 
-impl Builder {
-    pub(crate) fn new(target: Result<Target, TargetError>) -> Self {
-        Self {
-            target,
-            connector: TcpConnector::default(),
-            resolver: None,
-            zone: None,
-            #[cfg(feature = "kubernetes")]
-            kubernetes: crate::resolver::kubernetes::Access::default(),
-            authority: None,
-            refresh: Refresh::default(),
-            backoff: BackoffPolicy::default(),
-            outliers: OutlierDetection::default(),
-            policy: Policy::default(),
-            http2: Http2 {
-                connect_timeout: Duration::from_secs(5),
-                keepalive: Some(Keepalive::default()),
-                complaints: Arc::default(),
-            },
-            wait_for_ready: false,
-            retry_buffer: 256 * 1024,
-            methods: Methods::default(),
-            retry_throttling: None,
-            health_check: None,
-            call_metrics: false,
-        }
-    }
-}
-
 impl<C: Connector> Builder<C> {
     /// Opens connections with `connector` instead of TCP: a tunnel, or a simulated network.
     pub fn connector<D: Connector>(self, connector: D) -> Builder<D> {
-        Builder {
-            connector,
-            target: self.target,
-            resolver: self.resolver,
-            zone: self.zone,
-            #[cfg(feature = "kubernetes")]
-            kubernetes: self.kubernetes,
-            authority: self.authority,
-            refresh: self.refresh,
-            backoff: self.backoff,
-            outliers: self.outliers,
-            policy: self.policy,
-            http2: self.http2,
-            wait_for_ready: self.wait_for_ready,
-            retry_buffer: self.retry_buffer,
-            methods: self.methods,
-            retry_throttling: self.retry_throttling,
-            health_check: self.health_check,
-            call_metrics: self.call_metrics,
-        }
+        Builder { connector, plan: self.plan }
     }
 
     /// Encrypts connections. The server must prove the host of the authority: that of the target,
@@ -134,15 +67,15 @@ impl<C: Connector> Builder<C> {
     where
         C: Clone,
     {
-        let target = self.target.clone()?;
-        let host = self.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
+        let target = self.plan.target.clone()?;
+        let host = self.plan.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
         let connector = crate::TlsConnector::new(self.connector.clone(), tls, &host)?;
         Ok(self.connector(connector))
     }
 
     /// Finds endpoints with `resolver` instead of the one that the target's scheme names.
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.resolver = Some(Box::new(resolver));
+        self.plan.resolver = Some(Box::new(resolver));
         self
     }
 
@@ -156,7 +89,7 @@ impl<C: Connector> Builder<C> {
     /// clients, and that these go by the same rule. Else they go everywhere; and also while none of the
     /// preferred ones takes calls, until half of them do.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.zone = Some(zone.into()).filter(|zone| !zone.is_empty()).map(Arc::from);
+        self.plan.zone = Some(zone.into()).filter(|zone| !zone.is_empty()).map(Arc::from);
         self
     }
 
@@ -165,19 +98,19 @@ impl<C: Connector> Builder<C> {
     /// `~/.kube/config`, or else the service account of the pod.
     #[cfg(feature = "kubernetes")]
     pub fn kubeconfig(mut self, file: impl Into<std::path::PathBuf>) -> Self {
-        self.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
+        self.plan.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
         self
     }
 
     /// The `:authority` of every call. Default: the host and port of the target.
     pub fn authority(mut self, authority: Authority) -> Self {
-        self.authority = Some(authority);
+        self.plan.authority = Some(authority);
         self
     }
 
     /// How often a name is looked up again. Default: at its TTL, between 1 s and 2 s.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
-        self.refresh = refresh;
+        self.plan.refresh = refresh;
         self
     }
 
@@ -185,33 +118,33 @@ impl<C: Connector> Builder<C> {
     /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
     /// is tried every second. Default: the gRPC connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
-        self.backoff = backoff;
+        self.plan.backoff = backoff;
         self
     }
 
     /// Takes what the owner of the service wants of its clients. What the config does not name stays
     /// as it is, and a setter that is called later wins.
     pub fn service_config(mut self, config: ServiceConfig) -> Self {
-        self.policy = config.policy.unwrap_or(self.policy);
-        self.outliers = config.outlier_detection.unwrap_or(self.outliers);
-        self.retry_throttling = config.retry_throttling.or(self.retry_throttling);
-        self.health_check = config.health_check_service.or(self.health_check);
+        self.plan.policy = config.policy.unwrap_or(self.plan.policy);
+        self.plan.outliers = config.outlier_detection.unwrap_or(self.plan.outliers);
+        self.plan.retry_throttling = config.retry_throttling.or(self.plan.retry_throttling);
+        self.plan.health_check = config.health_check_service.or(self.plan.health_check);
         for (name, config) in config.methods {
-            self.methods.insert(name, config);
+            self.plan.methods.insert(name, config);
         }
         self
     }
 
     /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
-        self.policy = policy.into();
+        self.plan.policy = policy.into();
         self
     }
 
     /// When an endpoint that is connected and fails its calls is left out, and for how long.
     /// Default: after 5 calls in a row, for 30 s.
     pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
-        self.outliers = outliers;
+        self.plan.outliers = outliers;
         self
     }
 
@@ -222,21 +155,21 @@ impl<C: Connector> Builder<C> {
     /// lost, the kernel tries after 1, 3, 7 and 15 s, and a new attempt every 5 s finds a network
     /// that works again sooner than an old one that waits for its next try.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.http2.connect_timeout = timeout;
+        self.plan.http2.connect_timeout = timeout;
         self
     }
 
     /// Finds peers that are gone without a word; `None` turns it off. Default: on, see
     /// [`Keepalive`].
     pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
-        self.http2.keepalive = keepalive.into();
+        self.plan.http2.keepalive = keepalive.into();
         self
     }
 
     /// Whether calls wait for a connection, up to their deadline, even when every endpoint fails.
     /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
-        self.wait_for_ready = wait;
+        self.plan.wait_for_ready = wait;
         self
     }
 
@@ -244,20 +177,20 @@ impl<C: Connector> Builder<C> {
     /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
     /// message is always kept, and so are unary requests: the caller holds them anyway.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
-        self.retry_buffer = bytes;
+        self.plan.retry_buffer = bytes;
         self
     }
 
     /// Which failed calls are sent again, for every method that has no config of its own. Default:
     /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
-        self.methods.default_mut().retry_policy = Some(policy);
+        self.plan.methods.default_mut().retry_policy = Some(policy);
         self
     }
 
     /// When retries stop because too much fails. Default: never.
     pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
-        self.retry_throttling = Some(throttling);
+        self.plan.retry_throttling = Some(throttling);
         self
     }
 
@@ -268,7 +201,7 @@ impl<C: Connector> Builder<C> {
     ///
     /// [gRFC A17]: https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
     pub fn health_check(mut self, service: impl Into<String>) -> Self {
-        self.health_check = Some(service.into());
+        self.plan.health_check = Some(service.into());
         self
     }
 
@@ -276,7 +209,7 @@ impl<C: Connector> Builder<C> {
     /// gRFC A66 and A96. A generated client names the method of each call; calls that name none count
     /// as `other`. Default: no. What is not of single calls is always counted.
     pub fn call_metrics(mut self, measure: bool) -> Self {
-        self.call_metrics = measure;
+        self.plan.call_metrics = measure;
         self
     }
 
@@ -286,64 +219,6 @@ impl<C: Connector> Builder<C> {
     ///
     /// When the target or a retry setting cannot be used, or outside a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
-        let target = self.target?;
-        self.methods.check()?;
-        self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
-        if target.secure && self.connector.scheme() != Scheme::HTTPS {
-            return Err(BuildError::Insecure(target.to_string()));
-        }
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let resolver = self.resolver.unwrap_or_else(|| match target.place.clone() {
-            Place::Dns { server, host, port } => {
-                Box::new(Polled::new(Dns::new(server, host, port), self.refresh))
-            }
-            Place::Fixed(addresses) => Box::new(Fixed(addresses)),
-            #[cfg(feature = "kubernetes")]
-            Place::Kubernetes(service) => {
-                Box::new(resolver::kubernetes::Kubernetes::new(service, self.kubernetes))
-            }
-        });
-        let (updates, resolutions) = resolver::updates();
-        let pool = Arc::new(Pool::new());
-        let resolution = resolutions.latest.clone();
-        let scheme = self.connector.scheme();
-        let authority = self.authority.unwrap_or_else(|| target.authority().clone());
-        let watches = !matches!(self.policy, Policy::PickFirst(_));
-        let health_check = self.health_check.filter(|_| watches);
-        let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
-        let metrics = Metrics::new(target.canonical(), self.policy.picking().name(), self.call_metrics);
-        let balancer = Balancer {
-            connector: Arc::new(self.connector),
-            http2: self.http2.clone(),
-            backoff: self.backoff,
-            policy: self.policy.make(&metrics.weights),
-            outliers: self.outliers,
-            health_check,
-            pool: pool.clone(),
-            connections: metrics.connections.clone(),
-            ejections: metrics.ejections.clone(),
-            nearby: Nearby::new(self.zone),
-            resolutions,
-        };
-        let caller = Caller {
-            pool,
-            target: target.to_string(),
-            scheme,
-            authority,
-            wait_for_ready: self.wait_for_ready,
-            retry_buffer: self.retry_buffer,
-            methods: self.methods,
-            throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
-            retries: Retries::default(),
-            metrics,
-        };
-        let inner = Inner {
-            caller,
-            resolution,
-            http2: self.http2,
-            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
-            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
-        };
-        Ok(Channel { inner: Arc::new(inner) })
+        self.plan.start(self.connector)
     }
 }

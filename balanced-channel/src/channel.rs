@@ -15,12 +15,10 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use crate::{
-    builder::{BuildError, Builder},
     call::{Caller, ResponseBody},
     metrics::Metric,
     resolver::Resolution,
     snapshot::ChannelSnapshot,
-    target::{Target, TargetError},
     transport::Http2,
 };
 
@@ -48,27 +46,6 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBo
 // === impl Channel ===
 
 impl Channel {
-    /// A channel to `target` with every knob at its default. It connects by itself, at once.
-    ///
-    /// # Errors
-    ///
-    /// When the target cannot be used, or outside a tokio runtime.
-    pub fn new<T>(target: T) -> Result<Self, BuildError>
-    where
-        T: TryInto<Target, Error = TargetError>,
-    {
-        Self::builder(target).build()
-    }
-
-    /// Configures a channel to `target`. A target that cannot be used is reported by
-    /// [`Builder::build`].
-    pub fn builder<T>(target: T) -> Builder
-    where
-        T: TryInto<Target, Error = TargetError>,
-    {
-        Builder::new(target.try_into())
-    }
-
     /// What the channel knows about itself now.
     pub fn snapshot(&self) -> ChannelSnapshot {
         let caller = &self.inner.caller;

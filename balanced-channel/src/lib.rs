@@ -72,6 +72,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod assembly;
 mod backoff;
 mod balancer;
 mod builder;
@@ -90,6 +91,7 @@ mod request;
 mod resolver;
 mod service_config;
 mod snapshot;
+mod status_name;
 mod subchannel;
 mod target;
 #[cfg(feature = "tls")]
@@ -97,8 +99,9 @@ mod tls;
 mod transport;
 mod zone;
 
+pub use assembly::BuildError;
 pub use backoff::BackoffPolicy;
-pub use builder::{BuildError, Builder};
+pub use builder::Builder;
 pub use call::ResponseBody;
 pub use channel::{Channel, ResponseFuture};
 pub use method_config::{

@@ -1,0 +1,160 @@
+//! How the parts of a channel are put together.
+
+use std::{sync::Arc, time::Duration};
+
+use http::uri::{Authority, Scheme};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    backoff::BackoffPolicy,
+    balancer::Balancer,
+    call::{Caller, Retries, Throttle},
+    channel::{Channel, Inner},
+    health::HealthCheck,
+    method_config::{Methods, RetryConfigError, RetryThrottling},
+    metrics::Metrics,
+    outlier::OutlierDetection,
+    policy::Policy,
+    pool::Pool,
+    resolver::{self, Dns, Fixed, Polled, Refresh, Resolver},
+    target::{Place, Target, TargetError},
+    transport::{Connector, Http2, Keepalive},
+    zone::Nearby,
+};
+
+/// What a channel is made of, but for its connector.
+pub(crate) struct Plan {
+    pub(crate) target: Result<Target, TargetError>,
+    pub(crate) resolver: Option<Box<dyn Resolver>>,
+    pub(crate) zone: Option<Arc<str>>,
+    #[cfg(feature = "kubernetes")]
+    pub(crate) kubernetes: crate::resolver::kubernetes::Access,
+    pub(crate) authority: Option<Authority>,
+    pub(crate) refresh: Refresh,
+    pub(crate) backoff: BackoffPolicy,
+    pub(crate) outliers: OutlierDetection,
+    pub(crate) policy: Policy,
+    pub(crate) http2: Http2,
+    pub(crate) wait_for_ready: bool,
+    pub(crate) retry_buffer: usize,
+    pub(crate) methods: Methods,
+    pub(crate) retry_throttling: Option<RetryThrottling>,
+    pub(crate) health_check: Option<String>,
+    pub(crate) call_metrics: bool,
+}
+
+/// Why a channel could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The target cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A retry setting is out of its range.
+    #[error(transparent)]
+    Retry(#[from] RetryConfigError),
+    /// TLS cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
+    /// The target asks for TLS, and the channel's connector has none.
+    #[error("target \"{0}\" asks for TLS: build the channel with `Builder::tls` (feature `tls`)")]
+    Insecure(String),
+    /// A channel lives on tasks, and there is nothing to run them.
+    #[error("a channel must be built inside a tokio runtime")]
+    NoRuntime,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Everything at its default.
+    pub(crate) fn new(target: Result<Target, TargetError>) -> Self {
+        Self {
+            target,
+            resolver: None,
+            zone: None,
+            #[cfg(feature = "kubernetes")]
+            kubernetes: crate::resolver::kubernetes::Access::default(),
+            authority: None,
+            refresh: Refresh::default(),
+            backoff: BackoffPolicy::default(),
+            outliers: OutlierDetection::default(),
+            policy: Policy::default(),
+            http2: Http2 {
+                connect_timeout: Duration::from_secs(5),
+                keepalive: Some(Keepalive::default()),
+                complaints: Arc::default(),
+            },
+            wait_for_ready: false,
+            retry_buffer: 256 * 1024,
+            methods: Methods::default(),
+            retry_throttling: None,
+            health_check: None,
+            call_metrics: false,
+        }
+    }
+
+    /// Starts the channel, which opens its connections with `connector`.
+    pub(crate) fn start(self, connector: impl Connector) -> Result<Channel, BuildError> {
+        let target = self.target?;
+        self.methods.check()?;
+        self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
+        if target.secure && connector.scheme() != Scheme::HTTPS {
+            return Err(BuildError::Insecure(target.to_string()));
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let resolver = self.resolver.unwrap_or_else(|| match target.place.clone() {
+            Place::Dns { server, host, port } => {
+                Box::new(Polled::new(Dns::new(server, host, port), self.refresh))
+            }
+            Place::Fixed(addresses) => Box::new(Fixed(addresses)),
+            #[cfg(feature = "kubernetes")]
+            Place::Kubernetes(service) => {
+                Box::new(resolver::kubernetes::Kubernetes::new(service, self.kubernetes))
+            }
+        });
+        let (updates, resolutions) = resolver::updates();
+        let pool = Arc::new(Pool::new());
+        let resolution = resolutions.latest.clone();
+        let scheme = connector.scheme();
+        let authority = self.authority.unwrap_or_else(|| target.authority().clone());
+        let watches = !matches!(self.policy, Policy::PickFirst(_));
+        let health_check = self.health_check.filter(|_| watches);
+        let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
+        let metrics = Metrics::new(target.canonical(), self.policy.picking().name(), self.call_metrics);
+        let balancer = Balancer {
+            connector: Arc::new(connector),
+            http2: self.http2.clone(),
+            backoff: self.backoff,
+            policy: self.policy.make(&metrics.weights),
+            outliers: self.outliers,
+            health_check,
+            pool: pool.clone(),
+            connections: metrics.connections.clone(),
+            ejections: metrics.ejections.clone(),
+            nearby: Nearby::new(self.zone),
+            resolutions,
+        };
+        let caller = Caller {
+            pool,
+            target: target.to_string(),
+            scheme,
+            authority,
+            wait_for_ready: self.wait_for_ready,
+            retry_buffer: self.retry_buffer,
+            methods: self.methods,
+            throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
+            retries: Retries::default(),
+            metrics,
+        };
+        let inner = Inner {
+            caller,
+            resolution,
+            http2: self.http2,
+            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
+            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
+        };
+        Ok(Channel { inner: Arc::new(inner) })
+    }
+}

@@ -9,7 +9,7 @@ use hyper_util::{
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::task::spawn_blocking;
 use tower::{BoxError, ServiceBuilder};
@@ -24,6 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// Where a pod has the token of its account, the certificate of the API server's authority, and its namespace.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where the API server and the credentials for it are found.
 #[derive(Clone, Debug, Default)]
@@ -47,13 +50,18 @@ pub(crate) struct Session {
 impl Access {
     /// Reads everything anew: what has been rotated meanwhile is as it is now. Connects to nothing yet.
     pub(crate) async fn open(&self) -> Result<Session, Fault> {
+        let options = KubeConfigOptions::default();
         let config = match self {
-            Self::Inferred => Config::infer().await.map_err(|error| unknown(&error))?,
+            Self::Inferred => match Config::from_kubeconfig(&options).await {
+                Ok(config) => config,
+                Err(kubeconfig) => {
+                    blocking(Config::incluster).await?.map_err(|pod| nowhere(&kubeconfig, &pod))?
+                }
+            },
             Self::File(path) => {
                 let path = path.clone();
                 let file = blocking(move || Kubeconfig::read_from(path)).await?;
                 let file = file.map_err(|error| unknown(&error))?;
-                let options = KubeConfigOptions::default();
                 Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unknown(&error))?
             }
         };
@@ -81,7 +89,7 @@ fn session(config: &Config) -> Result<Session, Fault> {
     let tls = config.rustls_https_connector_with_connector(tcp).map_err(unusable)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer().map_err(unusable)?)
+        .option_layer(config.auth_layer().map_err(|error| unknown(&error))?)
         .layer(config.extra_headers_layer().map_err(unusable)?)
         .map_err(BoxError::from)
         .service(Http::builder(TokioExecutor::new()).build::<_, Body>(tls));
@@ -90,6 +98,23 @@ fn session(config: &Config) -> Result<Session, Fault> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     spawn_blocking(work).await.map_err(|error| Fault::new(format!("the Kubernetes configuration: {error}")))
+}
+
+/// Neither a kubeconfig nor the account of a pod can be used.
+fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> Fault {
+    match pod {
+        InClusterError::ReadEnvironmentVariable(_) => Fault::new(format!(
+            "no way to the Kubernetes API is known: this is not a pod, as KUBERNETES_SERVICE_HOST is not set, and \
+             there is no kubeconfig: {kubeconfig}"
+        )),
+        InClusterError::ReadDefaultNamespace(error) | InClusterError::ReadCertificateBundle(error) => {
+            Fault::new(format!(
+                "this pod has no account for the Kubernetes API: {ACCOUNT} cannot be read ({error}); set \
+                 serviceAccountName and automountServiceAccountToken: true in the pod"
+            ))
+        }
+        other => unknown(other),
+    }
 }
 
 fn unknown(error: &dyn std::error::Error) -> Fault {

@@ -121,10 +121,11 @@ class Cluster:
         took = await asyncio.gather(*ends)
         return rolled, max(took)
 
-    def kill(self):
+    async def kill(self):
         for pod in self.all:
             if pod.process.returncode is None:
                 pod.process.kill()
+            await pod.process.wait()
 
 
 async def load(programs, url, rate, seconds):
@@ -171,7 +172,7 @@ async def rollout(programs, ttl, drain):
             sys.exit(f"{failed} calls failed")
         print(f"ok  0 failed, DNS answers up to {ttl} s old")
     finally:
-        cluster.kill()
+        await cluster.kill()
 
 
 async def start(programs):
@@ -203,7 +204,7 @@ async def one_account(programs):
     try:
         await account(cluster)
     finally:
-        cluster.kill()
+        await cluster.kill()
 
 
 def alone():

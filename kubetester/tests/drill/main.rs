@@ -7,6 +7,8 @@ mod expectations;
 mod left_behind;
 mod on_compose;
 mod scenarios;
+#[path = "../schema/mod.rs"]
+mod schema;
 
 use serde_json::Value;
 use service::testing::{Exit, exit_of};
@@ -20,9 +22,10 @@ async fn drill(arguments: &[&str]) -> Exit {
     exit_of(TOOL, &[&["drill"], arguments, &TIMES].concat(), &[]).await
 }
 
-/// What `--json` says of a drill that was held.
+/// What `--json` says of a drill that was held; it is what the published schema allows.
 async fn result(arguments: &[&str]) -> Value {
     let exit = drill(&[arguments, &["--json"]].concat()).await;
     assert_eq!((exit.code, exit.stderr.as_str()), (Some(0), ""), "{exit:?}");
+    schema::check("kubetester.drill-1", &exit.stdout);
     serde_json::from_str(&exit.stdout).unwrap_or_else(|error| panic!("{error}: {exit:?}"))
 }

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod colours;
 mod compare;
 mod encrypted;
 mod expectations;
@@ -13,6 +14,8 @@ mod misbehaving;
 mod misbehaving_grpc;
 mod reflection;
 mod reports;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod schemas;
 mod servers;
 mod truth;

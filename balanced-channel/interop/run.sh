@@ -2,7 +2,8 @@
 # Runs the gRPC interop cases on balanced-channel against grpc.testing.TestService on gRPC's official
 # Python runtime. Needs cargo, python3 with venv, and PyPI for the first run. Fails when a case does.
 #
-#   INTEROP_VENV  where the Python packages are kept (default: target/interop-venv of the workspace)
+#   INTEROP_VENV     where the Python packages are kept (default: target/interop-venv of the workspace)
+#   INTEROP_PROGRAM  the client, where it is built already (default: cargo builds it)
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +24,7 @@ if ! cmp -s "$here/server/requirements.txt" "$venv/requirements.txt"; then
     cp "$here/server/requirements.txt" "$venv/requirements.txt"
 fi
 
-cargo build --quiet --manifest-path "$workspace/Cargo.toml" -p interop
+[ -n "${INTEROP_PROGRAM:-}" ] || cargo build --quiet --manifest-path "$workspace/Cargo.toml" -p interop
 
 # The server says its port in its first line; a pipe hands it over and tells when the server is gone.
 scratch=$(mktemp -d)
@@ -36,4 +37,8 @@ read -r port <"$scratch/port" || {
     exit 1
 }
 
-cargo run --quiet --manifest-path "$workspace/Cargo.toml" -p interop -- --server_port "$port" "$@"
+if [ -n "${INTEROP_PROGRAM:-}" ]; then
+    "$INTEROP_PROGRAM" --server_port "$port" "$@"
+else
+    cargo run --quiet --manifest-path "$workspace/Cargo.toml" -p interop -- --server_port "$port" "$@"
+fi

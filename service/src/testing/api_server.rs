@@ -5,6 +5,8 @@
 //! [API concepts]: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 mod answer;
+mod asked;
+mod behaviour;
 mod objects;
 mod one;
 mod watch;
@@ -26,11 +28,7 @@ use tokio::{
 };
 
 use self::objects::{Objects, Selector};
-pub use self::{
-    answer::{Asked, Behaviour},
-    objects::Slice,
-    watch::Order,
-};
+pub use self::{asked::Asked, behaviour::Behaviour, objects::Slice, watch::Order};
 use super::bounded;
 
 /// A server on a port of loopback. Dropped, it is gone with its connections.

@@ -5,121 +5,20 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
-use tokio::{
-    select,
-    time::{Instant, sleep},
-};
+use serde_json::Value;
+use tokio::{select, time::sleep};
 
 use super::{
     Shared, State,
-    objects::Selector,
-    one::{Place, one},
+    asked::{Asked, Place},
+    behaviour::Behaviour,
+    objects::{Selector, status},
+    one::one,
     watch::Watch,
 };
 
 /// Who it says is asking.
 const USER: &str = "system:serviceaccount:default:helloserve";
-
-/// The longest body that is read, in bytes.
-const MAX_BODY: usize = 64 * 1024;
-
-/// How requests are answered, those that are under way as well.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Behaviour {
-    /// As they should be.
-    #[default]
-    Well,
-    /// Not at all: connections are taken, and nothing is said, to watches that are open neither.
-    Silent,
-    /// In pieces, with this long before each.
-    Slow(Duration),
-    /// With 403, as RBAC does for an account without a role.
-    Forbidden,
-    /// With 403, but only to watches: a Role with `list` and no `watch`.
-    WatchForbidden,
-    /// With 403, but only to this verb on this resource, such as `patch` on `deployments/scale`.
-    Denied(&'static str, &'static str),
-    /// Watches with the HTTP status 410.
-    Gone,
-    /// With another status, and a `retry-after` if there is one, in seconds.
-    Refused(u16, Option<u32>),
-    /// With a web page, as a proxy does that is in the way.
-    WebPage,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// The method, such as GET.
-    pub method: String,
-    /// The path, without the query.
-    pub path: String,
-    /// The query, in pairs.
-    pub query: Vec<(String, String)>,
-    /// Whether it is a watch.
-    pub watch: bool,
-    /// The bearer token.
-    pub token: Option<String>,
-    /// The content type, if it has one.
-    pub content_type: Option<String>,
-    /// The body.
-    pub body: String,
-    /// When it came.
-    pub at: Instant,
-}
-
-// === impl Asked ===
-
-impl Asked {
-    async fn of(request: Request<Incoming>) -> Self {
-        let (head, body) = request.into_parts();
-        let body = axum::body::to_bytes(Body::new(body), MAX_BODY).await.unwrap_or_default();
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
-        let query = pairs.map(|pairs| pairs.0).unwrap_or_default();
-        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-        let token = header(header::AUTHORIZATION).and_then(|token| token.strip_prefix("Bearer "));
-        let mut asked = Self {
-            method: head.method.to_string(),
-            path: head.uri.path().to_owned(),
-            watch: false,
-            token: token.map(str::to_owned),
-            query,
-            content_type: header(header::CONTENT_TYPE).map(str::to_owned),
-            body: String::from_utf8_lossy(&body).into_owned(),
-            at: Instant::now(),
-        };
-        asked.watch = asked.value("watch").is_some_and(|value| value == "true" || value == "1");
-        asked
-    }
-
-    /// What it does, in the words of RBAC.
-    #[must_use]
-    pub fn verb(&self) -> &'static str {
-        match self.method.as_str() {
-            "PATCH" => "patch",
-            "DELETE" => "delete",
-            _ if self.watch => "watch",
-            _ if Place::of(&self.path).is_some() => "get",
-            _ => "list",
-        }
-    }
-
-    /// What it does it to, in the words of RBAC: `pods`, `deployments/scale`.
-    #[must_use]
-    pub fn resource(&self) -> String {
-        match Place::of(&self.path) {
-            Some(place) => place.resource(),
-            None => self.path.rsplit('/').next().unwrap_or_default().to_owned(),
-        }
-    }
-
-    /// A value of the query.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-}
 
 /// Answers one request.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
@@ -216,14 +115,6 @@ fn refuse(code: u16, reason: &str, message: &str, after: Option<u32>) -> Respons
         head = head.header(header::RETRY_AFTER, after);
     }
     head.body(format!("{}\n", status(code, reason, message)).into()).unwrap()
-}
-
-/// Why it refuses, as the API says it.
-pub(super) fn status(code: u16, reason: &str, message: &str) -> Value {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code
-    })
 }
 
 fn head(status: StatusCode) -> http::response::Builder {

@@ -206,3 +206,11 @@ impl Slice {
         })
     }
 }
+
+/// Why it refuses, as the API says it.
+pub(super) fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code
+    })
+}

@@ -3,48 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Asked, status},
-    objects::Objects,
+    asked::{Asked, Place},
+    objects::{Objects, status},
 };
 
 /// The kind of patch that is understood (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
-
-/// Where one object is: `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    /// The path down to the plural.
-    collection: &'a str,
-    name: &'a str,
-    /// Such as `scale`.
-    subresource: Option<&'a str>,
-}
-
-// === impl Place ===
-
-impl<'a> Place<'a> {
-    /// None when the path is that of a collection.
-    pub(super) fn of(path: &'a str) -> Option<Self> {
-        let (_, inner) = path.split_once("/namespaces/")?;
-        let mut parts = inner.split('/').skip(2);
-        let name = parts.next()?;
-        let subresource = parts.next();
-        let rest = 1 + name.len() + subresource.map_or(0, |sub| 1 + sub.len());
-        Some(Self { collection: &path[..path.len() - rest], name, subresource })
-    }
-
-    /// In the words of RBAC: `deployments/scale`.
-    pub(super) fn resource(&self) -> String {
-        match self.subresource {
-            Some(sub) => format!("{}/{sub}", self.plural()),
-            None => self.plural().to_owned(),
-        }
-    }
-
-    fn plural(&self) -> &'a str {
-        self.collection.rsplit('/').next().unwrap_or_default()
-    }
-}
 
 /// The status and the body of the answer.
 pub(super) fn one(objects: &mut Objects, asked: &Asked, place: &Place<'_>) -> (u16, Value) {

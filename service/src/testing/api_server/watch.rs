@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{
     Shared,
-    answer::{Behaviour, status},
-    objects::{Change, Selector},
+    behaviour::Behaviour,
+    objects::{Change, Selector, status},
 };
 
 /// What a test has every watch do.

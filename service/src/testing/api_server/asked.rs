@@ -1,0 +1,118 @@
+//! A request, and what it asks for.
+
+use axum::body::Body;
+use http::{Request, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+/// The longest body that is read, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The method, such as GET.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, in pairs.
+    pub query: Vec<(String, String)>,
+    /// Whether it is a watch.
+    pub watch: bool,
+    /// The bearer token.
+    pub token: Option<String>,
+    /// The content type, if it has one.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: String,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// Where one object is: `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// The path down to the plural.
+    pub(super) collection: &'a str,
+    pub(super) name: &'a str,
+    /// Such as `scale`.
+    pub(super) subresource: Option<&'a str>,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    pub(super) async fn of(request: Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(Body::new(body), MAX_BODY).await.unwrap_or_default();
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
+        let query = pairs.map(|pairs| pairs.0).unwrap_or_default();
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let token = header(header::AUTHORIZATION).and_then(|token| token.strip_prefix("Bearer "));
+        let mut asked = Self {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            watch: false,
+            token: token.map(str::to_owned),
+            query,
+            content_type: header(header::CONTENT_TYPE).map(str::to_owned),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            at: Instant::now(),
+        };
+        asked.watch = asked.value("watch").is_some_and(|value| value == "true" || value == "1");
+        asked
+    }
+
+    /// What it does, in the words of RBAC.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self.method.as_str() {
+            "PATCH" => "patch",
+            "DELETE" => "delete",
+            _ if self.watch => "watch",
+            _ if Place::of(&self.path).is_some() => "get",
+            _ => "list",
+        }
+    }
+
+    /// What it does it to, in the words of RBAC: `pods`, `deployments/scale`.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match Place::of(&self.path) {
+            Some(place) => place.resource(),
+            None => self.path.rsplit('/').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// A value of the query.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    /// None when the path is that of a collection.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let (_, inner) = path.split_once("/namespaces/")?;
+        let mut parts = inner.split('/').skip(2);
+        let name = parts.next()?;
+        let subresource = parts.next();
+        let rest = 1 + name.len() + subresource.map_or(0, |sub| 1 + sub.len());
+        Some(Self { collection: &path[..path.len() - rest], name, subresource })
+    }
+
+    /// In the words of RBAC: `deployments/scale`.
+    pub(super) fn resource(&self) -> String {
+        match self.subresource {
+            Some(sub) => format!("{}/{sub}", self.plural()),
+            None => self.plural().to_owned(),
+        }
+    }
+
+    pub(super) fn plural(&self) -> &'a str {
+        self.collection.rsplit('/').next().unwrap_or_default()
+    }
+}

@@ -19,6 +19,7 @@ use crate::{
     metrics::Metric,
     resolver::Resolution,
     snapshot::ChannelSnapshot,
+    subchannel::Connectivity,
     transport::Http2,
 };
 
@@ -52,9 +53,29 @@ impl Channel {
         ChannelSnapshot::take(caller, &self.inner.resolution, &self.inner.http2)
     }
 
+    /// The state of the channel as a whole (gRPC connectivity semantics): READY, and calls are sent;
+    /// CONNECTING, and they wait; or TRANSIENT_FAILURE, and they fail.
+    pub fn state(&self) -> Connectivity {
+        self.inner.caller.pool.state()
+    }
+
+    /// Waits until the state is not `from`, and returns what it is then.
+    pub async fn state_changed(&self, from: Connectivity) -> Connectivity {
+        let pool = &self.inner.caller.pool;
+        let mut published = pool.subscribe();
+        loop {
+            let state = pool.state();
+            // The pool is there for as long as the channel, and so is what publishes it.
+            if state != from || published.changed().await.is_err() {
+                return state;
+            }
+        }
+    }
+
     /// What the channel has counted since it was built, under gRPC's names; see [`metrics`](crate::metrics).
     pub fn metrics(&self) -> Vec<Metric> {
-        self.inner.caller.metrics.read()
+        let Caller { metrics, pool, .. } = &self.inner.caller;
+        metrics.read(&pool.subchannels())
     }
 }
 

@@ -59,12 +59,14 @@ impl Member {
     /// Takes a new state in; says whether the picker must change.
     pub(crate) fn enter(&mut self, state: State) -> bool {
         let address = self.subchannel.endpoint.address;
+        let name = self.subchannel.status().name;
+        let name = name.as_deref();
         if let State::Silent(silent) = state {
             self.silent = silent;
             if silent {
-                tracing::info!(%address, "subchannel answers no keepalive ping; calls go elsewhere");
+                tracing::info!(%address, name, "subchannel answers no keepalive ping; calls go elsewhere");
             } else {
-                tracing::info!(%address, "subchannel is heard again");
+                tracing::info!(%address, name, "subchannel is heard again");
                 // Whatever calls it failed while it said nothing at all, it goes on now.
                 self.record.revived();
                 self.subchannel.streak.reset();
@@ -77,13 +79,13 @@ impl Member {
             State::Silent(_) => false,
             State::Connecting { lost } => {
                 if let Some(why) = &lost {
-                    tracing::info!(%address, state = "CONNECTING", why, "subchannel lost its connection");
+                    tracing::info!(%address, name, state = "CONNECTING", why, "subchannel lost its connection");
                 }
                 self.subchannel.enter(Connectivity::Connecting, lost);
                 was_ready
             }
             State::Ready(ready) => {
-                tracing::info!(%address, state = "READY", "subchannel is connected");
+                tracing::info!(%address, name, state = "READY", "subchannel is connected");
                 self.subchannel.enter(Connectivity::Ready, None);
                 self.failing = false;
                 self.record.revived();
@@ -94,7 +96,7 @@ impl Member {
             State::TransientFailure(error) => {
                 let first = !std::mem::replace(&mut self.failing, true);
                 if first {
-                    tracing::info!(%address, state = "TRANSIENT_FAILURE", %error, "subchannel fails");
+                    tracing::info!(%address, name, state = "TRANSIENT_FAILURE", %error, "subchannel fails");
                 }
                 self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
                 was_ready || first

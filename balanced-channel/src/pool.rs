@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{policy::Pick, subchannel::Subchannel};
+use crate::{
+    policy::Pick,
+    subchannel::{Connectivity, Subchannel},
+};
 
 /// The published side of a channel. Reading takes no lock.
 #[derive(Debug)]
@@ -61,6 +64,15 @@ impl Pool {
     /// The picker of this moment; not to be held across an await.
     pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<Picker>> {
         self.picker.load()
+    }
+
+    /// What the picker of this moment does with calls, in gRPC's words.
+    pub(crate) fn state(&self) -> Connectivity {
+        match **self.picker() {
+            Picker::Ready(_) => Connectivity::Ready,
+            Picker::Waiting => Connectivity::Connecting,
+            Picker::Failing(_) => Connectivity::TransientFailure,
+        }
     }
 
     /// Sees every picker that is published from now on.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use backend::{Backend, Mood, call, endpoints, list, nowhere, ready, told_by, until};
 use balanced_channel::{
     Builder, Channel, OutlierDetection, PickFirst, RetryPolicy, WeightedRoundRobin,
-    metrics::{Histogram, Kind, Value},
+    metrics::{Histogram, Kind, Metric, Value},
 };
 use bytes::Bytes;
 use h2::Reason;
@@ -214,7 +214,8 @@ async fn connections_are_counted_and_each_loss_has_its_reason() {
     let succeeded = || counts(&channel, "grpc.subchannel.connection_attempts_succeeded")[""];
     let lost = || counts(&channel, "grpc.subchannel.disconnections");
     assert_eq!((open(), succeeded(), lost()), (3, 3, BTreeMap::new()));
-    assert_eq!(channel.metrics().iter().filter(|metric| metric.kind == Kind::UpDownCounter).count(), 1);
+    let of_grpc = |metric: &&Metric| metric.name.starts_with("grpc.") && metric.kind == Kind::UpDownCounter;
+    assert_eq!(channel.metrics().iter().filter(of_grpc).count(), 1);
 
     backends[0].drain();
     let goaway = "grpc.disconnect_error=GOAWAY NO_ERROR";

@@ -6,7 +6,7 @@ mod stage;
 
 use serde_json::Value;
 use service::testing::{
-    Running,
+    Exposition, Running,
     api_server::{ApiServer, Behaviour, Slice},
     bounded,
 };
@@ -77,6 +77,21 @@ async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
     assert_eq!(shown, [("b-1", "b"), ("b-2", "b")]);
     let answer = get(gateway.listen, "/hellogrpc?name=Ann&via=watched").await;
     assert!(answer.status == 200 && answer.body.contains("\"hostname\":\"b-"), "{answer:?}");
+    // By name in the metrics too, and none of the other zone, which it does not call.
+    let read = Exposition::parse(&get(gateway.admin, "/metrics").await.body);
+    let takes_calls = |pod: &str, backend: &GrpcBackend, zone: &str| {
+        let address = backend.addr.to_string();
+        let labels = [
+            ("route", "watched"),
+            ("grpc_target", "kubernetes:///grpc-svc:grpc"),
+            ("peer_name", pod),
+            ("peer_address", &*address),
+            ("peer_zone", zone),
+        ];
+        read.value("balanced_channel_endpoint_ready", &labels)
+    };
+    assert_eq!([takes_calls("b-1", &pods[2], "b"), takes_calls("b-2", &pods[3], "b")], [Some(1.0); 2]);
+    assert_eq!(takes_calls("a-1", &pods[0], "a"), None);
 
     // A third in its zone, and none in the other.
     list(&api, "b-3", &pods[0], "b");

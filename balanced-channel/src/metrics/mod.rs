@@ -8,6 +8,7 @@
 //! | `grpc.subchannel.*` | [gRFC A94] |
 //! | `grpc.lb.wrr.*`, `grpc.lb.pick_first.*` | [gRFC A78] |
 //! | `grpc.lb.outlier_detection.*` | [gRFC A91] |
+//! | `balanced_channel.endpoint.*`, by name, address and zone | none |
 //!
 //! Those of the first two lines are measured if
 //! [`Builder::call_metrics`](crate::Builder::call_metrics) says so. Those of a policy are there if
@@ -23,6 +24,7 @@ mod calls;
 mod connections;
 mod distribution;
 mod ejections;
+mod endpoints;
 mod message_size;
 mod metric;
 mod recording;
@@ -37,6 +39,8 @@ pub(crate) use recording::Recording;
 pub(crate) use weights::Weights;
 
 use std::sync::Arc;
+
+use crate::subchannel::Subchannel;
 
 /// All that a channel counts. Whoever counts touches atomics only; whoever reads adds up.
 #[derive(Debug)]
@@ -66,8 +70,8 @@ impl Metrics {
         }
     }
 
-    /// Everything, at this moment.
-    pub(crate) fn read(&self) -> Vec<Metric> {
+    /// Everything, at this moment, and of these subchannels.
+    pub(crate) fn read(&self, subchannels: &[Arc<Subchannel>]) -> Vec<Metric> {
         let mut metrics = self.calls.as_ref().map(CallMetrics::read).unwrap_or_default();
         metrics.extend(self.connections.read());
         match self.policy {
@@ -76,6 +80,7 @@ impl Metrics {
             _ => {}
         }
         metrics.extend(self.ejections.read());
+        metrics.extend(endpoints::read(subchannels));
         for point in metrics.iter_mut().flat_map(|metric| &mut metric.points) {
             point.labels.insert(0, ("grpc.target", self.target.clone()));
         }

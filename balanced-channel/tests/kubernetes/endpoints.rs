@@ -64,6 +64,38 @@ async fn the_request_is_a_real_one_and_subchannels_have_the_names_of_pods() {
 }
 
 #[tokio::test]
+async fn metrics_have_the_names_of_pods_while_they_are_there() {
+    let (cluster, channel) = Cluster::working(&["127.0.30.1", "127.0.30.2"]).await;
+    for _ in 0..6 {
+        call(&channel, "").await.unwrap();
+    }
+    let series = |name: &str| -> Vec<(String, u64)> {
+        let metric = channel.metrics().into_iter().find(|metric| metric.name == name).unwrap();
+        let read = |point: balanced_channel::metrics::Point| {
+            let labels = point.labels[1..].iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>();
+            (labels.join(" "), point.count().unwrap())
+        };
+        metric.points.into_iter().map(read).collect()
+    };
+    let port = cluster.port();
+    let of = |pod: &str, rest: &str| format!("{pod} 127.0.30.{}:{port} {rest}", &pod[4..]);
+    // The call that was answered last may not have been counted yet.
+    let ended = |pod: &str| [(of(pod, " succeeded"), 3), (of(pod, " failed"), 0)];
+    let pods = ["svc-1", "svc-2"];
+    let listed = pods.map(|pod| Slice::pod(pod, &format!("127.0.30.{}", &pod[4..])));
+    cluster.api.put_slice(&cluster.slice("svc-a", listed.clone()));
+    let calls = pods.map(ended).concat();
+    until("all are counted", || (series("balanced_channel.endpoint.calls") == calls).then_some(())).await;
+    assert_eq!(series("balanced_channel.endpoint.ready"), pods.map(|pod| (of(pod, ""), 1)));
+    assert_eq!(series("balanced_channel.endpoint.calls_in_flight"), pods.map(|pod| (of(pod, ""), 0)));
+
+    cluster.api.put_slice(&cluster.slice("svc-a", listed[1..].to_vec()));
+    until("one is left", || (series("balanced_channel.endpoint.calls") == ended("svc-2")).then_some(()))
+        .await;
+    assert_eq!(series("balanced_channel.endpoints"), [(String::new(), 1)]);
+}
+
+#[tokio::test]
 async fn a_namespace_is_asked_for_by_name() {
     let cluster = Cluster::new(&["127.0.33.1"]).await;
     let target = format!("kubernetes:///svc.prod:{}", cluster.port());

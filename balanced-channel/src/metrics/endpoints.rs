@@ -1,0 +1,77 @@
+//! Each endpoint of the pool by its name. No gRFC has these; what people ask first of a balancer is which pod
+//! was given how many calls.
+//!
+//! The series are those of the endpoints that there are now: one that is removed takes its own with it.
+
+use std::sync::{Arc, atomic::Ordering::Acquire};
+
+use super::Metric;
+use crate::subchannel::{Connectivity, Subchannel};
+
+/// So many endpoints have series of their own, the first by their addresses.
+const NAMED: usize = 100;
+
+/// Those of these subchannels.
+pub(super) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
+    let all = Metric::up_down_counter(
+        "balanced_channel.endpoints",
+        "{endpoint}",
+        "Endpoints that the channel connects to. The first 100 by address have series of their own.",
+    );
+    let mut ready = Metric::up_down_counter(
+        "balanced_channel.endpoint.ready",
+        "{endpoint}",
+        "Whether the endpoint takes calls.",
+    );
+    let mut in_flight = Metric::up_down_counter(
+        "balanced_channel.endpoint.calls_in_flight",
+        "{call}",
+        "Attempts of calls at the endpoint whose response has not ended.",
+    );
+    let mut ended = Metric::counter(
+        "balanced_channel.endpoint.calls",
+        "{call}",
+        "Attempts of calls at the endpoint that ended, by whether with status OK.",
+    );
+    for subchannel in subchannels.iter().take(NAMED) {
+        let Subchannel { endpoint, calls, .. } = &**subchannel;
+        let status = subchannel.status();
+        let address = endpoint.address.to_string();
+        let name = status.name.as_deref().unwrap_or(&address).to_owned();
+        let zone = status.zone.as_deref().unwrap_or_default().to_owned();
+        // Two endpoints may have one name, never one address.
+        let labels = vec![("peer.name", name), ("peer.address", address), ("peer.zone", zone)];
+        for (outcome, counter) in [("succeeded", &calls.succeeded), ("failed", &calls.failed)] {
+            let outcome = ("outcome", outcome.to_owned());
+            ended.push(labels.iter().cloned().chain([outcome]).collect(), counter.load(Acquire));
+        }
+        in_flight.push(labels.clone(), calls.in_flight());
+        ready.push(labels, u64::from(status.state == Connectivity::Ready));
+    }
+    [all.with(subchannels.len() as u64), ready, in_flight, ended]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::{outlier::Streak, resolver::Endpoint};
+
+    #[test]
+    fn however_many_there_are_a_hundred_have_series() {
+        let subchannel = |number: u8| {
+            let endpoint: Endpoint = SocketAddr::from(([10, 0, 0, number], 80)).into();
+            // Pods of two namespaces may be called the same.
+            Arc::new(Subchannel::new(endpoint.named("pod").in_zone("a"), Streak::new(5, Arc::default())))
+        };
+        let pool: Vec<_> = (0..150).map(subchannel).collect();
+        let [all, ready, in_flight, ended] = read(&pool);
+        assert_eq!(all.points[0].count(), Some(150));
+        assert_eq!([&ready, &in_flight, &ended].map(|metric| metric.points.len()), [100, 100, 200]);
+        let mut labels: Vec<_> = ended.points.iter().map(|point| &point.labels).collect();
+        labels.sort();
+        labels.dedup();
+        assert_eq!(labels.len(), 200, "each series is another");
+    }
+}

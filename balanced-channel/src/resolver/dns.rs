@@ -113,13 +113,18 @@ impl Stub {
 
     /// The first name of the search list that has an address wins. A name that does not exist is an
     /// answer (nothing is ready), a server that fails is not: one such failure on the way, and
-    /// nothing found elsewhere, fails the whole lookup. On the way to the name that was found before
-    /// it fails the lookup at once: what comes later in the list may be another service.
+    /// nothing found elsewhere, fails the whole lookup. The search ends with the name that was found
+    /// before, whatever is said of it now: what comes later in the list may be another service, and may
+    /// be asked of servers far away, while this one is only scaled to nothing.
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let mut failure = None;
         for (place, name) in self.names.iter().enumerate() {
             match self.family(name).await {
-                Ok((_, found)) if found.addresses.is_empty() => {}
+                Ok((_, found)) if found.addresses.is_empty() => {
+                    if self.found.is_some_and(|found| place == found.place) {
+                        return failure.map_or(Ok(found), Err);
+                    }
+                }
                 Ok((family, found)) => {
                     self.found = Some(Found { place, family });
                     return Ok(found);

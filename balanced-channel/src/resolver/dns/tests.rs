@@ -99,7 +99,7 @@ async fn a_search_domain_that_always_fails_does_not_hide_the_names_after_it() {
 }
 
 #[tokio::test]
-async fn a_name_that_was_found_and_then_fails_is_not_sought_under_the_companys_wildcard() {
+async fn a_name_that_was_found_and_then_fails_or_is_empty_is_not_sought_under_the_companys_wildcard() {
     let wildcard = |code: Option<ResponseCode>| {
         move |asked: &Asked| match (asked.name.as_str(), code) {
             ("svc.svc.cluster.local.", None) => addresses(asked, ["10.0.0.1"]),
@@ -113,6 +113,9 @@ async fn a_name_that_was_found_and_then_fails_is_not_sought_under_the_companys_w
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
     server.says(wildcard(Some(ResponseCode::ServFail)));
     look(&mut dns).await.unwrap_err();
+    // Scaled to nothing.
+    server.says(wildcard(Some(ResponseCode::NXDomain)));
+    assert_eq!(look(&mut dns).await, Ok(vec![]));
     server.says(wildcard(None));
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
 }

@@ -11,7 +11,7 @@ mod service;
 mod slices;
 mod wire;
 
-use std::{pin::pin, time::Duration};
+use std::{mem, pin::pin, time::Duration};
 
 pub(crate) use access::Access;
 use access::Session;
@@ -48,6 +48,9 @@ const DOUBT: BackoffPolicy = BackoffPolicy {
     jitter: 0.2,
 };
 
+/// So many reasons are logged while the server does not answer.
+const MAX_COMPLAINTS: usize = 5;
+
 /// Follows the EndpointSlices of one service.
 pub(crate) struct Kubernetes {
     service: Service,
@@ -66,8 +69,10 @@ struct Follower {
     version: Option<String>,
     /// What was published last; none when something failed since.
     published: Option<Vec<Endpoint>>,
-    /// The failure that was logged last and has not been mended.
-    complaint: Option<String>,
+    /// The failures that were logged and have not been mended.
+    complaints: Vec<String>,
+    /// That no pod has the port, if that was logged and is so.
+    mismatch: Option<String>,
     /// How many watches in a row did not work.
     short_lives: u32,
     pauses: Backoff,
@@ -94,7 +99,8 @@ impl Resolver for Kubernetes {
             slices: Slices::default(),
             version: None,
             published: None,
-            complaint: None,
+            complaints: Vec::new(),
+            mismatch: None,
             short_lives: 0,
             pauses: Backoff::new(PAUSES),
             doubt: Backoff::new(DOUBT),
@@ -247,6 +253,7 @@ impl Follower {
     fn publish(&mut self) {
         match self.slices.endpoints(&self.service) {
             Ok(endpoints) => {
+                self.mismatch = None;
                 if self.published.as_ref() != Some(&endpoints) {
                     self.updates.publish(endpoints.iter().cloned());
                     self.published = Some(endpoints);
@@ -255,26 +262,31 @@ impl Follower {
             Err(NoSuchPort { ports }) => {
                 let Service { name, port, .. } = &self.service;
                 let sentence = format!("the pods of service {name} have no port {port}: they have {ports}");
+                if self.mismatch.as_ref() != Some(&sentence) {
+                    tracing::warn!("{sentence}");
+                    self.mismatch = Some(sentence.clone());
+                }
+                self.published = None;
                 self.updates.publish([]);
-                self.fail(sentence);
+                self.updates.fail(ResolveError::new(sentence));
             }
         }
     }
 
     /// The server answers, so what is known is true now.
     fn confirm(&mut self) {
-        if self.complaint.take().is_some() {
+        if !mem::take(&mut self.complaints).is_empty() {
             tracing::info!(service = self.service.name, "the Kubernetes API answers again");
         }
         self.published = None;
         self.publish();
     }
 
-    /// Says why nothing is known better; the log hears it once.
+    /// Says why nothing is known better. The log hears each reason once, until the server answers again.
     fn fail(&mut self, sentence: String) {
-        if self.complaint.as_ref() != Some(&sentence) {
+        if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains(&sentence) {
             tracing::warn!(service = self.service.name, "{sentence}; the endpoints known so far stand");
-            self.complaint = Some(sentence.clone());
+            self.complaints.push(sentence.clone());
         }
         self.published = None;
         self.updates.fail(ResolveError::new(sentence));

@@ -2,6 +2,7 @@
 //! own stands where the network would be.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -17,6 +18,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::resolver::{Resolutions, updates};
 
+mod lines;
+mod logs;
+
 /// The API server: what it answers next is in the script, and what is asked is noted.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<State>>);
@@ -26,6 +30,8 @@ struct State {
     asked: Vec<(Instant, &'static str)>,
     lists: Says,
     watches: Says,
+    /// Why it cannot be reached at the next attempts.
+    down: VecDeque<&'static str>,
     /// Where the last watch is fed.
     feed: Option<UnboundedSender<Bytes>>,
 }
@@ -49,9 +55,12 @@ fn follow() -> (Server, Resolutions, AbortOnDropHandle<()>) {
     let answering = server.clone();
     let open: Open = Box::new(move || {
         let answering = answering.clone();
+        let down = answering.0.lock().unwrap().down.pop_front();
         let service = tower::service_fn(move |request| answering.clone().answer(request));
         let client = Client::new(service, "default");
-        Box::pin(async move { Ok(Session { client, server: "http://test".into() }) })
+        Box::pin(async move {
+            down.map_or(Ok(Session { client, server: "http://test".into() }), |why| Err(Fault::new(why)))
+        })
     });
     let (updates, resolutions) = updates();
     let resolver = Kubernetes { service: Service::parse("///svc:grpc").unwrap(), open };
@@ -105,8 +114,9 @@ impl Server {
     }
 
     /// Sends bytes on the last watch.
-    fn say(&self, bytes: &str) {
-        self.0.lock().unwrap().feed.as_ref().unwrap().send(bytes.to_owned().into()).unwrap();
+    fn say(&self, bytes: impl AsRef<[u8]>) {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        self.0.lock().unwrap().feed.as_ref().unwrap().send(bytes).unwrap();
     }
 
     /// Ends the last watch.
@@ -152,7 +162,7 @@ async fn an_event_is_published_in_no_time_and_those_that_came_together_as_one() 
     assert_eq!(count(&resolutions), Some(0));
     resolutions.latest.mark_unchanged();
     let at = Instant::now();
-    server.say(&added(8, "a", "10.0.0.1"));
+    server.say(added(8, "a", "10.0.0.1"));
     resolutions.latest.changed().await.unwrap();
     assert_eq!((count(&resolutions), at.elapsed()), (Some(1), Duration::ZERO));
 
@@ -164,8 +174,8 @@ async fn an_event_is_published_in_no_time_and_those_that_came_together_as_one() 
     passes(5).await;
     assert!(!resolutions.latest.has_changed().unwrap());
     let at = Instant::now();
-    server.say(&format!("{rest}{}{}", added(10, "c", "10.0.0.3"), added(11, "d", "10.0.0.4")));
-    server.say(&added(12, "e", "10.0.0.5"));
+    server.say(format!("{rest}{}{}", added(10, "c", "10.0.0.3"), added(11, "d", "10.0.0.4")));
+    server.say(added(12, "e", "10.0.0.5"));
     resolutions.latest.changed().await.unwrap();
     assert_eq!((count(&resolutions), at.elapsed()), (Some(5), Duration::ZERO));
     tokio::task::yield_now().await;
@@ -251,7 +261,7 @@ async fn a_watch_that_ends_after_it_worked_begins_again_at_once_from_where_it_wa
     let (server, resolutions, _task) = follow();
     passes(2).await;
     for version in 8..30 {
-        server.say(&added(version, "a", "10.0.0.1"));
+        server.say(added(version, "a", "10.0.0.1"));
         server.end();
         let at = Instant::now();
         while server.feed_is_gone() {
@@ -282,7 +292,7 @@ async fn a_watch_is_doubted_when_connections_are_lost_and_it_says_nothing() {
 
     // A word of it is proof.
     let before = server.pauses("watch").len();
-    server.say(&added(8, "a", "10.0.0.1"));
+    server.say(added(8, "a", "10.0.0.1"));
     ask(6).await;
     assert_eq!(server.pauses("watch").len(), before);
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "JSON stands where it is used")]
 
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
@@ -104,6 +105,7 @@ fn a_port_is_found_by_name_or_number_in_each_slice() {
             slice("d", "IPv4", Value::Null, ready("10.0.0.4")),
             slice("e", "IPv4", ports("grpc", Value::Null), ready("10.0.0.5")),
             slice("f", "IPv4", json!([{"name": "grpc", "port": 8000, "protocol": "UDP"}]), ready("10.0.0.6")),
+            slice("h", "IPv4", json!([]), ready("10.0.0.8")),
             slice(
                 "g",
                 "IPv4",
@@ -116,7 +118,14 @@ fn a_port_is_found_by_name_or_number_in_each_slice() {
     assert_eq!(found(slices(), "grpc"), ["10.0.0.1:8000", "10.0.0.2:9000", "10.0.0.7:8000"]);
     assert_eq!(
         found(slices(), "8000"),
-        ["10.0.0.1:8000", "10.0.0.3:8000", "10.0.0.4:8000", "10.0.0.5:8000", "10.0.0.7:8000"]
+        [
+            "10.0.0.1:8000",
+            "10.0.0.3:8000",
+            "10.0.0.4:8000",
+            "10.0.0.5:8000",
+            "10.0.0.7:8000",
+            "10.0.0.8:8000"
+        ]
     );
 }
 
@@ -178,5 +187,43 @@ fn an_endpoint_has_its_pods_name_its_zone_and_its_hints() {
 #[test]
 fn names_instead_of_addresses_are_left_out() {
     let ports = json!([{"name": "grpc", "port": 8000}]);
-    assert!(found([slice("a", "FQDN", ports, json!([{"addresses": ["svc.example"]}]))], "grpc").is_empty());
+    let names = || slice("a", "FQDN", ports.clone(), json!([{"addresses": ["svc.example"]}]));
+    assert!(found([names()], "grpc").is_empty());
+    assert_eq!(found([names(), v4("b", json!([pod("10.0.0.1", json!({}))]))], "grpc"), ["10.0.0.1:8000"]);
+}
+
+/// A change of one of four slices: it has these of ten pods now, or it is deleted.
+fn change() -> impl Strategy<Value = (usize, Option<Vec<(u8, bool)>>)> {
+    (0..4_usize, proptest::option::weighted(0.8, vec((0..10_u8, any::<bool>()), 0..6)))
+}
+
+proptest! {
+    /// Pods may be in many slices, or none; only the slices as they are at last count, and not the way to them.
+    #[test]
+    fn whatever_happens_to_slices_the_set_is_that_of_the_last_of_each(changes in vec(change(), 1..20)) {
+        let made = |number: usize, pods: &[(u8, bool)]| {
+            let pods = pods.iter().map(|(pod_number, ready)| {
+                pod(&format!("10.0.0.{pod_number}"), json!({"ready": ready}))
+            });
+            v4(&format!("svc-{number}"), pods.collect())
+        };
+        let mut followed = Slices::default();
+        let mut last = BTreeMap::new();
+        for (number, pods) in &changes {
+            match pods {
+                Some(pods) => {
+                    followed.apply(made(*number, pods));
+                    last.insert(*number, pods);
+                }
+                None => {
+                    followed.delete(&made(*number, &[]));
+                    last.remove(number);
+                }
+            }
+        }
+        let ready: BTreeSet<_> =
+            last.values().flat_map(|pods| pods.iter()).filter(|pod| pod.1).map(|pod| pod.0).collect();
+        let expected: Vec<_> = ready.iter().map(|number| format!("10.0.0.{number}:8000")).collect();
+        prop_assert_eq!(told(&followed.endpoints(&service("grpc")).unwrap()), expected);
+    }
 }

@@ -11,8 +11,8 @@
 //! - [`answer`], [`sorted_json`]: the answer, byte for byte.
 //! - [`refusal`]: or why there is none, in one table of statuses.
 //!
-//! [`config`] has the flags, [`gateway`] holds what all requests share, [`debug`] shows it on the admin port;
-//! [`channel_metrics`] has what the channels count among the metrics there.
+//! [`config`] has the flags, [`gateway`] holds what all requests share, [`readiness`] says when it is ready, [`debug`]
+//! shows it on the admin port; [`channel_metrics`] has what the channels count among the metrics there.
 
 mod admission;
 mod answer;
@@ -25,19 +25,20 @@ mod greeting;
 mod grpc_target;
 mod paths;
 mod propagation;
+mod readiness;
 mod refusal;
 mod route_config;
 mod routes;
 mod sorted_json;
 mod upstream;
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, future::pending, sync::Arc};
 
 use service::{
     Instance, Program,
     http::{Server, finish},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 pub use config::Config;
 pub use route_config::{DEFAULT as DEFAULT_ROUTE, InvalidRoutes, RouteConfigs};
@@ -52,7 +53,7 @@ pub const PROGRAM: Program = Program {
 
 /// Serves on `listener` until the instance shuts down, then until the requests in flight are answered.
 ///
-/// It is ready as soon as it listens: a gateway whose backends are gone still says so better than none.
+/// It is ready once it has reached its backends, or knows that there are none: see [`readiness`].
 ///
 /// # Errors
 ///
@@ -64,7 +65,15 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
     instance.admin.merge(debug::router(gateway.clone()));
-    let router = finish(paths::router(gateway), Some(&instance.metrics));
-    Server::http1().serve(listener, router, instance.shutdown).await;
-    Ok(())
+    let (says, ready) = watch::channel(Err("the program starts".to_owned()));
+    instance.admin.ready_as(ready);
+    let router = finish(paths::router(gateway.clone()), Some(&instance.metrics));
+    let settling = async {
+        readiness::settle(gateway.routes.channels(), &says).await;
+        pending().await
+    };
+    tokio::select! {
+        () = Server::http1().serve(listener, router, instance.shutdown) => Ok(()),
+        never = settling => never,
+    }
 }

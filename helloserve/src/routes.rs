@@ -104,7 +104,7 @@ impl Routes {
         };
         let routes =
             [default].into_iter().chain(more.0).map(route).collect::<Result<_, String>>().map(Self)?;
-        let channels = routes.0.iter().map(|route| (route.name.clone(), route.upstream.channel.clone()));
+        let channels = routes.channels().map(|(name, channel)| (name.to_owned(), channel.clone()));
         metrics.register(ChannelMetrics::new(channels.collect()));
         Ok(routes)
     }
@@ -127,9 +127,14 @@ impl Routes {
         self.0.iter().map(Route::status).collect()
     }
 
+    /// The channels, with the names of their routes.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (&str, &Channel)> {
+        self.0.iter().map(|route| (&*route.name, &route.upstream.channel))
+    }
+
     /// What each channel knows about itself, with its name.
     pub(crate) fn snapshots(&self) -> impl Iterator<Item = (&str, ChannelSnapshot)> {
-        self.0.iter().map(|route| (&*route.name, route.upstream.channel.snapshot()))
+        self.channels().map(|(name, channel)| (name, channel.snapshot()))
     }
 }
 
@@ -155,7 +160,7 @@ impl Route {
     fn status(&self) -> RouteStatus<'_> {
         let snapshot = self.upstream.channel.snapshot();
         let endpoints = Endpoints { ready: snapshot.ready(), total: snapshot.resolver.endpoints };
-        let state = state(&snapshot);
+        let state = self.upstream.channel.state();
         let last_error = match state {
             Connectivity::Ready => None,
             _ => snapshot.subchannels.into_iter().find_map(|subchannel| subchannel.last_error),
@@ -168,18 +173,5 @@ impl Route {
             endpoints,
             error: snapshot.resolver.error.or(last_error),
         }
-    }
-}
-
-/// The state of a channel by those of its subchannels: the best of them, as in the gRPC connectivity document.
-fn state(snapshot: &ChannelSnapshot) -> Connectivity {
-    use Connectivity::{Connecting, Ready, TransientFailure};
-    let any = |state| snapshot.subchannels.iter().any(|subchannel| subchannel.state == state);
-    match snapshot.resolver.endpoints {
-        _ if any(Ready) => Ready,
-        _ if any(Connecting) => Connecting,
-        // The name is being looked up, for the first time.
-        None if snapshot.resolver.error.is_none() => Connecting,
-        _ => TransientFailure,
     }
 }

@@ -4,15 +4,22 @@
 
 mod stage;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use service::testing::{Answer, Running, Signal, bounded, exit_of};
 use stage::{
     client::{get, problem},
+    gateway,
     grpc_backend::{grpc_backend, introduction},
     http_backend::{Deed, http_backend, ok},
-    ipv4, refusing,
+    ipv4, refusing, running,
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, yield_now},
+    time::sleep,
+};
 
 const EXE: &str = env!("CARGO_BIN_EXE_helloserve");
 
@@ -77,6 +84,40 @@ async fn sigterm_lets_a_slow_grpc_call_finish() {
     assert!(answer.body.ends_with("\"hostname\":\"pod-1\"}}"), "{answer:?}");
 }
 
+/// A listener that takes connections, as the kernel does, and says nothing on them: no packet of it is ever seen.
+#[tokio::test(start_paused = true)]
+async fn it_is_not_ready_before_it_has_reached_its_backends_or_waited_long_enough() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = gateway(|config| config.grpc_target = ipv4(silent.local_addr().unwrap())).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(
+        gateway.instance.admin.ready(),
+        Err("no backend was reached yet by the routes default; it is ready 3.5s after its start in any case"
+            .into())
+    );
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(gateway.instance.admin.ready(), Ok(()));
+}
+
+#[tokio::test]
+async fn it_is_ready_with_its_first_connection_and_stays_so() {
+    let backend = running("v1-hellogrpc", "pod-1", |listener, instance| {
+        hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
+    })
+    .await;
+    let gateway = gateway(|config| config.grpc_target = ipv4(backend.addr)).await;
+    bounded(async {
+        while gateway.instance.admin.ready().is_err() {
+            yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(get(gateway.addr, "/hellogrpc").await.status, 200);
+    backend.end().await;
+    problem(&get(gateway.addr, "/hellogrpc").await, 503);
+    assert_eq!(gateway.instance.admin.ready(), Ok(()));
+}
+
 #[tokio::test]
 async fn without_any_backend_it_is_ready_and_says_what_it_sees() {
     let grpc = refusing();
@@ -102,6 +143,7 @@ async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
     for (name, value, word) in [
         ("GRPC_TARGET", "xds:///svc", "unknown scheme"),
         ("GRPC_TARGET", "https://svc", "TLS"),
+        ("GRPC_TARGET", "kubernetes:///", "names no port: write kubernetes:///service.namespace:port"),
         ("GRPC_SERVICE_CONFIG", "retry", "GRPC_SERVICE_CONFIG"),
         ("GRPC_SERVICE_CONFIG", "{\"retryThrottling\":5}", "retryThrottling: "),
         ("GRPC_ROUTES", "[5]", "GRPC_ROUTES>': [0]: invalid type"),

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use axum::{
@@ -12,7 +13,7 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -23,8 +24,12 @@ use crate::{
 /// The type that Prometheus' text format has.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How long `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while: the
+/// kubelet after a second, and that is also how long it waits for an answer.
+const ABOUT_TO_BE: Duration = Duration::from_millis(500);
+
 /// Whether a program is ready, or else why it is not, in one sentence.
-type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
+pub type Ready = Result<(), String>;
 
 /// What the admin port answers: `/healthz` and `/_ah/health` while the program lives, `/readyz` while it takes
 /// work, `/metrics`, and routes that the program adds. Clones are the same.
@@ -38,7 +43,7 @@ pub struct Admin {
 struct Watched {
     metrics: Metrics,
     shutdown: Shutdown,
-    ready: RwLock<Box<Ready>>,
+    ready: RwLock<watch::Receiver<Ready>>,
 }
 
 /// The routes as they are now. Programs add theirs after the port is open: a slow start is alive already.
@@ -51,7 +56,8 @@ struct Routes {
 
 impl Admin {
     pub(crate) fn new(metrics: Metrics, shutdown: Shutdown) -> Self {
-        let watched = Arc::new(Watched { metrics, shutdown, ready: RwLock::new(Box::new(|| Ok(()))) });
+        let (_always, ready) = watch::channel(Ok(()));
+        let watched = Arc::new(Watched { metrics, shutdown, ready: RwLock::new(ready) });
         let routes = Router::new()
             .route("/healthz", get(healthz))
             .route("/_ah/health", get(healthz))
@@ -61,10 +67,10 @@ impl Admin {
         Self { watched, routes: Arc::new(RwLock::new(Routes::new(routes))) }
     }
 
-    /// Sets when the program is ready: asked at each `/readyz`, it says `Ok`, or in one sentence why not. Without
-    /// it, a program is ready until it drains; with it too, a program that drains is not ready.
-    pub fn ready_when(&self, ready: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
-        *self.watched.ready.write().unwrap_or_else(PoisonError::into_inner) = Box::new(ready);
+    /// Sets where it is said whether the program is ready, or in one sentence why not. Without it, a program is ready
+    /// until it drains; with it too, a program that drains is not ready.
+    pub fn ready_as(&self, ready: watch::Receiver<Ready>) {
+        *self.watched.ready.write().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
     /// Adds routes.
@@ -82,7 +88,7 @@ impl Admin {
     /// # Errors
     ///
     /// One sentence that says why it does not.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Ready {
         self.watched.ready()
     }
 
@@ -111,11 +117,25 @@ impl fmt::Debug for Admin {
 // === impl Watched ===
 
 impl Watched {
-    fn ready(&self) -> Result<(), String> {
+    fn ready(&self) -> Ready {
         if self.shutdown.is_draining() {
             return Err("the program is stopping".to_owned());
         }
-        (*self.ready.read().unwrap_or_else(PoisonError::into_inner))()
+        self.said().borrow().clone()
+    }
+
+    /// The same, but waits a moment for a program that is not ready yet.
+    async fn soon_ready(&self) -> Ready {
+        if self.ready().is_err() && !self.shutdown.is_draining() {
+            let mut said = self.said();
+            // Ready or not, by now.
+            drop(timeout(ABOUT_TO_BE, said.wait_for(Result::is_ok)).await);
+        }
+        self.ready()
+    }
+
+    fn said(&self) -> watch::Receiver<Ready> {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -132,7 +152,11 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(watched): State<Arc<Watched>>) -> Result<&'static str, Problem> {
-    watched.ready().map(|()| "ok").map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    watched
+        .soon_ready()
+        .await
+        .map(|()| "ok")
+        .map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
 }
 
 async fn metrics_text(State(watched): State<Arc<Watched>>) -> Result<Response, Problem> {

@@ -30,7 +30,7 @@ mod shutdown;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
-pub use admin::Admin;
+pub use admin::{Admin, Ready};
 pub use config::{AdminAddr, Config, Identity, LogFormat, defaults, parse_duration};
 pub use instance::Instance;
 pub use metrics::Metrics;

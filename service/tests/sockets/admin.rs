@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::{Router, routing::get};
 use service::{Identity, Instance, Shutdown, Trigger};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use service::testing::Client;
 
@@ -36,11 +36,12 @@ async fn says_that_it_lives_and_what_it_counts() {
 async fn is_not_ready_when_the_program_says_so_or_drains() {
     let (addr, instance, trigger) = start().await;
     let mut client = Client::connect(addr).await;
-    instance.admin.ready_when(|| Err("no backend is connected".to_owned()));
+    let (says, ready) = watch::channel(Err("no backend is connected".to_owned()));
+    instance.admin.ready_as(ready);
     let answer = client.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.problem()["detail"], "no backend is connected");
-    instance.admin.ready_when(|| Ok(()));
+    says.send(Ok(())).unwrap();
     assert_eq!(client.get("/readyz").await.status, 200);
     trigger.drain();
     assert_eq!(client.get("/readyz").await.problem()["detail"], "the program is stopping");

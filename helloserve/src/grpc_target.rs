@@ -24,4 +24,28 @@ mod tests {
             assert!(error.contains(word), "{target}: {error}");
         }
     }
+
+    #[test]
+    fn a_service_of_kubernetes_is_named_with_its_port() {
+        for target in ["kubernetes:///svc:8000", "kubernetes:///svc.ns:8000", "kubernetes:///svc.ns:grpc"] {
+            assert_eq!(grpc_target(target).unwrap().as_str(), target);
+        }
+        for (target, sentence) in [
+            ("kubernetes:///", "names no port: write kubernetes:///service.namespace:port"),
+            ("kubernetes:///svc", "names no port: write kubernetes:///service.namespace:port"),
+            ("kubernetes:///:8000", "names no service: write kubernetes:///service.namespace:port"),
+            ("kubernetes:svc:8000", "names no service: write kubernetes:///service.namespace:port"),
+            ("kubernetes:///svc:", "has the port \"\", which is not a number from 1 to 65535"),
+            ("kubernetes:///svc:0", "has the port \"0\", which is not a number from 1 to 65535"),
+            (
+                "kubernetes:///svc:GRPC",
+                "has the port \"GRPC\", which is neither a number nor the name of a port",
+            ),
+            ("kubernetes:///Svc:80", "has \"Svc\", which is not the name of a service or a namespace"),
+            ("kubernetes:///svc_a:80", "has \"svc_a\", which is not the name of a service or a namespace"),
+            ("kubernetes:///svc.:80", "has \"\", which is not the name of a service or a namespace"),
+        ] {
+            assert_eq!(grpc_target(target), Err(format!("target \"{target}\" {sentence}")));
+        }
+    }
 }

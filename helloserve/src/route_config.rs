@@ -94,9 +94,11 @@ mod tests {
     fn routes_have_what_they_are_given() {
         let text = r#"[
             {"name": "one", "target": "ipv4:127.0.0.1:1", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
-            {"name": "two", "serviceConfig": null}
+            {"name": "two", "serviceConfig": null},
+            {"name": "three", "target": "kubernetes:///grpc-svc:8000"}
         ]"#;
-        let [one, two] = &text.parse::<RouteConfigs>().unwrap().0[..] else { panic!("not two") };
+        let [one, two, three] = &text.parse::<RouteConfigs>().unwrap().0[..] else { panic!("not three") };
+        assert_eq!(three.target.as_ref().unwrap().as_str(), "kubernetes:///grpc-svc:8000");
         assert_eq!((&*one.name, one.target.as_ref().unwrap().as_str()), ("one", "ipv4:127.0.0.1:1"));
         let config = ServiceConfig::default().policy(Policy::from(PickFirst::default()));
         assert_eq!(one.service_config, Some(config));
@@ -124,6 +126,11 @@ mod tests {
                 "[0].target: target \"xds:///svc\" has the unknown",
             ),
             (r#"[{"name": "a", "target": "https://svc"}]"#, "[0].target: TLS"),
+            (
+                r#"[{"name": "a", "target": "kubernetes:///svc"}]"#,
+                "[0].target: target \"kubernetes:///svc\" names no port",
+            ),
+            (r#"[{"name": "a", "target": "kubernetes:///a.b.c:80"}]"#, "more than a service and a namespace"),
             (r#"[{"name": "a", "target": ["b:1"]}]"#, "[0].target: invalid type"),
             (
                 r#"[{"name": "a", "serviceConfig": {"loadBalancingConfig": [{"dice": {}}]}}]"#,

@@ -89,12 +89,14 @@ fn at_most(path: &'static str, allocations: u64, bytes: u64) {
     );
 }
 
+// The bytes vary with how busy the machine is, by half: what comes in pieces is read into more buffers.
+
 #[test]
 fn for_a_grpc_call() {
-    at_most("/hellogrpc", 53, 20_000);
+    at_most("/hellogrpc", 53, 30_000);
 }
 
 #[test]
 fn for_an_http_call() {
-    at_most("/hellohttp", 34, 23_000);
+    at_most("/hellohttp", 34, 35_000);
 }

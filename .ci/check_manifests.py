@@ -26,6 +26,11 @@ DRILL_RULES = [
 # gateway's own lookups (at most).
 DNS_CACHED, DNS_REFRESH = 30, 2
 
+# Thousandths of a core that are left on a node of two cores by a control plane of kubeadm's or kind's, with its network.
+LEFT = 1000
+# Pods of each kind at most, at once: one Deployment scaled to ten, the others in the middle of a rollout.
+MOST = [10, 6, 3]
+
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 
 
@@ -97,6 +102,15 @@ def complete(name, deployment, pod, container):
     assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     for each in spread:
         assert each["whenUnsatisfiable"] == "ScheduleAnyway" and selects(each["labelSelector"], template["labels"])
+
+
+def fits(containers):
+    """The scheduler finds room for all pods on one small node, with a rollout under way and old pods draining."""
+    asked = sorted((int(re.fullmatch(r"(\d+)m", each["resources"]["requests"]["cpu"]).group(1)) for each in containers),
+                   reverse=True)
+    total = sum(each * count for each, count in zip(asked, MOST))
+    assert total <= LEFT, f"{total}m of CPU are asked for, and {LEFT}m are there"
+    print(f"ok  room: {sum(MOST)} pods ask for {total}m of CPU")
 
 
 # === what they may do ===
@@ -255,6 +269,7 @@ def main(paths):
         graceful(name, spec, pod, container)
         complete(name, spec, pod, container)
         print(f"ok  {name}: restricted, graceful, complete")
+    fits([each["spec"]["template"]["spec"]["containers"][0] for each in deployments])
     allowed(objects)
     separated(policies, {each["metadata"]["name"]: labels(each) for each in deployments})
     called = connected(services, deployments)

@@ -166,3 +166,36 @@ async fn metrics_text(State(watched): State<Arc<Watched>>) -> Result<Response, P
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::{Identity, Instance};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_a_moment_before_it_is_ready_waits_for_that_moment_and_not_for_long() {
+        let (trigger, shutdown) = Shutdown::new();
+        let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
+        let admin = Instance::new(identity, shutdown).admin;
+        let (says, ready) = watch::channel(Err("not yet".to_owned()));
+        admin.ready_as(ready);
+        let began = Instant::now();
+        assert_eq!(admin.watched.soon_ready().await, Err("not yet".to_owned()));
+        assert_eq!(began.elapsed(), ABOUT_TO_BE);
+
+        let soon = async {
+            sleep(ABOUT_TO_BE / 2).await;
+            says.send(Ok(())).unwrap();
+        };
+        let began = Instant::now();
+        assert_eq!(tokio::join!(admin.watched.soon_ready(), soon).0, Ok(()));
+        assert_eq!(began.elapsed(), ABOUT_TO_BE / 2);
+
+        trigger.drain();
+        let began = Instant::now();
+        assert!(admin.watched.soon_ready().await.is_err());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

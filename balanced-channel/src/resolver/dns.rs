@@ -13,7 +13,7 @@ use hickory_resolver::{
     proto::rr::{Name, RecordType},
     system_conf::read_system_conf,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Answer, Lookup, ResolveError};
 
@@ -21,6 +21,10 @@ use super::{Answer, Lookup, ResolveError};
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a whole lookup may take: every search domain, every server, every attempt.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long names may be sought on after one is known not to be there, as long as none was ever found:
+/// the cluster's own DNS has answered by then, and what comes behind it may be silent for ever.
+const SEARCH_ON: Duration = QUERY_TIMEOUT;
+
 /// Looks one name up.
 pub(crate) struct Dns {
     host: String,
@@ -117,13 +121,18 @@ impl Stub {
     /// before, whatever is said of it now: what comes later in the list may be another service, and may
     /// be asked of servers far away, while this one is only scaled to nothing.
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
-        let mut failure = None;
+        let (mut failure, mut end) = (None, None);
         for (place, name) in self.names.iter().enumerate() {
-            match self.family(name).await {
+            let answer = match end.filter(|_| self.found.is_none()) {
+                Some(end) => timeout_at(end, self.family(name)).await.unwrap_or(Err(NetError::Timeout)),
+                None => self.family(name).await,
+            };
+            match answer {
                 Ok((_, found)) if found.addresses.is_empty() => {
                     if self.found.is_some_and(|found| place == found.place) {
                         return failure.map_or(Ok(found), Err);
                     }
+                    end.get_or_insert_with(|| Instant::now() + SEARCH_ON);
                 }
                 Ok((family, found)) => {
                     self.found = Some(Found { place, family });

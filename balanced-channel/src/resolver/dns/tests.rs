@@ -3,7 +3,6 @@ mod name_server;
 
 use hickory_resolver::proto::op::ResponseCode;
 use name_server::{Asked, NameServer, Reply, addresses};
-use tokio::time::Instant;
 
 use super::*;
 
@@ -169,4 +168,23 @@ async fn a_lookup_is_given_up_in_bounded_time_however_many_names_it_has() {
     let error = look(&mut dns).await.unwrap_err();
     assert!(began.elapsed() <= LOOKUP_TIMEOUT + QUERY_TIMEOUT, "{:?}", began.elapsed());
     assert!(error.contains("svc") && !server.asked().is_empty(), "{error}");
+}
+
+/// A cluster without a way out: its own DNS answers, and what is behind that never does.
+#[tokio::test(start_paused = true)]
+async fn silence_behind_the_clusters_own_names_holds_a_service_that_is_about_to_come_up_for_a_second() {
+    let outside = |asked: &Asked| !asked.name.ends_with("cluster.local.");
+    let server = NameServer::start(move |asked| match outside(asked) {
+        true => Reply::Silence,
+        false => Reply::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let mut dns = pod(&server, "svc");
+    let began = Instant::now();
+    let error = look(&mut dns).await.unwrap_err();
+    // Two names, each asked for twice, would take four.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(error.contains("svc"), "{error}");
+    server.says(only("svc.default.svc.cluster.local.", "10.0.0.1"));
+    assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
 }

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use crate::{
     call::{Caller, ResponseBody},
+    endpoint_metrics,
     metrics::Metric,
     resolver::Resolution,
     snapshot::ChannelSnapshot,
@@ -75,7 +76,7 @@ impl Channel {
     /// What the channel has counted since it was built, under gRPC's names; see [`metrics`](crate::metrics).
     pub fn metrics(&self) -> Vec<Metric> {
         let Caller { metrics, pool, .. } = &self.inner.caller;
-        metrics.read(&pool.subchannels())
+        metrics.read(endpoint_metrics::read(&pool.subchannels()))
     }
 }
 

@@ -79,6 +79,7 @@ mod builder;
 mod call;
 mod calls;
 mod channel;
+mod endpoint_metrics;
 mod health;
 mod load_report;
 mod member;

@@ -65,11 +65,11 @@ pub struct Histogram {
 // === impl Metric ===
 
 impl Metric {
-    pub(super) fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(crate) fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
         Self { name, description, unit, kind: Kind::Counter, points: Vec::new() }
     }
 
-    pub(super) fn up_down_counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
+    pub(crate) fn up_down_counter(name: &'static str, unit: &'static str, description: &'static str) -> Self {
         Self { kind: Kind::UpDownCounter, ..Self::counter(name, unit, description) }
     }
 
@@ -78,7 +78,7 @@ impl Metric {
     }
 
     /// Adds a series.
-    pub(super) fn push(&mut self, labels: Vec<(&'static str, String)>, value: impl Into<Value>) {
+    pub(crate) fn push(&mut self, labels: Vec<(&'static str, String)>, value: impl Into<Value>) {
         self.points.push(Point { labels, value: value.into() });
     }
 
@@ -90,7 +90,7 @@ impl Metric {
     }
 
     /// With the only series, which has no labels of its own.
-    pub(super) fn with(mut self, value: impl Into<Value>) -> Self {
+    pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
         self.push(Vec::new(), value);
         self
     }

@@ -24,7 +24,6 @@ mod calls;
 mod connections;
 mod distribution;
 mod ejections;
-mod endpoints;
 mod message_size;
 mod metric;
 mod recording;
@@ -39,8 +38,6 @@ pub(crate) use recording::Recording;
 pub(crate) use weights::Weights;
 
 use std::sync::Arc;
-
-use crate::subchannel::Subchannel;
 
 /// All that a channel counts. Whoever counts touches atomics only; whoever reads adds up.
 #[derive(Debug)]
@@ -70,8 +67,8 @@ impl Metrics {
         }
     }
 
-    /// Everything, at this moment, and of these subchannels.
-    pub(crate) fn read(&self, subchannels: &[Arc<Subchannel>]) -> Vec<Metric> {
+    /// Everything, at this moment, and what else there is of the same target.
+    pub(crate) fn read(&self, others: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
         let mut metrics = self.calls.as_ref().map(CallMetrics::read).unwrap_or_default();
         metrics.extend(self.connections.read());
         match self.policy {
@@ -80,7 +77,7 @@ impl Metrics {
             _ => {}
         }
         metrics.extend(self.ejections.read());
-        metrics.extend(endpoints::read(subchannels));
+        metrics.extend(others);
         for point in metrics.iter_mut().flat_map(|metric| &mut metric.points) {
             point.labels.insert(0, ("grpc.target", self.target.clone()));
         }

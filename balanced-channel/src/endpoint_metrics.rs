@@ -1,18 +1,20 @@
-//! Each endpoint of the pool by its name. No gRFC has these; what people ask first of a balancer is which pod
+//! Metrics of each endpoint of the pool by its name. No gRFC has these; what people ask first of a balancer is which pod
 //! was given how many calls.
 //!
 //! The series are those of the endpoints that there are now: one that is removed takes its own with it.
 
 use std::sync::{Arc, atomic::Ordering::Acquire};
 
-use super::Metric;
-use crate::subchannel::{Connectivity, Subchannel};
+use crate::{
+    metrics::Metric,
+    subchannel::{Connectivity, Subchannel},
+};
 
 /// So many endpoints have series of their own, the first by their addresses.
 const NAMED: usize = 100;
 
 /// Those of these subchannels.
-pub(super) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
+pub(crate) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
     let all = Metric::up_down_counter(
         "balanced_channel.endpoints",
         "{endpoint}",

@@ -2,12 +2,15 @@
 
 mod connection;
 mod head_timer;
+mod http1;
+mod http2;
+mod protocol;
 mod server;
 
 use axum::{Router, extract::Request};
 use http::StatusCode;
 
-pub use self::server::{Http2, Server};
+pub use self::{http1::Http1, http2::Http2, server::Server};
 use crate::{Metrics, Problem, request_id::RequestIdLayer};
 
 /// Gives a router what every router here has: problems for unknown paths (404) and methods (405, with `Allow`),

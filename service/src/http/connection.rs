@@ -14,14 +14,11 @@ use std::{
 use axum::{Router, body::Body, response::Response};
 use http::{HeaderValue, Request, header::CONNECTION};
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulConnection},
-};
 use tokio::{net::TcpStream, time};
 use tower::Service as _;
 use tracing::debug;
 
+use super::protocol::{Protocol, Served};
 use crate::Shutdown;
 
 /// How long a client may take to say its first byte.
@@ -32,14 +29,13 @@ const FIRST_BYTE: Duration = Duration::from_secs(30);
 /// fails; clients that pool connections drop idle ones themselves, or use them within this time.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// When and how connections of a server end.
-#[derive(Clone, Debug)]
+/// When connections of a server end by themselves: never, by default.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lifetime {
     /// Zero is for ever.
     pub(super) age: Duration,
     /// Zero is for ever.
     pub(super) grace: Duration,
-    goaway: bool,
 }
 
 /// One accepted connection.
@@ -53,11 +49,6 @@ pub(super) struct Connection {
 // === impl Lifetime ===
 
 impl Lifetime {
-    /// Connections without an end of their own. `goaway`: the protocol has GOAWAY to announce an end.
-    pub(super) fn new(goaway: bool) -> Self {
-        Self { age: Duration::ZERO, grace: Duration::ZERO, goaway }
-    }
-
     /// Waits until a connection that starts now is too old: its age, give or take 10 %.
     async fn too_old(&self) {
         sleep_unless_zero(self.age.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
@@ -85,7 +76,7 @@ impl Connection {
     }
 
     /// Serves until the client leaves, the connection is too old, or the program ends.
-    pub(super) async fn run(self, builder: auto::Builder<TokioExecutor>) {
+    pub(super) async fn run<P: Protocol>(self, protocol: P) {
         let Self { stream, router, lifetime, shutdown } = self;
         // Answers are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
         drop(stream.set_nodelay(true));
@@ -94,12 +85,12 @@ impl Connection {
         }
         let ending = Arc::new(AtomicBool::new(false));
         let service = hyper::service::service_fn({
-            let announce = !lifetime.goaway;
+            let announce = !P::SAYS_GOAWAY;
             let ending = Arc::clone(&ending);
             move |request| answer(router.clone(), request, announce.then(|| Arc::clone(&ending)))
         });
-        let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        end_gracefully(connection, &lifetime, &shutdown, &ending).await;
+        let connection = pin!(protocol.serve(stream, service));
+        end_gracefully(connection, P::SAYS_GOAWAY, &lifetime, &shutdown, &ending).await;
     }
 }
 
@@ -118,12 +109,12 @@ async fn answer(
 
 async fn end_gracefully<C>(
     mut connection: Pin<&mut C>,
+    says_goaway: bool,
     lifetime: &Lifetime,
     shutdown: &Shutdown,
     ending: &AtomicBool,
 ) where
-    C: GracefulConnection,
-    C::Error: std::fmt::Display,
+    C: Served,
 {
     let mut too_old = pin!(lifetime.too_old());
 
@@ -141,7 +132,7 @@ async fn end_gracefully<C>(
             () = shutdown.closing() => {}
         }
     }
-    if !lifetime.goaway {
+    if !says_goaway {
         tokio::select! {
             ended = connection.as_mut() => return log(ended),
             () = time::sleep(LINGER) => {}
@@ -156,7 +147,7 @@ async fn end_gracefully<C>(
     }
 }
 
-fn log<E: std::fmt::Display>(ended: Result<(), E>) {
+fn log(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         debug!("connection failed: {error}");
     }

@@ -19,17 +19,29 @@ struct Running {
     go: Arc<Notify>,
     /// Told when a request of `/slow` is in flight.
     slow: Arc<Notify>,
+    /// Told when one is so no more.
+    over: Arc<Notify>,
     server: JoinHandle<()>,
+}
+
+/// Tells when it is dropped.
+struct Tells(Arc<Notify>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 async fn start(server: Server) -> Running {
     let (trigger, shutdown) = Shutdown::new();
     let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
     let instance = Instance::new(identity, shutdown.clone());
-    let (go, slow) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (go, slow, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let wait = {
-        let (go, slow) = (Arc::clone(&go), Arc::clone(&slow));
+        let (go, slow, over) = (Arc::clone(&go), Arc::clone(&slow), Arc::clone(&over));
         move || async move {
+            let _tells = Tells(over);
             slow.notify_one();
             go.notified().await;
             "done"
@@ -42,7 +54,7 @@ async fn start(server: Server) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let server = tokio::spawn(server.serve(listener, router, shutdown));
-    Running { addr, instance, trigger, go, slow, server }
+    Running { addr, instance, trigger, go, slow, over, server }
 }
 
 #[tokio::test]
@@ -132,6 +144,30 @@ async fn an_old_connection_is_told_to_close() {
     .await;
     client.ended().await;
     assert!(answers > 0, "the connection was old from the start");
+}
+
+#[tokio::test]
+async fn nobody_works_for_a_caller_that_has_left() {
+    let running = start(Server::http1()).await;
+    let mut client = Client::connect(running.addr).await;
+    client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    bounded(running.slow.notified()).await;
+    drop(client);
+    bounded(running.over.notified()).await;
+}
+
+#[tokio::test]
+async fn requests_that_come_while_one_is_answered_are_answered_in_turn() {
+    let running = start(Server::http1()).await;
+    let mut client = Client::connect(running.addr).await;
+    client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    bounded(running.slow.notified()).await;
+    client.send("GET /hello/ann HTTP/1.1\r\nhost: test\r\n\r\nGET /hello/bob").await;
+    client.send(" HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    running.go.notify_one();
+    for body in ["done", "ann", "bob"] {
+        assert_eq!(client.answer().await.body, body);
+    }
 }
 
 #[tokio::test]

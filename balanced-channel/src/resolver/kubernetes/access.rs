@@ -2,17 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hyper_util::{
-    client::legacy::{Client as Http, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http::{HeaderValue, Request, Response, Uri, header::HOST};
+use hyper::{body::Incoming, client::conn::http1::handshake};
+use hyper_util::client::legacy::connect::HttpConnector;
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::task::spawn_blocking;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 use super::fault::{Asked, Fault};
 
@@ -91,9 +90,26 @@ fn session(config: &Config) -> Result<Session, Fault> {
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(|error| unknown(&error))?)
         .layer(config.extra_headers_layer().map_err(unusable)?)
-        .map_err(BoxError::from)
-        .service(Http::builder(TokioExecutor::new()).build::<_, Body>(tls));
+        .service(service_fn(move |request| exchange(tls.clone(), request)));
     Ok(Session { client: Client::new(service, config.default_namespace.trim()), server })
+}
+
+/// One request, over a connection of its own. They are minutes apart, and a watch keeps its connection to itself in any
+/// case: a pool, and HTTP/2 with it, would be all for nothing, and several hundred kilobytes of every program.
+async fn exchange<C>(tls: C, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError>
+where
+    C: tower::Service<Uri, Error = BoxError>,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+{
+    let server = request.uri().clone();
+    let host = server.host().unwrap_or_default();
+    let host = server.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    request.headers_mut().insert(HOST, HeaderValue::from_str(&host)?);
+    *request.uri_mut() = server.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+    let (mut requests, connection) = handshake(tls.oneshot(server).await?).await?;
+    // It ends with the answer, or when nobody reads that any more. How it ends, the reader is told.
+    tokio::spawn(async { drop(connection.await) });
+    Ok(requests.send_request(request).await?)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {

@@ -42,7 +42,7 @@ pub struct Config {
     #[arg(long, env, value_name = "WORKER_THREADS", default_value = "1")]
     pub worker_threads: NonZeroUsize,
 
-    /// What to log: a level (off, error, warn, info, debug, trace), or `target=level` pairs with commas
+    /// What to log: a level (off, error, warn, info, debug), or `target=level` pairs with commas
     #[arg(long, env, value_name = "LOG_FILTER", default_value = "info")]
     pub log_filter: tracing_subscriber::filter::Targets,
 

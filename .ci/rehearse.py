@@ -4,7 +4,8 @@
     python .ci/rehearse.py rollout target/release                 restart all three deployments under 500 calls/s
     python .ci/rehearse.py rollout target/release --dns-cached 0  DNS that shows a new pod at once, as CoreDNS may
     python .ci/rehearse.py rollout target/release --drain 1       what becomes of it without the drain delay
-    python .ci/rehearse.py account target/release                 the gateway's account: missing, forbidden, expired
+    python .ci/rehearse.py account target/release                 the gateway's account: missing, forbidden, expired;
+                                                                  and no backend at all
 
 Environment, probes, minReadySeconds and grace are read from kubeyamls. Beside the pods there are a DNS server that
 repeats an answer for its TTL, for each ClusterIP a forwarder that hears of changes late, as kube-proxy does, and an API
@@ -28,7 +29,7 @@ import time
 from api_server import ACCOUNT, Account, ApiServer
 from cluster_network import PROXY_LAG, Dns, cluster_ip
 from kubelet import Manifest, Pod, get
-from rehearse_account import account, disturb
+from rehearse_account import account, disturb, emptied
 
 NAMES = ["hellogrpc", "hellohttp", "helloserve"]
 # Through the gateway, calls a second: 500 together.
@@ -213,6 +214,7 @@ async def one_account(programs):
     await cluster.listen()
     try:
         await account(cluster)
+        await emptied(cluster)
     finally:
         await cluster.kill()
 

@@ -85,6 +85,31 @@ async def account(cluster):
     print("ok  its pool stands when it is forbidden to look, and when its token expires; the new one is read")
 
 
+async def emptied(cluster):
+    """Every backend goes, and one comes back. A gateway that starts meanwhile is ready to say so."""
+    service = cluster.services["hellogrpc"]
+    await asyncio.gather(*(service.end(pod) for pod in list(service.pods)))
+    began = time.monotonic()
+    await cluster.pod("helloserve")
+    started = time.monotonic() - began
+    asked = [(gateway, route) for gateway in cluster.services["helloserve"].pods for route in ["/hellogrpc", ROUTE]]
+
+    async def until_answered(gateway, route, wanted):
+        async def holds():
+            code, body = await get(gateway.address, gateway.manifest.port, route)
+            assert code == 200 or json.loads(body)["status"] == code == 503, (code, body)
+            return code == wanted
+        await until(f"{gateway.name} answers {wanted} to {route}", holds)
+        return time.monotonic()
+
+    await asyncio.gather(*(until_answered(*each, 503) for each in asked))
+    await cluster.pod("hellogrpc")
+    ready = time.monotonic()
+    for (gateway, route), at in zip(asked, await asyncio.gather(*(until_answered(*each, 200) for each in asked))):
+        print(f"ok  none left: {gateway.name} says 503, and 200 to {route} {1000 * (at - ready):.0f} ms after one is back")
+    print(f"ok  a gateway that starts meanwhile is ready after {started:.1f} s")
+
+
 async def disturb(cluster):
     """The API server is away for a while, and comes back when every token has expired; then there is a new pod."""
     api, gateways = cluster.api, cluster.services["helloserve"].pods

@@ -13,7 +13,7 @@
 #   --seconds N             how long a turn is
 #   --workers N             threads of each gateway
 #   --also NAME=EXECUTABLE  one more gateway, such as an earlier build: helloserve-before=target/before
-#   --bin FOLDER            programs that are built already, such as target/debug; else target/release is built first
+#   --bin FOLDER            programs that are built already, such as target/debug; else they are built as for the images
 #
 # The table has the minimum, median and maximum of the rounds. A ratio is made in each round, from two turns that stand
 # next to each other, because the machine differs more from minute to minute than the targets do. What is measured:
@@ -47,7 +47,11 @@ done
 PATH=$PATH:/usr/sbin
 need wrk nginx python3
 if [ "$build" -eq 1 ]; then
-  (cd "$root" && cargo build --release --locked -p helloserve -p hellogrpc -p hellohttp)
+  # As the images have them: what is linked statically is less to have in memory.
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  (cd "$root" && RUSTFLAGS=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' Dockerfile) \
+    cargo build --release --locked --target "$host" -p helloserve -p hellogrpc -p hellohttp)
+  bin=$target/$host/release
 fi
 python_packages
 

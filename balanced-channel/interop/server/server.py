@@ -23,16 +23,16 @@ CANCELLED = "x-cancelled-calls"
 def compile_protos():
     """Compiles the .proto files next to this directory; returns the three modules."""
     protos = pathlib.Path(__file__).resolve().parent.parent / "proto"
-    out = tempfile.mkdtemp(prefix="interop-")
     names = [str(path) for path in sorted((protos / "grpc" / "testing").glob("*.proto"))]
-    failed = protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *names])
-    if failed:
-        sys.exit("server.py: the .proto files cannot be compiled")
-    # The generated packages lie inside grpcio's own `grpc` package by name.
-    grpc.__path__.append(str(pathlib.Path(out) / "grpc"))
-    from grpc.testing import empty_pb2, messages_pb2, test_pb2_grpc
+    with tempfile.TemporaryDirectory(prefix="interop-") as out:
+        failed = protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *names])
+        if failed:
+            sys.exit("server.py: the .proto files cannot be compiled")
+        # The generated packages lie inside grpcio's own `grpc` package by name.
+        grpc.__path__.append(str(pathlib.Path(out) / "grpc"))
+        from grpc.testing import empty_pb2, messages_pb2, test_pb2_grpc
 
-    return empty_pb2, messages_pb2, test_pb2_grpc
+        return empty_pb2, messages_pb2, test_pb2_grpc
 
 
 empty_pb2, messages_pb2, test_pb2_grpc = compile_protos()

@@ -46,13 +46,7 @@ done
 
 PATH=$PATH:/usr/sbin
 need wrk nginx python3
-if [ "$build" -eq 1 ]; then
-  # As the images have them: what is linked statically is less to have in memory.
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  (cd "$root" && RUSTFLAGS=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' Dockerfile) \
-    cargo build --release --locked --target "$host" -p helloserve -p hellogrpc -p hellohttp)
-  bin=$target/$host/release
-fi
+[ "$build" -eq 0 ] || built helloserve hellogrpc hellohttp
 python_packages
 
 grpc_backends=$backend_host.1:18000,$backend_host.2:18000,$backend_host.3:18000

@@ -23,9 +23,7 @@ while [ $# -gt 0 ]; do
 done
 need wrk python3
 ulimit -n "$(ulimit -Hn)"
-if [ "$build" -eq 1 ]; then
-  (cd "$root" && cargo build --release --locked -p helloserve -p hellogrpc)
-fi
+[ "$build" -eq 0 ] || built helloserve hellogrpc
 
 # addresses COUNT: that many addresses of loopback, with the port of the backend.
 addresses() {

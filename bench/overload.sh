@@ -20,9 +20,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-if [ "$build" -eq 1 ]; then
-  (cd "$root" && cargo build --release --locked -p helloserve -p hellogrpc)
-fi
+[ "$build" -eq 0 ] || built helloserve hellogrpc
 
 export RESPONSE_DELAY=100ms
 for number in 1 2 3; do hellogrpc "$number"; done

@@ -9,12 +9,22 @@ gateway_host=127.77.0.1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$root/target}
+# Where the programs are, unless a script is told, or makes them.
 bin=$target/release
 venv=$target/bench-venv
 run=$(mktemp -d)
 pids=()
 # The process that was started last.
 started=
+
+# built PROGRAM...: as the images have them. What is linked statically is less to have in memory.
+built() {
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  (cd "$root" && RUSTFLAGS=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' Dockerfile) \
+    cargo build --release --locked --target "$host" "${@/#/-p}")
+  bin=$target/$host/release
+}
 
 # start NAME COMMAND...: in the background, with its output in a file of this run.
 start() {

@@ -90,8 +90,6 @@ impl Protocol for Http1 {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .half_close(true)
-            // Answers are small: one that is copied behind its head takes less than a list of pieces.
-            .writev(false)
             .serve_connection(TokioIo::new(socket), service)
     }
 }
@@ -119,21 +117,10 @@ impl AsyncRead for Socket {
     }
 }
 
+/// Not vectored: answers are small, and one that is copied behind its head takes less than a list of pieces.
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.lock()).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.lock()).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -135,3 +135,13 @@ async fn streams_over_the_limit_wait_for_their_turn() {
         assert_eq!(bounded(call).await.unwrap().unwrap().into_inner(), introduction("Ann"));
     }
 }
+
+/// Their deadlines may end together.
+#[tokio::test]
+async fn a_client_may_take_back_all_of_its_calls_at_once() {
+    let running = Running::start(Config { max_concurrent_streams: 100, ..Config::default() }).await;
+    let mut frames = Frames::connect(running.addr).await;
+    frames.start_and_reset(CALL.0, 100).await;
+    let body = frames.call(CALL.0, CALL.1).await;
+    assert!(body.ends_with(b"pod-1"), "{body:?}");
+}

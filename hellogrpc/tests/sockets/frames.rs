@@ -10,6 +10,7 @@ use tokio::{
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
@@ -60,11 +61,7 @@ impl Frames {
     }
 
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        bounded(self.tcp.write_all(&frame)).await.unwrap();
+        bounded(self.tcp.write_all(&frame(kind, flags, stream, payload))).await.unwrap();
     }
 
     /// The next frame that is not about settings or windows; none when the server ended the connection.
@@ -99,26 +96,26 @@ impl Frames {
 
     /// Starts a call that says how long it waits, as `grpc-timeout` does.
     pub(crate) async fn start_call_within(&mut self, path: &str, timeout: &str, message: &[u8]) -> u32 {
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        // HPACK (RFC 7541): :method POST and :scheme http are in the static table; the others are literals.
-        let mut block = vec![0x83, 0x86];
-        for (name, value) in [
-            (":path", path),
-            (":authority", "test"),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("grpc-timeout", timeout),
-        ] {
-            block.push(0);
-            for text in [name, value] {
-                block.push(u8::try_from(text.len()).unwrap());
-                block.extend(text.as_bytes());
-            }
-        }
-        self.send(HEADERS, END_HEADERS, stream, &block).await;
+        let stream = self.stream();
+        self.send(HEADERS, END_HEADERS, stream, &head(path, timeout)).await;
         self.send(DATA, END_STREAM, stream, message).await;
         stream
+    }
+
+    /// Starts so many calls and takes all of them back, in one write.
+    pub(crate) async fn start_and_reset(&mut self, path: &str, calls: usize) {
+        let streams: Vec<_> = (0..calls).map(|_| self.stream()).collect();
+        let head = head(path, "1H");
+        let heads = streams.iter().flat_map(|stream| frame(HEADERS, END_HEADERS, *stream, &head));
+        let cancel = 8_u32.to_be_bytes();
+        let resets = streams.iter().flat_map(|stream| frame(RST_STREAM, 0, *stream, &cancel));
+        let frames: Vec<_> = heads.chain(resets).collect();
+        bounded(self.tcp.write_all(&frames)).await.unwrap();
+    }
+
+    fn stream(&mut self) -> u32 {
+        self.next_stream += 2;
+        self.next_stream - 2
     }
 
     /// Makes a call, and returns the bytes of its body.
@@ -143,4 +140,32 @@ impl Frames {
             }
         }
     }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The header block of a call, in HPACK (RFC 7541): :method POST and :scheme http are in the static table; the others
+/// are literals.
+fn head(path: &str, timeout: &str) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86];
+    for (name, value) in [
+        (":path", path),
+        (":authority", "test"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("grpc-timeout", timeout),
+    ] {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
 }

@@ -51,6 +51,9 @@ impl Protocol for Http2 {
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.max_concurrent_streams)
+            // All that may be open may be taken back together, when their deadlines end. h2 takes more than 20 for an
+            // attack (CVE-2023-44487), and would end the connection with every other call on it.
+            .max_pending_accept_reset_streams(self.max_concurrent_streams as usize)
             .max_header_list_size(self.max_header_list_size)
             .keep_alive_interval((!self.keepalive_interval.is_zero()).then_some(self.keepalive_interval))
             .keep_alive_timeout(self.keepalive_timeout)

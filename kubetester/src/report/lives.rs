@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{
     path::Path,
-    plot::{Mark, Tick, rows, tenth},
+    plot::{Mark, Tick, height, rows},
     scale::Scale,
     spans::Spans,
     words::round_time,
@@ -46,11 +46,7 @@ impl Lives {
         let over_time = load.over_time.as_ref().filter(|over_time| !over_time.pods.is_empty())?;
         let spans = Spans::new(over_time.width, load.elapsed);
         let along = Scale::Linear(load.elapsed);
-        let mark = |event: &Event| Mark {
-            at: tenth(100.0 * along.place(event.at)),
-            label: event.what.words().to_owned(),
-            row: 0,
-        };
+        let mark = |event: &Event| Mark::new(along, event.at, event.what.words().to_owned());
         let eventful = |name: &str| events.iter().any(|event| event.pod.as_deref() == Some(name));
         let mut pods: Vec<_> = over_time.pods.iter().map(|pod| (pod, spans.rates(&pod.calls))).collect();
         let most = pods.iter().flat_map(|(_, rates)| rates).copied().fold(0.0, f64::max);
@@ -87,6 +83,6 @@ impl Lives {
 
 impl Life {
     fn rows(&self) -> usize {
-        self.marks.iter().map(|mark| mark.row + 1).max().unwrap_or(0)
+        height(&self.marks)
     }
 }

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use super::{
-    plot::tenth,
     plots::{Drawing, Plots},
+    scale::tenth,
     spans::Spans,
     words::{count, percent, time},
 };

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::scale::tenth;
+
 /// The width of a plot in the units of its paths; it is stretched to the width that there is.
 pub(super) const WIDTH: f64 = 1000.0;
 
@@ -64,26 +66,21 @@ impl Path {
     }
 
     fn to(&mut self, command: char, x: f64, y: f64) {
-        let (x, y) = (short(x * WIDTH), short((1.0 - y) * self.height));
+        let (x, y) = (tenth(x * WIDTH), tenth((1.0 - y) * self.height));
         self.write(format_args!("{command}{x} {y}"));
     }
 
     fn horizontally(&mut self, x: f64) {
-        self.write(format_args!("H{}", short(x * WIDTH)));
+        self.write(format_args!("H{}", tenth(x * WIDTH)));
     }
 
     fn vertically(&mut self, y: f64) {
-        self.write(format_args!("V{}", short((1.0 - y) * self.height)));
+        self.write(format_args!("V{}", tenth((1.0 - y) * self.height)));
     }
 
     fn write(&mut self, command: std::fmt::Arguments<'_>) {
         self.drawn.write_fmt(command).expect("a String takes everything");
     }
-}
-
-/// To a tenth of a unit: a page holds thousands of these.
-fn short(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
 }
 
 #[cfg(test)]

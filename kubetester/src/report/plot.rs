@@ -2,7 +2,10 @@
 
 use askama::Template;
 
-use super::{path::Path, scale::Scale};
+use super::{
+    path::Path,
+    scale::{Scale, tenth},
+};
 
 /// The least distance between two labels at the right, in pixels.
 const LINE: f64 = 18.0;
@@ -132,7 +135,7 @@ impl Plot {
 
     /// How many lines of text the marks need above.
     pub(super) fn rows(&self) -> usize {
-        self.marks.iter().map(|mark| mark.row + 1).max().unwrap_or_default()
+        height(&self.marks)
     }
 }
 
@@ -141,7 +144,7 @@ impl Plot {
 impl Tick {
     /// From the left.
     pub(super) fn new(scale: Scale, value: f64, label: fn(f64) -> String) -> Self {
-        Self { at: tenth(100.0 * scale.place(value)), label: label(value) }
+        Self { at: scale.percent(value), label: label(value) }
     }
 }
 
@@ -161,18 +164,23 @@ pub(super) fn rows(mut marks: Vec<Mark>) -> Vec<Mark> {
     marks
 }
 
+/// How many rows the marks are in.
+pub(super) fn height(marks: &[Mark]) -> usize {
+    marks.iter().map(|mark| mark.row + 1).max().unwrap_or_default()
+}
+
 // === impl Mark ===
 
 impl Mark {
+    /// In the row next to the plot.
+    pub(super) fn new(scale: Scale, value: f64, label: String) -> Self {
+        Self { at: scale.percent(value), label, row: 0 }
+    }
+
     /// Whether its label ends at the line: near the right side, it would leave the plot.
     pub(super) fn leftward(&self) -> bool {
         self.at > 60.0
     }
-}
-
-/// A page needs no more digits.
-pub(super) fn tenth(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
 }
 
 #[cfg(test)]

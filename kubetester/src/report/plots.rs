@@ -2,7 +2,7 @@
 
 use super::{
     path::Path,
-    plot::{Mark, Plot, rows, tenth},
+    plot::{Mark, Plot, rows},
     pods::Drawn,
     scale::Scale,
     spans::Spans,
@@ -103,7 +103,6 @@ impl Plots {
         let mut below = vec![0.0; spans.len()];
         // The label of a band stands at the middle of its last full span, or near it.
         let last = spans.len().saturating_sub(2);
-        let mut ends = Vec::new();
         for band in bands {
             let above: Vec<f64> = below.iter().zip(&band.rates).map(|(below, rate)| below + rate).collect();
             let steps: Vec<_> = spans
@@ -115,10 +114,9 @@ impl Plots {
                 .collect();
             plot.shape(&format!("area {}", band.class), Path::new(HEIGHT).area(&steps), band.label);
             let middle = (below.get(last).unwrap_or(&0.0) + above.get(last).unwrap_or(&0.0)) / 2.0;
-            ends.push((band.class, band.label.to_owned(), self.rate.place(middle)));
+            plot.end(&band.class, band.label, self.rate.place(middle));
             below = above;
         }
-        ends.iter().for_each(|(class, label, at)| plot.end(class, label, *at));
         let peak = below.iter().copied().fold(0.0, f64::max);
         plot.description = format!(
             "Stacked area over {}: {} calls succeeded, {} a second at most, by {} pods. The table by pod has the figures.",
@@ -212,9 +210,8 @@ impl Plots {
         let latency = &load.latency;
         let marks = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99)];
         let mark = |(row, (name, value)): (usize, (&str, f64))| Mark {
-            at: tenth(100.0 * scale.place(value)),
-            label: format!("{name} {}", time(value)),
             row,
+            ..Mark::new(scale, value, format!("{name} {}", time(value)))
         };
         // The fastest at the bottom, so that a label can reach over the line of none before it.
         plot.marks = marks.into_iter().rev().enumerate().map(mark).collect();
@@ -243,11 +240,7 @@ impl Plots {
             &self.time.time_ticks(6),
             round_time,
         );
-        let mark = |(at, label): &(f64, String)| Mark {
-            at: tenth(100.0 * self.time.place(*at)),
-            label: label.clone(),
-            row: 0,
-        };
+        let mark = |(at, label): &(f64, String)| Mark::new(self.time, *at, label.clone());
         plot.marks = rows(self.events.iter().map(mark).collect());
         plot
     }

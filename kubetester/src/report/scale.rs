@@ -37,6 +37,11 @@ impl Scale {
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 }
     }
 
+    /// The same in percent, as a page takes it.
+    pub(super) fn percent(self, value: f64) -> f64 {
+        tenth(100.0 * self.place(value))
+    }
+
     /// Round values, about `most` of them at most.
     pub(super) fn ticks(self, most: usize) -> Vec<f64> {
         match self {
@@ -61,6 +66,11 @@ impl Scale {
             if at_least > 20.0 { long.unwrap_or_else(|| nice_above(at_least)) } else { nice_above(at_least) },
         )
     }
+}
+
+/// A page needs no more digits, and holds thousands of numbers.
+pub(super) fn tenth(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }
 
 fn steps(to: f64, step: f64) -> Vec<f64> {

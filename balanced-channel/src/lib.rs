@@ -115,6 +115,7 @@ pub use policy::{
 pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
 pub use service_config::{ServiceConfig, ServiceConfigError};
 pub use snapshot::{ChannelSnapshot, ResolverSnapshot, RetrySnapshot, SubchannelSnapshot};
+pub use status_name::status_name;
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
 #[cfg(feature = "tls")]

@@ -2,8 +2,10 @@
 
 use tonic::Code;
 
-/// The name of a status code as gRPC spells it.
-pub(crate) fn status_name(code: Code) -> &'static str {
+/// The name of a status code as gRPC spells it ([status codes]), such as `DEADLINE_EXCEEDED`.
+///
+/// [status codes]: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
+pub fn status_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -2,7 +2,7 @@
 //!
 //! [`Transport`] is a target made ready; it makes the [`Caller`]s, one for each caller of the engine.
 
-mod cause;
+pub(crate) mod cause;
 mod grpc;
 mod http1;
 mod tls;

@@ -31,7 +31,7 @@ pub(super) fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::
 }
 
 /// The last of a chain of errors, which knows most.
-pub(super) fn root(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;

@@ -82,7 +82,7 @@ impl Api {
         let params = ListParams::default().labels(&self.selector);
         let request = self.slices.list(&params).map_err(|error| self.asked.broken(&error))?;
         let listing = async {
-            let body = self.send(request).await?.into_body();
+            let body = send(&self.client, &self.asked, request).await?.into_body();
             let body = Limited::new(body, MAX_BYTES).collect().await;
             let body = body.map_err(|error| self.asked.broken(&*error))?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| self.asked.nonsense(&error))
@@ -111,10 +111,6 @@ impl Api {
     /// What it means that a watch ends as soon as it has begun.
     pub(crate) fn restless(&self) -> Fault {
         self.asked.restless()
-    }
-
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, Fault> {
-        send(&self.client, &self.asked, request).await
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::objects::{self, Deployment, Pod};
-use crate::drill::stage::Trouble;
+use crate::{drill::stage::Trouble, transport::cause};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -83,12 +83,12 @@ impl Cluster {
                 let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
                 Config::from_kubeconfig(&options)
                     .await
-                    .map_err(|error| Trouble::new("the kubeconfig cannot be used", root_cause(&error)))
+                    .map_err(|error| Trouble::new("the kubeconfig cannot be used", cause::root(&error)))
             }
             None => Config::infer().await.map_err(|error| {
                 let none = "no cluster is configured, neither by a kubeconfig (KUBECONFIG, ~/.kube/config) nor by the \
                             account of a pod";
-                Trouble::new(none, root_cause(&error))
+                Trouble::new(none, cause::root(&error))
             }),
         };
         Self::new(config?, namespace, deployment)
@@ -214,7 +214,7 @@ impl Cluster {
 
     fn failure(&self, request: Request, error: &kube::Error) -> Failure {
         let Self { namespace, deployment, server, .. } = self;
-        let kube::Error::Api(status) = error else { return Failure::Passing(root_cause(error)) };
+        let kube::Error::Api(status) = error else { return Failure::Passing(cause::root(error)) };
         let said = &status.message;
         Failure::Final(Trouble(match status.code {
             401 => format!(
@@ -242,13 +242,4 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)
     }
-}
-
-/// The innermost cause, which is what went wrong; the errors around it repeat it.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

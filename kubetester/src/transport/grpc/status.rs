@@ -1,6 +1,7 @@
 //! A gRPC status in words.
 
-use tonic::{Code, Status};
+use balanced_channel::status_name;
+use tonic::Status;
 
 use crate::transport::cause;
 
@@ -15,7 +16,7 @@ const HALF_A_FRAME: &str = "bytes remaining on stream";
 
 /// The peer's own words, or what is known of how the connection broke.
 pub(super) fn refusal(status: &Status) -> String {
-    let name = code_name(status.code());
+    let name = status_name(status.code());
     let source = std::error::Error::source(status);
     let io = source.and_then(|source| cause::io_source(source));
     if let Some(io) = io.filter(|io| io.to_string() != HALF_A_FRAME) {
@@ -37,28 +38,5 @@ pub(super) fn refusal(status: &Status) -> String {
         ("", _) => format!("gRPC {name}"),
         (_, Some(code)) => format!("gRPC {name}: the server answers HTTP {code} without a gRPC status"),
         _ => format!("gRPC {name}: {words}"),
-    }
-}
-
-/// A status code by the name that the gRPC documents give it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

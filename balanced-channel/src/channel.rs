@@ -92,7 +92,9 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         let inner = self.inner.clone();
-        Box::pin(async move { inner.caller.call(request).await })
+        let (mut head, body) = request.into_parts();
+        // Everything within borrows the head: handed on, it would be in memory once for each function.
+        Box::pin(async move { inner.caller.call(&mut head, body).await })
     }
 }
 

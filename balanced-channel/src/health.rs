@@ -200,7 +200,7 @@ impl Service<Request<Body>> for OneConnection {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let source = Source::read(body, 0).await?;
-            Ok(sender.send(Request::from_parts(head, ()), source.attempt()).await?)
+            Ok(sender.send(|| Request::from_parts(head, source.attempt())).await?)
         })
     }
 }

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use super::{
     Call, Caller,
+    failure::Failure,
     response::{InFlight, ResponseBody, code_of},
     retry::{Failed, Pushback, Retry, Seen},
 };
@@ -26,9 +27,9 @@ pub(crate) type Answer = Result<Response<ResponseBody>, Status>;
 impl Caller {
     pub(super) async fn attempt(
         &self,
-        call: &Call,
+        call: &Call<'_>,
         retry: &Retry<'_>,
-        recording: &mut Option<Recording>,
+        recording: &mut Option<Box<Recording>>,
     ) -> Outcome {
         let ready = match self.ready(call, retry.tried()).await {
             Ok(ready) => ready,
@@ -37,12 +38,13 @@ impl Caller {
         let mut in_flight = InFlight::start(ready);
         let sent = {
             // Pinned here: it is large, and a deadline would move it.
-            let sending = pin!(in_flight.send(call.request(retry), call.body.attempt()));
+            let sending = pin!(in_flight.sender().send(|| call.request(retry)));
             in_time(call, retry, sending).await
         };
         let mut response = match sent {
             Some(Ok(response)) => response,
-            Some(Err(failure)) => {
+            Some(Err(error)) => {
+                let failure = Failure::from(error);
                 if failure.seen != Seen::NeverLeft {
                     note_sent(recording, call);
                 }
@@ -92,14 +94,21 @@ impl Caller {
 }
 
 /// Waits for the response to begin: until the deadline, or until it has taken so long that another attempt is better.
-async fn in_time<F: Future>(call: &Call, retry: &Retry<'_>, mut sending: Pin<&mut F>) -> Option<F::Output> {
-    let patience = retry.patience();
-    let sent = call.deadline.bound_within(patience, sending.as_mut()).await;
-    let give_up = || retry.may_give_up(call.body.can_repeat(), call.deadline.left());
-    if sent.is_some() || patience.is_none() || give_up() { sent } else { call.deadline.bound(sending).await }
+async fn in_time<F: Future>(
+    call: &Call<'_>,
+    retry: &Retry<'_>,
+    mut sending: Pin<&mut F>,
+) -> Option<F::Output> {
+    if let Some(sent) = call.deadline.bound_within(retry.patience(), sending.as_mut()).await {
+        return Some(sent);
+    }
+    if retry.patience().is_none() || retry.may_give_up(call.body.can_repeat(), call.deadline.left()) {
+        return None;
+    }
+    call.deadline.bound(sending).await
 }
 
-fn note_sent(recording: &mut Option<Recording>, call: &Call) {
+fn note_sent(recording: &mut Option<Box<Recording>>, call: &Call<'_>) {
     if let Some(recording) = recording {
         recording.sends(call.body.sent());
     }

@@ -3,6 +3,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures_util::{FutureExt, future::Either};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
@@ -55,21 +56,21 @@ impl Deadline {
     }
 
     /// Runs `work` until the deadline; `None` when it has passed.
-    pub(crate) async fn bound<F: Future>(&self, work: F) -> Option<F::Output> {
-        self.bound_within(None, work).await
+    pub(crate) fn bound<F: Future>(&self, work: F) -> impl Future<Output = Option<F::Output>> {
+        self.bound_within(None, work)
     }
 
     /// Runs `work` until the deadline, or for `patience` where that is shorter; `None` when it has
     /// passed.
-    pub(crate) async fn bound_within<F: Future>(
+    pub(crate) fn bound_within<F: Future>(
         &self,
         patience: Option<Duration>,
         work: F,
-    ) -> Option<F::Output> {
+    ) -> impl Future<Output = Option<F::Output>> {
         let patience = patience.and_then(|patience| Instant::now().checked_add(patience));
         match self.at.map(|(at, _)| at).into_iter().chain(patience).min() {
-            Some(at) => timeout_at(at, work).await.ok(),
-            None => Some(work.await),
+            Some(at) => Either::Left(timeout_at(at, work).map(Result::ok)),
+            None => Either::Right(work.map(Some)),
         }
     }
 

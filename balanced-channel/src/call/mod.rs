@@ -38,7 +38,7 @@ use crate::{
     method_config::Methods,
     metrics::{Metrics, Recording},
     pool::Pool,
-    request::Source,
+    request::{RequestBody, Source},
 };
 
 /// What every call of a channel needs to know.
@@ -67,8 +67,8 @@ pub(crate) struct Retries {
 
 /// What every attempt of a call needs to know.
 #[derive(Debug)]
-struct Call {
-    head: Parts,
+struct Call<'a> {
+    head: &'a Parts,
     body: Source,
     deadline: Deadline,
     wait_for_ready: bool,
@@ -77,9 +77,9 @@ struct Call {
 // === impl Caller ===
 
 impl Caller {
-    pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
-        let mut recording = self.metrics.calls.as_ref().map(|calls| calls.start(request.extensions()));
-        let answer = self.attempts(request, &mut recording).await;
+    pub(crate) async fn call(&self, head: &mut Parts, body: Body) -> Answer {
+        let mut recording = self.metrics.calls.as_ref().map(|calls| calls.start(&head.extensions));
+        let answer = self.attempts(head, body, &mut recording).await;
         // A response that has begun takes the recording with it.
         if let Some(recording) = recording {
             recording.end(match &answer {
@@ -90,11 +90,10 @@ impl Caller {
         answer
     }
 
-    async fn attempts(&self, request: Request<Body>, recording: &mut Option<Recording>) -> Answer {
-        let (mut head, body) = request.into_parts();
+    async fn attempts(&self, head: &mut Parts, body: Body, recording: &mut Option<Box<Recording>>) -> Answer {
         let method = self.methods.find(head.uri.path());
         let deadline = Deadline::of(&head.headers, method.timeout)?;
-        self.address(&mut head)?;
+        self.address(head)?;
         let body = Source::read(body, self.retry_buffer).await?;
         let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
         let call = Call { head, body, deadline, wait_for_ready };
@@ -132,10 +131,10 @@ impl Caller {
 
 // === impl Call ===
 
-impl Call {
+impl Call<'_> {
     /// The request of the next attempt.
-    fn request(&self, retry: &Retry<'_>) -> Request<()> {
-        let mut request = Request::new(());
+    fn request(&self, retry: &Retry<'_>) -> Request<RequestBody> {
+        let mut request = Request::new(self.body.attempt());
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();
         *request.version_mut() = Version::HTTP_2;

@@ -16,7 +16,11 @@ const PICKS: usize = 8;
 
 impl Caller {
     /// A subchannel that takes calls now, if possible not one of those that were `tried`.
-    pub(super) async fn ready(&self, call: &Call, tried: &[Arc<Subchannel>]) -> Result<Arc<Ready>, Status> {
+    pub(super) async fn ready(
+        &self,
+        call: &Call<'_>,
+        tried: &[Arc<Subchannel>],
+    ) -> Result<Arc<Ready>, Status> {
         if let Some(ready) = self.pick(call, tried)? {
             return Ok(ready);
         }
@@ -40,7 +44,7 @@ impl Caller {
         }
     }
 
-    fn pick(&self, call: &Call, tried: &[Arc<Subchannel>]) -> Result<Option<Arc<Ready>>, Status> {
+    fn pick(&self, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Result<Option<Arc<Ready>>, Status> {
         match &**self.pool.picker() {
             Picker::Ready(picker) => Ok(untried(&**picker, call, tried).cloned()),
             Picker::Failing(why) if !call.wait_for_ready => {
@@ -53,7 +57,7 @@ impl Caller {
 
 /// What the picker picks; for a retry, asked some times for one that was not tried, or else for the
 /// one whose try is the longest ago.
-fn untried<'a>(picker: &'a dyn Pick, call: &Call, tried: &[Arc<Subchannel>]) -> Option<&'a Arc<Ready>> {
+fn untried<'a>(picker: &'a dyn Pick, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Option<&'a Arc<Ready>> {
     let call = policy::Call { headers: &call.head.headers };
     let when =
         |ready: &Ready| tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &ready.subchannel));

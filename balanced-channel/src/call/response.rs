@@ -9,22 +9,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use tonic::{Code, Status};
 
 use super::{
     deadline::Deadline,
-    failure::{Failure, broken, code_of_http},
+    failure::{broken, code_of_http},
     throttle::Tally,
 };
 use crate::{
     metrics::Recording,
     outlier::Sign,
-    request::{RequestBody, Upload},
+    request::Upload,
     subchannel::{Ready, Subchannel},
-    transport::Incoming,
+    transport::{Incoming, Sender},
 };
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
@@ -39,7 +39,7 @@ pub(crate) struct InFlight {
     /// Hears of it too, once the response has begun.
     tally: Option<Tally>,
     /// The call itself, which ends with this, once the response has begun.
-    recording: Option<Recording>,
+    recording: Option<Box<Recording>>,
 }
 
 pin_project_lite::pin_project! {
@@ -91,12 +91,8 @@ impl InFlight {
         self.ready.subchannel.endpoint.address
     }
 
-    pub(crate) async fn send(
-        &self,
-        request: Request<()>,
-        body: RequestBody,
-    ) -> Result<Response<Incoming>, Failure> {
-        Ok(self.ready.sender.send(request, body).await?)
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.ready.sender
     }
 
     pub(crate) fn subchannel(&self) -> &Arc<Subchannel> {
@@ -104,7 +100,7 @@ impl InFlight {
     }
 
     /// The response has begun: `tally` counts how the call ends.
-    pub(crate) fn commit(&mut self, tally: Option<Tally>, recording: Option<Recording>) {
+    pub(crate) fn commit(&mut self, tally: Option<Tally>, recording: Option<Box<Recording>>) {
         (self.tally, self.recording) = (tally, recording);
     }
 

@@ -85,8 +85,8 @@ impl Default for CallMetrics {
 
 impl CallMetrics {
     /// A call begins, with these extensions of its request.
-    pub(crate) fn start(&self, extensions: &Extensions) -> Recording {
-        Recording::new(self.find(extensions).clone())
+    pub(crate) fn start(&self, extensions: &Extensions) -> Box<Recording> {
+        Box::new(Recording::new(self.find(extensions).clone()))
     }
 
     fn find(&self, extensions: &Extensions) -> &Arc<Method> {

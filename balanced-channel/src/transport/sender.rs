@@ -5,7 +5,7 @@ use std::{
     future::{Future as _, poll_fn},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::Poll,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -63,26 +63,25 @@ impl Sender {
         self.link.slots.is_closed()
     }
 
-    /// Sends a request, and waits for its response to begin. Dropping the future, or the response,
-    /// resets the stream.
+    /// Sends a request, which is made when there is a stream for it, and waits for its response to
+    /// begin. Dropping the future, or the response, resets the stream.
     pub(crate) async fn send(
         &self,
-        request: Request<()>,
-        body: RequestBody,
+        request: impl FnOnce() -> Request<RequestBody>,
     ) -> Result<Response<Incoming>, SendError> {
         let (slot, admission) = Slot::take(&self.link).await.ok_or(SendError::Closed)?;
         // Its own handle: h2 keeps one that has filled the last stream from sending more.
         let mut h2 = self.h2.clone();
+        let (head, body) = request().into_parts();
         let empty = matches!(&body, RequestBody::Whole(data) if data.is_empty());
-        let (mut response, mut stream) = match h2.send_request(request, empty) {
-            Ok(sent) => sent,
-            Err(error) => return Err(self.unsent(h2, error).await),
-        };
+        let (mut response, mut stream) = h2
+            .send_request(Request::from_parts(head, ()), empty)
+            .map_err(|error| self.unsent(&mut h2, error))?;
         if let Admission::Gate(permit) = admission {
             let runtime = self.link.runtime.clone();
             Keeper { stream: Some((h2, permit)), runtime }.opened().await;
         }
-        let answer = match body {
+        let mut pipe = match body {
             RequestBody::Whole(data) => {
                 if !empty {
                     // h2 holds it until the peer's window is open. That the stream is gone already,
@@ -90,35 +89,34 @@ impl Sender {
                     let _ = stream.send_data(data, true);
                 }
                 drop(stream);
-                (&mut response).await
+                None
             }
-            body => {
-                let mut pipe = Some(Pipe::new(body, stream));
-                let answer = poll_fn(|cx| {
-                    if pipe.as_mut().is_some_and(|pipe| Pin::new(pipe).poll(cx).is_ready()) {
-                        pipe = None;
-                    }
-                    Pin::new(&mut response).poll(cx)
-                });
-                let answer = answer.await;
-                if let (Ok(answer), Some(pipe)) = (&answer, pipe)
+            body => Some(Box::new(Pipe::new(body, stream))),
+        };
+        let answer = poll_fn(|cx| {
+            if pipe.as_mut().is_some_and(|pipe| Pin::new(pipe).poll(cx).is_ready()) {
+                pipe = None;
+            }
+            Pin::new(&mut response).poll(cx)
+        });
+        match answer.await {
+            Ok(answer) => {
+                if let Some(pipe) = pipe
                     && !answer.body().is_end_stream()
                 {
                     self.link.runtime.spawn(pipe);
                 }
-                answer
+                Ok(answer.map(|body| Incoming::new(body, slot)))
             }
-        };
-        match answer {
-            Ok(answer) => Ok(answer.map(|body| Incoming::new(body, slot))),
             Err(error) if self.never_left(&response) => Err(SendError::NeverLeft(error)),
             Err(error) => Err(SendError::Broken(error)),
         }
     }
 
     /// Why h2 did not take a request.
-    async fn unsent(&self, mut h2: SendRequest<Bytes>, error: h2::Error) -> SendError {
-        match poll_fn(|cx| Poll::Ready(h2.poll_ready(cx))).await {
+    fn unsent(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
+        // Asked, not waited for.
+        match h2.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => {
                 // No word of the peer's, and no error of the stream below: the numbers are used up.
                 if error.reason().is_none() && !error.is_io() {

@@ -31,8 +31,8 @@ async fn open(room: usize) -> (Sender, DuplexStream) {
 
 fn call(sender: &Sender, data: Bytes) -> JoinHandle<Result<Response<Incoming>, SendError>> {
     let sender = sender.clone();
-    let request = Request::post("http://peer/hello.Hello/SayHello").body(()).unwrap();
-    tokio::spawn(async move { sender.send(request, RequestBody::Whole(data)).await })
+    let request = Request::post("http://peer/hello.Hello/SayHello").body(RequestBody::Whole(data)).unwrap();
+    tokio::spawn(async move { sender.send(|| request).await })
 }
 
 #[tokio::test]
@@ -62,9 +62,9 @@ async fn what_was_not_written_never_left() {
 #[tokio::test]
 async fn what_http2_cannot_say_is_no_fault_of_the_connection() {
     let (sender, _peer) = open(4096).await;
-    let mut request = Request::post("http://peer/hello.Hello/SayHello").body(()).unwrap();
-    request.headers_mut().insert(http::header::TE, http::HeaderValue::from_static("gzip"));
-    let failed = sender.send(request, RequestBody::Whole(Bytes::new())).await;
+    let request = Request::post("http://peer/hello.Hello/SayHello").header(http::header::TE, "gzip");
+    let request = request.body(RequestBody::Whole(Bytes::new())).unwrap();
+    let failed = sender.send(|| request).await;
     assert!(matches!(failed, Err(SendError::Unsendable(_))));
     assert!(!sender.is_closed());
 }

@@ -47,23 +47,35 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 /// `GET /hellogrpc?name=&via=`: what the gRPC backend says.
-async fn hellogrpc(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
-    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-    let Call { name, via, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
-    let route = gateway.routes.find(via.as_deref()).map_err(Refusal::Route)?;
-    let said = route.greet(name.as_ref().to_owned(), headers, allowed).await.map_err(Refusal::Backend)?;
-    Ok(json(gateway.answers.around_introduction(&name, &said)))
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its request twice")]
+fn hellogrpc(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> impl Future<Output = Result<Response, Problem>> {
+    async move {
+        let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
+        let Call { name, via, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
+        let route = gateway.routes.find(via.as_deref()).map_err(Refusal::Route)?;
+        let said = route.greet(name.as_ref().to_owned(), headers, allowed).await.map_err(Refusal::Backend)?;
+        Ok(json(gateway.answers.around_introduction(&name, &said)))
+    }
 }
 
 /// `GET /hellohttp?name=`: what the HTTP backend says.
-async fn hellohttp(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
-    let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-    let Call { name, headers, allowed, .. } = Call::read(&request, gateway.upstream_timeout)?;
-    let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
-    let answer = gateway.answers.around_object(&name, &said).map_err(|error| {
-        Refusal::Backend(gateway.http.failed(format_args!("answered something that {error}")))
-    })?;
-    Ok(json(answer))
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its request twice")]
+fn hellohttp(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> impl Future<Output = Result<Response, Problem>> {
+    async move {
+        let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
+        let Call { name, headers, allowed, .. } = Call::read(&request, gateway.upstream_timeout)?;
+        let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
+        let answer = gateway.answers.around_object(&name, &said).map_err(|error| {
+            Refusal::Backend(gateway.http.failed(format_args!("answered something that {error}")))
+        })?;
+        Ok(json(answer))
+    }
 }
 
 /// `GET /routes`: the ways to gRPC backends that `?via=` knows, and how each stands.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use balanced_channel::{Channel, ChannelSnapshot, Connectivity, ServiceConfig, Target};
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use proto::hello::Introduction;
@@ -146,15 +147,15 @@ impl Route {
     /// # Errors
     ///
     /// Those of [`GrpcUpstream::greet`].
-    pub(crate) async fn greet(
+    pub(crate) fn greet(
         &self,
         name: String,
         headers: HeaderMap,
         allowed: Duration,
-    ) -> Result<Introduction, Failure> {
-        let said = self.upstream.greet(name, headers, allowed).await;
-        if said.is_ok() { &self.answered } else { &self.failed }.inc();
-        said
+    ) -> impl Future<Output = Result<Introduction, Failure>> {
+        self.upstream
+            .greet(name, headers, allowed)
+            .inspect(|said| if said.is_ok() { &self.answered } else { &self.failed }.inc())
     }
 
     fn status(&self) -> RouteStatus<'_> {

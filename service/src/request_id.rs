@@ -113,7 +113,7 @@ pin_project! {
         #[pin]
         inner: F,
         id: RequestId,
-        asked: Option<Asked>,
+        asked: Option<Box<Asked>>,
     }
 }
 
@@ -149,10 +149,12 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = RequestId::from_headers(request.headers());
         request.extensions_mut().insert(id.clone());
-        let asked = enabled!(target: ACCESS, Level::DEBUG).then(|| Asked {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            at: Instant::now(),
+        let asked = enabled!(target: ACCESS, Level::DEBUG).then(|| {
+            Box::new(Asked {
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                at: Instant::now(),
+            })
         });
         ResponseFuture { inner: self.inner.call(request), id, asked }
     }
@@ -164,7 +166,8 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for ResponseFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        if let Some(Asked { method, uri, at }) = this.asked.take() {
+        if let Some(asked) = this.asked.take() {
+            let Asked { method, uri, at } = *asked;
             let problem = response.extensions().get::<Problem>().map(tracing::field::display);
             let (status, took) = (response.status().as_u16(), at.elapsed());
             debug!(target: ACCESS, request_id = %this.id, status, ?took, problem, "{method} {uri}");

@@ -55,12 +55,12 @@ impl GrpcUpstream {
     /// # Errors
     ///
     /// The status of [`http_status`].
-    pub(crate) async fn greet(
+    pub(crate) fn greet(
         &self,
         name: String,
         headers: HeaderMap,
         allowed: Duration,
-    ) -> Result<Introduction, Failure> {
+    ) -> impl Future<Output = Result<Introduction, Failure>> {
         let metadata = MetadataMap::from_headers(headers);
         let mut extensions = Extensions::default();
         if self.measured {
@@ -69,10 +69,13 @@ impl GrpcUpstream {
         let mut request = Request::from_parts(metadata, extensions, Greeting { name });
         // The channel holds the call to this too, so no timer is needed here.
         request.set_timeout(allowed);
-        // A channel is always ready: a call waits for a subchannel by itself.
-        let method = PathAndQuery::from_static(SAY_HELLO);
-        let answer = self.client.clone().unary(request, method, SmallMessages).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, allowed))
+        let mut client = self.client.clone();
+        async move {
+            // A channel is always ready: a call waits for a subchannel by itself.
+            let method = PathAndQuery::from_static(SAY_HELLO);
+            let answer = client.unary(request, method, SmallMessages).await;
+            answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status, allowed))
+        }
     }
 
     fn failure(&self, status: &Status, allowed: Duration) -> Failure {

@@ -102,7 +102,8 @@ impl HttpUpstream {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        self.server.connect().await.map_err(|why| match why {
+        // On the heap: few calls need it, and all would have room for it.
+        Box::pin(self.server.connect()).await.map_err(|why| match why {
             Unreachable::Late => {
                 self.backend.failure(StatusCode::GATEWAY_TIMEOUT, "took no connection in time")
             }

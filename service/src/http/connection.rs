@@ -12,9 +12,13 @@ use std::{
 };
 
 use axum::{Router, body::Body, response::Response};
+use futures_util::{TryFutureExt as _, future::Either};
 use http::{HeaderValue, Request, header::CONNECTION};
 use hyper::body::Incoming;
-use tokio::{net::TcpStream, time};
+use tokio::{
+    net::TcpStream,
+    time::{self, Sleep},
+};
 use tower::Service as _;
 use tracing::debug;
 
@@ -38,6 +42,8 @@ pub(super) struct Lifetime {
     pub(super) grace: Duration,
 }
 
+type SleepUnlessZero = Either<future::Pending<()>, Pin<Box<Sleep>>>;
+
 /// One accepted connection.
 pub(super) struct Connection {
     stream: TcpStream,
@@ -50,22 +56,23 @@ pub(super) struct Connection {
 
 impl Lifetime {
     /// Waits until a connection that starts now is too old: its age, give or take 10 %.
-    async fn too_old(&self) {
-        sleep_unless_zero(self.age.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    fn too_old(&self) -> SleepUnlessZero {
+        sleep_unless_zero(self.age.mul_f64(0.9 + 0.2 * fastrand::f64()))
     }
 
     /// Waits until a connection that ends has had its grace.
-    async fn grace(&self) {
-        sleep_unless_zero(self.grace).await;
+    fn grace(&self) -> SleepUnlessZero {
+        sleep_unless_zero(self.grace)
     }
 }
 
-/// Zero never ends.
-async fn sleep_unless_zero(duration: Duration) {
+/// Zero never ends. What ends is on the heap: all connections would have room for it, and most need none.
+fn sleep_unless_zero(duration: Duration) -> SleepUnlessZero {
     if duration.is_zero() {
-        future::pending::<()>().await;
+        Either::Left(future::pending())
+    } else {
+        Either::Right(Box::pin(time::sleep(duration)))
     }
-    time::sleep(duration).await;
 }
 
 // === impl Connection ===
@@ -76,35 +83,38 @@ impl Connection {
     }
 
     /// Serves until the client leaves, the connection is too old, or the program ends.
-    pub(super) async fn run<P: Protocol>(self, protocol: P) {
+    pub(super) fn run<P: Protocol>(self, protocol: P) -> impl Future<Output = ()> {
         let Self { stream, router, lifetime, shutdown } = self;
         // Answers are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
         drop(stream.set_nodelay(true));
-        if !matches!(time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
-            return;
+        async move {
+            if !matches!(time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
+                return;
+            }
+            let ending = Arc::new(AtomicBool::new(false));
+            let service = hyper::service::service_fn({
+                let announce = !P::SAYS_GOAWAY;
+                let ending = Arc::clone(&ending);
+                move |request| answer(router.clone(), request, announce.then(|| Arc::clone(&ending)))
+            });
+            let connection = pin!(protocol.serve(stream, service));
+            end_gracefully(connection, P::SAYS_GOAWAY, &lifetime, &shutdown, &ending).await;
         }
-        let ending = Arc::new(AtomicBool::new(false));
-        let service = hyper::service::service_fn({
-            let announce = !P::SAYS_GOAWAY;
-            let ending = Arc::clone(&ending);
-            move |request| answer(router.clone(), request, announce.then(|| Arc::clone(&ending)))
-        });
-        let connection = pin!(protocol.serve(stream, service));
-        end_gracefully(connection, P::SAYS_GOAWAY, &lifetime, &shutdown, &ending).await;
     }
 }
 
 /// Answers one request; says `connection: close` when `ending`.
-async fn answer(
+fn answer(
     mut router: Router,
     request: Request<Incoming>,
     ending: Option<Arc<AtomicBool>>,
-) -> Result<Response, Infallible> {
-    let mut response = router.call(request.map(Body::new)).await?;
-    if ending.is_some_and(|ending| ending.load(Ordering::Relaxed)) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+) -> impl Future<Output = Result<Response, Infallible>> {
+    router.call(request.map(Body::new)).map_ok(move |mut response| {
+        if ending.is_some_and(|ending| ending.load(Ordering::Relaxed)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    })
 }
 
 async fn end_gracefully<C>(
@@ -116,12 +126,12 @@ async fn end_gracefully<C>(
 ) where
     C: Served,
 {
-    let mut too_old = pin!(lifetime.too_old());
+    let mut too_old = lifetime.too_old();
 
     // Serving. A program that drains still takes work, but not for long: clients may as well move on.
     let aged = tokio::select! {
         ended = connection.as_mut() => return log(ended),
-        () = too_old.as_mut() => true,
+        () = &mut too_old => true,
         () = shutdown.draining() => false,
     };
     ending.store(true, Ordering::Relaxed);

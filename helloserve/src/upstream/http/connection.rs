@@ -2,9 +2,8 @@
 //! call is not handed from task to task and back.
 
 use std::{
-    future::poll_fn,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 
@@ -16,6 +15,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest, handshake},
 };
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 
 /// One connection, for one request at a time. Dropped, it is closed.
@@ -62,11 +62,11 @@ impl Connection {
     /// # Errors
     ///
     /// Those of hyper.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        self.wire.drive(self.requests.send_request(request)).await
+    ) -> impl Future<Output = Result<Response<Incoming>, hyper::Error>> {
+        self.wire.drive(self.requests.send_request(request))
     }
 
     /// The next piece of an answer that came over this connection; none after the last.
@@ -85,26 +85,42 @@ impl Connection {
     }
 }
 
+pin_project! {
+    /// Work that is done when a wire has read or written enough.
+    struct Driven<'a, F> {
+        wire: &'a mut Wire,
+        #[pin]
+        work: F,
+    }
+}
+
 // === impl Wire ===
 
 impl Wire {
     /// Reads and writes until `work`, which waits for nothing else, is done.
-    async fn drive<F: Future>(&mut self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            // Only the wire can bring it on, and it is asked after each turn of the wire; so it need not wake anybody.
-            let mut asleep = Context::from_waker(Waker::noop());
-            if let Poll::Ready(done) = work.as_mut().poll(&mut asleep) {
-                return Poll::Ready(done);
-            }
-            self.poll(cx);
-            work.as_mut().poll(&mut asleep)
-        })
-        .await
+    fn drive<F: Future>(&mut self, work: F) -> Driven<'_, F> {
+        Driven { wire: self, work }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
         // An error reaches the caller with the request or the body that it broke.
         self.ended = self.ended || self.connection.as_mut().poll(cx).is_ready();
+    }
+}
+
+// === impl Driven ===
+
+impl<F: Future> Future for Driven<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        // Only the wire can bring it on, and it is asked after each turn of the wire; so it need not wake anybody.
+        let mut asleep = Context::from_waker(Waker::noop());
+        if let Poll::Ready(done) = this.work.as_mut().poll(&mut asleep) {
+            return Poll::Ready(done);
+        }
+        this.wire.poll(cx);
+        this.work.poll(&mut asleep)
     }
 }

@@ -18,8 +18,8 @@
 # The table has the minimum, median and maximum of the rounds. A ratio is made in each round, from two turns that stand
 # next to each other, because the machine differs more from minute to minute than the targets do. What is measured:
 # CPU is user and system time of the gateway's process from /proc, divided by the requests that wrk got answered in
-# that time; memory is what is resident after the turn; latency is wrk's. Load generator, gateway and backends share
-# the machine.
+# that time; memory is the most that was resident at any moment of the turn; latency is wrk's. Load generator, gateway
+# and backends share the machine.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=stage.sh
 . "$(dirname "$0")/stage.sh"
@@ -150,9 +150,10 @@ turn() {
   local own before before_backends report used used_backends rss=0 pid
   read -ra own <<<"$(workers_of "$2")"
   before=$(cpu "${own[@]}") before_backends=$(cpu "${backends[@]}")
+  for pid in "${own[@]}"; do peak_begins "$pid"; done
   report=$(wrk_for "http://${address[$2]}/hello$1?name=x" "$3" "$seconds")
   used=$(($(cpu "${own[@]}") - before)) used_backends=$(($(cpu "${backends[@]}") - before_backends))
-  for pid in "${own[@]}"; do rss=$((rss + $(memory "$pid"))); done
+  for pid in "${own[@]}"; do rss=$((rss + $(peak "$pid"))); done
   printf '%s\t' "$1" "$2" "$3" "$4" "$used" "$used_backends" "$rss" && echo "$report"
 }
 

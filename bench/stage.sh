@@ -58,11 +58,12 @@ hellohttp() {
   serves "hellohttp-$1" "$backend_host.$1" 18100
 }
 
-# helloserve NAME PORT EXECUTABLE SETTING=VALUE...: a gateway, with everything but its addresses at the default.
+# helloserve NAME PORT EXECUTABLE SETTING=VALUE...: a gateway, with everything but its addresses as in the image.
 helloserve() {
-  local name=$1 port=$2 executable=$3
+  local name=$1 port=$2 executable=$3 settings
   shift 3
-  start "$name" env LISTEN_ADDR="$gateway_host:$port" ADMIN_ADDR="$gateway_host:$((port + 1))" \
+  mapfile -t settings < <(sed -n '/^FROM scratch AS helloserve$/,/^ENTRYPOINT/ s/^ENV //p' "$root/Dockerfile")
+  start "$name" env "${settings[@]}" LISTEN_ADDR="$gateway_host:$port" ADMIN_ADDR="$gateway_host:$((port + 1))" \
     POD_NAME="$name" "$@" "$executable"
   serves "$name" "$gateway_host" "$port"
 }
@@ -83,7 +84,13 @@ cpu() {
 # memory PID: what of the process is in memory, in KiB.
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
-# peak_mb PID: the most that was in memory at any time, in MB.
+# peak_begins PID: forgets what was in memory before now.
+peak_begins() { echo 5 >"/proc/$1/clear_refs"; }
+
+# peak PID: the most that was in memory at any time since its peak began, in KiB.
+peak() { awk '/^VmHWM/ { print $2 }' "/proc/$1/status"; }
+
+# peak_mb PID: the same in MB.
 peak_mb() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
 # wrk_for URL CONNECTIONS SECONDS: the fields of report.lua.

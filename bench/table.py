@@ -14,7 +14,7 @@ MEASURES = {
     "backends' CPU us/request": lambda it: it["backends_ms"] * 1e3 / it["requests"],
     "p50 us": lambda it: it["p50"],
     "p99 us": lambda it: it["p99"],
-    "RSS MB": lambda it: it["rss_kib"] / 1024,
+    "peak RSS MB": lambda it: it["rss_kib"] / 1024,
 }
 FIELDS = ["cpu_ms", "backends_ms", "rss_kib", "requests", "us", "errors", "statuses", "p50", "p99"]
 

@@ -1,7 +1,7 @@
 //! What the gateway answers on its port: two paths, each a thin handler from request to backend to answer, and
 //! the list of routes.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -50,11 +50,11 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its request twice")]
 fn hellogrpc(
     State(gateway): State<Arc<Gateway>>,
-    request: Request,
+    mut request: Request,
 ) -> impl Future<Output = Result<Response, Problem>> {
     async move {
         let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-        let Call { name, via, headers, allowed } = Call::read(&request, gateway.upstream_timeout)?;
+        let Call { name, via, headers, allowed } = Call::read(&mut request, gateway.upstream_timeout)?;
         let route = gateway.routes.find(via.as_deref()).map_err(Refusal::Route)?;
         let said = route.greet(name.as_ref().to_owned(), headers, allowed).await.map_err(Refusal::Backend)?;
         Ok(json(gateway.answers.around_introduction(&name, &said)))
@@ -65,11 +65,11 @@ fn hellogrpc(
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its request twice")]
 fn hellohttp(
     State(gateway): State<Arc<Gateway>>,
-    request: Request,
+    mut request: Request,
 ) -> impl Future<Output = Result<Response, Problem>> {
     async move {
         let _admitted = gateway.admission.enter().map_err(Refusal::Overloaded)?;
-        let Call { name, headers, allowed, .. } = Call::read(&request, gateway.upstream_timeout)?;
+        let Call { name, headers, allowed, .. } = Call::read(&mut request, gateway.upstream_timeout)?;
         let said = gateway.http.greet(&name, &headers, allowed).await.map_err(Refusal::Backend)?;
         let answer = gateway.answers.around_object(&name, &said).map_err(|error| {
             Refusal::Backend(gateway.http.failed(format_args!("answered something that {error}")))
@@ -89,16 +89,17 @@ async fn routes(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem
 // === impl Call ===
 
 impl<'a> Call<'a> {
-    /// Reads it, with `limit` as the longest it may take.
-    fn read(request: &'a Request, limit: Duration) -> Result<Self, Refusal> {
+    /// Reads it, with `limit` as the longest it may take. The request's headers are needed no longer, and given back.
+    fn read(request: &'a mut Request, limit: Duration) -> Result<Self, Refusal> {
         if !request.body().is_end_stream() {
             return Err(Refusal::Body);
         }
+        let headers = mem::take(request.headers_mut());
         let Greeting { name, via } =
             Greeting::from_query(request.uri().query().unwrap_or_default()).map_err(Refusal::Query)?;
-        let allowed = time_allowed(request.headers(), limit).map_err(Refusal::Deadline)?;
+        let allowed = time_allowed(&headers, limit).map_err(Refusal::Deadline)?;
         let id = request.extensions().get::<RequestId>();
-        Ok(Self { name, via, headers: outgoing(request.headers(), id.map(RequestId::header)), allowed })
+        Ok(Self { name, via, headers: outgoing(&headers, id.map(RequestId::header)), allowed })
     }
 }
 

@@ -57,6 +57,10 @@ async fn one_that_was_left_out_for_its_silence_is_back_with_its_first_word() {
     let builder = Channel::builder(list(&backends)).retry_policy(policy(4)).keepalive(keepalive);
     let channel = builder.build().unwrap();
     ready(&channel, 3).await;
+    // Each has answered, so nothing that it said at the start is still on its way, as a word after its silence began.
+    for _ in 0..3 {
+        call_within(&channel, CALL).await.unwrap();
+    }
     let stopped = backends[1].stop_world();
     let left_out = |channel: &Channel| {
         let one = channel.snapshot().subchannels.into_iter().find(|one| one.address == backends[1].address);

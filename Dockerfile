@@ -62,7 +62,7 @@ LABEL org.opencontainers.image.title="helloserve" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
 COPY --from=build /out/helloserve /helloserve
-# mimalloc gives back what a burst of requests took within 10 ms, in place of 100.
+# mimalloc gives back what a burst of requests took after a millisecond, in place of a second.
 ENV MIMALLOC_PURGE_DELAY=1
 USER 65532:65532
 EXPOSE 8200 8080

@@ -91,7 +91,7 @@ peak_begins() { echo 5 >"/proc/$1/clear_refs"; }
 peak() { awk '/^VmHWM/ { print $2 }' "/proc/$1/status"; }
 
 # peak_mb PID: the same in MB.
-peak_mb() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
+peak_mb() { awk "BEGIN { printf \"%.1f\", $(peak "$1") / 1024 }"; }
 
 # wrk_for URL CONNECTIONS SECONDS: the fields of report.lua.
 wrk_for() {

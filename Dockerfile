@@ -22,15 +22,15 @@ FROM toolchain AS build
 # would be 24 bytes in the file else, half a megabyte that every start reads into memory.
 ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 COPY --from=skeleton /src .
-RUN cargo build --locked --release --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
+RUN cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
         -p helloserve -p hellogrpc -p hellohttp -p kubetester
 COPY . .
 # Cargo goes by the time of a file, and a checkout may be older than the layer above: it would keep the empty programs.
 RUN find . -name '*.rs' ! -path './target/*' -exec touch {} + \
- && cargo build --locked --release --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
+ && cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
         -p helloserve -p hellogrpc -p hellohttp -p kubetester \
  && mkdir /out \
- && cd target/*/release && cp helloserve hellogrpc hellohttp kubetester /out
+ && cd target/*/dist && cp helloserve hellogrpc hellohttp kubetester /out
 
 # === images ===
 # 65532 is the user that other minimal images call `nonroot`. A number, because Kubernetes cannot see from a name

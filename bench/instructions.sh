@@ -4,7 +4,7 @@
 #
 #   bench/instructions.sh [--path grpc|http] [--connections N] [--requests N] [EXECUTABLE]
 #
-# EXECUTABLE is target/release/helloserve unless given; with symbols (CARGO_PROFILE_RELEASE_STRIP=none), what it prints
+# EXECUTABLE is target/dist/helloserve unless given; with symbols (CARGO_PROFILE_DIST_STRIP=none), what it prints
 # can be looked into. Needs valgrind, and ab (Debian's apache2-utils), because a count needs a load that ends by number.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=stage.sh

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$root/target}
 # Where the programs are, unless a script is told, or makes them.
-bin=$target/release
+bin=$target/dist
 venv=$target/bench-venv
 run=$(mktemp -d)
 pids=()
@@ -22,8 +22,8 @@ built() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   (cd "$root" && RUSTFLAGS=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' Dockerfile) \
-    cargo build --release --locked --target "$host" "${@/#/-p}")
-  bin=$target/$host/release
+    cargo build --profile dist --locked --target "$host" "${@/#/-p}")
+  bin=$target/$host/dist
 }
 
 # start NAME COMMAND...: in the background, with its output in a file of this run.

@@ -76,6 +76,7 @@ def restricted(pod, container):
 def graceful(name, deployment, pod, container):
     """A rolling update keeps every pod it has until the next one is seen, and lets each one drain to its end."""
     update = deployment["strategy"]["rollingUpdate"]
+    assert deployment["minReadySeconds"] < deployment["progressDeadlineSeconds"] <= 120, "a broken image goes unreported"
     assert update["maxUnavailable"] == 0
     assert deployment["minReadySeconds"] > DNS_REFRESH, "an old pod goes before the gateway has seen the new one"
     delay, timeout = (seconds(environment(container)[key]) for key in ["DRAIN_DELAY", "SHUTDOWN_TIMEOUT"])
@@ -111,6 +112,34 @@ def fits(containers):
     total = sum(each * count for each, count in zip(asked, MOST))
     assert total <= LEFT, f"{total}m of CPU are asked for, and {LEFT}m are there"
     print(f"ok  room: {sum(MOST)} pods ask for {total}m of CPU")
+
+
+# === what GitOps compares ===
+
+
+def stored_as_written(objects):
+    """The manifests spell out the defaults that the API server adds inside lists and unions.
+
+    `kubectl apply` and GitOps tools replace an atomic list, and a union such as a Deployment's strategy, as a whole: a
+    default that is missing there makes the object differ from its manifest for ever. An empty list is never stored.
+    """
+    def walk(value, path):
+        if isinstance(value, list):
+            assert value, f"{path}: the API server drops an empty list"
+            for number, each in enumerate(value):
+                walk(each, f"{path}[{number}]")
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                walk(each, f"{path}.{key}")
+                if key == "ports":
+                    for port in each:
+                        assert "protocol" in port, f"{path}.ports: a port has no protocol"
+                if key == "strategy":
+                    assert "type" in each, f"{path}.strategy has no type"
+                assert each is not None, f"{path}.{key} is null"
+    for each in objects:
+        walk(each, f"{each['kind']} {each['metadata']['name']}")
+    print(f"ok  defaults: {len(objects)} objects are written as the API server stores them")
 
 
 # === what they may do ===
@@ -157,9 +186,10 @@ def admits(rules, side, peer, namespace, port):
 
 def reaches(policies, source, target, port, source_namespace=None):
     """Whether the policies let a pod with the labels of `source` connect to one with those of `target`."""
+    assert all(each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in policies)
     mine = lambda pod: [each["spec"] for each in policies if selects(each["spec"]["podSelector"], pod)]
     out = source_namespace is not None or not mine(source) or any(
-        admits(spec["egress"], "to", target, None, port) for spec in mine(source))
+        admits(spec.get("egress", []), "to", target, None, port) for spec in mine(source))
     into = not mine(target) or any(
         admits(spec["ingress"], "from", source, source_namespace, port) for spec in mine(target))
     return out and into
@@ -269,6 +299,7 @@ def main(paths):
         graceful(name, spec, pod, container)
         complete(name, spec, pod, container)
         print(f"ok  {name}: restricted, graceful, complete")
+    stored_as_written(objects + read(more))
     fits([each["spec"]["template"]["spec"]["containers"][0] for each in deployments])
     allowed(objects)
     separated(policies, {each["metadata"]["name"]: labels(each) for each in deployments})

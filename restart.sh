@@ -1,9 +1,9 @@
 #!/bin/sh
-# Apply kubeyamls, restart the deployments that ran already, and wait until the whole path serves. Safe to run again.
+# Applies kubeyamls, restarts the Deployments that already ran, and waits until both paths answer. Safe to repeat.
 #
 #   ./restart.sh                                    in kubectl's current context and namespace
-#   ./restart.sh --context kind-kind -n hello       options go to every kubectl
-#   TIMEOUT=10m ./restart.sh                        wait longer for each rollout (default 3m)
+#   ./restart.sh --context kind-kind -n hello       options are passed to every kubectl command
+#   TIMEOUT=10m ./restart.sh                        wait up to 10m for each rollout (default 3m)
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -16,6 +16,10 @@ fail() {
   exit 1
 }
 
+case "${1-}" in
+-h | --help) sed -n '2,/^set/ s/^# \{0,1\}//p' "$0" && exit ;;
+esac
+
 command -v kubectl >/dev/null ||
   fail "kubectl was not found in PATH; install it, or on a machine without a cluster try 'docker compose up'."
 
@@ -24,7 +28,15 @@ if ! why=$(kubectl "$@" version --request-timeout=10s 2>&1); then
 restart.sh: is it running, and is 'kubectl config current-context' the one you mean?"
 fi
 
-# A deployment that this very run makes has nothing to restart.
+# A namespace that does not exist would fail once for every object.
+if ! why=$(kubectl "$@" apply --dry-run=server -f "$here/kubeyamls/grpc-svc.yaml" 2>&1); then
+  case $why in
+  *namespaces*'not found'*)
+    fail "the namespace does not exist; create it with 'kubectl create namespace NAME'. kubectl: $(echo "$why" | tail -n 1)" ;;
+  esac
+fi
+
+# A Deployment that this run creates needs no restart.
 running=''
 for name in $deployments; do
   if [ -n "$(kubectl "$@" get deployment "$name" --ignore-not-found -o name)" ]; then

@@ -1,0 +1,412 @@
+"""Runs each program under the memory limit of its manifest while clients misbehave, beside one that behaves.
+
+    python bench/attacks.py --bin target/dist                   1 000 connections per attack, 10 s each
+    python bench/attacks.py --bin target/debug --connections 200 --seconds 2
+    python bench/attacks.py --program hellogrpc --attack silent
+
+For each attack: a caller at 50 calls a second and a prober of the admin port's /healthz run beside it. The table has the
+caller's failures, the slowest health check, the peak and the final memory of the program, and the connections that the
+program closed or refused. Exits with 1 when a program died, the caller lost a call, or memory did not come back.
+
+All of it is on loopback, bounded in time, and ends the processes that it started. As root, with a memory cgroup (v1 or
+v2), the limit is enforced by the kernel; otherwise the peak of the resident set is compared with it.
+Needs the packages of bench/requirements.txt.
+"""
+
+import argparse
+import contextlib
+import http.client
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CALLS_PER_SECOND = 50
+CALL_TIMEOUT = 2.0
+# Memory that may remain above the idle figure once the attack has ended, and how long the program has to give it back.
+LEFT_OVER_MB, RECOVERY_SECONDS = 24, 20
+
+# === HTTP/2, as little of it as an attack needs ===
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+END_STREAM, END_HEADERS = 1, 4
+INITIAL_WINDOW_SIZE = 4
+
+
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def literal(name, value):
+    """A header field without indexing (RFC 7541, 6.2.2), for strings shorter than 127 bytes."""
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def head(path):
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"attack"),
+              (b"te", b"trailers"), (b"content-type", b"application/grpc")]
+    return b"".join(literal(*field) for field in fields)
+
+
+def start_of_connection(window=65535):
+    return PREFACE + frame(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE.to_bytes(2, "big") + window.to_bytes(4, "big"))
+
+
+def calls(path, body, flags, count=100):
+    """Frames that open `count` calls; the server's limit on streams refuses what is above it."""
+    opened = b""
+    for number in range(count):
+        stream = 2 * number + 1
+        opened += frame(HEADERS, END_HEADERS, stream, head(path)) + frame(DATA, flags, stream, body)
+    return opened
+
+
+HELLO, WATCH = b"/hello.Hello/SayHello", b"/grpc.health.v1.Health/Watch"
+EMPTY = bytes(5)
+
+
+def get(path):
+    return f"GET {path} HTTP/1.1\r\nhost: attack\r\n".encode()
+
+
+# === attacks: what a connection sends at first, and again and again ===
+
+
+class Attack:
+    def __init__(self, first, again=b""):
+        self.first, self.again = first, again
+
+
+def attacks_on_http(path):
+    return {
+        "silent": Attack(b""),
+        "half head": Attack(get(path)),
+        "head of 60 KB": Attack(get(path) + b"x-filler: " + b"x" * 60_000),
+        "slow head": Attack(get(path), b"x: y\r\n"),
+        "unread responses": Attack((get(path) + b"\r\n") * 200, (get(path) + b"\r\n") * 50),
+        "unfinished upload": Attack(
+            b"POST " + path.encode() + b" HTTP/1.1\r\nhost: attack\r\ncontent-length: 10000000\r\n\r\n" + b"x" * 60_000),
+        "half preface": Attack(PREFACE[:10]),
+        "http/2 pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
+    }
+
+
+ATTACKS_ON_GRPC = {
+    "silent": Attack(b""),
+    "half preface": Attack(PREFACE[:10]),
+    "preface only": Attack(PREFACE),
+    "endless head": Attack(start_of_connection() + frame(HEADERS, 0, 1, head(HELLO)),
+                           frame(CONTINUATION, 0, 1, literal(b"x-filler", b"x" * 100) * 50)),
+    "half-open calls": Attack(start_of_connection() + calls(HELLO, b"", 0)),
+    "unfinished 4 MB messages": Attack(start_of_connection() + calls(
+        HELLO, b"\0" + (4_000_000).to_bytes(4, "big") + b"x" * 600, 0)),
+    "zero window": Attack(start_of_connection(window=0) + calls(HELLO, EMPTY, END_STREAM)),
+    "health watches": Attack(start_of_connection() + calls(WATCH, EMPTY, END_STREAM)),
+    "pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
+    "settings unread": Attack(start_of_connection(), frame(SETTINGS, 0, 0) * 500),
+    "rapid reset": Attack(start_of_connection(), None),
+}
+
+
+class Attackers:
+    """Connections that all do the same, and open again when the program closes them."""
+
+    def __init__(self, address, attack, count):
+        self.address, self.attack, self.count = address, attack, count
+        self.sockets, self.next_stream, self.ended = [], {}, 0
+
+    def open(self):
+        connection = socket.socket()
+        connection.setblocking(False)
+        # A small buffer: an unread response soon fills it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with contextlib.suppress(BlockingIOError):
+            connection.connect(self.address)
+        self.sockets.append((connection, bytearray(self.attack.first)))
+
+    def again(self, connection):
+        if self.attack.again is not None:
+            return self.attack.again
+        stream = self.next_stream.get(connection, 1)
+        self.next_stream[connection] = stream + 40
+        return b"".join(frame(HEADERS, END_HEADERS, each, head(HELLO)) + frame(RST_STREAM, 0, each, bytes([0, 0, 0, 8]))
+                        for each in range(stream, stream + 40, 2))
+
+    def turn(self):
+        """Sends what every connection can take now, and replaces the connections that have ended."""
+        kept = []
+        for connection, pending in self.sockets:
+            if not pending:
+                pending += self.again(connection)
+            try:
+                if pending:
+                    del pending[:connection.send(pending)]
+                elif connection.recv(1, socket.MSG_PEEK) == b"":
+                    raise ConnectionResetError
+                kept.append((connection, pending))
+            except BlockingIOError:
+                kept.append((connection, pending))
+            except OSError:
+                self.ended += 1
+                self.next_stream.pop(connection, None)
+                connection.close()
+        self.sockets = kept
+        # At most a few per turn: a refused connection must not become a busy loop.
+        for _ in range(min(100, self.count - len(self.sockets))):
+            self.open()
+
+    def run(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.turn()
+            time.sleep(0.05)
+        for connection, _ in self.sockets:
+            connection.close()
+
+
+# === the caller that behaves, and the prober ===
+
+
+class Repeated(threading.Thread):
+    """Does something at a fixed rate until it is stopped, and keeps the failures and the slowest time."""
+
+    def __init__(self, rate, action):
+        super().__init__(daemon=True)
+        self.rate, self.action = rate, action
+        self.done = threading.Event()
+        self.made, self.failures, self.slowest = 0, [], 0.0
+
+    def run(self):
+        due = time.monotonic()
+        while not self.done.is_set():
+            began = time.monotonic()
+            self.made += 1
+            try:
+                self.action()
+            except Exception as error:  # Every kind of failure counts.
+                self.failures.append(f"{type(error).__name__}: {error}")
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            due = max(due + 1 / self.rate, time.monotonic() - 1)
+            self.done.wait(max(0, due - time.monotonic()))
+
+    def stop(self):
+        self.done.set()
+        self.join()
+
+
+def http_call(address, path):
+    """One connection, kept; opened again where the program has closed it before the request, as any pool would."""
+    kept = []
+
+    def call():
+        connection = kept.pop() if kept else http.client.HTTPConnection(*address, timeout=CALL_TIMEOUT)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        assert response.status == 200, f"{response.status} {body[:200]}"
+        if not response.will_close:
+            kept.append(connection)
+    return call
+
+
+def grpc_call(address):
+    channel = grpc.insecure_channel("{}:{}".format(*address))
+    method = channel.unary_unary(HELLO.decode())
+    return lambda: method(b"", timeout=CALL_TIMEOUT, wait_for_ready=True)
+
+
+def probe(address):
+    def ask():
+        connection = http.client.HTTPConnection(*address, timeout=CALL_TIMEOUT)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+    return ask
+
+
+# === the programs ===
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def memory_limit(program):
+    """The limit in bytes that the program's manifest sets."""
+    manifest = (ROOT / "kubeyamls" / f"{program}.yaml").read_text(encoding="utf-8")
+    return int(re.search(r"limits:.*?memory: (\d+)Mi", manifest, re.S).group(1)) << 20
+
+
+class Cgroup:
+    """A memory cgroup, where the machine allows one."""
+
+    def __init__(self, name, limit):
+        self.path = None
+        for parent, file in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]:
+            path = pathlib.Path(parent, f"{name}-{os.getpid()}")
+            try:
+                path.mkdir()
+                (path / file).write_text(str(limit), encoding="ascii")
+                self.path = path
+                return
+            except OSError:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+    def enter(self, pid):
+        if self.path:
+            (self.path / "cgroup.procs").write_text(str(pid), encoding="ascii")
+
+    def remove(self):
+        for _ in range(50):
+            if not self.path or not self.path.exists():
+                return
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+            time.sleep(0.1)
+
+
+class Program:
+    def __init__(self, folder, name, settings, limit=None):
+        self.name = name
+        self.address, self.admin = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+        self.cgroup = Cgroup(f"kubetester-{name}", limit) if limit else None
+        environment = os.environ | settings | {
+            "LISTEN_ADDR": "{}:{}".format(*self.address), "ADMIN_ADDR": "{}:{}".format(*self.admin), "LOG_FORMAT": "json"}
+        self.log = open(f"/tmp/kubetester-attack-{os.getpid()}-{name}.log", "w+b")
+        os.unlink(self.log.name)
+        self.process = subprocess.Popen([folder / name], env=environment, stdin=subprocess.DEVNULL, stdout=self.log,
+                                        stderr=self.log)
+        if self.cgroup:
+            self.cgroup.enter(self.process.pid)
+        ready = probe(self.admin)
+        for _ in range(200):
+            with contextlib.suppress(OSError, AssertionError):
+                ready()
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{name} did not start: {self.tail()}")
+
+    def tail(self):
+        self.log.seek(0)
+        return self.log.read()[-2000:].decode(errors="replace")
+
+    def memory(self, field):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+    def reset_peak(self):
+        with contextlib.suppress(OSError):
+            pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def end(self):
+        if self.alive():
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        if self.cgroup:
+            self.cgroup.remove()
+        self.log.close()
+
+
+def attacked(program, name, attack, call, options):
+    """One row of the table, and whether it is as it should be."""
+    program.reset_peak()
+    idle = program.memory("VmRSS")
+    caller, prober = Repeated(CALLS_PER_SECOND, call), Repeated(5, probe(program.admin))
+    caller.start(), prober.start()
+    attackers = Attackers(program.address, attack, options.connections)
+    attackers.run(options.seconds)
+    caller.stop(), prober.stop()
+    problems = []
+    if not program.alive():
+        return [program.name, name, "died", "", "", "", "", ""], [f"it died: {program.tail()}"]
+    left = program.memory("VmRSS")
+    for _ in range(RECOVERY_SECONDS * 4):
+        if left <= idle + LEFT_OVER_MB:
+            break
+        time.sleep(0.25)
+        left = program.memory("VmRSS")
+    peak = program.memory("VmHWM")
+    if left > idle + LEFT_OVER_MB:
+        problems.append(f"{left:.0f} MB are left, {idle:.0f} MB were there before")
+    if peak > memory_limit(program.name) / (1 << 20):
+        problems.append(f"the peak of {peak:.0f} MB is above the limit of the manifest")
+    if caller.failures:
+        problems.append(f"the caller lost {len(caller.failures)} of {caller.made}, first {caller.failures[0]}")
+    if prober.failures:
+        problems.append(f"{len(prober.failures)} health checks failed, first {prober.failures[0]}")
+    row = [program.name, name, f"{caller.made}", f"{len(caller.failures)}", f"{caller.slowest * 1000:.0f}",
+           f"{prober.slowest * 1000:.0f}", f"{idle:.0f} {peak:.0f} {left:.0f}", f"{attackers.ended}"]
+    return row, problems
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "target" / "dist", help="folder of the programs")
+    parser.add_argument("--connections", type=int, default=1000, help="connections per attack (default: 1000)")
+    parser.add_argument("--seconds", type=float, default=10, help="length of an attack in seconds (default: 10)")
+    parser.add_argument("--program", help="only this program")
+    parser.add_argument("--attack", help="only this attack")
+    options = parser.parse_args()
+    folder = options.bin.resolve()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    backends = [Program(folder, "hellogrpc", {}), Program(folder, "hellohttp", {})]
+    to_backends = {"GRPC_TARGET": "ipv4:{}:{}".format(*backends[0].address),
+                   "HTTP_TARGET": "http://{}:{}/hellohttp".format(*backends[1].address)}
+    plans = {
+        "hellogrpc": ({}, ATTACKS_ON_GRPC, lambda address: grpc_call(address)),
+        "hellohttp": ({}, attacks_on_http("/hellohttp?name=x"), lambda address: http_call(address, "/hellohttp?name=x")),
+        "helloserve": (to_backends, attacks_on_http("/hellogrpc?name=x"),
+                       lambda address: http_call(address, "/hellogrpc?name=x")),
+    }
+    print("| program | attack | calls | failed | slowest ms | slowest health check ms | MB idle, peak, after | closed |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    wrong, running = [], list(backends)
+    try:
+        for name, (settings, attacks, make_call) in plans.items():
+            if options.program not in (None, name):
+                continue
+            for title, attack in attacks.items():
+                if options.attack not in (None, title):
+                    continue
+                # A fresh program for each attack: what one leaves behind is not counted against the next.
+                program = Program(folder, name, settings, memory_limit(name))
+                running.append(program)
+                call = make_call(program.address)
+                for _ in range(20):
+                    with contextlib.suppress(Exception):
+                        call()
+                        break
+                    time.sleep(0.1)
+                row, problems = attacked(program, title, attack, call, options)
+                print("| " + " | ".join(row) + " |", flush=True)
+                wrong += [f"{name}, {title}: {problem}" for problem in problems]
+                running.remove(program)
+                program.end()
+    finally:
+        for program in running:
+            program.end()
+    for problem in wrong:
+        print(problem, file=sys.stderr)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,47 +2,22 @@
 
 use std::time::Duration;
 
-use clap::{Args, value_parser};
-use service::{http::Http2, parse_duration};
+use clap::Args;
+use service::{grpc::ServerConfig, parse_duration};
 
-/// The flags of hellogrpc. Each can be given in the environment, under the name `--help` shows.
-///
-/// A client that meets a limit waits (streams), or gets an error for that call (sizes); none of them breaks a
-/// connection that behaves.
+/// The flags of hellogrpc. Each can be given in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// How long a connection may live, give or take 10 %, before it is told to end (GOAWAY) and its client
-    /// connects again; 0s is for ever. gRFC A9
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "0s", value_parser = parse_duration)]
-    pub max_connection_age: Duration,
+    /// Limits of connections and messages.
+    #[command(flatten)]
+    pub server: ServerConfig,
 
-    /// How long the calls in flight on a connection that was told to end may take, before they are cut off; 0s is
-    /// for ever. gRFC A9
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE_GRACE", default_value = "30s", value_parser = parse_duration)]
-    pub max_connection_age_grace: Duration,
+    /// How long an open stream may go on after the program closed; then it ends with UNAVAILABLE, and its client
+    /// opens it again elsewhere. Must be shorter than SHUTDOWN_TIMEOUT, which cuts off what is left
+    #[arg(long, env, value_name = "STREAM_GRACE", default_value = "10s", value_parser = parse_duration)]
+    pub stream_grace: Duration,
 
-    /// How long a connection may be silent before the server asks with a PING whether it is alive; 0s never asks
-    #[arg(long, env, value_name = "KEEPALIVE_TIME", default_value = "2h", value_parser = parse_duration)]
-    pub keepalive_time: Duration,
-
-    /// How long the answer to that PING may take before the connection is closed
-    #[arg(long, env, value_name = "KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
-    pub keepalive_timeout: Duration,
-
-    /// Calls that may be open on one connection; a client keeps further ones waiting. Below 100, some clients have
-    /// calls refused that they start before they know the limit
-    #[arg(long, env, value_name = "MAX_CONCURRENT_STREAMS", default_value = "1000", value_parser = value_parser!(u32).range(1..))]
-    pub max_concurrent_streams: u32,
-
-    /// Bytes of all headers of a call, counted as RFC 9113 does, 32 for each beside its text
-    #[arg(long, env, value_name = "MAX_HEADER_LIST_SIZE", default_value = "16384", value_parser = value_parser!(u32).range(1024..))]
-    pub max_header_list_size: u32,
-
-    /// Bytes of a message, in and out
-    #[arg(long, env, value_name = "MAX_MESSAGE_SIZE", default_value = "4194304")]
-    pub max_message_size: usize,
-
-    /// Fault switch: how long SayHello waits before it answers
+    /// Fault switch: how long a method waits before each message of its answer
     #[arg(long, env, value_name = "RESPONSE_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub response_delay: Duration,
 }
@@ -50,19 +25,8 @@ pub struct Config {
 // === impl Config ===
 
 impl Default for Config {
-    /// What the flags are when none is given.
+    /// The values that the flags have when none is given.
     fn default() -> Self {
         service::defaults()
-    }
-}
-
-impl Config {
-    pub(crate) fn http2(&self) -> Http2 {
-        Http2 {
-            max_concurrent_streams: self.max_concurrent_streams,
-            max_header_list_size: self.max_header_list_size,
-            keepalive_interval: self.keepalive_time,
-            keepalive_timeout: self.keepalive_timeout,
-        }
     }
 }

@@ -1,39 +1,37 @@
-//! hellogrpc, the gRPC backend: says hello, and who it is.
+//! hellogrpc, the gRPC backend: speaks the greeting protocols, and names the pod that answers.
 //!
-//! Beside `hello.Hello` it serves `grpc.health.v1.Health` and server reflection (v1 and v1alpha), as clients and
-//! probes expect of a gRPC server.
+//! Each service is one module over the same identity:
 //!
-//! How its connections live and end follows gRFC A9 (server-side connection management): age, give or take 10 %,
-//! grace, and keepalive PINGs of the server's own; [`Config`] has the limits. tonic's server is not used for that:
-//! in its 0.14 the age has no jitter, and a grace cuts connections that never saw a GOAWAY. Of the server's part
-//! in gRFC A8 (client-side keepalive) there is this much: every PING is answered, one at a time, and while an
-//! answer waits to be sent no more is read, so that a client that pings without end slows down itself alone. It is
-//! not sent away with `too_many_pings`: hyper counts no PINGs. What hyper does count, and answers with GOAWAY
-//! ENHANCE_YOUR_CALM, is streams that are reset before they are served, CONTINUATION frames, and tiny DATA frames.
+//! - `hello`: `hello.Hello`, which the gateway calls.
+//! - `helloworld`: `helloworld.Greeter`, which the gRPC project's own clients call.
+//! - `echo`: `echo.EchoServer`, unary and server streaming, with headers and trailers.
+//! - `message`: `message.Echo`.
 //!
-//! - `greeter`: the answer.
-//! - `health`: says NOT_SERVING as soon as the program drains.
-//! - `methods`: what there is to call, for the labels of the metrics.
+//! [`service::grpc`] adds health, reflection, metrics and the header `hostname`, and limits connections.
 
 mod config;
-mod greeter;
-mod health;
-mod methods;
+mod echo;
+mod hello;
+mod helloworld;
+mod message;
+mod responder;
 
-use std::error::Error;
-
-use proto::hello::hello_server::HelloServer;
-use service::{Instance, Program, http::Server};
+use proto::{
+    echo::echo_server_server::EchoServerServer, hello::hello_server::HelloServer,
+    helloworld::greeter_server::GreeterServer, message::echo_server::EchoServer,
+};
+use service::{Instance, Outcome, Program, grpc};
 use tokio::net::TcpListener;
-use tonic::service::Routes;
+use tonic::service::{LayerExt as _, Routes};
+use tower::util::MapResponseLayer;
 
 pub use config::Config;
-use greeter::Greeter;
+use responder::Responder;
 
-/// Who the program is.
+/// The program: its name, version and port.
 pub const PROGRAM: Program = Program {
     name: "hellogrpc",
-    about: "The gRPC backend: answers hello.Hello/SayHello with the caller's name, its version and its hostname",
+    about: "The gRPC backend: answers hello.Hello, helloworld.Greeter, echo.EchoServer and message.Echo",
     version: "v1-hellogrpc",
     port: 8000,
 };
@@ -42,32 +40,28 @@ pub const PROGRAM: Program = Program {
 ///
 /// # Errors
 ///
-/// When the descriptors that were built in cannot be read.
-pub async fn serve(
-    config: Config,
-    listener: TcpListener,
-    instance: Instance,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let hello = HelloServer::new(Greeter::new(instance.identity.clone(), config.response_delay))
-        .max_decoding_message_size(config.max_message_size)
-        .max_encoding_message_size(config.max_message_size);
-    let (health, reporter) = health::service().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+/// When the instance's hostname cannot be sent in a header.
+pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
+    let responder = Responder { identity: instance.identity.clone(), delay: config.response_delay };
+    let max = config.server.max_message_size;
+    let echo = echo::EchoServerService {
+        responder: responder.clone(),
+        shutdown: instance.shutdown.clone(),
+        stream_grace: config.stream_grace,
     };
-    let router = Routes::new(hello)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .into_axum_router()
-        .layer(instance.metrics.grpc_layer(methods::paths()?));
-    let server = Server::http2(config.http2())
-        .max_connection_age(config.max_connection_age, config.max_connection_age_grace);
-    tokio::join!(
-        server.serve(listener, router, instance.shutdown.clone()),
-        health::follow(reporter, instance.shutdown)
-    );
-    Ok(())
+    let hello = HelloServer::new(hello::HelloService(responder.clone()))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
+    let greeter = GreeterServer::new(helloworld::GreeterService(responder.clone()))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
+    let echo = EchoServerServer::new(echo).max_decoding_message_size(max).max_encoding_message_size(max);
+    let message = EchoServer::new(message::EchoService(responder))
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
+    let routes = Routes::new(hello)
+        .add_service(greeter)
+        .add_service(MapResponseLayer::new(echo::add_trailer).named_layer(echo))
+        .add_service(message);
+    grpc::serve(config.server, routes, proto::GREETING_DESCRIPTORS, listener, instance).await
 }

@@ -70,10 +70,21 @@ async fn a_bad_flag_is_one_line_that_names_it() {
         ("MAX_HEADER_LIST_SIZE", "16KiB"),
         ("MAX_MESSAGE_SIZE", "-1"),
         ("RESPONSE_DELAY", "long"),
+        ("STREAM_GRACE", "10"),
     ] {
         let exit = exit_of(EXE, &[], &[(name, value)]).await;
         assert_eq!((exit.code, exit.stderr.lines().count()), (Some(2), 1), "{}", exit.stderr);
         let (value, name) = (format!("'{value}'"), format!("<{name}>"));
         assert!(exit.stderr.contains(&value) && exit.stderr.contains(&name), "{}", exit.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_hostname_that_no_header_can_carry_is_one_line() {
+    let env =
+        [("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", ""), ("LOG_FILTER", "off"), ("POD_NAME", "pod\n1")];
+    let exit = exit_of(EXE, &[], &env).await;
+    let line = "hellogrpc: the hostname \"pod\\n1\" cannot be sent in a header: \
+                give POD_NAME visible ASCII characters\n";
+    assert_eq!(exit, Exit { code: Some(1), stderr: line.into(), stdout: String::new() });
 }

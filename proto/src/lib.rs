@@ -1,7 +1,7 @@
-//! The hello protocol: `proto/hello.proto`, and the types generated from it at build time.
+//! The protocols of the gRPC servers: the files in `proto/`, and the types generated from them at build time.
 //!
-//! [`hello`] has the messages, the client and the server; [`DESCRIPTORS`] is the encoded
-//! `FileDescriptorSet` that server reflection hands out.
+//! Each module is a protobuf package, with its messages, clients and servers. The constants are the encoded
+//! `FileDescriptorSet`s that server reflection hands out, and that health and metrics take the names from.
 
 /// Package `hello`.
 #[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -9,5 +9,35 @@ pub mod hello {
     tonic::include_proto!("hello");
 }
 
-/// The encoded `google.protobuf.FileDescriptorSet` of every file in this crate.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.binpb"));
+/// Package `helloworld`.
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+pub mod helloworld {
+    tonic::include_proto!("helloworld");
+}
+
+/// Package `echo`.
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+pub mod echo {
+    tonic::include_proto!("echo");
+}
+
+/// Package `message`.
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+pub mod message {
+    tonic::include_proto!("message");
+}
+
+/// Package `ticketing`.
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+pub mod ticketing {
+    tonic::include_proto!("ticketing");
+}
+
+/// The descriptors of every file in this crate.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/all.binpb"));
+
+/// The descriptors of the greeting protocols: `hello`, `helloworld`, `echo` and `message`.
+pub const GREETING_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/greetings.binpb"));
+
+/// The descriptors of `ticketing`.
+pub const TICKETING_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ticketing.binpb"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hellogrpc::Config;
-use service::testing::bounded;
+use service::{grpc::ServerConfig, testing::bounded};
 use tonic::{Code, Request};
 
 use crate::{Running, frames::Frames, greeting, introduction};
@@ -32,7 +32,10 @@ async fn speaks_the_protocol_to_the_byte() {
 
 #[tokio::test]
 async fn refuses_what_it_does_not_have_or_cannot_hold() {
-    let config = Config { max_message_size: 1000, ..Config::default() };
+    let config = Config {
+        server: ServerConfig { max_message_size: 1000, ..ServerConfig::default() },
+        ..Config::default()
+    };
     let running = Running::start(config).await;
     let mut client = running.client().await;
 
@@ -55,7 +58,11 @@ async fn refuses_what_it_does_not_have_or_cannot_hold() {
 
 #[tokio::test]
 async fn counts_calls_by_method_and_status() {
-    let running = Running::start(Config { max_message_size: 100, ..Config::default() }).await;
+    let running = Running::start(Config {
+        server: ServerConfig { max_message_size: 100, ..ServerConfig::default() },
+        ..Config::default()
+    })
+    .await;
     let mut client = running.client().await;
     for _ in 0..2 {
         bounded(client.say_hello(greeting("Ann"))).await.unwrap();

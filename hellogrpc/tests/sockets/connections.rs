@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use hellogrpc::Config;
-use service::testing::{Client, bounded};
+use service::{
+    grpc::ServerConfig,
+    testing::{Client, bounded},
+};
 
 use crate::{
     Running,
@@ -44,7 +47,7 @@ async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
 #[tokio::test]
 async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
     let config = Config {
-        max_connection_age: Duration::from_millis(100),
+        server: ServerConfig { max_connection_age: Duration::from_millis(100), ..ServerConfig::default() },
         response_delay: Duration::from_millis(400),
         ..Config::default()
     };
@@ -65,8 +68,11 @@ async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
 #[tokio::test]
 async fn an_old_connection_is_cut_off_after_its_grace() {
     let config = Config {
-        max_connection_age: Duration::from_millis(50),
-        max_connection_age_grace: Duration::from_millis(50),
+        server: ServerConfig {
+            max_connection_age: Duration::from_millis(50),
+            max_connection_age_grace: Duration::from_millis(50),
+            ..ServerConfig::default()
+        },
         response_delay: Duration::from_secs(3600),
         ..Config::default()
     };
@@ -82,8 +88,11 @@ async fn an_old_connection_is_cut_off_after_its_grace() {
 #[tokio::test]
 async fn a_silent_client_is_asked_whether_it_lives() {
     let config = Config {
-        keepalive_time: Duration::from_millis(50),
-        keepalive_timeout: Duration::from_millis(100),
+        server: ServerConfig {
+            keepalive_time: Duration::from_millis(50),
+            keepalive_timeout: Duration::from_millis(100),
+            ..ServerConfig::default()
+        },
         ..Config::default()
     };
     let running = Running::start(config).await;
@@ -121,8 +130,11 @@ async fn what_is_not_http2_is_ended() {
 
 #[tokio::test]
 async fn streams_over_the_limit_wait_for_their_turn() {
-    let config =
-        Config { max_concurrent_streams: 2, response_delay: Duration::from_millis(20), ..Config::default() };
+    let config = Config {
+        server: ServerConfig { max_concurrent_streams: 2, ..ServerConfig::default() },
+        response_delay: Duration::from_millis(20),
+        ..Config::default()
+    };
     let running = Running::start(config).await;
     let mut client = running.client().await;
     // Before the server's settings are there, a client guesses the limit, and has calls refused.
@@ -139,7 +151,11 @@ async fn streams_over_the_limit_wait_for_their_turn() {
 /// Their deadlines may end together.
 #[tokio::test]
 async fn a_client_may_take_back_all_of_its_calls_at_once() {
-    let running = Running::start(Config { max_concurrent_streams: 100, ..Config::default() }).await;
+    let running = Running::start(Config {
+        server: ServerConfig { max_concurrent_streams: 100, ..ServerConfig::default() },
+        ..Config::default()
+    })
+    .await;
     let mut frames = Frames::connect(running.addr).await;
     frames.start_and_reset(CALL.0, 100).await;
     let body = frames.call(CALL.0, CALL.1).await;

@@ -17,7 +17,7 @@ fn of(service: &str) -> HealthCheckRequest {
 async fn serves_as_a_whole_and_by_name() {
     let running = Running::start(Config::default()).await;
     let mut client = HealthClient::new(running.channel().await);
-    for service in ["", "hello.Hello"] {
+    for service in ["", "hello.Hello", "helloworld.Greeter", "echo.EchoServer", "message.Echo"] {
         let answer = bounded(client.check(of(service))).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
     }
@@ -35,7 +35,7 @@ async fn says_not_serving_while_it_drains() {
 
     running.trigger.drain();
     assert_eq!(next().await, Some(ServingStatus::NotServing));
-    for service in ["", "hello.Hello"] {
+    for service in ["", "hello.Hello", "echo.EchoServer"] {
         let answer = bounded(client.check(of(service))).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::NotServing, "{service:?}");
     }

@@ -5,6 +5,7 @@
 mod answers;
 mod connections;
 mod frames;
+mod greetings;
 mod health;
 mod reflection;
 

@@ -1,0 +1,67 @@
+//! The names of services and methods, from encoded `FileDescriptorSet`s.
+
+use prost::{DecodeError, Message as _};
+use prost_types::{FileDescriptorSet, ServiceDescriptorProto};
+
+/// The services that every gRPC server here has.
+const COMMON: [&[u8]; 3] = [
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// Returns the full name of each service, e.g. `hello.Hello`.
+///
+/// # Errors
+///
+/// When the descriptors cannot be decoded.
+pub(super) fn services(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
+    Ok(decode(descriptors)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Returns the path of each method, e.g. `/hello.Hello/SayHello`, those of health and reflection included.
+///
+/// # Errors
+///
+/// When the descriptors cannot be decoded.
+pub(super) fn methods(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let mut paths = Vec::new();
+    for encoded in COMMON.into_iter().chain([descriptors]) {
+        for (name, service) in decode(encoded)? {
+            paths.extend(service.method.iter().map(|method| format!("/{name}/{}", method.name())));
+        }
+    }
+    Ok(paths)
+}
+
+/// Returns each service with its full name.
+fn decode(encoded: &[u8]) -> Result<Vec<(String, ServiceDescriptorProto)>, DecodeError> {
+    let files = FileDescriptorSet::decode(encoded)?.file.into_iter();
+    Ok(files
+        .flat_map(|file| {
+            let package = file.package.unwrap_or_default();
+            file.service.into_iter().map(move |service| (format!("{package}.{}", service.name()), service))
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_full_and_methods_include_the_common_services() {
+        let health = tonic_health::pb::FILE_DESCRIPTOR_SET;
+        assert_eq!(services(health).unwrap(), ["grpc.health.v1.Health"]);
+        assert_eq!(
+            methods(b"").unwrap(),
+            [
+                "/grpc.health.v1.Health/Check",
+                "/grpc.health.v1.Health/Watch",
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            ]
+        );
+        assert!(services(b"\x0a").is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! What the gRPC channels count, for Prometheus: one set for each route's channel, told apart by `route`.
+//! Exports the metrics of the gRPC channels to Prometheus, with the label `route`.
 //!
 //! Names follow OpenTelemetry's rules for Prometheus: dots become underscores, the unit is a suffix, and a counter
 //! ends in `_total`.
@@ -14,12 +14,12 @@ use prometheus::{
     proto::{self, Bucket, LabelPair, MetricFamily, MetricType},
 };
 
-/// The label that tells the channels apart: two routes may have one target.
+/// The label that identifies the channel: two routes may share a target.
 const ROUTE: &str = "route";
 
-/// Asks every channel at each scrape.
+/// Collects the metrics of every channel at each scrape.
 pub(crate) struct ChannelMetrics {
-    /// With the name of its route.
+    /// The channels with the names of their routes.
     channels: Vec<(String, Channel)>,
     descriptions: Vec<Desc>,
 }
@@ -27,19 +27,19 @@ pub(crate) struct ChannelMetrics {
 // === impl ChannelMetrics ===
 
 impl ChannelMetrics {
-    /// Of these channels, each with the name of its route.
+    /// Creates a collector for channels with the names of their routes.
     pub(crate) fn new(channels: Vec<(String, Channel)>) -> Self {
         let mut this = Self { channels, descriptions: Vec::new() };
         let describe = |family: &MetricFamily| {
             let (name, help) = (family.name().to_owned(), family.help().to_owned());
-            // Labels differ from series to series; the registry only compares these.
+            // Labels differ between series; the registry compares only descriptions.
             Desc::new(name, help, Vec::new(), HashMap::new()).expect("the names are valid")
         };
         this.descriptions = this.families().iter().map(describe).collect();
         this
     }
 
-    /// What there is of each instrument, in all channels.
+    /// Returns one family per instrument, with the series of all channels.
     fn families(&self) -> Vec<MetricFamily> {
         let mut families: Vec<MetricFamily> = Vec::new();
         for (route, channel) in &self.channels {
@@ -67,12 +67,12 @@ impl Collector for ChannelMetrics {
     }
 }
 
-/// The name of an instrument in Prometheus.
+/// Returns the name of an instrument in Prometheus.
 fn prometheus_name(metric: &Metric) -> String {
     let unit = match metric.unit {
         "s" => "_seconds",
         "By" => "_bytes",
-        // In braces it says what is counted, which is no unit.
+        // An annotation in braces, such as {call}, is not a unit.
         _ => "",
     };
     let total = if metric.kind == Kind::Counter { "_total" } else { "" };
@@ -116,13 +116,13 @@ fn series(route: &str, kind: Kind, point: &Point) -> proto::Metric {
             series.set_counter(counter);
         }
         Value::Histogram(histogram) => series.set_histogram(cumulative(histogram)),
-        // What later versions of the channel may count, and nobody here knows.
+        // A kind of value that a later version of the channel adds.
         _ => {}
     }
     series
 }
 
-/// A histogram as Prometheus has it: each bucket has those below it in it.
+/// Converts to Prometheus' form, where each bucket includes those below it.
 fn cumulative(histogram: &Histogram) -> proto::Histogram {
     let mut below = 0;
     let buckets = histogram.bounds.iter().zip(&histogram.counts).map(|(bound, count)| {
@@ -132,9 +132,9 @@ fn cumulative(histogram: &Histogram) -> proto::Histogram {
         bucket.set_cumulative_count(below);
         bucket
     });
-    let mut told = proto::Histogram::default();
-    told.set_bucket(buckets.collect());
-    told.set_sample_count(histogram.count());
-    told.set_sample_sum(histogram.sum);
-    told
+    let mut converted = proto::Histogram::default();
+    converted.set_bucket(buckets.collect());
+    converted.set_sample_count(histogram.count());
+    converted.set_sample_sum(histogram.sum);
+    converted
 }

@@ -1,4 +1,4 @@
-//! The gateway's own flags, and what makes a value of them unusable.
+//! The gateway's flags and their validation.
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -8,93 +8,104 @@ use url::Url;
 
 use crate::{grpc_target::grpc_target, route_config::RouteConfigs};
 
-/// The service config of the default channel: a call that failed with UNAVAILABLE is sent again, because a
-/// greeting may be given twice; and so is one to which no response begins within a quarter of a second, because a
-/// backend that is frozen or cut off never says that it failed. The bucket of tokens ends the retries when most calls fail, so that backends that
-/// are down are not asked four times as often; 1000 is the most, and enough for a pod that is killed under load.
+/// The service config of the default channel. A greeting may be given twice, so a call is retried when it fails with
+/// UNAVAILABLE, and when no response begins within 250 ms: a frozen or unreachable backend never reports that it
+/// failed. The token bucket stops retries when most calls fail, so that backends that are down do not get four times
+/// the load; 1000 tokens, the maximum, are enough for a pod that is killed under load.
 const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.02s","maxBackoff":"0.2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"],"perAttemptRecvTimeout":"0.25s"}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
 
-/// How the gateway is set up. Each flag can be given in the environment, under the name `--help` shows.
+/// The gateway's configuration. Each flag can also be set in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
     /// ipv4:address:port,address:port and so on; or kubernetes:///service.namespace:port, whose EndpointSlices are
-    /// watched (list and watch on endpointslices of discovery.k8s.io). There is no TLS: https:// is refused
+    /// watched (list and watch on endpointslices of discovery.k8s.io). TLS (https://) is not supported
     #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000", value_parser = grpc_target)]
     pub grpc_target: Target,
 
-    /// How calls to the gRPC backend are balanced and retried: gRPC's service config, in JSON. The default balances
-    /// them by round_robin, and sends a call that failed with UNAVAILABLE, or was not answered within 250 ms, again, up
-    /// to 3 times, as a greeting may be given twice: a pod that is killed or frozen costs no request. {} turns retries off
+    /// Load balancing and retries of calls to the gRPC backend: gRPC's service config, in JSON. The default balances by
+    /// round_robin and retries a call up to 3 times when it fails with UNAVAILABLE or has no response within 250 ms. {}
+    /// turns retries off
     #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = RETRY_UNAVAILABLE)]
     pub grpc_service_config: ServiceConfig,
 
-    /// More ways to gRPC backends, which GET /hellogrpc?via=NAME takes and GET /routes lists: a JSON list of
-    /// {"name": "…", "target": "…", "serviceConfig": {…}}. Each has connections of its own. What a route leaves out
-    /// it has from GRPC_TARGET and GRPC_SERVICE_CONFIG
+    /// More routes to gRPC backends, selected by GET /hellogrpc?via=NAME and listed by GET /routes: a JSON list of
+    /// {"name": "…", "target": "…", "serviceConfig": {…}}. Each has its own connections. target and serviceConfig
+    /// default to GRPC_TARGET and GRPC_SERVICE_CONFIG
     #[arg(long, env, value_name = "GRPC_ROUTES", default_value = "[]")]
     pub grpc_routes: RouteConfigs,
 
-    /// Measure the calls to gRPC backends by method and status, for /metrics on the admin port: gRPC's own
-    /// grpc_client_* metrics (gRFC A66, A96). Connections, weights and ejections are always counted there
+    /// Let callers select a route with ?via= and list the routes at /routes. With false, ?via= is ignored and /routes is
+    /// 404: any caller could send all of its requests to one backend
+    #[arg(long, env, value_name = "ROUTE_SELECTION", default_value = "true", action = ArgAction::Set)]
+    pub route_selection: bool,
+
+    /// Record metrics of each gRPC call by method and status, for /metrics on the admin port: gRPC's own
+    /// grpc_client_* metrics (gRFC A66, A96). Metrics of connections, weights and ejections are always recorded
     #[arg(long, env, value_name = "GRPC_CALL_METRICS", default_value = "false", action = ArgAction::Set)]
     pub grpc_call_metrics: bool,
 
-    /// Failure zone that the gateway is in, such as the label topology.kubernetes.io/zone of its pod: gRPC calls stay in
-    /// it while that overloads nobody and some backend there takes calls. Only kubernetes:/// targets know the zones of
-    /// backends. Empty: calls go to every zone
+    /// Failure zone of the gateway, such as the label topology.kubernetes.io/zone of its node. gRPC calls stay in the zone
+    /// as long as its backends are available and not overloaded by that. Only kubernetes:/// targets know the zones of
+    /// backends. Empty: all zones are equal
     #[arg(long, env, value_name = "ZONE", default_value = "")]
     pub zone: String,
 
-    /// HTTP backend, an http:// URL; the query `name=` is added to it. There is no TLS: https:// is refused
+    /// HTTP backend, an http:// URL; the query `name=` is added to it. TLS (https://) is not supported
     #[arg(long, env, value_name = "HTTP_TARGET", default_value = "http://http-svc/hellohttp", value_parser = http_target)]
     pub http_target: Url,
 
-    /// DNS server that is asked for the HTTP backend's name, an address and port [default: the system's]
+    /// DNS server for the HTTP backend's name, an address and port [default: the system's]
     #[arg(long, env, value_name = "HTTP_DNS_SERVER")]
     pub http_dns_server: Option<SocketAddr>,
 
-    /// How long a backend may take to answer, from the request to the last byte; a shorter time in the request's
-    /// grpc-timeout header wins
-    #[arg(long, env, value_name = "UPSTREAM_TIMEOUT", default_value = "1s", value_parser = upstream_timeout)]
+    /// Time that a backend has for a request, from the first connection attempt to the last byte of the response. A
+    /// shorter grpc-timeout header wins
+    #[arg(long, env, value_name = "UPSTREAM_TIMEOUT", default_value = "1s", value_parser = positive_duration)]
     pub upstream_timeout: Duration,
 
-    /// Requests that may be in flight at once; more are answered 503 with Retry-After
+    /// Time after the start for which the gateway is not ready while it has never reached its gRPC backend (the default
+    /// route) or its HTTP backend. A rollout with a wrong target stops there. Once ready, the gateway stays ready
+    #[arg(long, env, value_name = "STARTUP_TIMEOUT", default_value = "5m", value_parser = service::parse_duration)]
+    pub startup_timeout: Duration,
+
+    /// Maximum number of requests in flight. Further requests get 503 with Retry-After
     #[arg(long, env, value_name = "MAX_CONCURRENT_REQUESTS", default_value = "1024")]
     pub max_concurrent_requests: NonZeroUsize,
 }
 
+/// Parses an `http://` URL without credentials.
 fn http_target(text: &str) -> Result<Url, String> {
     let mut url =
-        Url::parse(text).map_err(|error| format!("{error}; give a URL like http://http-svc/hellohttp"))?;
+        Url::parse(text).map_err(|error| format!("{error}; use a URL like http://http-svc/hellohttp"))?;
     match url.scheme() {
         "http" => {}
         "https" => {
-            return Err("TLS to the HTTP backend is not built in; use http://, \
-                        or put a proxy that speaks TLS beside the gateway"
+            return Err("TLS to the HTTP backend is not supported; use http://, \
+                        or a proxy beside the gateway that adds TLS"
                 .to_owned());
         }
-        other => return Err(format!("{other}:// is not spoken here; use http://")),
+        other => return Err(format!("scheme {other}:// is not supported; use http://")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user name or password in the URL would show in error answers; leave it out".to_owned());
+        return Err("credentials in the URL are not supported; remove them".to_owned());
     }
     // A fragment is never sent to a server.
     url.set_fragment(None);
     Ok(url)
 }
 
-fn upstream_timeout(text: &str) -> Result<Duration, String> {
+fn positive_duration(text: &str) -> Result<Duration, String> {
     match service::parse_duration(text)? {
-        Duration::ZERO => Err("no backend answers in no time; give at least 1ms".to_owned()),
-        timeout => Ok(timeout),
+        Duration::ZERO => Err("must be at least 1ms".to_owned()),
+        duration => Ok(duration),
     }
 }
 
 // === impl Config ===
 
 impl Default for Config {
-    /// What the flags are when none is given.
+    /// Returns the defaults of all flags.
     fn default() -> Self {
         service::defaults()
     }
@@ -107,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_that_cannot_work_are_refused_with_the_way_out() {
+    fn unusable_http_target_is_refused_with_a_remedy() {
         for (target, word) in [
             ("https://svc/x", "http://"),
             ("ftp://svc/x", "http://"),
-            ("http-svc", "URL like"),
-            ("http://", "URL like"),
-            ("http://svc:99999/", "URL like"),
-            ("http://ann:secret@svc/", "leave it out"),
+            ("http-svc", "use a URL like"),
+            ("http://", "use a URL like"),
+            ("http://svc:99999/", "use a URL like"),
+            ("http://ann:secret@svc/", "remove them"),
         ] {
             let error = http_target(target).unwrap_err();
             assert!(error.contains(word), "{target}: {error}");
@@ -123,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_failed_with_unavailable_is_retried_by_default() {
+    fn default_service_config_retries_unavailable() {
         let config = Config::default().grpc_service_config;
         let [(MethodName::Default, method)] = &config.methods[..] else { panic!("{config:?}") };
         let policy = method.retry_policy.unwrap();
@@ -136,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_has_a_unit_and_is_not_zero() {
-        assert_eq!(upstream_timeout("250ms"), Ok(Duration::from_millis(250)));
+    fn zero_or_malformed_duration_is_refused() {
+        assert_eq!(positive_duration("250ms"), Ok(Duration::from_millis(250)));
         for text in ["0s", "1", "", "-1s", "soon"] {
-            assert!(upstream_timeout(text).is_err(), "{text}");
+            assert!(positive_duration(text).is_err(), "{text}");
         }
     }
 }

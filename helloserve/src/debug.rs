@@ -1,21 +1,19 @@
-//! What the gateway knows about its backends, on the admin port.
+//! The gateway's pages on the admin port.
 
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
 use balanced_channel::ChannelSnapshot;
-use http::{StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
-use service::Problem;
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, grpc_routes::RouteDetails};
 
-/// Every gRPC channel of the gateway.
+/// The body of `GET /debug/channels`.
 #[derive(Serialize)]
 struct Channels<'a> {
     channels: Vec<NamedChannel<'a>>,
@@ -28,14 +26,28 @@ struct NamedChannel<'a> {
     snapshot: ChannelSnapshot,
 }
 
-/// `GET /debug/channels`: the state of every gRPC channel, down to each connection.
-pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/debug/channels", get(channels)).with_state(gateway)
+/// The body of `GET /debug/routes`.
+#[derive(Serialize)]
+struct RouteList<'a> {
+    routes: Vec<RouteDetails<'a>>,
 }
 
-async fn channels(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem> {
-    let named = gateway.routes.snapshots().map(|(name, snapshot)| NamedChannel { name, snapshot });
-    let text = serde_json::to_string_pretty(&Channels { channels: named.collect() })
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+/// Returns the router of the admin port's pages.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/debug/channels", get(channels))
+        .route("/debug/routes", get(routes))
+        .with_state(gateway)
+}
+
+/// `GET /debug/channels`: the state of every gRPC channel and each of its connections.
+async fn channels(State(gateway): State<Arc<Gateway>>) -> Response {
+    let channels =
+        gateway.routes.snapshots().map(|(name, snapshot)| NamedChannel { name, snapshot }).collect();
+    Json(Channels { channels }).into_response()
+}
+
+/// `GET /debug/routes`: each gRPC route with its target and its last error.
+async fn routes(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(RouteList { routes: gateway.routes.details() }).into_response()
 }

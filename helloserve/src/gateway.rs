@@ -1,64 +1,50 @@
-//! The gateway's parts, made once at start and shared by every request.
+//! The state that all requests share, created once at start.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use service::{Identity, Instance};
 
 use crate::{
     admission::Admission,
-    answer::Answers,
     config::Config,
-    routes::Routes,
-    upstream::{dns::RotatingResolver, http::HttpUpstream},
+    grpc_routes::Routes,
+    upstream::{http::HttpUpstream, resolver::RotatingResolver},
 };
 
-/// What a request needs on its way.
+/// The state of the handlers.
 #[derive(Debug)]
 pub(crate) struct Gateway {
+    pub(crate) identity: Identity,
     pub(crate) admission: Admission,
-    pub(crate) answers: Answers,
     pub(crate) routes: Routes,
     pub(crate) http: HttpUpstream,
-    /// How long a backend may take, unless the request allows less.
+    /// Whether callers may select a route.
+    pub(crate) route_selection: bool,
+    /// The longest time that a backend has, unless the request allows less.
     pub(crate) upstream_timeout: Duration,
 }
 
 // === impl Gateway ===
 
 impl Gateway {
-    /// Begins to connect to the gRPC backends; needs none of the backends to be there.
+    /// Creates the upstreams, which start to connect. No backend needs to be reachable yet.
     ///
     /// # Errors
     ///
-    /// When a client cannot be set up. Call within a tokio runtime.
-    pub(crate) fn new(config: Config, instance: &Instance) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let Config {
-            grpc_target,
-            grpc_service_config,
-            grpc_routes,
-            grpc_call_metrics,
-            zone,
-            http_target,
-            http_dns_server,
-            upstream_timeout,
-            max_concurrent_requests,
-        } = config;
-        let Identity { version, hostname } = &instance.identity;
-        let routes = Routes::new(
-            &grpc_target,
-            &grpc_service_config,
-            grpc_routes,
-            &zone,
-            grpc_call_metrics,
-            &instance.metrics,
-        )?;
-        let http = HttpUpstream::new(&http_target, RotatingResolver::new(http_dns_server), upstream_timeout);
+    /// If a client cannot be created. Call within a tokio runtime.
+    pub(crate) fn new(
+        config: Config,
+        instance: &Instance,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let metrics = &instance.metrics;
+        let resolver = RotatingResolver::new(config.http_dns_server, metrics);
         Ok(Self {
-            admission: Admission::new(max_concurrent_requests.get(), &instance.metrics),
-            answers: Answers::new(version, hostname),
-            routes,
-            http,
-            upstream_timeout,
+            identity: instance.identity.clone(),
+            admission: Admission::new(config.max_concurrent_requests.get(), metrics),
+            http: HttpUpstream::new(&config.http_target, resolver, config.upstream_timeout, metrics)?,
+            route_selection: config.route_selection,
+            upstream_timeout: config.upstream_timeout,
+            routes: Routes::new(config, metrics)?,
         })
     }
 }

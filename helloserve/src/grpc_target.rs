@@ -1,12 +1,12 @@
-//! Targets of gRPC backends, as flags and routes name them.
+//! Parses the targets of gRPC backends in flags and routes.
 
 use balanced_channel::Target;
 
-/// Reads a target of the kinds that the gateway can call.
+/// Parses a target that the gateway can call.
 pub(crate) fn grpc_target(text: &str) -> Result<Target, String> {
     if text.starts_with("https://") {
-        return Err("TLS to the gRPC backend is not built in; use dns:///host:port, \
-                    or put a proxy that speaks TLS beside the gateway"
+        return Err("TLS to the gRPC backend is not supported; use dns:///host:port, \
+                    or a proxy beside the gateway that adds TLS"
             .to_owned());
     }
     text.parse::<Target>().map_err(|error| error.to_string())

@@ -1,35 +1,32 @@
-//! helloserve, the gateway: HTTP and JSON in, gRPC and HTTP out, each call on its way to another pod.
+//! helloserve, the gateway: it forwards HTTP requests to gRPC and HTTP backends and balances them over their pods.
 //!
-//! A request meets the parts in this order:
+//! A request passes these modules:
 //!
-//! - [`paths`]: what is asked for, and one thin handler for each.
-//! - [`admission`]: lets it in, or sheds it.
-//! - [`greeting`], [`deadline`], [`propagation`]: what it asks, how long it may take, what of it goes on.
-//! - [`routes`]: which way to the gRPC backends it takes, of those that [`route_config`] reads.
-//! - [`upstream`]: the way to a gRPC backend (a balanced channel) and to the HTTP backend (pooled connections,
-//!   addresses in turn), and how each failure of theirs is told.
-//! - [`answer`], [`sorted_json`]: the answer, byte for byte.
-//! - [`refusal`]: or why there is none, in one table of statuses.
+//! - [`router`]: the paths and their handlers.
+//! - [`admission`]: admits the request, or sheds it.
+//! - [`request`], [`deadline`], [`propagation`]: the query, the time limit and the headers that are forwarded.
+//! - [`grpc_routes`]: the route to the gRPC backends, out of those that [`route_config`] defines.
+//! - [`upstream`]: the call to a gRPC backend (over a balanced channel) or to the HTTP backend (through reqwest).
+//! - [`response`]: the JSON response, or [`error`]: the problem that replaces it.
 //!
-//! [`config`] has the flags, [`gateway`] holds what all requests share, [`readiness`] says when it is ready, [`debug`]
-//! shows it on the admin port; [`channel_metrics`] has what the channels count among the metrics there.
+//! [`config`] has the flags, [`gateway`] the state that all requests share. [`readiness`] decides when the gateway is
+//! ready. [`debug`] and [`channel_metrics`] serve the admin port.
 
 mod admission;
-mod answer;
 mod channel_metrics;
 mod config;
 mod deadline;
 mod debug;
+mod error;
 mod gateway;
-mod greeting;
+mod grpc_routes;
 mod grpc_target;
-mod paths;
 mod propagation;
 mod readiness;
-mod refusal;
+mod request;
+mod response;
 mod route_config;
-mod routes;
-mod sorted_json;
+mod router;
 mod upstream;
 
 use std::{error::Error, future::pending, sync::Arc};
@@ -43,37 +40,39 @@ use tokio::{net::TcpListener, sync::watch};
 pub use config::Config;
 pub use route_config::{DEFAULT as DEFAULT_ROUTE, InvalidRoutes, RouteConfigs};
 
-/// Who the gateway is.
+/// The gateway's name, version and port.
 pub const PROGRAM: Program = Program {
     name: "helloserve",
-    about: "The gateway: answers GET /hellogrpc?name= and GET /hellohttp?name= with what the backends say",
+    about: "The gateway: forwards GET /hellogrpc?name= and GET /hellohttp?name= to gRPC and HTTP backends",
     version: "v1-helloserve",
     port: 8200,
 };
 
-/// Serves on `listener` until the instance shuts down, then until the requests in flight are answered.
+/// Serves on `listener` until the instance shuts down, then until the requests in flight have their responses.
 ///
-/// It is ready once it has reached its backends, or knows that there are none: see [`readiness`].
+/// It becomes ready once it has reached its backends; see [`readiness`].
 ///
 /// # Errors
 ///
-/// When a client for the backends cannot be set up.
+/// If a client for the backends cannot be created.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
     instance: Instance,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let startup_timeout = config.startup_timeout;
     let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
     instance.admin.merge(debug::router(gateway.clone()));
-    let (says, ready) = watch::channel(Err("the program starts".to_owned()));
+    let (state, ready) = watch::channel(Err("the gateway is starting".to_owned()));
     instance.admin.ready_as(ready);
-    let router = finish(paths::router(gateway.clone()), Some(&instance.metrics));
-    let settling = async {
-        readiness::settle(gateway.routes.channels(), &says).await;
+    let router = finish(router::router(gateway.clone()), Some(&instance.metrics));
+    let readiness = async {
+        readiness::become_ready(gateway.routes.channels(), gateway.http.reached(), startup_timeout, &state)
+            .await;
         pending().await
     };
     tokio::select! {
         () = Server::http1().serve(listener, router, instance.shutdown) => Ok(()),
-        never = settling => never,
+        never = readiness => never,
     }
 }

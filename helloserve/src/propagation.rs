@@ -1,7 +1,7 @@
-//! What of a request's context goes on to the backends: its id and its place in a trace.
+//! Propagates a request's context to the backends: its request id and its trace context.
 //!
-//! `traceparent` and `tracestate` follow W3C Trace Context: the gateway makes no spans of its own, so it passes
-//! a valid pair on unchanged and drops one that is not, as the document asks.
+//! The gateway creates no spans, so as W3C Trace Context requires, it forwards a valid `traceparent` and `tracestate`
+//! unchanged and drops an invalid pair.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,8 +9,8 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The headers that both backends get, given those of the request.
-pub(crate) fn outgoing(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -> HeaderMap {
+/// Returns the headers that both backends get.
+pub(crate) fn propagated(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     if let Some(id) = request_id {
         headers.insert(&REQUEST_ID, unindexed(id));
@@ -27,16 +27,16 @@ pub(crate) fn outgoing(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -
     headers
 }
 
-/// A value that HTTP/2 writes as it is (RFC 7541, 6.2.3): it does not come twice, and in the compression tables of
-/// both sides it would only push out what does.
+/// Marks a value as never indexed (RFC 7541, section 6.2.3). It is different for each request, and in the compression
+/// tables of both peers it would only displace values that repeat.
 fn unindexed(value: &HeaderValue) -> HeaderValue {
     let mut value = value.clone();
     value.set_sensitive(true);
     value
 }
 
-/// Whether this is `version-traceid-parentid-flags` in lower-case hexadecimal, with ids that are not all zero.
-/// Version 00 has nothing behind it, `ff` is forbidden, any other may go on after a further `-`.
+/// Returns whether the value is `version-traceid-parentid-flags` in lower-case hexadecimal, with ids that are not all zero.
+/// Version 00 ends there, `ff` is forbidden, any other version may continue after a further `-`.
 fn is_traceparent(value: &[u8]) -> bool {
     let Some((known, rest)) = value.split_at_checked(55) else { return false };
     let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -56,7 +56,7 @@ mod tests {
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn passed(parents: &[&str]) -> HeaderMap {
+    fn headers_for(parents: &[&str]) -> HeaderMap {
         let mut incoming = HeaderMap::new();
         incoming.insert("cookie", HeaderValue::from_static("secret"));
         incoming.append("tracestate", HeaderValue::from_static("a=1"));
@@ -64,13 +64,13 @@ mod tests {
         for parent in parents {
             incoming.append("traceparent", HeaderValue::from_str(parent).unwrap());
         }
-        outgoing(&incoming, Some(&HeaderValue::from_static("id-1")))
+        propagated(&incoming, Some(&HeaderValue::from_static("id-1")))
     }
 
     #[test]
-    fn a_valid_trace_goes_on_as_it_came() {
+    fn valid_trace_context_is_forwarded_unchanged() {
         for parent in [PARENT.to_owned(), PARENT.replacen("00-", "cc-", 1) + "-more"] {
-            let headers = passed(&[&parent]);
+            let headers = headers_for(&[&parent]);
             assert_eq!(headers["traceparent"], parent.as_str());
             assert_eq!(headers.get_all("tracestate").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
             assert_eq!((headers["x-request-id"].as_bytes(), headers.len()), (&b"id-1"[..], 4));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_trace_is_dropped_with_its_state() {
+    fn invalid_trace_context_is_dropped() {
         let broken = [
             "",
             "00",
@@ -93,9 +93,9 @@ mod tests {
             &PARENT.replace("4bf9", "4bg9"),
         ];
         for parent in broken {
-            assert_eq!(passed(&[parent]).len(), 1, "{parent:?}");
+            assert_eq!(headers_for(&[parent]).len(), 1, "{parent:?}");
         }
-        assert_eq!(passed(&[PARENT, PARENT]).len(), 1);
-        assert_eq!(passed(&[]).len(), 1);
+        assert_eq!(headers_for(&[PARENT, PARENT]).len(), 1);
+        assert_eq!(headers_for(&[]).len(), 1);
     }
 }

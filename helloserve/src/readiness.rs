@@ -1,69 +1,102 @@
-//! When a new gateway is ready: once every route has reached a backend, or was told that there is none.
+//! Decides when a new gateway is ready.
 //!
-//! A cluster's network may learn late of a new pod, and drop its packets until then: that is how network policies
-//! spread over the nodes. A gateway that is ready at once would meet its first requests with nothing to send them to.
-//! It is decided once: backends that go away later are no reason to take the gateway away too.
+//! The default gRPC route and the HTTP backend must have been reached once: a rollout whose targets are wrong then stops
+//! at its first pod, and a pod that the cluster's network does not know yet gets no requests. Other routes are given a
+//! short time to connect. The decision is final: backends that disappear later do not make the gateway unready.
 
 use std::time::Duration;
 
 use balanced_channel::{Channel, Connectivity};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::future::{self, join_all};
 use service::Ready;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
-/// Ready after this time in any case: it says better than none that its backends are gone. The kernel sends the first
-/// packet of a connection again after 1 s and after 3 s.
-const PATIENCE: Duration = Duration::from_millis(3500);
-/// A failure that comes sooner is an answer: refused, forbidden, no such name. Lost packets take longer to be missed.
-const PROMPT: Duration = Duration::from_millis(500);
+use crate::route_config::DEFAULT;
 
-/// Says to `ready` which routes are waited for, and at last that the gateway is ready.
-pub(crate) async fn settle(routes: impl IntoIterator<Item = (&str, &Channel)>, ready: &watch::Sender<Ready>) {
-    let began = Instant::now();
-    let settling = |(name, channel)| async move {
-        settled(channel, began).await;
-        name
+/// The time that routes beyond the default one have to connect. The kernel resends the first packet of a connection
+/// after 1 s and after 3 s.
+const OTHER_ROUTES_TIMEOUT: Duration = Duration::from_millis(3500);
+
+/// A failure within this time is a definite answer, such as a refused connection. Lost packets take longer to notice.
+const DEFINITE_FAILURE_TIME: Duration = Duration::from_millis(500);
+
+/// Waits until the gateway is ready, at most `startup_timeout`, and reports the state to `ready`.
+pub(crate) async fn become_ready(
+    routes: impl IntoIterator<Item = (&str, &Channel)>,
+    http_reached: impl Future<Output = ()>,
+    startup_timeout: Duration,
+    ready: &watch::Sender<Ready>,
+) {
+    let started = Instant::now();
+    let (default, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|(name, _)| *name == DEFAULT);
+    let required = async {
+        let grpc = async {
+            join_all(default.iter().map(|(name, channel)| reached(name, channel))).await;
+            report(ready, "the HTTP backend has not been reached yet");
+        };
+        let http = async {
+            http_reached.await;
+            report(ready, "the gRPC backend of the default route has not been reached yet");
+        };
+        report(
+            ready,
+            "neither the gRPC backend of the default route nor the HTTP backend has been reached yet",
+        );
+        future::join(grpc, http).await;
     };
-    let routes: Vec<_> = routes.into_iter().collect();
-    let mut waiting: Vec<_> = routes.iter().map(|(name, _)| *name).collect();
-    let mut settled: FuturesUnordered<_> = routes.into_iter().map(settling).collect();
-    let tell = |waiting: &[&str]| drop(ready.send_replace(said(waiting)));
-    tell(&waiting);
-    while let Ok(Some(settled)) = timeout_at(began + PATIENCE, settled.next()).await {
-        waiting.retain(|name| *name != settled);
-        tell(&waiting);
+    let optional = timeout_at(
+        started + OTHER_ROUTES_TIMEOUT,
+        join_all(others.iter().map(|(_, channel)| settled(channel, started))),
+    );
+    let both = async {
+        required.await;
+        report(ready, "other gRPC routes have not been reached yet");
+    };
+    if timeout(startup_timeout, future::join(both, optional)).await.is_err() {
+        tracing::warn!(
+            ?startup_timeout,
+            "ready without having reached the backends: the startup timeout is over"
+        );
     }
-    if !waiting.is_empty() {
-        let routes = waiting.join(", ");
-        tracing::warn!(routes, "ready, although these routes have reached no backend within {PATIENCE:?}");
-        tell(&[]);
+    drop(ready.send_replace(Ok(())));
+}
+
+fn report(ready: &watch::Sender<Ready>, reason: &str) {
+    drop(ready.send_replace(Err(reason.to_owned())));
+}
+
+/// Waits until the channel has a connection. Logs once when it takes longer than a connection should.
+async fn reached(route: &str, channel: &Channel) {
+    let mut state = channel.state();
+    let mut reported = false;
+    while state != Connectivity::Ready {
+        let changed = timeout(OTHER_ROUTES_TIMEOUT, channel.state_changed(state)).await;
+        if changed.is_err() && !std::mem::replace(&mut reported, true) {
+            let snapshot = channel.snapshot();
+            let connection_error =
+                snapshot.subchannels.into_iter().find_map(|subchannel| subchannel.last_error);
+            let error = snapshot.resolver.error.or(connection_error);
+            tracing::warn!(route, target = snapshot.target, error, "gRPC backend is not reachable yet");
+        }
+        state = changed.unwrap_or_else(|_| channel.state());
     }
 }
 
-/// Waits until the channel has a connection, or the answer that there is nobody to connect to.
-async fn settled(channel: &Channel, began: Instant) {
+/// Waits until the channel has a connection, or a definite answer that it gets none.
+async fn settled(channel: &Channel, started: Instant) {
     let mut state = channel.state();
     loop {
-        let answered = state == Connectivity::TransientFailure
-            && (began.elapsed() < PROMPT || channel.snapshot().resolver.endpoints == Some(0));
-        if state == Connectivity::Ready || answered {
+        let definite = state == Connectivity::TransientFailure
+            && (started.elapsed() < DEFINITE_FAILURE_TIME
+                || channel.snapshot().resolver.endpoints == Some(0));
+        if state == Connectivity::Ready || definite {
             return;
         }
         state = channel.state_changed(state).await;
     }
-}
-
-fn said(waiting: &[&str]) -> Ready {
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "no backend was reached yet by the routes {}; it is ready {PATIENCE:?} after its start in any case",
-        waiting.join(", ")
-    ))
 }
 
 #[cfg(test)]
@@ -81,9 +114,9 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a route, and after how many milliseconds.
+    /// The outcome of a route, after a number of milliseconds.
     #[derive(Clone, Copy)]
-    enum Comes {
+    enum Outcome {
         Connection(u64),
         Refusal(u64),
         NoEndpoint(u64),
@@ -91,7 +124,7 @@ mod tests {
         Nothing,
     }
 
-    impl Resolver for Comes {
+    impl Resolver for Outcome {
         fn run(
             self: Box<Self>,
             updates: Updates,
@@ -113,7 +146,7 @@ mod tests {
         }
     }
 
-    impl Connector for Comes {
+    impl Connector for Outcome {
         type Io = DuplexStream;
 
         async fn connect(&self, _: &Endpoint) -> io::Result<DuplexStream> {
@@ -136,58 +169,66 @@ mod tests {
         }
     }
 
-    /// After how many milliseconds a gateway with these routes is ready, and what it said last before.
-    async fn ready_after(routes: &[Comes]) -> (u128, String) {
-        let channel = |comes: &Comes| {
-            Channel::builder("dns:///svc:80").resolver(*comes).connector(*comes).build().unwrap()
+    const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Returns the time until the gateway is ready in milliseconds, and the last reason before. The first route is the
+    /// default one; the HTTP backend is reached after `http` milliseconds.
+    async fn ready_after(routes: &[Outcome], http: u64) -> (u128, String) {
+        let channel = |outcome: &Outcome| {
+            Channel::builder("dns:///svc:80").resolver(*outcome).connector(*outcome).build().unwrap()
         };
-        let channels: Vec<_> = ["a", "b"].into_iter().zip(routes.iter().map(channel)).collect();
-        let (says, mut ready) = watch::channel(Ok(()));
-        let began = Instant::now();
+        let channels: Vec<_> = [DEFAULT, "other"].into_iter().zip(routes.iter().map(channel)).collect();
+        let (sender, mut ready) = watch::channel(Err(String::new()));
+        let started = Instant::now();
         let mut last = String::new();
-        tokio::join!(settle(channels.iter().map(|(name, channel)| (*name, channel)), &says), async {
-            while let Err(why) = {
+        let routes = channels.iter().map(|(name, channel)| (*name, channel));
+        let http = sleep(Duration::from_millis(http));
+        tokio::join!(become_ready(routes, http, STARTUP_TIMEOUT, &sender), async {
+            while let Err(reason) = {
                 ready.changed().await.unwrap();
                 ready.borrow_and_update().clone()
             } {
-                last = why;
+                last = reason;
             }
         });
-        (began.elapsed().as_millis(), last)
+        (started.elapsed().as_millis(), last)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_ready_with_the_first_connection_or_the_answer_that_there_is_nobody() {
-        use Comes::{Connection, NoAnswer, NoEndpoint, Nothing, Refusal};
-        for (routes, expected) in [
-            (&[Connection(0)][..], 0),
-            (&[Connection(1203)], 1203),
-            (&[Refusal(3)], 3),
-            // A refusal that comes that late is a network that does not work yet.
-            (&[Refusal(900)], 3500),
-            (&[NoEndpoint(20)], 20),
-            (&[NoEndpoint(1800)], 1800),
-            (&[NoAnswer(20)], 20),
-            (&[NoAnswer(1000)], 3500),
-            (&[Nothing], 3500),
-            (&[], 0),
-            (&[Connection(700), Refusal(2)], 700),
-            (&[Connection(2), Connection(3100)], 3100),
+    async fn ready_when_required_backends_are_reached_and_other_routes_have_settled() {
+        use Outcome::{Connection, NoAnswer, NoEndpoint, Nothing, Refusal};
+        for (routes, http, expected) in [
+            (&[Connection(0)][..], 0, 0),
+            (&[Connection(1203)], 0, 1203),
+            (&[Connection(0)], 2500, 2500),
+            // The default route must be reached, however definite the failure.
+            (&[Refusal(3)], 0, 60_000),
+            (&[NoEndpoint(20)], 0, 60_000),
+            (&[NoAnswer(20)], 0, 60_000),
+            (&[Nothing], 0, 60_000),
+            (&[Connection(0)], 90_000, 60_000),
+            // Other routes may settle with a definite failure.
+            (&[Connection(0), Refusal(3)], 0, 3),
+            // So late, a refusal comes from a network that does not work yet.
+            (&[Connection(0), Refusal(900)], 0, 3500),
+            (&[Connection(0), NoEndpoint(1800)], 0, 1800),
+            (&[Connection(0), NoAnswer(20)], 0, 20),
+            (&[Connection(0), NoAnswer(1000)], 0, 3500),
+            (&[Connection(0), Nothing], 0, 3500),
+            (&[Connection(700), Refusal(2)], 0, 700),
+            (&[Connection(2), Connection(3100)], 0, 3100),
         ] {
-            let (took, _) = ready_after(routes).await;
-            // Timers are as fine as a millisecond.
-            assert!((expected..expected + 3).contains(&took), "{took} ms instead of {expected}");
+            let (elapsed, _) = ready_after(routes, http).await;
+            // Timers have a resolution of a millisecond.
+            assert!((expected..expected + 3).contains(&elapsed), "{elapsed} ms instead of {expected}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_says_what_it_waits_for() {
-        let (_, said) = ready_after(&[Comes::Nothing, Comes::Nothing]).await;
-        assert_eq!(
-            said,
-            "no backend was reached yet by the routes a, b; it is ready 3.5s after its start in any case"
-        );
-        let (_, said) = ready_after(&[Comes::Connection(10), Comes::Nothing]).await;
-        assert!(said.contains("by the routes b;"), "{said}");
+    async fn reason_names_what_is_not_reached() {
+        let (_, reason) = ready_after(&[Outcome::Connection(10)], 90_000).await;
+        assert!(reason.contains("the HTTP backend has not"), "{reason}");
+        let (_, reason) = ready_after(&[Outcome::Nothing], 10).await;
+        assert!(reason.contains("the gRPC backend of the default route has not"), "{reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! `GRPC_ROUTES`: named ways to gRPC backends beside the default one, as a JSON list.
+//! Parses `GRPC_ROUTES`: named routes to gRPC backends beside the default one, as a JSON list.
 
 use std::{collections::HashSet, str::FromStr};
 
@@ -8,30 +8,30 @@ use serde_json::value::RawValue;
 
 use crate::grpc_target::grpc_target;
 
-/// The name of the channel to `GRPC_TARGET`, which no route may take.
+/// The name of the route to `GRPC_TARGET`, reserved.
 pub const DEFAULT: &str = "default";
 
-/// Routes, each with another name. None by default.
+/// Routes with distinct names. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteConfigs(pub(crate) Vec<RouteConfig>);
 
-/// One route, as it was configured.
+/// A configured route.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteConfig {
-    /// What `?via=` calls it; never empty.
+    /// The value of `?via=` that selects the route; never empty.
     pub(crate) name: String,
-    /// None: that of `GRPC_TARGET`.
+    /// `None` stands for `GRPC_TARGET`.
     pub(crate) target: Option<Target>,
-    /// None: that of `GRPC_SERVICE_CONFIG`. One that is given replaces it whole.
+    /// `None` stands for `GRPC_SERVICE_CONFIG`; a value replaces it as a whole.
     pub(crate) service_config: Option<ServiceConfig>,
 }
 
-/// Why routes cannot be used. Begins with the place, such as `[1].serviceConfig`.
+/// The JSON is not a list of routes. The message starts with the path, such as `[1].serviceConfig`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidRoutes(String);
 
-/// A route in JSON. A field that nobody knows is refused: a misspelled `serviceConfig` would be another policy.
+/// A route in JSON. Unknown fields are refused: with a misspelled `serviceConfig`, another policy would apply.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Json<'a> {
@@ -46,7 +46,7 @@ struct Json<'a> {
 impl FromStr for RouteConfigs {
     type Err = InvalidRoutes;
 
-    /// Reads `[{"name": …, "target": …, "serviceConfig": …}]`; nothing at all is no routes.
+    /// Parses `[{"name": …, "target": …, "serviceConfig": …}]`. An empty text is an empty list.
     fn from_str(text: &str) -> Result<Self, InvalidRoutes> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -60,13 +60,16 @@ impl FromStr for RouteConfigs {
             let wrong =
                 |field: &str, why: &dyn std::fmt::Display| InvalidRoutes(format!("[{index}].{field}: {why}"));
             if json.name.is_empty() {
-                return Err(wrong("name", &"it is empty; ?via= needs a name to find the route by"));
+                return Err(wrong("name", &"must not be empty; ?via= selects the route by it"));
             }
             if json.name == DEFAULT {
-                return Err(wrong("name", &"\"default\" is the route to GRPC_TARGET; take another name"));
+                return Err(wrong(
+                    "name",
+                    &"\"default\" is reserved for the route to GRPC_TARGET; choose another name",
+                ));
             }
             if !names.insert(json.name.clone()) {
-                return Err(wrong("name", &format_args!("two routes are called {:?}", json.name)));
+                return Err(wrong("name", &format_args!("{:?} is used by two routes", json.name)));
             }
             let target = json.target.as_deref().map(grpc_target).transpose();
             let config = json.service_config.map(|config| config.get().parse::<ServiceConfig>()).transpose();
@@ -117,9 +120,9 @@ mod tests {
             ("[5]", "[0]: invalid type: integer `5`"),
             (r#"[{"target": "a:1"}]"#, "[0]: missing field `name`"),
             (r#"[{"name": 5}]"#, "[0].name: invalid type: integer `5`"),
-            (r#"[{"name": ""}]"#, "[0].name: it is empty"),
-            (r#"[{"name": "default"}]"#, "[0].name: \"default\" is the route to GRPC_TARGET"),
-            (r#"[{"name": "a"}, {"name": "b"}, {"name": "a"}]"#, "[2].name: two routes are called \"a\""),
+            (r#"[{"name": ""}]"#, "[0].name: must not be empty"),
+            (r#"[{"name": "default"}]"#, "[0].name: \"default\" is reserved"),
+            (r#"[{"name": "a"}, {"name": "b"}, {"name": "a"}]"#, "[2].name: \"a\" is used by two routes"),
             (r#"[{"name": "a", "serviceconfig": {}}]"#, "[0].serviceconfig: unknown field `serviceconfig`"),
             (
                 r#"[{"name": "a", "target": "xds:///svc"}]"#,

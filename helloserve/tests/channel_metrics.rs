@@ -2,16 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod stage;
+mod harness;
 
-use service::testing::Exposition;
-use stage::{
+use harness::{
     InProcess,
     client::{get, problem},
     gateway,
     grpc_backend::{grpc_backend, introduction},
     ipv4, refusing,
 };
+use service::testing::Exposition;
 use tonic::Status;
 
 const METHOD: (&str, &str) = ("grpc_method", "hello.Hello/SayHello");

@@ -1,20 +1,20 @@
-//! How the gateway uses connections to the HTTP backend: kept under load, dropped when idle, spread over pods.
+//! The connections to the HTTP backend: kept under load, closed when idle, spread over pods.
 
-mod stage;
+mod harness;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use service::testing::bounded;
-use stage::{
-    client::{get, problem},
+use harness::{
+    client::{get, upstream_failure},
     dns_server::dns_server,
     gateway,
-    http_backend::{Deed, Event, http_backend, http_backend_at, ok},
+    http_backend::{Action, Event, http_backend, http_backend_at, ok},
 };
+use service::testing::{Exposition, bounded};
 
 #[tokio::test]
-async fn connections_are_kept_under_load_and_dropped_when_idle() {
-    let mut backend = http_backend(|_, _| Deed::Answer(ok("{}"))).await;
+async fn connection_is_kept_under_load_and_closed_when_idle() {
+    let mut backend = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
     for _ in 0..20 {
         assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
@@ -29,11 +29,11 @@ async fn connections_are_kept_under_load_and_dropped_when_idle() {
 }
 
 #[tokio::test]
-async fn a_connection_that_closes_as_it_is_used_costs_no_request() {
+async fn kept_connection_that_closes_costs_no_request() {
     // Every second request is read, and its connection closed without an answer.
     let backend = http_backend(|count, _| match count % 2 {
-        0 => Deed::Answer(ok("{}")),
-        _ => Deed::AnswerAndClose(Vec::new()),
+        0 => Action::Respond(ok("{}")),
+        _ => Action::RespondAndClose(Vec::new()),
     })
     .await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
@@ -44,26 +44,52 @@ async fn a_connection_that_closes_as_it_is_used_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_backend_that_dies_of_a_request_meets_it_twice_at_most() {
-    let mut backend = http_backend(|_, _| Deed::AnswerAndClose(Vec::new())).await;
+async fn request_on_a_new_connection_is_not_repeated() {
+    let mut backend = http_backend(|_, _| Action::RespondAndClose(Vec::new())).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
-    let detail = problem(&get(gateway.addr, "/hellohttp").await, 502);
-    assert!(detail.contains("broke off the exchange"), "{detail}");
+    upstream_failure(&get(gateway.addr, "/hellohttp").await, 502, "invalid_response");
     let requests = backend.seen().into_iter().filter(|event| matches!(event, Event::Request(_))).count();
-    assert_eq!(requests, 2);
+    assert_eq!(requests, 1);
+}
+
+#[tokio::test]
+async fn last_good_addresses_stay_in_use_while_dns_fails() {
+    let backend = http_backend(|_, _| {
+        Action::RespondAndClose(
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}".to_vec(),
+        )
+    })
+    .await;
+    let server = dns_server(vec![Ipv4Addr::LOCALHOST], 5).await;
+    let gateway = gateway(|config| {
+        config.http_target = format!("http://http_svc.test:{}/", backend.addr.port()).parse().unwrap();
+        config.http_dns_server = Some(server.addr);
+    })
+    .await;
+    assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
+    server.fail();
+    bounded(async {
+        while server.queries() < 2 {
+            assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
+        }
+    })
+    .await;
+    let metrics = Exposition::parse(&gateway.instance.metrics.render().unwrap());
+    assert!(metrics.value("helloserve_http_dns_failures_total", &[]) >= Some(1.0));
+    assert!(metrics.value("helloserve_http_dns_last_success_timestamp_seconds", &[]) > Some(1e9));
 }
 
 /// Three pods behind one name, as a headless service or Docker's DNS has them.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn new_connections_go_to_every_pod_in_turn_and_past_a_dead_one() {
+async fn new_connections_rotate_over_pods_and_skip_a_dead_one() {
     let [first, second, third, dead] = [1, 2, 3, 4].map(|last| Ipv4Addr::new(127, 20, 0, last));
     // `connection: close` makes every request a new connection.
     let closing = |pod: Ipv4Addr| {
         move |_, _: &str| {
             let body = format!("{{\"pod\":\"{pod}\"}}");
             let length = body.len();
-            Deed::AnswerAndClose(
+            Action::RespondAndClose(
                 format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
                     .into(),
             )
@@ -93,7 +119,7 @@ async fn new_connections_go_to_every_pod_in_turn_and_past_a_dead_one() {
 
     server.set(vec![dead, second]);
     bounded(async {
-        while server.asked() < 2 {
+        while server.queries() < 2 {
             get(gateway.addr, "/hellohttp").await;
         }
     })
@@ -105,8 +131,8 @@ async fn new_connections_go_to_every_pod_in_turn_and_past_a_dead_one() {
 }
 
 #[tokio::test]
-async fn a_burst_of_first_requests_finds_its_way() {
-    let backend = http_backend(|_, _| Deed::Answer(ok("{}"))).await;
+async fn burst_of_first_requests_succeeds() {
+    let backend = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let server = dns_server(vec![Ipv4Addr::LOCALHOST], 5).await;
     let gateway = gateway(|config| {
         config.http_target = format!("http://http-svc.test:{}/", backend.addr.port()).parse().unwrap();

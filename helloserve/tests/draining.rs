@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod stage;
+mod harness;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -14,8 +14,8 @@ use std::{
     time::Duration,
 };
 
+use harness::{InProcess, dns_server::dns_server, gateway, running_at};
 use service::testing::{Client, bounded};
-use stage::{InProcess, dns_server::dns_server, gateway, running_at};
 use tokio::{sync::watch, task::JoinSet, time};
 
 const CALLERS: usize = 8;

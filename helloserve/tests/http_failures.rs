@@ -1,169 +1,138 @@
-//! Everything the HTTP backend can do wrong, and what the caller is told.
+//! Failures of the HTTP backend, and the response that the caller gets.
 
-mod stage;
+mod harness;
 
 use std::time::Duration;
 
-use service::testing::{Answer, bounded};
-use stage::{
+use harness::{
     InProcess,
-    client::{get, problem, request},
+    client::{get, request, upstream_failure},
     gateway,
-    http_backend::{Deed, Event, HttpBackend, http_backend, ok},
+    http_backend::{Action, Event, HttpBackend, http_backend, ok},
     refusing,
 };
+use service::testing::{Exposition, bounded};
 
-async fn before(deed: impl Fn() -> Deed + Send + Sync + 'static) -> (InProcess, HttpBackend) {
-    let backend = http_backend(move |_, _| deed()).await;
+/// Starts a backend that always does the same, and a gateway in front of it.
+async fn backend_with(action: impl Fn() -> Action + Send + Sync + 'static) -> (InProcess, HttpBackend) {
+    let backend = http_backend(move |_, _| action()).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
     (gateway, backend)
 }
 
-/// The gateway's answer, and the sentence that every one of these begins with.
-async fn asked(gateway: &InProcess, backend: &HttpBackend) -> (Answer, String) {
+/// Requests a greeting that must fail in this way, and be counted.
+async fn fails(gateway: &InProcess, status: u16, failure: &str) {
     let answer = get(gateway.addr, "/hellohttp?name=Ann").await;
-    (answer, format!("the HTTP backend {} ", backend.url()))
+    upstream_failure(&answer, status, failure);
+    let metrics = Exposition::parse(&gateway.instance.metrics.render().unwrap());
+    let counted = metrics.value("helloserve_http_upstream_requests_total", &[("outcome", failure)]);
+    assert_eq!(counted, Some(1.0));
 }
 
 #[tokio::test]
-async fn down() {
+async fn refused_connection_is_unavailable() {
     let target = format!("http://{}/hellohttp", refusing());
     let gateway = gateway(|config| config.http_target = target.parse().unwrap()).await;
-    let detail = problem(&get(gateway.addr, "/hellohttp").await, 503);
-    assert!(
-        detail.starts_with(&format!("the HTTP backend {target} is unavailable: Connection refused")),
-        "{detail}"
-    );
+    fails(&gateway, 503, "unavailable").await;
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows() {
+async fn unknown_name_is_a_failed_name_resolution() {
     let gateway = gateway(|config| {
-        config.http_target = "http://no-such.invalid/hellohttp".parse().unwrap();
+        config.http_target = "http://no_such.invalid/hellohttp".parse().unwrap();
         config.http_dns_server = Some(refusing());
     })
     .await;
-    let detail = problem(&get(gateway.addr, "/hellohttp").await, 503);
-    assert!(detail.contains("cannot resolve no-such.invalid"), "{detail}");
+    fails(&gateway, 503, "name_resolution").await;
 }
 
 #[tokio::test]
-async fn hung() {
-    let mut backend = http_backend(|_, _| Deed::Hang).await;
+async fn stalled_backend_is_a_timeout_and_the_request_is_cancelled() {
+    let mut backend = http_backend(|_, _| Action::Stall).await;
     let gateway = gateway(|config| {
         config.http_target = backend.url();
         config.upstream_timeout = Duration::from_millis(50);
     })
     .await;
-    let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(problem(&answer, 504), format!("{backend_says}did not answer within 50ms"));
-    // The call is given up, not left to itself.
+    fails(&gateway, 504, "timeout").await;
     assert_eq!(backend.next().await, Event::Connected);
     backend.next_request().await;
 }
 
 #[tokio::test]
-async fn hung_longer_than_the_caller_waits() {
-    let (gateway, backend) = before(|| Deed::Hang).await;
+async fn shorter_grpc_timeout_of_the_caller_wins() {
+    let (gateway, _backend) = backend_with(|| Action::Stall).await;
     let answer = request(gateway.addr, "GET", "/hellohttp", "grpc-timeout: 30m\r\n").await;
-    let detail = problem(&answer, 504);
-    assert_eq!(detail, format!("the HTTP backend {} did not answer within 30ms", backend.url()));
+    upstream_failure(&answer, 504, "timeout");
 }
 
 #[tokio::test]
-async fn hung_in_the_middle_of_its_answer() {
+async fn response_that_stalls_halfway_is_a_timeout() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"name\":";
-    let (gateway, _backend) = before(|| {
-        Deed::AnswerLater(half.to_owned(), {
-            let (done, later) = tokio::sync::oneshot::channel();
-            done.send(()).unwrap();
-            later
-        })
-    })
-    .await;
+    let (gateway, _backend) = backend_with(|| Action::Respond(half.to_owned())).await;
     let answer = request(gateway.addr, "GET", "/hellohttp", "grpc-timeout: 50m\r\n").await;
-    problem(&answer, 504);
+    upstream_failure(&answer, 504, "timeout");
 }
 
 #[tokio::test]
-async fn errors_are_told_in_the_backends_words() {
-    for (status, words) in
-        [("500 Internal Server Error", "the disk is full"), ("404 Not Found", "no such page")]
-    {
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{words}", words.len());
-        let (gateway, backend) = before(move || Deed::Answer(answer.clone())).await;
-        let (answer, backend_says) = asked(&gateway, &backend).await;
-        assert_eq!(problem(&answer, 502), format!("{backend_says}answered {status}: {words}"));
+async fn error_status_is_bad_gateway_without_the_backends_text() {
+    for status in ["500 Internal Server Error", "404 Not Found", "503 Service Unavailable"] {
+        let response = format!("HTTP/1.1 {status}\r\ncontent-length: 6\r\n\r\nsecret");
+        let (gateway, _backend) = backend_with(move || Action::Respond(response.clone())).await;
+        fails(&gateway, 502, "error_status").await;
     }
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed() {
-    let away = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
-    let (gateway, mut backend) = before(|| Deed::Answer(away.to_owned())).await;
-    let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(problem(&answer, 502), format!("{backend_says}answered 302 Found"));
+async fn redirect_is_not_followed() {
+    let redirect = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
+    let (gateway, mut backend) = backend_with(|| Action::Respond(redirect.to_owned())).await;
+    fails(&gateway, 502, "error_status").await;
     backend.next_request().await;
-    assert_eq!(backend.seen(), []);
+    assert!(!backend.seen().iter().any(|event| matches!(event, Event::Request(_))));
 }
 
 #[tokio::test]
-async fn not_an_object() {
+async fn body_that_is_not_a_json_object_is_an_invalid_response() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
-    for (body, word) in [
-        ("<html>", "not a JSON object"),
-        ("", "not a JSON object"),
-        ("[1]", "not a JSON object"),
-        ("{\"name\":\"Ann\"", "not a JSON object"),
-        ("{} {}", "not a JSON object"),
-        (&deep, "nested more than 64"),
-    ] {
-        let answer = ok(body);
-        let (gateway, backend) = before(move || Deed::Answer(answer.clone())).await;
-        let (answer, backend_says) = asked(&gateway, &backend).await;
-        let detail = problem(&answer, 502);
-        assert!(detail.starts_with(&backend_says) && detail.contains(word), "{body}: {detail}");
+    for body in ["<html>", "", "[1]", "null", "{\"name\":\"Ann\"", "{} {}", "{\"a\":\"\u{1}\"}", &deep] {
+        let response = ok(body);
+        let (gateway, _backend) = backend_with(move || Action::Respond(response.clone())).await;
+        fails(&gateway, 502, "invalid_response").await;
     }
 }
 
 #[tokio::test]
-async fn not_http() {
+async fn bytes_that_are_not_http_are_an_invalid_response() {
     for garbage in [&b"\x00\x01\x02\xff\xfe\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/9.9 abc\r\n\r\n"]
     {
-        let (gateway, backend) = before(move || Deed::AnswerAndClose(garbage.to_vec())).await;
-        let (answer, backend_says) = asked(&gateway, &backend).await;
-        let detail = problem(&answer, 502);
-        assert!(detail.starts_with(&backend_says), "{detail}");
+        let (gateway, _backend) = backend_with(move || Action::RespondAndClose(garbage.to_vec())).await;
+        fails(&gateway, 502, "invalid_response").await;
     }
 }
 
 #[tokio::test]
-async fn cut_off() {
+async fn response_that_ends_early_is_an_invalid_response() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"name\":";
-    let (gateway, backend) = before(|| Deed::AnswerAndClose(half.into())).await;
-    let (answer, backend_says) = asked(&gateway, &backend).await;
-    let detail = problem(&answer, 502);
-    assert!(detail.starts_with(&format!("{backend_says}broke off its answer")), "{detail}");
+    let (gateway, _backend) = backend_with(|| Action::RespondAndClose(half.into())).await;
+    fails(&gateway, 502, "invalid_response").await;
 }
 
 #[tokio::test]
-async fn longer_than_anyone_needs() {
+async fn response_at_the_limit_is_used_and_a_longer_one_is_not_read_to_its_end() {
     let fits = ok(&format!("{{\"a\":\"{}\"}}", "x".repeat(64 * 1024 - 8)));
-    let (gateway, backend) = before(move || Deed::Answer(fits.clone())).await;
-    assert_eq!(asked(&gateway, &backend).await.0.status, 200);
+    let (gateway, _backend) = backend_with(move || Action::Respond(fits.clone())).await;
+    assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
 
     let too_long = ok(&format!("{{\"a\":\"{}\"}}", "x".repeat(64 * 1024 - 7)));
+    let (gateway, _backend) = backend_with(move || Action::Respond(too_long.clone())).await;
+    fails(&gateway, 502, "invalid_response").await;
+
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let until_closed = "HTTP/1.1 200 OK\r\n\r\n";
-    let (gateway, backend) = before(move || Deed::Answer(too_long.clone())).await;
-    let (answer, backend_says) = asked(&gateway, &backend).await;
-    assert_eq!(problem(&answer, 502), format!("{backend_says}answered more than 64 KiB"));
-
-    for (first, again) in [(chunked, "4\r\n    \r\n"), (until_closed, "    ")] {
-        let (gateway, mut backend) = before(move || Deed::NeverEnd(first, again)).await;
-        let (answer, backend_says) = asked(&gateway, &backend).await;
-        assert_eq!(problem(&answer, 502), format!("{backend_says}answered more than 64 KiB"));
-        // And it need not go on.
+    for (first, repeated) in [(chunked, "4\r\n    \r\n"), (until_closed, "    ")] {
+        let (gateway, mut backend) = backend_with(move || Action::RepeatForever(first, repeated)).await;
+        fails(&gateway, 502, "invalid_response").await;
         bounded(async { while backend.next().await != Event::Closed {} }).await;
     }
 }

@@ -1,20 +1,20 @@
-//! The gateway as a process: how it starts, what its admin port says, how it ends.
+//! The gateway as a process: start, readiness, admin port and shutdown.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod stage;
+mod harness;
 
 use std::time::Duration;
 
-use serde_json::Value;
-use service::testing::{Answer, Running, Signal, bounded, exit_of};
-use stage::{
-    client::{get, problem},
+use harness::{
+    client::{get, problem, upstream_failure},
     gateway,
     grpc_backend::{grpc_backend, introduction},
-    http_backend::{Deed, http_backend, ok},
+    http_backend::{Action, http_backend, ok},
     ipv4, refusing, running,
 };
+use serde_json::Value;
+use service::testing::{Answer, Running, Signal, bounded, exit_of};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, yield_now},
@@ -23,19 +23,19 @@ use tokio::{
 
 const EXE: &str = env!("CARGO_BIN_EXE_helloserve");
 
-/// Starts a gateway before these backends, with a timeout that nothing here meets.
+/// Starts a gateway in front of these backends, with an upstream timeout that no test reaches.
 async fn start(grpc: impl ToString, http: impl ToString) -> Running {
     let (grpc, http) = (grpc.to_string(), http.to_string());
     Running::start(EXE, &[("GRPC_TARGET", &grpc), ("HTTP_TARGET", &http), ("UPSTREAM_TIMEOUT", "20s")]).await
 }
 
-/// A URL where nothing listens.
+/// Returns a URL where nothing listens.
 fn nowhere() -> String {
     format!("http://{}/hellohttp", refusing())
 }
 
-/// Sends SIGTERM while `call` is in flight, lets the backend answer once the gateway closes, and returns what the
-/// caller got.
+/// Sends SIGTERM while `call` is in flight, lets the backend respond once the gateway drains, and returns the response
+/// of the call.
 async fn terminated(mut gateway: Running, call: JoinHandle<Answer>, finish: oneshot::Sender<()>) -> Answer {
     gateway.signal(Signal::TERM);
     gateway.logs("closing").await;
@@ -46,12 +46,12 @@ async fn terminated(mut gateway: Running, call: JoinHandle<Answer>, finish: ones
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_slow_http_call_finish() {
+async fn slow_http_call_in_flight_survives_sigterm() {
     let (finish, later) = oneshot::channel();
     let later = std::sync::Mutex::new(Some(later));
     let mut backend = http_backend(move |_, _| match later.lock().unwrap().take() {
-        Some(later) => Deed::AnswerLater(ok("{\"slow\":true}"), later),
-        None => Deed::Hang,
+        Some(later) => Action::RespondLater(ok("{\"slow\":true}"), later),
+        None => Action::Stall,
     })
     .await;
     let gateway = start(ipv4(refusing()), backend.url()).await;
@@ -64,7 +64,7 @@ async fn sigterm_lets_a_slow_http_call_finish() {
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_slow_grpc_call_finish() {
+async fn slow_grpc_call_in_flight_survives_sigterm() {
     let (finish, later) = oneshot::channel();
     let later = std::sync::Mutex::new(Some(later));
     let mut backend = grpc_backend(move |name| {
@@ -84,28 +84,27 @@ async fn sigterm_lets_a_slow_grpc_call_finish() {
     assert!(answer.body.ends_with("\"hostname\":\"pod-1\"}}"), "{answer:?}");
 }
 
-/// A listener that takes connections, as the kernel does, and says nothing on them: no packet of it is ever seen.
 #[tokio::test(start_paused = true)]
-async fn it_is_not_ready_before_it_has_reached_its_backends_or_waited_long_enough() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway = gateway(|config| config.grpc_target = ipv4(silent.local_addr().unwrap())).await;
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(
-        gateway.instance.admin.ready(),
-        Err("no backend was reached yet by the routes default; it is ready 3.5s after its start in any case"
-            .into())
-    );
-    sleep(Duration::from_secs(1)).await;
+async fn gateway_whose_backends_are_not_reached_becomes_ready_after_the_startup_timeout() {
+    let gateway = gateway(|config| config.startup_timeout = Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(29)).await;
+    assert!(gateway.instance.admin.ready().is_err());
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(gateway.instance.admin.ready(), Ok(()));
 }
 
 #[tokio::test]
-async fn it_is_ready_with_its_first_connection_and_stays_so() {
-    let backend = running("v1-hellogrpc", "pod-1", |listener, instance| {
+async fn gateway_is_ready_once_both_backends_are_reached_and_stays_ready() {
+    let grpc = running("v1-hellogrpc", "pod-1", |listener, instance| {
         hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
     })
     .await;
-    let gateway = gateway(|config| config.grpc_target = ipv4(backend.addr)).await;
+    let http = http_backend(|_, _| Action::Respond(ok("{}"))).await;
+    let gateway = gateway(|config| {
+        config.grpc_target = ipv4(grpc.addr);
+        config.http_target = http.url();
+    })
+    .await;
     bounded(async {
         while gateway.instance.admin.ready().is_err() {
             yield_now().await;
@@ -113,21 +112,21 @@ async fn it_is_ready_with_its_first_connection_and_stays_so() {
     })
     .await;
     assert_eq!(get(gateway.addr, "/hellogrpc").await.status, 200);
-    backend.end().await;
+    grpc.end().await;
     problem(&get(gateway.addr, "/hellogrpc").await, 503);
     assert_eq!(gateway.instance.admin.ready(), Ok(()));
 }
 
 #[tokio::test]
-async fn without_any_backend_it_is_ready_and_says_what_it_sees() {
+async fn gateway_with_unreachable_backends_is_alive_but_not_ready_and_reports_why() {
     let grpc = refusing();
-    let gateway = start(ipv4(grpc), nowhere()).await;
-    for path in ["/readyz", "/healthz", "/_ah/health"] {
-        let answer = get(gateway.admin, path).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"), "{path}");
-    }
-    problem(&get(gateway.listen, "/hellogrpc").await, 503);
-    problem(&get(gateway.listen, "/hellohttp").await, 503);
+    let mut gateway = start(ipv4(grpc), nowhere()).await;
+    let health = get(gateway.admin, "/healthz").await;
+    assert_eq!((health.status, health.body.as_str()), (200, "ok"));
+    assert_eq!(get(gateway.admin, "/readyz").await.status, 503);
+    upstream_failure(&get(gateway.listen, "/hellogrpc").await, 503, "unavailable");
+    upstream_failure(&get(gateway.listen, "/hellohttp").await, 503, "unavailable");
+    gateway.logs("HTTP backend is not reachable yet").await;
 
     let answer = get(gateway.admin, "/debug/channels").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -139,7 +138,7 @@ async fn without_any_backend_it_is_ready_and_says_what_it_sees() {
 }
 
 #[tokio::test]
-async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
+async fn unusable_setting_is_named_and_the_exit_code_is_2() {
     for (name, value, word) in [
         ("GRPC_TARGET", "xds:///svc", "unknown scheme"),
         ("GRPC_TARGET", "https://svc", "TLS"),
@@ -147,8 +146,8 @@ async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
         ("GRPC_SERVICE_CONFIG", "retry", "GRPC_SERVICE_CONFIG"),
         ("GRPC_SERVICE_CONFIG", "{\"retryThrottling\":5}", "retryThrottling: "),
         ("GRPC_ROUTES", "[5]", "GRPC_ROUTES>': [0]: invalid type"),
-        ("GRPC_ROUTES", "[{\"name\":\"\"}]", "[0].name: it is empty"),
-        ("GRPC_ROUTES", "[{\"name\":\"a\"},{\"name\":\"a\"}]", "[1].name: two routes are called \"a\""),
+        ("GRPC_ROUTES", "[{\"name\":\"\"}]", "[0].name: must not be empty"),
+        ("GRPC_ROUTES", "[{\"name\":\"a\"},{\"name\":\"a\"}]", "[1].name: \"a\" is used by two routes"),
         ("GRPC_ROUTES", "[{\"name\":\"a\",\"target\":\"xds:///b\"}]", "[0].target: "),
         ("HTTP_TARGET", "https://svc/", "TLS"),
         ("HTTP_TARGET", "svc", "http://"),
@@ -163,9 +162,9 @@ async fn a_setting_that_cannot_work_is_named_and_the_exit_code_is_2() {
     }
 }
 
-/// As it stands in a manifest: over many lines, some of them empty.
+/// A setting as in a manifest: over many lines, some of them empty.
 #[tokio::test]
-async fn what_is_wrong_in_a_long_setting_is_still_one_line_that_says_it() {
+async fn error_in_a_long_setting_is_one_line() {
     let long = " ".repeat(50) + &"{},".repeat(100);
     let routes = format!(
         "[\n\n{{\"name\": \"a\",\n\n\"serviceConfig\": {{\"loadBalancingConfig\": [{long} {{\"dice\": {{}}}}]}}}}]"

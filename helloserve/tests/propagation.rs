@@ -1,24 +1,24 @@
-//! What both backends learn of a request's context, and what they do not.
+//! The headers of a request that both backends get, and those that they do not.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod stage;
+mod harness;
 
-use service::testing::Answer;
-use stage::{
+use harness::{
     client::request,
     gateway,
     grpc_backend::{grpc_backend, introduction},
-    http_backend::{Deed, http_backend, ok},
+    http_backend::{Action, http_backend, ok},
 };
+use service::testing::Answer;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// Makes a request with these header lines to both paths; returns each answer's `x-request-id`, and what header
-/// each backend saw under each of `names`.
+/// Sends a request with these header lines to both paths. Returns the `x-request-id` of each response, and the values
+/// of the headers `names` at each backend.
 async fn seen(lines: &str, names: &[&str]) -> [(String, Vec<Option<String>>); 2] {
     let mut grpc = grpc_backend(|name| Box::pin(async { Ok(introduction(name, "pod-1")) })).await;
-    let mut http = http_backend(|_, _| Deed::Answer(ok("{}"))).await;
+    let mut http = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let gateway = gateway(|config| {
         config.grpc_target = grpc.target();
         config.http_target = http.url();
@@ -38,7 +38,7 @@ async fn seen(lines: &str, names: &[&str]) -> [(String, Vec<Option<String>>); 2]
 }
 
 #[tokio::test]
-async fn the_id_and_the_trace_of_a_request_go_on() {
+async fn request_id_and_trace_context_are_forwarded() {
     let lines = format!("x-request-id: abc-1\r\ntraceparent: {PARENT}\r\ntracestate: vendor=1\r\n");
     for (id, headers) in seen(&lines, &["x-request-id", "traceparent", "tracestate"]).await {
         assert_eq!(id, "abc-1");
@@ -48,7 +48,7 @@ async fn the_id_and_the_trace_of_a_request_go_on() {
 }
 
 #[tokio::test]
-async fn an_id_is_made_and_a_trace_is_not() {
+async fn missing_request_id_is_generated_and_missing_trace_context_is_not() {
     let [(first, by_grpc), (second, by_http)] = seen("", &["x-request-id", "traceparent"]).await;
     assert_ne!(first, second);
     assert_eq!(by_grpc, [Some(first), None]);
@@ -56,7 +56,7 @@ async fn an_id_is_made_and_a_trace_is_not() {
 }
 
 #[tokio::test]
-async fn nothing_else_goes_on() {
+async fn other_headers_are_not_forwarded() {
     let lines = "traceparent: 00-broken\r\ntracestate: vendor=1\r\nauthorization: secret\r\ncookie: a=b\r\n";
     for (_, headers) in seen(lines, &["traceparent", "tracestate", "authorization", "cookie"]).await {
         assert_eq!(headers, [None, None, None, None]);

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use tonic::Code;
 
@@ -177,11 +177,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
 // === impl ScalarVisitor ===
 
-impl Visitor<'_> for ScalarVisitor {
+impl<'de> Visitor<'de> for ScalarVisitor {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+
+    /// Reads a number as serde_json presents it with its feature `arbitrary_precision`, which any crate of a program may
+    /// enable: as a map with a private key.
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Scalar, A::Error> {
+        let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map)).ok();
+        let number = number.and_then(|number| number.as_f64());
+        number.map(Scalar::Number).ok_or_else(|| Error::invalid_type(Unexpected::Map, &self))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {

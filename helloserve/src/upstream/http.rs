@@ -1,150 +1,246 @@
-//! The way to the HTTP backend: kept connections, one deadline over everything, a bounded answer.
+//! Calls to the HTTP backend: one `reqwest::Client`, one deadline over the whole exchange, a bounded response.
 
-use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
-
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use url::Url;
-
-use self::{
-    connection::Connection,
-    pool::Pool,
-    server::{Server, Unreachable},
+use std::{
+    cell::Cell,
+    error::Error as StdError,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
 };
-use super::{Backend, Failure, MAX_ANSWER, dns::RotatingResolver, root_cause};
 
-mod connection;
-mod pool;
-mod server;
+use http::HeaderMap;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+use reqwest::{Client, Response, redirect};
+use serde_json::{Map, Value};
+use service::Metrics;
+use tokio::{net::TcpStream, task_local, time::timeout};
+use tower::util::MapRequestLayer;
+use url::{Host, Url};
 
-/// An idle connection is kept this long. A person who repeats a request by hand meets a new connection, and so
-/// perhaps another pod, each time; a load reuses its connections.
-pub(crate) const IDLE: Duration = Duration::from_millis(500);
+use super::{
+    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, excerpt,
+    resolver::{LookupError, RotatingResolver},
+};
 
-/// The HTTP backend, and the connections to it.
+/// How long an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
+/// another pod, each time; a load reuses its connections.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long an attempt to reach the backend may take, and the pause between two attempts, while the gateway starts.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The value of the label `outcome` for a response that the gateway used.
+const SUCCESS: &str = "success";
+
+task_local! {
+    /// The connection that the current request opened, if it opened one.
+    static OPENED: Opened;
+}
+
+/// The new connection of a request.
+#[derive(Debug, Default)]
+struct Opened {
+    connection: Cell<bool>,
+    address: Cell<Option<IpAddr>>,
+}
+
+/// The HTTP backend and the client that calls it.
 #[derive(Debug)]
 pub(crate) struct HttpUpstream {
-    pub(crate) backend: Backend,
-    server: Server,
-    pool: Arc<Pool>,
+    url: Url,
+    client: Client,
+    resolver: RotatingResolver,
+    outcomes: IntCounterVec,
+    retries: IntCounter,
+    log: FailureLog,
+}
+
+/// Remembers for the current request that it opens a connection.
+fn connecting<R>(request: R) -> R {
+    // A connection that the client opens in the background belongs to no request.
+    let _ = OPENED.try_with(|opened| opened.connection.set(true));
+    request
+}
+
+/// Remembers for the current request which address its new connection goes to.
+pub(super) fn connecting_to(address: IpAddr) {
+    let _ = OPENED.try_with(|opened| opened.address.set(Some(address)));
 }
 
 // === impl HttpUpstream ===
 
 impl HttpUpstream {
-    /// For a URL that [`crate::config`] accepted. A connection may take `patience` to come up.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub(crate) fn new(url: &Url, resolver: RotatingResolver, patience: Duration) -> Self {
-        let backend = Backend { protocol: "HTTP", target: url.to_string() };
-        Self { backend, server: Server::new(url, resolver, patience), pool: Pool::new(IDLE) }
-    }
-
-    /// Asks the backend to greet `name`, and returns what it says if it says it with success.
+    /// Creates the client for a URL that [`crate::config`] accepted.
     ///
     /// # Errors
     ///
-    /// 503 when no connection comes up, 504 when `allowed` is over before the answer's last byte, 502 for
-    /// everything else.
+    /// If the client cannot be created.
+    pub(crate) fn new(
+        url: &Url,
+        resolver: RotatingResolver,
+        connect_timeout: Duration,
+        metrics: &Metrics,
+    ) -> reqwest::Result<Self> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .connect_timeout(connect_timeout)
+            .connector_layer(MapRequestLayer::new(connecting))
+            .dns_resolver(resolver.clone())
+            .build()?;
+        let outcomes = IntCounterVec::new(
+            Opts::new("helloserve_http_upstream_requests_total", "Requests to the HTTP backend, by outcome."),
+            &["outcome"],
+        )
+        .expect("the name and label are valid");
+        for outcome in FailureKind::ALL.map(FailureKind::name).into_iter().chain([SUCCESS]) {
+            outcomes.with_label_values(&[outcome]);
+        }
+        let retries = IntCounter::new(
+            "helloserve_http_upstream_retries_total",
+            "Requests sent again because the HTTP backend had closed a kept connection.",
+        )
+        .expect("the name is valid");
+        metrics.register(outcomes.clone());
+        metrics.register(retries.clone());
+        Ok(Self { url: url.clone(), client, resolver, outcomes, retries, log: FailureLog::default() })
+    }
+
+    /// Requests a greeting for `name` and returns the JSON object of a successful response.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such response within `allowed`; see [`FailureKind`].
     pub(crate) async fn greet(
         &self,
         name: &str,
-        headers: &HeaderMap,
+        headers: HeaderMap,
         allowed: Duration,
-    ) -> Result<Bytes, Failure> {
-        match tokio::time::timeout(allowed, self.exchange(name, headers)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let late = format_args!("did not answer within {allowed:?}");
-                Err(self.backend.failure(StatusCode::GATEWAY_TIMEOUT, late))
+    ) -> Result<Map<String, Value>, UpstreamError> {
+        let exchange = OPENED.scope(Opened::default(), async {
+            let outcome = timeout(allowed, self.exchange(name, headers)).await;
+            if outcome.is_err()
+                && let Some(address) = OPENED.with(|opened| opened.address.get())
+            {
+                self.resolver.avoid(address);
             }
+            outcome
+        });
+        let outcome = exchange.await.unwrap_or_else(|_| {
+            Err(failure(FailureKind::Timeout, format_args!("no complete response within {allowed:?}")))
+        });
+        let label = outcome.as_ref().map_or_else(|error| error.kind.name(), |_| SUCCESS);
+        self.outcomes.with_label_values(&[label]).inc();
+        if let Err(error) = &outcome {
+            self.log.record(self.url.as_str(), error);
+        }
+        outcome
+    }
+
+    /// Waits until a connection to the backend can be established.
+    pub(crate) async fn reached(&self) {
+        let mut reported = false;
+        loop {
+            let error = match timeout(PROBE_INTERVAL, self.probe()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => format!("no connection within {PROBE_INTERVAL:?}"),
+            };
+            if !std::mem::replace(&mut reported, true) {
+                tracing::warn!(target = %self.url, error, "HTTP backend is not reachable yet");
+            }
+            tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 
-    /// It answered, but not what it should: 502.
-    pub(crate) fn failed(&self, how: impl fmt::Display) -> Failure {
-        self.backend.failure(StatusCode::BAD_GATEWAY, how)
+    async fn probe(&self) -> Result<(), String> {
+        let port = self.url.port_or_known_default().expect("an http:// URL has a port");
+        let addresses = match self.url.host().expect("an http:// URL has a host") {
+            Host::Domain(name) => self.resolver.addresses(name).await.map_err(|error| error.to_string())?,
+            Host::Ipv4(address) => vec![address.into()],
+            Host::Ipv6(address) => vec![address.into()],
+        };
+        let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        TcpStream::connect(&addresses[..]).await.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn exchange(&self, name: &str, headers: &HeaderMap) -> Result<Bytes, Failure> {
-        let mut connection = match self.pool.take() {
-            Some(kept) => kept,
-            None => self.connect().await?,
-        };
-        let sent = match connection.send(self.server.request(name, headers)).await {
-            // A pod may close a kept connection at the moment it is used. GET is idempotent, so one more try is
-            // allowed (RFC 9110, 9.2.2); just one, because a backend that dies of the request needs no help.
-            Err(error) if closed_unanswered(&error) => {
-                connection = self.connect().await?;
-                connection.send(self.server.request(name, headers)).await
+    async fn exchange(&self, name: &str, headers: HeaderMap) -> Result<Map<String, Value>, UpstreamError> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut().append_pair("name", name);
+        let send = || self.client.get(url.clone()).headers(headers.clone()).send();
+        let sent = match send().await {
+            // A pod may close a kept connection at the moment when it is used. GET is idempotent, so it may be sent
+            // again (RFC 9110, section 9.2.2). Not on a new connection: that pod may have failed because of it.
+            Err(error)
+                if closed_before_response(&error) && !OPENED.with(|opened| opened.connection.get()) =>
+            {
+                self.retries.inc();
+                send().await
             }
             sent => sent,
         };
-        let broken = |error| self.failed(format_args!("broke off the exchange: {}", root_cause(&error)));
-        let (head, mut body) = sent.map_err(broken)?.into_parts();
-        if head.status.is_success() {
-            let said = self.read(&mut connection, &mut body).await?;
-            self.pool.put(connection);
-            return Ok(said);
+        let mut response = sent.map_err(|error| request_failed(&error))?;
+        if !response.status().is_success() {
+            // The first chunk is enough: an endless body must not be read.
+            let text = response.chunk().await.ok().flatten().unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            return Err(failure(FailureKind::ErrorStatus, format_args!("{}: {text}", response.status())));
         }
-        // Its first words are enough: they may never end.
-        let words = connection.next(&mut body).await.and_then(Result::ok).unwrap_or_default();
-        if body.is_end_stream() {
-            self.pool.put(connection);
-        }
-        let words = String::from_utf8_lossy(words.trim_ascii());
-        let separator = if words.is_empty() { "" } else { ": " };
-        Err(self.failed(format_args!("answered {}{separator}{words}", head.status)))
-    }
-
-    async fn connect(&self) -> Result<Connection, Failure> {
-        // On the heap: few calls need it, and all would have room for it.
-        Box::pin(self.server.connect()).await.map_err(|why| match why {
-            Unreachable::Late => {
-                self.backend.failure(StatusCode::GATEWAY_TIMEOUT, "took no connection in time")
-            }
-            why => {
-                self.backend.failure(StatusCode::SERVICE_UNAVAILABLE, format_args!("is unavailable: {why}"))
-            }
+        let body = read(&mut response).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            failure(FailureKind::InvalidResponse, format_args!("not a JSON object: {error}"))
         })
-    }
-
-    /// Reads the body as far as it is allowed to go.
-    async fn read(&self, connection: &mut Connection, body: &mut Incoming) -> Result<Bytes, Failure> {
-        // Nearly every answer comes in one piece, which need not be copied.
-        let mut first = Bytes::new();
-        let mut whole = BytesMut::new();
-        while let Some(piece) = connection.next(body).await {
-            let piece = piece
-                .map_err(|error| self.failed(format_args!("broke off its answer: {}", root_cause(&error))))?;
-            if first.len() + whole.len() + piece.len() > MAX_ANSWER {
-                return Err(self.failed(format_args!("answered more than {} KiB", MAX_ANSWER / 1024)));
-            }
-            if first.is_empty() && whole.is_empty() {
-                first = piece;
-            } else {
-                whole.extend_from_slice(&std::mem::take(&mut first));
-                whole.extend_from_slice(&piece);
-            }
-            if body.is_end_stream() {
-                break;
-            }
-        }
-        Ok(if whole.is_empty() { first } else { whole.freeze() })
     }
 }
 
-/// Whether the connection went away before it brought any answer.
-fn closed_unanswered(error: &hyper::Error) -> bool {
-    let reset = || {
-        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        cause.is_some_and(|error| {
-            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        })
+/// Reads the body up to the limit.
+async fn read(response: &mut Response) -> Result<Vec<u8>, UpstreamError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| {
+        failure(FailureKind::InvalidResponse, format_args!("response ended early: {}", root_cause(&error)))
+    })? {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            let detail = format_args!("response is longer than {MAX_RESPONSE_BYTES} bytes");
+            return Err(failure(FailureKind::InvalidResponse, detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn request_failed(error: &reqwest::Error) -> UpstreamError {
+    let kind = match error {
+        _ if causes(error).any(|cause| cause.is::<LookupError>()) => FailureKind::NameResolution,
+        _ if error.is_timeout() => FailureKind::Timeout,
+        _ if error.is_connect() => FailureKind::Unavailable,
+        _ => FailureKind::InvalidResponse,
     };
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || reset()
+    failure(kind, root_cause(error))
+}
+
+fn failure(kind: FailureKind, detail: impl std::fmt::Display) -> UpstreamError {
+    UpstreamError { backend: "HTTP", kind, detail: excerpt(detail) }
+}
+
+/// Returns whether the connection closed before any part of a response arrived.
+fn closed_before_response(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let by_hyper = cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
+        let by_kernel = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        });
+        by_hyper || by_kernel
+    })
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    causes(error).last().unwrap_or(error)
 }

@@ -1,4 +1,4 @@
-//! An HTTP backend that answers whatever bytes a test wants, and tells what it saw.
+//! A scripted HTTP backend that responds with any bytes and reports what it receives.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,21 +16,21 @@ use tokio::{
 };
 use url::Url;
 
-/// What the backend does with a request.
-pub(crate) enum Deed {
-    /// Writes these bytes, and keeps the connection.
-    Answer(String),
-    /// Writes these bytes once the sender says so.
-    AnswerLater(String, oneshot::Receiver<()>),
+/// The reaction to a request.
+pub(crate) enum Action {
+    /// Writes these bytes and keeps the connection.
+    Respond(String),
+    /// Writes these bytes once the sender fires.
+    RespondLater(String, oneshot::Receiver<()>),
     /// Writes these bytes and closes.
-    AnswerAndClose(Vec<u8>),
-    /// Writes the first bytes, then the second again and again.
-    NeverEnd(&'static str, &'static str),
-    /// Keeps silent.
-    Hang,
+    RespondAndClose(Vec<u8>),
+    /// Writes the first bytes, then repeats the second for ever.
+    RepeatForever(&'static str, &'static str),
+    /// Writes nothing.
+    Stall,
 }
 
-/// What the backend saw.
+/// An event that the backend reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Connected,
@@ -44,30 +44,32 @@ pub(crate) struct HttpBackend {
     events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// Starts a backend. `deed` gets the count of requests before this one, and the request's head.
-pub(crate) async fn http_backend(deed: impl Fn(usize, &str) -> Deed + Send + Sync + 'static) -> HttpBackend {
-    http_backend_at((Ipv4Addr::LOCALHOST, 0).into(), deed).await
+/// Starts a backend. `action` gets the number of earlier requests and the head of this one.
+pub(crate) async fn http_backend(
+    action: impl Fn(usize, &str) -> Action + Send + Sync + 'static,
+) -> HttpBackend {
+    http_backend_at((Ipv4Addr::LOCALHOST, 0).into(), action).await
 }
 
-/// The same, on an address of the caller's choice.
+/// Starts a backend on `addr`.
 pub(crate) async fn http_backend_at(
     addr: SocketAddr,
-    deed: impl Fn(usize, &str) -> Deed + Send + Sync + 'static,
+    action: impl Fn(usize, &str) -> Action + Send + Sync + 'static,
 ) -> HttpBackend {
     let listener = TcpListener::bind(addr).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, events) = mpsc::unbounded_channel();
-    let (deed, count) = (Arc::new(deed), Arc::new(AtomicUsize::new(0)));
+    let (action, count) = (Arc::new(action), Arc::new(AtomicUsize::new(0)));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (deed, count, sender) = (deed.clone(), count.clone(), sender.clone());
+            let (action, count, sender) = (action.clone(), count.clone(), sender.clone());
             tokio::spawn(async move {
                 let _ = sender.send(Event::Connected);
-                let deed = |head: &str| {
+                let action = |head: &str| {
                     let _ = sender.send(Event::Request(head.to_owned()));
-                    deed(count.fetch_add(1, SeqCst), head)
+                    action(count.fetch_add(1, SeqCst), head)
                 };
-                if connection(stream, deed).await.is_none() {
+                if connection(stream, action).await.is_none() {
                     let _ = sender.send(Event::Closed);
                 }
             });
@@ -76,28 +78,28 @@ pub(crate) async fn http_backend_at(
     HttpBackend { addr, events }
 }
 
-/// Serves a connection: `None` when the gateway ended it, `Some` when the backend did.
-async fn connection(mut stream: TcpStream, deed: impl Fn(&str) -> Deed) -> Option<()> {
+/// Serves a connection. Returns `None` if the gateway closed it, `Some` if the backend did.
+async fn connection(mut stream: TcpStream, action: impl Fn(&str) -> Action) -> Option<()> {
     loop {
         let head = read_head(&mut stream).await?;
-        match deed(&head) {
-            Deed::Answer(bytes) => stream.write_all(bytes.as_bytes()).await.ok()?,
-            Deed::AnswerLater(bytes, when) => {
+        match action(&head) {
+            Action::Respond(bytes) => stream.write_all(bytes.as_bytes()).await.ok()?,
+            Action::RespondLater(bytes, when) => {
                 when.await.ok()?;
                 stream.write_all(bytes.as_bytes()).await.ok()?;
             }
-            Deed::AnswerAndClose(bytes) => {
+            Action::RespondAndClose(bytes) => {
                 stream.write_all(&bytes).await.ok()?;
                 stream.shutdown().await.ok()?;
                 return Some(());
             }
-            Deed::NeverEnd(first, again) => {
+            Action::RepeatForever(first, again) => {
                 stream.write_all(first.as_bytes()).await.ok()?;
                 loop {
                     stream.write_all(again.as_bytes()).await.ok()?;
                 }
             }
-            Deed::Hang => std::future::pending().await,
+            Action::Stall => std::future::pending().await,
         }
     }
 }
@@ -111,7 +113,7 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// A whole answer of status 200 with this body.
+/// Returns a complete response with status 200 and this body.
 pub(crate) fn ok(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -122,17 +124,17 @@ pub(crate) fn ok(body: &str) -> String {
 // === impl HttpBackend ===
 
 impl HttpBackend {
-    /// The URL for the gateway's configuration.
+    /// Returns the URL for the gateway's configuration.
     pub(crate) fn url(&self) -> Url {
         format!("http://{}/hellohttp", self.addr).parse().unwrap()
     }
 
-    /// What the backend sees next.
+    /// Waits for the next event.
     pub(crate) async fn next(&mut self) -> Event {
         bounded(self.events.recv()).await.expect("the backend runs as long as the test")
     }
 
-    /// The head of the next request; what else the backend saw before it is forgotten.
+    /// Waits for the next request and returns its head; earlier events are dropped.
     pub(crate) async fn next_request(&mut self) -> String {
         loop {
             if let Event::Request(head) = self.next().await {
@@ -141,7 +143,7 @@ impl HttpBackend {
         }
     }
 
-    /// Everything it has seen and not yet told.
+    /// Returns all events since the last call.
     pub(crate) fn seen(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }

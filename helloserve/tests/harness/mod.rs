@@ -1,4 +1,4 @@
-//! A gateway on an ephemeral port of loopback, the backends it meets, and a client that sees every byte.
+//! A gateway on an ephemeral loopback port, scripted backends, and a client that sees every byte.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(dead_code, reason = "each test file uses its own part")]
@@ -20,8 +20,8 @@ use service::testing::bounded;
 use service::{Identity, Instance, Shutdown, Trigger};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// Longer than anything here takes; a test that meets it hangs.
-pub(crate) const HANG: Duration = Duration::from_secs(20);
+/// Longer than any step of a test; a test that reaches it hangs.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A program that runs in this process until it is dropped.
 pub(crate) struct InProcess {
@@ -31,15 +31,16 @@ pub(crate) struct InProcess {
     task: JoinHandle<()>,
 }
 
-/// Starts a gateway as `gw`, with everything at its default but what `set` sets, and a timeout that only a hung
-/// backend meets.
+/// Starts a gateway named `gw` with the defaults, an upstream timeout that only a stalled backend reaches, and the
+/// changes of `set`.
 pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> InProcess {
-    let mut config = Config { upstream_timeout: HANG, grpc_target: ipv4(refusing()), ..Config::default() };
+    let mut config =
+        Config { upstream_timeout: TEST_TIMEOUT, grpc_target: ipv4(refusing()), ..Config::default() };
     set(&mut config);
     running("v1-helloserve", "gw", |listener, instance| helloserve::serve(config, listener, instance)).await
 }
 
-/// Starts a program on a port of its own.
+/// Starts a program on an ephemeral port.
 pub(crate) async fn running<F>(
     version: &str,
     hostname: &str,
@@ -51,7 +52,7 @@ where
     running_at((Ipv4Addr::LOCALHOST, 0).into(), version, hostname, serve).await
 }
 
-/// The same, on an address of the caller's choice.
+/// Starts a program on `addr`.
 pub(crate) async fn running_at<F>(
     addr: SocketAddr,
     version: &str,
@@ -74,19 +75,19 @@ where
 // === impl InProcess ===
 
 impl InProcess {
-    /// Ends it as SIGTERM does, and waits until it has.
+    /// Shuts the program down as SIGTERM does, and waits for its end.
     pub(crate) async fn end(self) {
         self.trigger.close();
         bounded(self.task).await.unwrap();
     }
 }
 
-/// The gRPC target that is this address.
+/// Returns the gRPC target for an address.
 pub(crate) fn ipv4(addr: SocketAddr) -> Target {
     format!("ipv4:{addr}").parse().unwrap()
 }
 
-/// An address where nothing listens: it was free a moment ago.
+/// Returns an address where nothing listens: its port was free a moment ago.
 pub(crate) fn refusing() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

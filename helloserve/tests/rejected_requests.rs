@@ -1,14 +1,14 @@
-//! Requests that are refused: each with its status, and a sentence that says what to do instead.
+//! Requests that the gateway rejects before it calls a backend.
 
-mod stage;
+mod harness;
 
-use service::testing::bounded;
-use stage::{
+use harness::{
     client::{get, problem, request},
     gateway,
     grpc_backend::{grpc_backend, introduction},
-    http_backend::{Deed, Event, http_backend, ok},
+    http_backend::{Action, Event, http_backend, ok},
 };
+use service::testing::bounded;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,47 +16,45 @@ use tokio::{
 };
 
 #[tokio::test]
-async fn queries_that_are_no_greeting() {
+async fn invalid_query_is_a_bad_request_and_a_long_name_is_uri_too_long() {
     let gateway = gateway(|_| {}).await;
     for path in ["/hellogrpc", "/hellohttp"] {
-        for (query, status, word) in [
-            ("name=%zz", 400, "%25"),
-            ("name=%", 400, "%25"),
-            ("name=%ff", 400, "UTF-8"),
-            ("name=a&name=b", 400, "`name`"),
-            (&format!("name={}", "a".repeat(1025)), 414, "1025"),
-            (&format!("name={}", "%C5%81".repeat(513)), 414, "1026"),
+        for (query, status) in [
+            ("name=a&name=b", 400),
+            ("via=a&via=b", 400),
+            (&format!("name={}", "a".repeat(1025)), 414),
+            (&format!("name={}", "%C5%81".repeat(513)), 414),
         ] {
-            let detail = problem(&get(gateway.addr, &format!("{path}?{query}")).await, status);
-            assert!(detail.contains(word), "{query}: {detail}");
+            problem(&get(gateway.addr, &format!("{path}?{query}")).await, status);
         }
     }
 }
 
 #[tokio::test]
-async fn a_deadline_that_nobody_can_read() {
+async fn malformed_grpc_timeout_is_a_bad_request() {
     let gateway = gateway(|_| {}).await;
     for header in
         ["grpc-timeout: soon\r\n", "grpc-timeout: 1s\r\n", "grpc-timeout: 1S\r\ngrpc-timeout: 2S\r\n"]
     {
         let detail = problem(&request(gateway.addr, "GET", "/hellogrpc", header).await, 400);
-        assert!(detail.contains("250m"), "{detail}");
+        assert!(detail.contains("grpc-timeout"), "{detail}");
     }
 }
 
 #[tokio::test]
-async fn bodies() {
+async fn body_is_refused_unless_it_is_empty() {
     let gateway = gateway(|_| {}).await;
     for body in ["content-length: 3\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
-        let detail = problem(&request(gateway.addr, "GET", "/hellohttp", body).await, 413);
-        assert!(detail.contains("?name="), "{detail}");
+        problem(&request(gateway.addr, "GET", "/hellohttp", body).await, 413);
     }
-    // No bytes are no body; the backend, which is not there, was asked.
-    problem(&request(gateway.addr, "GET", "/hellogrpc", "content-length: 0\r\n").await, 503);
+    // The backend, which is not there, was called.
+    for body in ["content-length: 0\r\n", "transfer-encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        problem(&request(gateway.addr, "GET", "/hellogrpc", body).await, 503);
+    }
 }
 
 #[tokio::test]
-async fn other_methods_and_other_paths() {
+async fn other_method_is_405_and_other_path_is_404() {
     let gateway = gateway(|_| {}).await;
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
         for path in ["/hellogrpc", "/hellohttp?name=Ann"] {
@@ -93,12 +91,12 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn requests_past_the_limit_are_shed_and_those_within_are_served() {
+async fn request_above_the_limit_is_shed_and_others_are_served() {
     let (finish, later) = oneshot::channel();
     let later = std::sync::Mutex::new(Some(later));
     let mut backend = http_backend(move |count, _| match later.lock().unwrap().take() {
-        Some(later) => Deed::AnswerLater(ok("{\"call\":0}"), later),
-        None => Deed::Answer(ok(&format!("{{\"call\":{count}}}"))),
+        Some(later) => Action::RespondLater(ok("{\"call\":0}"), later),
+        None => Action::Respond(ok(&format!("{{\"call\":{count}}}"))),
     })
     .await;
     let gateway = gateway(|config| {
@@ -113,8 +111,7 @@ async fn requests_past_the_limit_are_shed_and_those_within_are_served() {
     for path in ["/hellohttp", "/hellogrpc"] {
         let shed = get(addr, path).await;
         assert_eq!(shed.header("retry-after"), Some("1"));
-        let detail = problem(&shed, 503);
-        assert!(detail.contains("takes (1)"), "{detail}");
+        problem(&shed, 503);
     }
     assert!(
         !backend.seen().iter().any(|event| matches!(event, Event::Request(_))),

@@ -1,17 +1,17 @@
-//! The answers, to the byte, from the real backends; and names that try to break out of them.
+//! The responses, byte for byte, of the real backends, and names that are hard to encode.
 
-mod stage;
+mod harness;
 
-use serde_json::Value;
-use stage::{
+use harness::{
     client::get,
     gateway,
     grpc_backend::{grpc_backend, introduction},
-    http_backend::{Deed, http_backend, ok},
+    http_backend::{Action, http_backend, ok},
     ipv4, running,
 };
+use serde_json::Value;
 
-/// Names as they are, and as they stand in a query.
+/// Names, and their encodings in a query.
 const NAMES: [(&str, &str); 8] = [
     ("Ann", "Ann"),
     ("a b+c", "a+b%2Bc"),
@@ -24,7 +24,7 @@ const NAMES: [(&str, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn the_three_answers() {
+async fn real_backends_responses_are_nested_byte_for_byte() {
     let grpc = running("v1-hellogrpc", "pod-1", |listener, instance| {
         hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
     })
@@ -59,9 +59,9 @@ async fn the_three_answers() {
 }
 
 #[tokio::test]
-async fn every_name_reaches_both_backends_and_comes_back() {
+async fn any_name_reaches_both_backends_unchanged() {
     let mut grpc = grpc_backend(|name| Box::pin(async { Ok(introduction(name, "pod-1")) })).await;
-    let mut http = http_backend(|_, _| Deed::Answer(ok("{}"))).await;
+    let mut http = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let gateway = gateway(|config| {
         config.grpc_target = grpc.target();
         config.http_target = http.url();
@@ -85,8 +85,8 @@ async fn every_name_reaches_both_backends_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_query_of_the_target_itself_is_kept() {
-    let mut http = http_backend(|_, _| Deed::Answer(ok("{}"))).await;
+async fn query_of_the_target_is_kept() {
+    let mut http = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let gateway =
         gateway(|config| config.http_target = format!("{}?lang=pl", http.url()).parse().unwrap()).await;
     get(gateway.addr, "/hellohttp?name=Ann").await;
@@ -95,9 +95,9 @@ async fn a_query_of_the_target_itself_is_kept() {
 }
 
 #[tokio::test]
-async fn any_object_of_the_http_backend_goes_on_sorted() {
+async fn object_of_the_http_backend_is_forwarded_with_sorted_keys() {
     let said = " {\"z\": 1.10, \"a\": {\"y\": [1, {\"d\":2, \"c\":3}], \"x\": null}, \"n\": 12345678901234567890123} ";
-    let http = http_backend(|_, _| Deed::Answer(ok(said))).await;
+    let http = http_backend(|_, _| Action::Respond(ok(said))).await;
     let gateway = gateway(|config| config.http_target = http.url()).await;
     let answer = get(gateway.addr, "/hellohttp").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));

@@ -1,4 +1,4 @@
-//! A gRPC backend that answers as a test wants, and hands over the requests it got.
+//! A scripted gRPC backend that reports the calls it receives.
 
 use std::{net::SocketAddr, pin::Pin};
 
@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Server}
 
 use super::ipv4;
 
-/// What becomes of a call, in time.
+/// The future of a call's outcome.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<Introduction, Status>> + Send>>;
 
 pub(crate) struct GrpcBackend {
@@ -37,7 +37,7 @@ impl<F: Fn(String) -> Outcome + Send + Sync + 'static> Hello for Answering<F> {
     }
 }
 
-/// Starts a backend that answers each call, given its name, with what `answer` comes to.
+/// Starts a backend. `answer` gets the name of each call and returns its outcome.
 pub(crate) async fn grpc_backend(answer: impl Fn(String) -> Outcome + Send + Sync + 'static) -> GrpcBackend {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -49,12 +49,12 @@ pub(crate) async fn grpc_backend(answer: impl Fn(String) -> Outcome + Send + Syn
     GrpcBackend { addr, calls }
 }
 
-/// A backend that answers every call with this status.
+/// Starts a backend that fails every call with this status.
 pub(crate) async fn failing(status: Status) -> GrpcBackend {
     grpc_backend(move |_| Box::pin(std::future::ready(Err(status.clone())))).await
 }
 
-/// An answer that repeats the name, from `pod`.
+/// Returns a response of `pod` that repeats the name.
 pub(crate) fn introduction(name: String, pod: &str) -> Introduction {
     Introduction { name, version: "v1-hellogrpc".to_owned(), hostname: pod.to_owned() }
 }
@@ -62,17 +62,17 @@ pub(crate) fn introduction(name: String, pod: &str) -> Introduction {
 // === impl GrpcBackend ===
 
 impl GrpcBackend {
-    /// The target for the gateway's configuration.
+    /// Returns the target for the gateway's configuration.
     pub(crate) fn target(&self) -> Target {
         ipv4(self.addr)
     }
 
-    /// The next call that it got.
+    /// Waits for the next call.
     pub(crate) async fn next_call(&mut self) -> (MetadataMap, Greeting) {
         bounded(self.calls.recv()).await.expect("the backend runs as long as the test")
     }
 
-    /// How many calls it got since it was last asked.
+    /// Returns the number of calls since the last time.
     pub(crate) fn calls(&mut self) -> usize {
         std::iter::from_fn(|| self.calls.try_recv().ok()).count()
     }

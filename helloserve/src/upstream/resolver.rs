@@ -1,0 +1,221 @@
+//! DNS for the HTTP backend: asked at most once a second, each connection starting at another address.
+//!
+//! A resolver that caches for the record's time to live would send every new connection to the same pod first, for as
+//! long as 600 s with Docker's DNS. While DNS fails, the last good addresses stay in use.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
+    net::runtime::TokioRuntimeProvider,
+    proto::rr::Name as RecordName,
+};
+use prometheus::{Gauge, IntCounter};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use service::Metrics;
+use tokio::time::{Instant, timeout};
+
+/// How long an answer, or a failure, is used before DNS is asked again, whatever its time to live.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The time for one query before it is repeated: a lost packet must not use up a request's deadline.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// The time that a request waits for DNS when older addresses are known.
+const STALE_WAIT: Duration = Duration::from_millis(200);
+
+/// How long a new connection avoids an address whose last new connection brought no response in time.
+const AVOID_TIME: Duration = Duration::from_secs(5);
+
+/// Returns a name's addresses, starting with another one for each connection. Clones share their state.
+#[derive(Clone, Debug)]
+pub(crate) struct RotatingResolver(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    server: Option<SocketAddr>,
+    next: AtomicUsize,
+    names: Mutex<HashMap<String, KnownName>>,
+    avoided: Mutex<HashMap<IpAddr, Instant>>,
+    failures: IntCounter,
+    last_success: Gauge,
+}
+
+/// The last good answer for a name, and when DNS was asked last.
+#[derive(Debug)]
+struct KnownName {
+    addresses: Vec<IpAddr>,
+    asked_at: Instant,
+    failing: bool,
+}
+
+/// DNS has no address for a name, or does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("lookup of {name} failed: {cause}")]
+pub(crate) struct LookupError {
+    name: String,
+    cause: String,
+}
+
+// === impl RotatingResolver ===
+
+impl RotatingResolver {
+    /// Queries `server`, or the servers in `/etc/resolv.conf` if it is `None`.
+    pub(crate) fn new(server: Option<SocketAddr>, metrics: &Metrics) -> Self {
+        let failures = IntCounter::new(
+            "helloserve_http_dns_failures_total",
+            "DNS lookups of the HTTP backend's name that failed.",
+        )
+        .expect("the name is valid");
+        let last_success = Gauge::new(
+            "helloserve_http_dns_last_success_timestamp_seconds",
+            "When DNS last had an address for the HTTP backend's name, in Unix time.",
+        )
+        .expect("the name is valid");
+        metrics.register(failures.clone());
+        metrics.register(last_success.clone());
+        Self(Arc::new(Shared {
+            server,
+            // Many gateways that start together must not all start at the same pod.
+            next: AtomicUsize::new(fastrand::usize(..)),
+            names: Mutex::default(),
+            avoided: Mutex::default(),
+            failures,
+            last_success,
+        }))
+    }
+
+    /// Returns the addresses of `name` in the order in which to connect, never empty.
+    ///
+    /// # Errors
+    ///
+    /// If DNS fails and no earlier answer is known.
+    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        let known = {
+            let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+            match names.get_mut(name) {
+                Some(known) if known.asked_at.elapsed() < REFRESH_INTERVAL => {
+                    let addresses = known.addresses.clone();
+                    drop(names);
+                    return Ok(self.rotated(addresses));
+                }
+                // Other requests use the known addresses while this one asks.
+                Some(known) => {
+                    known.asked_at = Instant::now();
+                    Some(known.addresses.clone())
+                }
+                None => None,
+            }
+        };
+        let lookup = tokio::spawn(self.clone().refresh(name.to_owned()));
+        let answer = match known {
+            Some(known) => match timeout(STALE_WAIT, lookup).await {
+                Ok(Ok(Ok(addresses))) => addresses,
+                _ => known,
+            },
+            None => lookup.await.expect("a lookup does not panic")?,
+        };
+        Ok(self.rotated(answer))
+    }
+
+    /// Makes new connections avoid `address` for a while: it accepted one and did not respond in time.
+    pub(crate) fn avoid(&self, address: IpAddr) {
+        let mut avoided = self.0.avoided.lock().unwrap_or_else(PoisonError::into_inner);
+        avoided.retain(|_, until| *until > Instant::now());
+        avoided.insert(address, Instant::now() + AVOID_TIME);
+    }
+
+    /// Asks DNS and keeps a good answer. Runs to its end even if the request that started it does not wait.
+    async fn refresh(self, name: String) -> Result<Vec<IpAddr>, LookupError> {
+        let answer = self.query(&name).await.map_err(|cause| LookupError { name: name.clone(), cause });
+        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+        match &answer {
+            Ok(addresses) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.0.last_success.set(now.as_secs_f64());
+                let known =
+                    KnownName { addresses: addresses.clone(), asked_at: Instant::now(), failing: false };
+                if names.insert(name.clone(), known).is_some_and(|before| before.failing) {
+                    tracing::info!(name, "DNS lookup of the HTTP backend works again");
+                }
+            }
+            Err(error) => {
+                self.0.failures.inc();
+                let known = names.get_mut(&name);
+                // Without known addresses, each failure reaches its caller and is logged there.
+                if let Some(known) = known
+                    && !std::mem::replace(&mut known.failing, true)
+                {
+                    tracing::warn!(%error, "DNS lookup of the HTTP backend fails; its last addresses stay in use");
+                }
+            }
+        }
+        answer
+    }
+
+    async fn query(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        // Built for each query, so that a missing or changed /etc/resolv.conf is read again.
+        let resolver = resolver(self.0.server)?;
+        // As ASCII: unlike IDNA, the names of Docker Compose may have underscores.
+        let ascii = RecordName::from_ascii(name).map_err(|error| error.to_string())?;
+        let found = resolver.lookup_ip(ascii).await.map_err(|error| error.to_string())?;
+        let mut addresses: Vec<_> = found.iter().collect();
+        if addresses.is_empty() {
+            return Err("the name has no addresses".to_owned());
+        }
+        // Sorted first, or a server that rotates its answers could undo the rotation here.
+        addresses.sort_unstable();
+        Ok(addresses)
+    }
+
+    fn rotated(&self, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let first = self.0.next.fetch_add(1, Relaxed) % addresses.len();
+        addresses.rotate_left(first);
+        let avoided = self.0.avoided.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // A stable sort: the rotation stays, avoided addresses come last.
+        addresses.sort_by_key(|address| avoided.get(address).is_some_and(|until| *until > now));
+        addresses
+    }
+}
+
+impl Resolve for RotatingResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let this = self.clone();
+        Box::pin(async move {
+            let addresses = this.addresses(name.as_str()).await?;
+            super::http::connecting_to(addresses[0]);
+            // Port 0 stands for the port of the URL.
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
+    }
+}
+
+fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, String> {
+    let mut builder = match server {
+        None => TokioResolver::builder_tokio()
+            .map_err(|error| format!("/etc/resolv.conf is unusable: {error}"))?,
+        Some(server) => {
+            let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
+            for connection in &mut name_server.connections {
+                connection.port = server.port();
+            }
+            let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.cache_size = 0;
+    options.timeout = QUERY_TIMEOUT;
+    builder.build().map_err(|error| format!("DNS set-up failed: {error}"))
+}

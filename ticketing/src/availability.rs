@@ -1,0 +1,80 @@
+//! Whether the database can be used: migrates it, then probes it.
+
+use std::{sync::Arc, time::Duration};
+
+use service::Ready;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{self, timeout},
+};
+use tonic::Status;
+use tracing::{info, warn};
+
+use crate::store::{Error, Store};
+
+/// The time between probes.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long the start waits for the first migration, so that a program with a database is ready from the first call.
+const FIRST_MIGRATION: Duration = Duration::from_secs(5);
+
+/// Tracks whether the database can be used. Dropped, it stops to probe.
+#[derive(Debug)]
+pub(crate) struct Availability {
+    ready: watch::Receiver<Ready>,
+    prober: JoinHandle<()>,
+}
+
+/// Starts to migrate and probe the database.
+pub(crate) async fn watch(store: Arc<Store>) -> Availability {
+    let (sender, mut ready) = watch::channel(Err("the database is not migrated yet".to_owned()));
+    let prober = tokio::spawn(probe(store, sender));
+    // An error means that the database is away, which the receiver reports.
+    drop(timeout(FIRST_MIGRATION, ready.changed()).await);
+    Availability { ready, prober }
+}
+
+/// Sets readiness for ever. A database that was away is migrated again: it may be another one.
+async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
+    let mut available = false;
+    loop {
+        let result = if available { store.probe().await } else { store.migrate().await };
+        match &result {
+            Ok(()) if !available => info!("the database is available"),
+            Err(error) if available => warn!(%error, "the database is not available"),
+            _ => {}
+        }
+        let error = result.as_ref().err().map(Error::to_string);
+        let ready = error.map_or(Ok(()), |error| Err(format!("the database is not available: {error}")));
+        let first = sender.send_if_modified(|now| std::mem::replace(now, ready.clone()) != ready);
+        if let (false, true, Err(error)) = (available, first, &result) {
+            warn!(%error, "the database is not available");
+        }
+        available = result.is_ok();
+        time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+// === impl Availability ===
+
+impl Availability {
+    /// Returns the receiver of readiness.
+    pub(crate) fn ready(&self) -> watch::Receiver<Ready> {
+        self.ready.clone()
+    }
+
+    /// Fails at once while the database is known to be away, in place of waiting for a connection.
+    pub(crate) fn check(&self) -> Result<(), Status> {
+        match &*self.ready.borrow() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Status::unavailable("the database is not available: try again")),
+        }
+    }
+}
+
+impl Drop for Availability {
+    fn drop(&mut self) {
+        self.prober.abort();
+    }
+}

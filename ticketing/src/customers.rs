@@ -1,0 +1,105 @@
+//! `ticketing.CustomerController`.
+
+use std::{env, sync::Arc};
+
+use proto::ticketing::{
+    CreateCustomerRequest, Customer, CustomerList, GetCustomerRequest, ListCustomersRequest,
+    customer_controller_server::CustomerController,
+};
+use service::Identity;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    availability::Availability,
+    idempotency,
+    store::{Created, Row, Store},
+    validation::{self, page_token},
+};
+
+/// The names that GetCustomer answers without an id, as the original of this service does.
+const STUB_NAMES: (&str, &str) = ("acac", "accqqq");
+
+/// The id of that answer when the pod has no name.
+const STUB_ID: &str = "test";
+
+#[derive(Debug)]
+pub(crate) struct Customers {
+    stub_id: String,
+    store: Arc<Store>,
+    availability: Availability,
+}
+
+// === impl Customers ===
+
+impl Customers {
+    pub(crate) fn new(identity: &Identity, store: Arc<Store>, availability: Availability) -> Self {
+        Self { stub_id: stub_id(identity), store, availability }
+    }
+}
+
+/// Returns the name that the pod was given, in the environment or as a flag.
+fn stub_id(identity: &Identity) -> String {
+    let in_environment = env::var_os("POD_NAME").is_some_and(|name| !name.is_empty());
+    let as_flag = gethostname::gethostname().to_str() != Some(&identity.hostname);
+    if in_environment || as_flag { identity.hostname.clone() } else { STUB_ID.to_owned() }
+}
+
+fn customer(Row { number, first_name, last_name }: Row) -> Customer {
+    Customer { id: number.to_string(), first_name, last_name }
+}
+
+#[tonic::async_trait]
+impl CustomerController for Customers {
+    async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Result<Response<Customer>, Status> {
+        let GetCustomerRequest { id } = request.into_inner();
+        if id.is_empty() {
+            let (first_name, last_name) = STUB_NAMES;
+            let id = self.stub_id.clone();
+            return Ok(Response::new(Customer {
+                id,
+                first_name: first_name.into(),
+                last_name: last_name.into(),
+            }));
+        }
+        // An id in another form, `007` or `+7`, was never given to a customer.
+        let number = id.parse().ok().filter(|number: &i64| number.to_string() == id);
+        let not_found = || Status::not_found("no customer has this id");
+        let number = number.ok_or_else(not_found)?;
+        self.availability.check()?;
+        let row = self.store.get(number).await?.ok_or_else(not_found)?;
+        Ok(Response::new(customer(row)))
+    }
+
+    async fn create_customer(
+        &self,
+        request: Request<CreateCustomerRequest>,
+    ) -> Result<Response<Customer>, Status> {
+        let (metadata, _, CreateCustomerRequest { first_name, last_name }) = request.into_parts();
+        validation::names(&first_name, &last_name)?;
+        let key = idempotency::key(&metadata, &first_name, &last_name)?;
+        self.availability.check()?;
+        match self.store.create(first_name, last_name, key).await? {
+            Created::Customer(row) => Ok(Response::new(customer(row))),
+            Created::KeyOfAnother => Err(Status::already_exists(
+                "the idempotency-key was used for a customer with other names: use a new key for each customer",
+            )),
+        }
+    }
+
+    async fn list_customers(
+        &self,
+        request: Request<ListCustomersRequest>,
+    ) -> Result<Response<CustomerList>, Status> {
+        let ListCustomersRequest { page_size, page_token: token } = request.into_inner();
+        let size = validation::page_size(page_size)?;
+        let after = validation::after(&token)?;
+        self.availability.check()?;
+        // One more, which shows that there is a next page.
+        let mut rows = self.store.list(after, size + 1).await?;
+        let more = rows.len() > size as usize;
+        rows.truncate(size as usize);
+        let next = rows.last().filter(|_| more).map(|last| page_token(last.number));
+        let customers = rows.into_iter().map(customer).collect();
+        Ok(Response::new(CustomerList { customers, next_page_token: next.unwrap_or_default() }))
+    }
+}

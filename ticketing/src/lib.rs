@@ -1,0 +1,59 @@
+//! ticketing, a gRPC backend with a database: the customers of a ticketing system.
+//!
+//! - `customers`: `ticketing.CustomerController`, the methods.
+//! - `validation`: what a request may contain.
+//! - `idempotency`: the key that makes a repeated Create return the first one's customer.
+//! - `store`: the customers in SQLite or PostgreSQL.
+//! - `availability`: migrates the database, probes it, and sets readiness.
+//! - `metrics`: connections and query latency.
+//!
+//! [`service::grpc`] adds health, reflection, metrics of calls and the header `hostname`, and limits connections.
+
+mod availability;
+mod config;
+mod customers;
+mod idempotency;
+mod metrics;
+mod store;
+mod validation;
+
+use std::sync::Arc;
+
+use proto::ticketing::customer_controller_server::CustomerControllerServer;
+use service::{Instance, Outcome, Program, grpc};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use self::{customers::Customers, metrics::Metrics, store::Store};
+pub use config::Config;
+
+/// The program: its name, version and port.
+pub const PROGRAM: Program = Program {
+    name: "ticketing",
+    about: "A gRPC backend with a database: answers ticketing.CustomerController",
+    version: "v1-ticketing",
+    port: 12345,
+};
+
+/// Serves on `listener` until the instance shuts down, then until the calls in flight are answered. A PostgreSQL server
+/// that is away does not end the program: calls get UNAVAILABLE and readiness is false until it is back.
+///
+/// # Errors
+///
+/// When the database URL cannot be parsed, or the SQLite file cannot be opened.
+pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
+    let metrics = Metrics::new();
+    let store = Arc::new(Store::open(&config, metrics.clone()).await?);
+    metrics.register(&instance.metrics, &store);
+    let availability = availability::watch(Arc::clone(&store)).await;
+    instance.admin.ready_as(availability.ready());
+    let max = config.server.max_message_size;
+    let customers = Customers::new(&instance.identity, Arc::clone(&store), availability);
+    let service = CustomerControllerServer::new(customers)
+        .max_decoding_message_size(max)
+        .max_encoding_message_size(max);
+    let routes = Routes::new(service);
+    let result = grpc::serve(config.server, routes, proto::TICKETING_DESCRIPTORS, listener, instance).await;
+    store.close().await;
+    result
+}

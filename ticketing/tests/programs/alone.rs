@@ -1,0 +1,193 @@
+//! One program on SQLite in memory: the protocol.
+
+use proto::ticketing::{Customer, ListCustomersRequest};
+use service::testing::{Client as Http, Exit, Running, Signal, bounded, exit_of};
+use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_types::StatusExt as _;
+
+use crate::{EXE, all, client, id, named, with};
+
+/// No test of the protocol depends on how fast the machine is.
+const PATIENT: [(&str, &str); 3] =
+    [("POD_NAME", "pod-1"), ("ACQUIRE_TIMEOUT", "60s"), ("STATEMENT_TIMEOUT", "60s")];
+
+fn hostname(status: &Status) -> Option<&str> {
+    status.metadata().get("hostname").map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_created_customer_is_returned_by_get_and_list() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let created = bounded(client.create_customer(named("Jürgen", "李"))).await.unwrap();
+    assert_eq!(created.metadata().get("hostname").unwrap(), "pod-1");
+    let created = created.into_inner();
+    assert_eq!((created.first_name.as_str(), created.last_name.as_str()), ("Jürgen", "李"));
+    assert_eq!(bounded(client.get_customer(id(&created.id))).await.unwrap().into_inner(), created);
+    assert_eq!(all(&mut client, 0).await.into_values().collect::<Vec<_>>(), [created]);
+}
+
+#[tokio::test]
+async fn get_without_an_id_is_the_stub_with_the_pods_name() {
+    for (env, expected) in [(&PATIENT[..], "pod-1"), (&PATIENT[1..], "test")] {
+        let running = Running::start(EXE, env).await;
+        let answer = bounded(client(&running).await.get_customer(id(""))).await.unwrap().into_inner();
+        let expected =
+            Customer { id: expected.into(), first_name: "acac".into(), last_name: "accqqq".into() };
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_not_found() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let created = bounded(client.create_customer(named("Ann", "Lee"))).await.unwrap().into_inner();
+    let other_forms = [format!("0{}", created.id), format!("+{}", created.id), format!(" {}", created.id)];
+    let unknown = ["999", "-1", "x", "'; DROP TABLE customers; --", "99999999999999999999"];
+    for unknown in unknown.into_iter().chain(other_forms.iter().map(String::as_str)) {
+        let status = bounded(client.get_customer(id(unknown))).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::NotFound, "no customer has this id"),
+            "{unknown}"
+        );
+        assert_eq!(hostname(&status), Some("pod-1"));
+    }
+}
+
+#[tokio::test]
+async fn bad_input_is_an_invalid_argument_that_names_the_field() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let long = "x".repeat(201);
+    for (request, fields) in [
+        (named("", "Lee"), &["first_name"][..]),
+        (named("Ann", &long), &["last_name"]),
+        (named("A\nnn", "\0"), &["first_name", "last_name"]),
+    ] {
+        let status = bounded(client.create_customer(request)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), fields);
+    }
+    let bad_key = with(named("Ann", "Lee"), "idempotency-key", "two words");
+    assert_eq!(bounded(client.create_customer(bad_key)).await.unwrap_err().code(), Code::InvalidArgument);
+    for (page_size, page_token) in [(-1, ""), (1, "nonsense")] {
+        let request = ListCustomersRequest { page_size, page_token: page_token.into() };
+        let status = bounded(client.list_customers(request)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    }
+    assert!(all(&mut client, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn pages_have_each_customer_once_in_the_order_of_creation() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let mut created = Vec::new();
+    for number in 0..7 {
+        let request = named("Ann", &format!("Lee {number}"));
+        created.push(bounded(client.create_customer(request)).await.unwrap().into_inner());
+    }
+    for (page_size, pages) in [(3, &[3, 3, 1][..]), (7, &[7]), (1, &[1; 7]), (0, &[7]), (i32::MAX, &[7])] {
+        let (mut token, mut lengths, mut customers) = (String::new(), Vec::new(), Vec::new());
+        loop {
+            let request = ListCustomersRequest { page_size, page_token: token };
+            let page = bounded(client.list_customers(request)).await.unwrap().into_inner();
+            lengths.push(page.customers.len());
+            customers.extend(page.customers);
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((lengths.as_slice(), &customers), (pages, &created), "{page_size}");
+    }
+}
+
+#[tokio::test]
+async fn a_create_with_a_known_key_returns_the_first_ones_customer() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let mut create = async |names: (&str, &str), key, value| {
+        let request = with(named(names.0, names.1), key, value);
+        bounded(client.create_customer(request)).await.map(|answer| answer.into_inner().id)
+    };
+    let (ann, bob) = (("Ann", "Lee"), ("Bob", "Ray"));
+    let first = create(ann, "idempotency-key", "k1").await.unwrap();
+    assert_eq!(create(ann, "idempotency-key", "k1").await.unwrap(), first);
+    assert_ne!(create(ann, "idempotency-key", "k2").await.unwrap(), first);
+    assert_eq!(create(bob, "idempotency-key", "k1").await.unwrap_err().code(), Code::AlreadyExists);
+
+    // A request id is no key of the caller's choice, and may belong to several Creates.
+    let first = create(ann, "x-request-id", "k1").await.unwrap();
+    assert_eq!(create(ann, "x-request-id", "k1").await.unwrap(), first);
+    assert_ne!(create(bob, "x-request-id", "k1").await.unwrap(), first);
+    assert_eq!(all(&mut client, 0).await.len(), 4);
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_cover_the_service() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    bounded(client.create_customer(named("Ann", "Lee"))).await.unwrap();
+    let endpoint = tonic::transport::Endpoint::new(format!("http://{}", running.listen)).unwrap();
+    let mut health = HealthClient::new(bounded(endpoint.connect()).await.unwrap());
+    for service in ["", "ticketing.CustomerController"] {
+        let request = HealthCheckRequest { service: service.into() };
+        let answer = bounded(health.check(request)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    }
+    let mut admin = Http::connect(running.admin).await;
+    assert_eq!(admin.get("/readyz").await.status, 200);
+    let metrics = admin.get("/metrics").await.body;
+    for line in [
+        r#"grpc_server_handled_total{grpc_code="OK",grpc_method="ticketing.CustomerController/CreateCustomer"} 1"#,
+        r#"db_query_duration_seconds_count{query="create"} 1"#,
+        r#"db_pool_connections{pool="writer",state="idle"} 1"#,
+        r#"db_pool_connections{pool="writer",state="in_use"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} is not in\n{metrics}");
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.exit().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_bad_flag_is_one_line_that_names_it() {
+    for (name, value) in [("POOL_SIZE", "0"), ("ACQUIRE_TIMEOUT", "1"), ("STATEMENT_TIMEOUT", "x")] {
+        let exit = exit_of(EXE, &[], &[(name, value)]).await;
+        assert_eq!((exit.code, exit.stderr.lines().count()), (Some(2), 1), "{}", exit.stderr);
+        assert!(exit.stderr.contains(&format!("<{name}>")), "{}", exit.stderr);
+    }
+}
+
+/// The URL may have a password in it.
+#[tokio::test]
+async fn a_bad_database_url_is_one_line_without_the_url() {
+    let no_such_folder = "opening the SQLite file of DATABASE_URL failed: error returned from database: \
+                          (code: 14) unable to open database file";
+    for (url, problem) in [
+        ("mysql://u:secret@h/d", "DATABASE_URL must begin with sqlite: or postgres://"),
+        ("secret", "DATABASE_URL must begin with sqlite: or postgres://"),
+        (
+            "postgres://u:secret@h:port/d",
+            "DATABASE_URL is invalid: error with configuration: invalid port number",
+        ),
+        ("sqlite:/no/such/secret/folder/file", no_such_folder),
+    ] {
+        let env = [
+            ("LISTEN_ADDR", "127.0.0.1:0"),
+            ("ADMIN_ADDR", ""),
+            ("LOG_FILTER", "off"),
+            ("DATABASE_URL", url),
+        ];
+        let exit = exit_of(EXE, &[], &env).await;
+        let stderr = format!("ticketing: {problem}\n");
+        assert_eq!(exit, Exit { code: Some(1), stderr, stdout: String::new() }, "{url}");
+    }
+}

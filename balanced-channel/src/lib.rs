@@ -72,52 +72,37 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod assembly;
 mod backoff;
 mod balancer;
-mod builder;
 mod call;
-mod calls;
 mod channel;
-mod endpoint_metrics;
-mod health;
-mod load_report;
-mod member;
-mod method_config;
 pub mod metrics;
 mod outlier;
 mod policy;
-mod pool;
-mod request;
 mod resolver;
 mod service_config;
-mod snapshot;
-mod status_name;
 mod subchannel;
 mod target;
-#[cfg(feature = "tls")]
-mod tls;
 mod transport;
-mod zone;
 
-pub use assembly::BuildError;
 pub use backoff::BackoffPolicy;
-pub use builder::Builder;
 pub use call::ResponseBody;
-pub use channel::{Channel, ResponseFuture};
-pub use method_config::{
-    MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes,
+pub use channel::{
+    BuildError, Builder, Channel, ChannelSnapshot, ResolverSnapshot, ResponseFuture, RetrySnapshot,
+    SubchannelSnapshot,
 };
+pub use metrics::status_name;
 pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
 pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
-pub use service_config::{ServiceConfig, ServiceConfigError};
-pub use snapshot::{ChannelSnapshot, ResolverSnapshot, RetrySnapshot, SubchannelSnapshot};
-pub use status_name::status_name;
+pub use service_config::{
+    MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling, ServiceConfig,
+    ServiceConfigError, StatusCodes,
+};
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
-#[cfg(feature = "tls")]
-pub use tls::{Tls, TlsConnector, TlsError};
 pub use transport::{Connector, Keepalive, TcpConnector};
+#[cfg(feature = "tls")]
+pub use transport::{Tls, TlsConnector, TlsError};

@@ -2,7 +2,7 @@
 //!
 //! [gRPC naming document]: https://github.com/grpc/grpc/blob/master/doc/naming.md
 
-mod grammar;
+mod parse;
 
 use std::{
     fmt,
@@ -10,8 +10,8 @@ use std::{
     str::FromStr,
 };
 
-use grammar::{check_host, dns_server, ip_literal, split_port};
 use http::uri::Authority;
+use parse::{check_host, dns_server, ip_literal, split_port};
 
 /// The port of a target that names none, as in the gRPC naming document.
 const DEFAULT_PORT: u16 = 443;

@@ -7,9 +7,9 @@ use tonic::{Code, Status};
 
 use super::{
     Call, Caller,
-    failure::Failure,
     response::{InFlight, ResponseBody, code_of},
     retry::{Failed, Pushback, Retry, Seen},
+    status_mapping::Failure,
 };
 use crate::metrics::Recording;
 

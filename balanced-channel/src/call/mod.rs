@@ -1,18 +1,18 @@
 //! One call: attempt it, and attempt it again while that is right and may help.
 //!
-//! - `head`: what is made of the request's URI and headers. `deadline`: how long it all may take.
+//! - `request_head`: what is made of the request's URI and headers. `deadline`: how long it all may take.
 //! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
-//!   subchannel; `failure` says what the transport's errors mean.
+//!   subchannel; `status_mapping` says what the transport's errors mean.
 //! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
 //! - `response`: counts the call to its last byte.
 
 mod attempt;
 mod deadline;
-mod failure;
-mod head;
 mod pick;
+mod request_head;
 mod response;
 mod retry;
+mod status_mapping;
 mod throttle;
 
 use std::sync::{
@@ -35,10 +35,10 @@ use tokio::time::sleep;
 use tonic::{Code, body::Body};
 
 use crate::{
-    method_config::Methods,
+    balancer::Pool,
     metrics::{Metrics, Recording},
-    pool::Pool,
-    request::{RequestBody, Source},
+    service_config::Methods,
+    transport::{RequestBody, Source},
 };
 
 /// What every call of a channel needs to know.

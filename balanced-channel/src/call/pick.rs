@@ -6,8 +6,8 @@ use tonic::Status;
 
 use super::{Call, Caller};
 use crate::{
+    balancer::Picker,
     policy::{self, Pick},
-    pool::Picker,
     subchannel::{Ready, Subchannel},
 };
 

@@ -16,14 +16,14 @@ use tonic::{Code, Status};
 
 use super::{
     deadline::Deadline,
-    failure::{broken, code_of_http},
+    status_mapping::{broken, code_of_http},
     throttle::Tally,
 };
 use crate::{
     metrics::Recording,
     outlier::Sign,
-    request::Upload,
     subchannel::{Ready, Subchannel},
+    transport::Upload,
     transport::{Incoming, Sender},
 };
 

@@ -14,7 +14,7 @@ use tonic::Code;
 use super::throttle::{Tally, Throttle};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    method_config::RetryPolicy,
+    service_config::RetryPolicy,
     subchannel::Subchannel,
 };
 

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tonic::Code;
 
-use crate::method_config::{RetryThrottling, StatusCodes};
+use crate::service_config::{RetryThrottling, StatusCodes};
 
 const MILLI: u32 = 1000;
 

@@ -15,7 +15,7 @@ use super::{
     Metric, Recording,
     distribution::{Distribution, LATENCY, RETRIES, SIZE, TRANSPARENT_RETRIES},
 };
-use crate::status_name::status_name;
+use crate::status_name;
 
 /// How many methods have a label of their own. A generated client names its methods, so no caller
 /// makes labels; this bounds what a program can make that names methods itself.

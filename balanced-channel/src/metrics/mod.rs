@@ -27,6 +27,7 @@ mod ejections;
 mod message_size;
 mod metric;
 mod recording;
+mod status_code;
 mod weights;
 
 pub(crate) use calls::CallMetrics;
@@ -35,6 +36,7 @@ pub(crate) use ejections::{DetectionMethod, Ejections, Unenforced};
 pub(crate) use message_size::MessageSize;
 pub use metric::{Histogram, Kind, Metric, Point, Value};
 pub(crate) use recording::Recording;
+pub use status_code::status_name;
 pub(crate) use weights::Weights;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::{
     MessageSize,
     calls::{Method, Traffic},
 };
-use crate::request::Sent;
+use crate::transport::Sent;
 
 /// A call under way. One that is dropped before it has ended was given up by its caller.
 #[derive(Debug)]

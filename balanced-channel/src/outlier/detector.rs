@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{FailurePercentage, OutlierDetection, Streak, SuccessRate};
 use crate::{
-    calls::Calls,
     metrics::{DetectionMethod, Ejections, Unenforced},
+    subchannel::Calls,
 };
 
 /// Looks at the whole pool, when a call asks for it and at every interval.

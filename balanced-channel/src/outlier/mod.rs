@@ -6,13 +6,13 @@
 //!
 //! [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 
+mod consecutive_failures;
 mod detector;
-mod streak;
 
 use std::time::Duration;
 
+pub(crate) use consecutive_failures::{Sign, Streak};
 pub(crate) use detector::{Detector, Host, Record};
-pub(crate) use streak::{Sign, Streak};
 
 /// When an endpoint is ejected, and for how long ([gRFC A50]).
 ///

@@ -6,7 +6,7 @@ use tokio::{sync::Notify, time::advance};
 use tonic::Code;
 
 use super::*;
-use crate::{calls::Calls, metrics::Ejections};
+use crate::{metrics::Ejections, subchannel::Calls};
 
 /// A pool without connections.
 struct Pool {

@@ -124,7 +124,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::stage::Stage;
+    use crate::policy::testing::Stage;
 
     #[tokio::test]
     async fn the_less_busy_of_two_takes_the_call() {

@@ -4,19 +4,15 @@
 //! hands it the READY subchannels at each change as a whole list; the policy answers with a picker,
 //! an immutable snapshot that calls share without a lock.
 
-#[cfg(test)]
-mod cost;
 mod least_request;
-#[cfg(test)]
-pub(crate) mod looks;
 mod pick_first;
 mod random_subsetting;
 mod ring_hash;
 mod round_robin;
 mod slow_start;
-#[cfg(test)]
-mod stage;
 mod stride;
+#[cfg(test)]
+pub(crate) mod testing;
 mod weighted_round_robin;
 
 use std::{fmt::Debug, ops::Range, sync::Arc};

@@ -107,7 +107,7 @@ impl Pick for Picker {
         let hash = hash(call.headers, &self.header).unwrap_or_else(|| fastrand::u64(..));
         let first = self.ring.partition_point(|(place, _)| {
             #[cfg(test)]
-            super::looks::count();
+            super::testing::looks::count();
             *place < hash
         });
         let (before, after) = self.ring.split_at(first);
@@ -136,7 +136,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::policy::stage::{Stage, pick};
+    use crate::policy::testing::{Stage, pick};
 
     const KEY: HeaderName = HeaderName::from_static("x-key");
 

@@ -38,7 +38,7 @@ impl Stride {
         let items = self.weights.len() as u64;
         loop {
             #[cfg(test)]
-            super::looks::count();
+            super::testing::looks::count();
             let turn = turn.fetch_add(1, Ordering::Relaxed);
             let (round, item) = (turn / items, turn % items);
             let weight = u64::from(self.weights[item as usize]);

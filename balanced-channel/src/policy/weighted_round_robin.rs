@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Call, MakePicker, Pick, slow_start::SlowStart, stride::Stride};
-use crate::{load_report::Weight, metrics::Weights, subchannel::Ready};
+use crate::{metrics::Weights, subchannel::Ready, subchannel::Weight};
 
 /// How often weights may be computed at most.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
@@ -175,7 +175,7 @@ impl Pick for Picker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{metrics::Metric, policy::stage::Stage};
+    use crate::{metrics::Metric, policy::testing::Stage};
 
     /// Whether each count is right within two calls: a turn begins anywhere.
     fn close(counts: &[usize], expected: &[usize]) -> bool {

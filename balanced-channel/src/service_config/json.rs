@@ -9,7 +9,7 @@ use super::{
     policies::{Named, Policies},
     values::{Float, Int, Object, Seconds, StatusCode},
 };
-use crate::method_config::{MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling};
+use crate::service_config::{MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,18 +6,20 @@
 //! - `values`: numbers, durations and status codes as protobuf writes them in JSON.
 
 mod json;
+mod method;
 mod outliers;
 mod policies;
 mod policy;
+mod retry;
 mod values;
 
 use std::str::FromStr;
 
-use crate::{
-    method_config::{MethodConfig, MethodName, RetryThrottling},
-    outlier::OutlierDetection,
-    policy::Policy,
-};
+pub(crate) use method::Methods;
+pub use method::{MethodConfig, MethodName};
+pub use retry::{RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
+
+use crate::{outlier::OutlierDetection, policy::Policy};
 
 /// What the owner of a service wants of its clients ([service config], gRFC A2 and A21).
 ///

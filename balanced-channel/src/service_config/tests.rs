@@ -6,9 +6,9 @@ use tonic::Code;
 
 use super::*;
 use crate::{
-    method_config::RetryPolicy,
     outlier::{FailurePercentage, SuccessRate},
     policy::{LeastRequest, PickFirst, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin},
+    service_config::RetryPolicy,
 };
 
 fn read(json: &str) -> ServiceConfig {

@@ -9,7 +9,7 @@ use serde::{
 };
 use tonic::Code;
 
-use crate::status_name::status_name;
+use crate::status_name;
 
 /// The longest duration that protobuf has, in seconds: 10 000 years.
 const LONGEST: u64 = 315_576_000_000;

@@ -3,15 +3,21 @@
 //! Each has a task of its own that connects, watches the connection, and connects again with
 //! backoff. It tells the balancer every change of state and knows nothing of the other subchannels.
 
+mod call_counters;
+mod health_check;
+mod orca;
 mod task;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use call_counters::Calls;
+pub(crate) use health_check::{Health, HealthCheck};
+pub(crate) use orca::{Load, Weight};
 use serde::Serialize;
 pub(crate) use task::{Event, Handle, State, Task};
 use tokio::time::Instant;
 
-use crate::{calls::Calls, load_report::Load, outlier::Streak, resolver::Endpoint, transport::Sender};
+use crate::{outlier::Streak, resolver::Endpoint, transport::Sender};
 
 /// The states of the [gRPC connectivity document].
 ///
@@ -143,7 +149,7 @@ impl Ready {
     /// Whether the connection takes calls, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         #[cfg(test)]
-        crate::policy::looks::count();
+        crate::policy::testing::looks::count();
         !self.sender.is_closed()
     }
 }

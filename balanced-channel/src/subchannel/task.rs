@@ -8,10 +8,9 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Ready, Subchannel};
+use super::{Health, HealthCheck, Ready, Subchannel};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    health::{Health, HealthCheck},
     metrics::{Connections, Disconnect},
     transport::{Change, ConnectError, Connection, Connector, Http2, Lost, Sender},
 };

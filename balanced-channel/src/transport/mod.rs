@@ -1,16 +1,17 @@
 //! From an endpoint to an HTTP/2 connection that has shown that it works.
 
-mod body;
-mod connection;
+mod client;
 mod connector;
-mod frames;
-mod heartbeat;
+mod driver;
 mod keepalive;
-mod link;
-mod pipe;
-mod sender;
-mod slots;
-mod wire;
+mod replay;
+mod request_body;
+mod response_body;
+mod shared;
+mod sniffer;
+mod stream_quota;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{
     error::Error,
@@ -23,22 +24,24 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use body::Incoming;
 use bytes::Bytes;
-use connection::Driver;
-pub(crate) use connection::{Change, Connection};
+pub(crate) use client::{SendError, Sender};
 pub use connector::{Connector, TcpConnector};
-use h2::client;
-use heartbeat::Heartbeat;
+use driver::Driver;
+pub(crate) use driver::{Change, Connection};
 pub use keepalive::Keepalive;
-use link::Link;
-pub(crate) use link::Lost;
-pub(crate) use sender::{SendError, Sender};
+use keepalive::pinger::Heartbeat;
+pub(crate) use replay::{RequestBody, Sent, Source, Upload};
+pub(crate) use response_body::Incoming;
+use shared::Link;
+pub(crate) use shared::Lost;
+use sniffer::Wire;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsConnector, TlsError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
-use wire::Wire;
 
 use crate::resolver::Endpoint;
 
@@ -126,7 +129,7 @@ async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
     keepalive: Option<Keepalive>,
 ) -> Result<(Sender, Driver<I>, Arc<Link>), h2::Error> {
     let link = Arc::new(Link::new());
-    let mut builder = client::Builder::new();
+    let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -1,7 +1,7 @@
 //! Retries without a network: what is decided, and how long it waits.
 
 use super::*;
-use crate::method_config::RetryThrottling;
+use crate::service_config::RetryThrottling;
 
 fn policy() -> RetryPolicy {
     RetryPolicy {

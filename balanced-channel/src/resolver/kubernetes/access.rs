@@ -13,7 +13,7 @@ use kube::{
 use tokio::task::spawn_blocking;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
-use super::fault::{Asked, Fault};
+use super::error::{Asked, Fault};
 
 /// How long a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -22,9 +22,9 @@ use tokio::time::timeout;
 
 use super::{
     access::Session,
-    fault::{Asked, Fault},
+    error::{Asked, Fault},
+    model::{Event, List, Status},
     service::Service,
-    wire::{Event, List, Status},
 };
 
 /// The label by which every EndpointSlice names its service.

@@ -6,22 +6,22 @@
 
 mod access;
 mod api;
-mod fault;
+mod error;
+mod model;
 mod service;
 mod slices;
-mod wire;
 
 use std::{mem, pin::pin, time::Duration};
 
 pub(crate) use access::Access;
 use access::Session;
 use api::{Api, Events, WATCHING};
-use fault::Fault;
+use error::Fault;
 use futures_util::future::BoxFuture;
+use model::Event;
 pub(crate) use service::Service;
 use slices::{NoSuchPort, Slices};
 use tokio::time::{Instant, sleep, sleep_until};
-use wire::Event;
 
 use super::{Endpoint, ResolveError, Resolver, Updates};
 use crate::backoff::{Backoff, BackoffPolicy};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
+    model::{Conditions, Endpoint as Listed, Port as ListedPort, Slice},
     service::{Port, Service},
-    wire::{Conditions, Endpoint as Listed, Port as ListedPort, Slice},
 };
 use crate::Endpoint;
 

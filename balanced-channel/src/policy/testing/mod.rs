@@ -1,5 +1,8 @@
 //! READY subchannels for the tests of pickers, over pipes that nobody answers.
 
+mod cost;
+pub(crate) mod looks;
+
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};

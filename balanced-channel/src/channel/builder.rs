@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 
+use super::build::{BuildError, Plan};
 use crate::{
-    assembly::{BuildError, Plan},
     backoff::BackoffPolicy,
     channel::Channel,
-    method_config::{RetryPolicy, RetryThrottling},
     outlier::OutlierDetection,
     policy::Policy,
     resolver::{Refresh, Resolver},
     service_config::ServiceConfig,
+    service_config::{RetryPolicy, RetryThrottling},
     target::{Target, TargetError},
     transport::{Connector, Keepalive, TcpConnector},
 };

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use super::wire::Status;
+use super::model::Status;
 
 /// An answer that is not one.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    request::Source,
+    transport::Source,
     transport::{Incoming, Sender},
 };
 

@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use super::{
-    heartbeat::{Beat, Heartbeat},
-    link::{Leaving, Link, Lost, Peer},
-    wire::Wire,
+    keepalive::pinger::{Beat, Heartbeat},
+    shared::{Leaving, Link, Lost, Peer},
+    sniffer::Wire,
 };
 use crate::metrics::Disconnect;
 

@@ -8,8 +8,8 @@ use tokio::{
 
 use super::{
     super::{
-        frames::{kind, tests::frame},
         handshake,
+        sniffer::frame_reader::{kind, tests::frame},
     },
     *,
 };

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
-    super::frames::{
+    frame_reader::{
         GoAway,
         tests::{frame, goaway},
     },

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame};
 
-use super::{link::Link, slots::Admission};
+use super::{shared::Link, stream_quota::Admission};
 
 /// How much may be read before the peer is told that it may send more. The smaller part of a window
 /// (RFC 9113, section 6.9.1), so that a short response needs no word about it.

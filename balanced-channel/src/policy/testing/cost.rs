@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Call, LeastRequest, Pick, PickFirst, Policy, RingHash, SlowStart, WeightedRoundRobin};
-use crate::policy::{looks, stage::Stage};
+use super::{Stage, looks};
+use crate::policy::{Call, LeastRequest, Pick, PickFirst, Policy, RingHash, SlowStart, WeightedRoundRobin};
 
 const KEY: HeaderName = HeaderName::from_static("x-key");
 /// How many picks are timed together.

@@ -14,12 +14,12 @@ use http::{Request, Response};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 
 use super::{
-    body::{Incoming, Slot},
-    link::{Leaving, Link},
-    pipe::Pipe,
-    slots::Admission,
+    replay::RequestBody,
+    request_body::Pipe,
+    response_body::{Incoming, Slot},
+    shared::{Leaving, Link},
+    stream_quota::Admission,
 };
-use crate::request::RequestBody;
 
 /// Sends calls over one connection, for as long as it takes any.
 #[derive(Clone, Debug)]

@@ -3,6 +3,8 @@
 //! h2 does not say when the peer has sent its SETTINGS, nor that it has said GOAWAY, nor whether a call
 //! has left. The frames show it as they pass.
 
+pub(super) mod frame_reader;
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -10,16 +12,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use frame_reader::{Found, Frames, kind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{
-    frames::{Found, Frames, kind},
-    link::Link,
-};
+use super::shared::Link;
 
 /// A byte stream that takes note of its frames.
 #[derive(Debug)]
-pub(super) struct Wire<I> {
+pub(crate) struct Wire<I> {
     io: I,
     read: Frames,
     written: Frames,
@@ -29,7 +29,7 @@ pub(super) struct Wire<I> {
 // === impl Wire ===
 
 impl<I> Wire<I> {
-    pub(super) fn new(io: I, link: Arc<Link>) -> Self {
+    pub(crate) fn new(io: I, link: Arc<Link>) -> Self {
         Self { io, read: Frames::default(), written: Frames::after_preface(), link }
     }
 

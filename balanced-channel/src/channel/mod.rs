@@ -1,5 +1,10 @@
 //! The channel itself: a handle to the tasks behind it, and the way into a call.
 
+mod build;
+mod builder;
+mod endpoint_metrics;
+mod snapshot;
+
 use std::{
     fmt,
     future::Future,
@@ -8,7 +13,10 @@ use std::{
     task::{Context, Poll},
 };
 
+pub use build::BuildError;
+pub use builder::Builder;
 use http::{Request, Response};
+pub use snapshot::{ChannelSnapshot, ResolverSnapshot, RetrySnapshot, SubchannelSnapshot};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
@@ -16,10 +24,8 @@ use tower_service::Service;
 
 use crate::{
     call::{Caller, ResponseBody},
-    endpoint_metrics,
     metrics::Metric,
     resolver::Resolution,
-    snapshot::ChannelSnapshot,
     subchannel::Connectivity,
     transport::Http2,
 };

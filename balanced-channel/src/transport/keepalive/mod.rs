@@ -1,5 +1,7 @@
 //! When to ping a silent peer (gRFC A8), and when to believe that it is gone.
 
+pub(super) mod pinger;
+
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http_body::Body as _;
 
-use super::stream::{Stream, lock};
+use super::streaming_body::{Stream, lock};
 
 /// The body of one attempt.
 #[derive(Debug)]

@@ -11,13 +11,11 @@ use std::{
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{
-    keepalive::{Due, Keepalive, Watchdog},
-    link::Link,
-};
+use super::{Due, Keepalive, Watchdog};
+use crate::transport::shared::Link;
 
 /// The keepalive of one connection.
-pub(super) struct Heartbeat {
+pub(crate) struct Heartbeat {
     dog: Watchdog,
     pings: PingPong,
     /// What had passed when it was last looked at.
@@ -31,7 +29,7 @@ pub(super) struct Heartbeat {
 }
 
 /// What is to be done.
-pub(super) enum Beat {
+pub(crate) enum Beat {
     /// To wait; the task is woken for what comes next.
     Wait,
     /// To give the connection up.
@@ -41,7 +39,7 @@ pub(super) enum Beat {
 // === impl Heartbeat ===
 
 impl Heartbeat {
-    pub(super) fn new(config: Keepalive, pings: PingPong) -> Self {
+    pub(crate) fn new(config: Keepalive, pings: PingPong) -> Self {
         Self {
             dog: Watchdog::new(config),
             pings,
@@ -54,7 +52,7 @@ impl Heartbeat {
     }
 
     /// Does what is due by now. To be asked after the connection has read and written what it could.
-    pub(super) fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Beat {
+    pub(crate) fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Beat {
         self.look(link);
         if self.dog.expects_pong() && self.pings.poll_pong(cx).is_ready() {
             self.dog.answered();

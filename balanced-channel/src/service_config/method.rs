@@ -2,11 +2,9 @@
 //!
 //! Plain values: the service config fills them in, and the call path reads them.
 
-mod retry;
-
 use std::{collections::HashMap, time::Duration};
 
-pub use retry::{RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
+use super::retry::{RetryConfigError, RetryPolicy};
 
 /// What applies to the calls of some methods. The default sets nothing.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,18 +8,18 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     backoff::BackoffPolicy,
     balancer::Balancer,
+    balancer::Nearby,
+    balancer::Pool,
     call::{Caller, Retries, Throttle},
     channel::{Channel, Inner},
-    health::HealthCheck,
-    method_config::{Methods, RetryConfigError, RetryThrottling},
     metrics::Metrics,
     outlier::OutlierDetection,
     policy::Policy,
-    pool::Pool,
     resolver::{self, Dns, Fixed, Polled, Refresh, Resolver},
+    service_config::{Methods, RetryConfigError, RetryThrottling},
+    subchannel::HealthCheck,
     target::{Place, Target, TargetError},
     transport::{Connector, Http2, Keepalive},
-    zone::Nearby,
 };
 
 /// What a channel is made of, but for its connector.

@@ -7,8 +7,15 @@
 //! before: a set of new pods that cannot be reached yet, or an empty answer, takes nothing away
 //! from calls that still have somewhere to go.
 
+mod entry;
+mod locality;
+mod published;
+
 use std::{collections::BTreeMap, future::pending, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
+use entry::Member;
+pub(crate) use locality::Nearby;
+pub(crate) use published::{Picker, Pool, Unavailable};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep_until},
@@ -16,16 +23,13 @@ use tokio::{
 
 use crate::{
     backoff::BackoffPolicy,
-    health::HealthCheck,
-    member::Member,
     metrics::{Connections, Ejections},
     outlier::{Detector, OutlierDetection, Record, Streak},
     policy::{Candidates, MakePicker, Standing},
-    pool::{Picker, Pool, Unavailable},
     resolver::{Endpoint, Resolution, Resolutions},
+    subchannel::HealthCheck,
     subchannel::{Event, State, Subchannel, Task},
     transport::{Connector, Http2},
-    zone::Nearby,
 };
 
 /// With nothing READY and well, every endpoint is tried, and the resolver asked, at least this often.

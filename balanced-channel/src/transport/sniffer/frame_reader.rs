@@ -16,7 +16,7 @@ const TOO_MANY_PINGS: &[u8] = b"too_many_pings";
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// The types of frames that mean something here.
-pub(super) mod kind {
+pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0x0;
     pub(crate) const HEADERS: u8 = 0x1;
     pub(crate) const SETTINGS: u8 = 0x4;
@@ -25,7 +25,7 @@ pub(super) mod kind {
 
 /// A stream that arrives in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     header: [u8; HEADER],
     /// How much of `header` has arrived.
     have: usize,
@@ -37,7 +37,7 @@ pub(super) struct Frames {
 
 /// What has been found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The header of a frame.
     Header(Header),
     /// The whole of a GOAWAY.
@@ -46,9 +46,9 @@ pub(super) enum Found {
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) kind: u8,
-    pub(super) stream: u32,
+pub(crate) struct Header {
+    pub(crate) kind: u8,
+    pub(crate) stream: u32,
 }
 
 /// Why a peer takes no more calls on a connection.
@@ -64,7 +64,7 @@ pub(crate) struct GoAway {
 
 impl Frames {
     /// What a client sends.
-    pub(super) fn after_preface() -> Self {
+    pub(crate) fn after_preface() -> Self {
         Self { skip: PREFACE, ..Self::default() }
     }
 
@@ -74,7 +74,7 @@ impl Frames {
     }
 
     /// Reads on; calls `found` with what ends in `bytes`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(Found)) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(Found)) {
         while !bytes.is_empty() {
             let (step, rest) = bytes.split_at(self.left().min(bytes.len()));
             bytes = rest;
@@ -133,7 +133,7 @@ impl GoAway {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) const PING: u8 = 0x6;

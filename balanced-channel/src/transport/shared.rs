@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{chain, frames::GoAway, slots::Slots};
+use super::{chain, sniffer::frame_reader::GoAway, stream_quota::Slots};
 use crate::metrics::Disconnect;
 
 /// One connection, as its calls, its wire and its task see it.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 
-use crate::request::RequestBody;
+use super::replay::RequestBody;
 
 /// Sends a body. It ends with the body, or when the stream is reset by either side.
 #[derive(Debug)]

@@ -3,18 +3,18 @@
 //! A unary call has one message, which is read before the first attempt and shared by all of them.
 //! The messages of a stream are kept, up to a limit, until the response begins.
 
-mod body;
-mod stream;
+mod attempt_body;
+mod streaming_body;
 
 use std::{
     sync::{Arc, Mutex},
     task::Poll,
 };
 
-pub(crate) use body::RequestBody;
+pub(crate) use attempt_body::RequestBody;
 use bytes::Bytes;
-pub(crate) use stream::Stream;
-use stream::lock;
+pub(crate) use streaming_body::Stream;
+use streaming_body::lock;
 use tonic::{Status, body::Body};
 
 use crate::metrics::MessageSize;

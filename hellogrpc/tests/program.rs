@@ -67,6 +67,8 @@ async fn a_bad_flag_is_one_line_that_names_it() {
         ("KEEPALIVE_TIME", "-1s"),
         ("KEEPALIVE_TIMEOUT", "x"),
         ("MAX_CONCURRENT_STREAMS", "0"),
+        ("MAX_CONNECTIONS", "0"),
+        ("MAX_CONCURRENT_CALLS", "x"),
         ("MAX_HEADER_LIST_SIZE", "16KiB"),
         ("MAX_MESSAGE_SIZE", "-1"),
         ("RESPONSE_DELAY", "long"),

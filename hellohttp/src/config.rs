@@ -3,22 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use service::parse_duration;
+use service::{http::ConnectionConfig, parse_duration};
 
-/// The flags of hellohttp. Each can be given in the environment, under the name `--help` shows.
+/// The flags of hellohttp. Each can be given in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
+#[command(mut_arg("max_connection_age", |arg| arg.default_value("5s")))]
 pub struct Config {
-    /// How long a connection may live, give or take 10 %, before an answer on it says `connection: close`; 0s is
-    /// for ever
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "5s", value_parser = parse_duration)]
-    pub max_connection_age: Duration,
+    /// Limits of connections. The age is short so that clients that keep connections alive reach new pods.
+    #[command(flatten)]
+    pub connections: ConnectionConfig,
 
-    /// How long the request in flight on a connection that should end may take, before it is cut off; 0s is for
-    /// ever
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE_GRACE", default_value = "30s", value_parser = parse_duration)]
-    pub max_connection_age_grace: Duration,
-
-    /// Fault switch: how long a request waits for its answer
+    /// Fault switch: how long a request waits for its response
     #[arg(long, env, value_name = "RESPONSE_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub response_delay: Duration,
 }
@@ -26,7 +21,7 @@ pub struct Config {
 // === impl Config ===
 
 impl Default for Config {
-    /// What the flags are when none is given.
+    /// The values that the flags have when none is given.
     fn default() -> Self {
         service::defaults()
     }

@@ -11,7 +11,7 @@ use std::{error::Error, sync::Arc};
 
 use service::{
     Instance, Program,
-    http::{Server, finish},
+    http::{finish, serve as serve_http},
 };
 use tokio::net::TcpListener;
 
@@ -37,9 +37,6 @@ pub async fn serve(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let greeter = Arc::new(greeting::Greeter::new(instance.identity.clone(), config.response_delay));
     let router = finish(greeting::routes(greeter), Some(&instance.metrics));
-    Server::http1()
-        .max_connection_age(config.max_connection_age, config.max_connection_age_grace)
-        .serve(listener, router, instance.shutdown)
-        .await;
+    serve_http(listener, router, &instance, config.connections).await;
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use hellohttp::Config;
 use service::{
     Identity, Instance, Shutdown, Trigger,
+    http::ConnectionConfig,
     testing::{Client, bounded},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -27,6 +28,11 @@ async fn start(config: Config) -> Running {
     let serving = hellohttp::serve(config, listener, instance.clone());
     let serving = tokio::spawn(async move { serving.await.unwrap() });
     Running { addr, trigger, instance, serving }
+}
+
+fn aged(max_connection_age: Duration) -> Config {
+    let config = Config::default();
+    Config { connections: ConnectionConfig { max_connection_age, ..config.connections }, ..config }
 }
 
 #[tokio::test]
@@ -97,7 +103,7 @@ async fn counts_by_route_and_status() {
 
 #[tokio::test]
 async fn a_connection_grows_old_and_another_is_made() {
-    let running = start(Config { max_connection_age: Duration::from_millis(200), ..Config::default() }).await;
+    let running = start(aged(Duration::from_millis(200))).await;
     for _ in 0..2 {
         let mut client = Client::connect(running.addr).await;
         let last = bounded(async {

@@ -23,7 +23,8 @@ async fn start(age: Duration) -> (reqwest::Client, String, Instance, Trigger) {
     let instance = Instance::new(identity, shutdown);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hellohttp", listener.local_addr().unwrap());
-    let config = Config { max_connection_age: age, ..Config::default() };
+    let mut config = Config::default();
+    config.connections.max_connection_age = age;
     tokio::spawn(hellohttp::serve(config, listener, instance.clone()));
     let client = reqwest::Client::builder()
         .no_proxy()

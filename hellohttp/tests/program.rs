@@ -41,7 +41,9 @@ async fn logs_each_request_with_its_id_when_asked_to() {
     let logs = running.exit().await.stderr;
     let line = logs.lines().find(|line| line.contains("access")).unwrap();
     for text in [
-        r#""message":"GET /nowhere?x=1""#,
+        r#""message":"response""#,
+        r#""method":"GET""#,
+        r#""uri":"/nowhere?x=1""#,
         r#""request_id":"mine""#,
         r#""status":404"#,
         "there is nothing at /nowhere",

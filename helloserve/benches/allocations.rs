@@ -31,8 +31,8 @@ fn backends() -> [SocketAddr; 2] {
                 hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
             });
             let http = running("v1-hellohttp", "pod-1", |listener, instance| {
-                let config =
-                    hellohttp::Config { max_connection_age: TEST_TIMEOUT, ..hellohttp::Config::default() };
+                let mut config = hellohttp::Config::default();
+                config.connections.max_connection_age = TEST_TIMEOUT;
                 hellohttp::serve(config, listener, instance)
             });
             let (grpc, http) = (grpc.await, http.await);

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use balanced_channel::{ServiceConfig, Target};
 use clap::{ArgAction, Args};
+use service::http::ConnectionConfig;
 use url::Url;
 
 use crate::{grpc_target::grpc_target, route_config::RouteConfigs};
@@ -17,6 +18,10 @@ const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{
 /// The gateway's configuration. Each flag can also be set in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
+    /// Limits of client connections.
+    #[command(flatten)]
+    pub connections: ConnectionConfig,
+
     /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
     /// ipv4:address:port,address:port and so on; or kubernetes:///service.namespace:port, whose EndpointSlices are
     /// watched (list and watch on endpointslices of discovery.k8s.io). TLS (https://) is not supported

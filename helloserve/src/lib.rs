@@ -33,7 +33,7 @@ use std::{error::Error, future::pending, sync::Arc};
 
 use service::{
     Instance, Program,
-    http::{Server, finish},
+    http::{finish, serve as serve_http},
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -61,6 +61,7 @@ pub async fn serve(
     instance: Instance,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let startup_timeout = config.startup_timeout;
+    let connections = config.connections.clone();
     let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
     instance.admin.merge(debug::router(gateway.clone()));
     let (state, ready) = watch::channel(Err("the gateway is starting".to_owned()));
@@ -72,7 +73,7 @@ pub async fn serve(
         pending().await
     };
     tokio::select! {
-        () = Server::http1().serve(listener, router, instance.shutdown) => Ok(()),
+        () = serve_http(listener, router, &instance, connections) => Ok(()),
         never = readiness => never,
     }
 }

@@ -48,7 +48,7 @@ impl FromRequest<Arc<Gateway>> for GreetingRequest {
             return Err(Error::NameTooLong(query.name.len()));
         }
         let timeout = effective_timeout(request.headers(), gateway.upstream_timeout)?;
-        let id = request.extensions().get::<RequestId>().map(RequestId::header);
+        let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
         let headers = propagated(request.headers(), id);
         require_empty(request.into_body(), timeout).await?;
         Ok(Self { query, headers, timeout })

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    num::NonZeroUsize,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -15,11 +16,18 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tower::ServiceExt as _;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::{
     Metrics, Problem, Shutdown,
-    http::{Server, finish},
+    http::{ConnectionConfig, finish, serve_on},
 };
+
+/// Connections of the admin port that may be open at once.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not zero");
+
+/// How long the admin port may take for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The type that Prometheus' text format has.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -59,12 +67,14 @@ impl Admin {
         let (_always, ready) = watch::channel(Ok(()));
         let watched = Arc::new(Watched { metrics, shutdown, ready: RwLock::new(ready) });
         let routes = Router::new()
+            .route("/", get(hello_world))
             .route("/healthz", get(healthz))
-            .route("/_ah/health", get(healthz))
+            .route("/_ah/health", get(readyz))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics_text))
             .with_state(Arc::clone(&watched));
-        Self { watched, routes: Arc::new(RwLock::new(Routes::new(routes))) }
+        let routes = Routes::new(routes);
+        Self { watched, routes: Arc::new(RwLock::new(routes)) }
     }
 
     /// Sets where it is said whether the program is ready, or in one sentence why not. Without it, a program is ready
@@ -104,7 +114,10 @@ impl Admin {
     /// Serves the routes until the future is dropped: a program that drains is watched to its end.
     pub async fn serve(&self, listener: TcpListener) {
         let (_trigger, never) = Shutdown::new();
-        Server::http1().serve(listener, self.router(), never).await;
+        let config = ConnectionConfig { max_connections: MAX_CONNECTIONS, ..ConnectionConfig::default() };
+        let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, RESPONSE_TIMEOUT);
+        let router = self.router().layer(timeout);
+        serve_on(listener, router, never, config, self.watched.metrics.connections("admin")).await;
     }
 }
 
@@ -145,6 +158,10 @@ impl Routes {
     fn new(plain: Router) -> Self {
         Self { finished: finish(plain.clone(), None), plain }
     }
+}
+
+async fn hello_world() -> &'static str {
+    "hello world"
 }
 
 async fn healthz() -> &'static str {

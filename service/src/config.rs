@@ -1,7 +1,7 @@
 //! The flags that every program has, and what a program says about itself.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     str::FromStr,
     time::Duration,
@@ -18,7 +18,7 @@ pub struct Config {
     #[arg(long, env, value_name = "LISTEN_ADDR")]
     pub listen_addr: Option<SocketAddr>,
 
-    /// Address and port of health, readiness and metrics; empty turns it off
+    /// Address and port of health, readiness and metrics; [::] is every address, IPv4 too; empty turns it off
     #[arg(long, env, value_name = "ADMIN_ADDR", default_value_t)]
     pub admin_addr: AdminAddr,
 
@@ -125,7 +125,7 @@ impl Config {
 
 impl Default for AdminAddr {
     fn default() -> Self {
-        Self(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080)))
+        Self(Some((Ipv6Addr::UNSPECIFIED, 8080).into()))
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     fn defaults_need_no_arguments_and_no_environment() {
         let config: Config = defaults();
         assert_eq!(config.listen_addr, None);
-        assert_eq!(config.admin_addr.to_string(), "0.0.0.0:8080");
+        assert_eq!(config.admin_addr.to_string(), "[::]:8080");
         assert_eq!(config.drain_delay, Duration::ZERO);
         assert_eq!(config.shutdown_timeout, Duration::from_secs(20));
         assert_eq!(config.worker_threads.get(), 1);

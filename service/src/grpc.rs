@@ -10,17 +10,30 @@
 //! `too_many_pings` is not implemented, because hyper does not count PINGs. hyper counts streams that are reset before
 //! they are served, CONTINUATION frames and tiny DATA frames, and answers too many with GOAWAY ENHANCE_YOUR_CALM.
 
+mod admission;
 mod config;
 mod descriptors;
 mod health;
 
-use http::{HeaderName, HeaderValue};
-use tokio::net::TcpListener;
-use tonic::service::Routes;
-use tower_http::set_header::SetResponseHeaderLayer;
+use std::any::Any;
 
+use axum::{
+    body::Body,
+    extract::Request,
+    middleware::{from_fn_with_state, map_request},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use tokio::net::TcpListener;
+use tonic::{Status, service::Routes};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+use self::admission::Admission;
 pub use self::config::ServerConfig;
-use crate::{Instance, Outcome, http::Server};
+use crate::{
+    Instance, Outcome, Problem,
+    http::{common_layers, serve as serve_http},
+    metrics::measure_grpc,
+};
 
 /// The response header with the name of the pod that answered.
 pub const HOSTNAME: HeaderName = HeaderName::from_static("hostname");
@@ -51,22 +64,40 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    // One layer made of two: axum boxes the future of each.
+    let methods = descriptors::methods(descriptors)?;
+    let admission = Admission::new(&config, &methods, &instance.metrics);
+    let measured = instance.metrics.grpc(methods.into_iter().map(|method| method.path));
+    let panics = instance.metrics.panics();
     let layers = (
-        instance.metrics.grpc_layer(descriptors::methods(descriptors)?),
+        from_fn_with_state(measured, measure_grpc),
         SetResponseHeaderLayer::overriding(HOSTNAME, hostname),
+        CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+            panics.inc();
+            Status::internal("the server failed while it handled this call; its log has the reason")
+                .into_http::<Body>()
+        }),
+        from_fn_with_state(admission, admission::admit),
     );
     let router = routes
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
-        .layer(layers);
-    let server = Server::http2(config.http2())
-        .max_connection_age(config.max_connection_age, config.max_connection_age_grace);
+        .layer(layers)
+        .layer(map_request(require_grpc));
     tokio::join!(
-        server.serve(listener, router, instance.shutdown.clone()),
-        health::follow(reporter, services, instance.shutdown)
+        serve_http(listener, common_layers(router), &instance, config.connections),
+        health::follow(reporter, services, instance.shutdown.clone())
     );
     Ok(())
+}
+
+/// Answers a request that is not gRPC with a problem.
+async fn require_grpc(request: Request) -> Result<Request, Problem> {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return Ok(request);
+    }
+    let detail = "this port speaks gRPC: send content-type application/grpc over HTTP/2";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }

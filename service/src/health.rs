@@ -13,9 +13,17 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// One sentence that says what answered instead of 200, or what did not answer.
+/// One sentence with what answered instead of 200, or what did not answer.
 pub(crate) fn check(addr: SocketAddr) -> Result<(), String> {
-    let addr = reachable(addr);
+    let result = check_one(reachable(addr));
+    // Where there is no IPv6, `[::]` is every IPv4 address.
+    if result.is_err() && addr.ip() == Ipv6Addr::UNSPECIFIED {
+        return check_one((Ipv4Addr::LOCALHOST, addr.port()).into());
+    }
+    result
+}
+
+fn check_one(addr: SocketAddr) -> Result<(), String> {
     let status = status(addr).map_err(|error| format!("http://{addr}/healthz does not answer: {error}"))?;
     if status.starts_with("HTTP/1.1 200 ") {
         Ok(())

@@ -1,37 +1,24 @@
-//! Serves a router on a bound listener, over HTTP/1 or HTTP/2, and ends connections without losing a request.
+//! The HTTP server of every program: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+//!
+//! - [`finish`] wraps a router in the middleware that every program has.
+//! - [`serve`] accepts connections within [`ConnectionConfig`], serves the router on them, and drains them at shutdown.
+//! - `waits` defines how long a connection may wait for each thing.
+//!
+//! hyper itself refuses what it cannot parse (400), a head that is too large (431) and an incomplete head (408 or a
+//! closed connection): these responses have no body. They are counted in `server_connections_closed_total`. A client
+//! that closes its side of the connection after a request is taken for gone, and its request is cancelled: end of file
+//! is the only sign that hyper has of a client that left (RFC 9112, section 9.6 allows it).
 
+mod config;
 mod connection;
-mod head_timer;
-mod http1;
-mod http2;
-mod protocol;
+mod middleware;
+mod progress;
+mod refusal;
 mod server;
+mod stream;
+mod waits;
 
-use axum::{Router, extract::Request};
-use http::StatusCode;
-
-pub use self::{http1::Http1, http2::Http2, server::Server};
-use crate::{Metrics, Problem, request_id::RequestIdLayer};
-
-/// Gives a router what every router here has: problems for unknown paths (404) and methods (405, with `Allow`),
-/// a request id in each request and answer, and metrics when there are any. Call it last: it covers the routes
-/// that are there.
-pub fn finish(router: Router, metrics: Option<&Metrics>) -> Router {
-    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
-    match metrics {
-        Some(metrics) => router.layer((RequestIdLayer, metrics.http_layer())),
-        None => router.layer(RequestIdLayer),
-    }
-}
-
-async fn not_found(request: Request) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
-}
-
-async fn method_not_allowed(request: Request) -> Problem {
-    let (method, path) = (request.method(), request.uri().path());
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{path} does not take {method}; see the Allow header"),
-    )
-}
+#[cfg(feature = "grpc")]
+pub(crate) use self::middleware::common_layers;
+pub(crate) use self::server::serve_on;
+pub use self::{config::ConnectionConfig, middleware::finish, server::serve};

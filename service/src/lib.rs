@@ -26,6 +26,7 @@ mod instance;
 pub mod listen;
 pub mod logs;
 pub mod metrics;
+mod open_files;
 mod problem;
 pub mod request_id;
 mod run;

@@ -20,26 +20,28 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// Binds `port` on every address: one socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6.
-/// `setting` names the flag that would choose another address.
+/// Binds `port` on every address, IPv6 and IPv4. `setting` names the flag that would choose another address.
 ///
 /// # Errors
 ///
 /// When the port is in use, or not allowed. Call within a tokio runtime.
 pub fn every_address(port: u16, setting: &'static str) -> Result<TcpListener, BindError> {
-    match address((Ipv6Addr::UNSPECIFIED, port).into(), setting) {
-        Err(error) if no_ipv6(&error.source) => address((Ipv4Addr::UNSPECIFIED, port).into(), setting),
-        result => result,
-    }
+    address((Ipv6Addr::UNSPECIFIED, port).into(), setting)
 }
 
-/// Binds one address; `[::]` is every address, IPv4 too. `setting` names the flag it came from.
+/// Binds one address. `[::]` is every address: one socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6.
+/// `setting` names the flag it came from.
 ///
 /// # Errors
 ///
 /// When the address is in use, not allowed, or not of this machine. Call within a tokio runtime.
 pub fn address(addr: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
-    bind(addr).map_err(|source| BindError { addr, setting, source })
+    let every = addr.ip() == Ipv6Addr::UNSPECIFIED;
+    let bound = match bind(addr) {
+        Err(error) if every && no_ipv6(&error) => bind((Ipv4Addr::UNSPECIFIED, addr.port()).into()),
+        bound => bound,
+    };
+    bound.map_err(|source| BindError { addr, setting, source })
 }
 
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {

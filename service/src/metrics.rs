@@ -1,20 +1,20 @@
-//! What a scraper sees of one running program, in Prometheus' text format.
+//! The metrics of one running program, in Prometheus' text format.
 //!
-//! Each [`Metrics`] has a registry of its own, so that many programs live in one process. Labels are looked up
-//! once: after the first call of a route, a call touches atomics only.
+//! Each [`Metrics`] has a registry of its own, so that many programs live in one process.
 
+mod connections;
+#[cfg(feature = "grpc")]
 mod grpc;
 mod http;
-mod series;
+mod requests;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use prometheus::{IntCounter, IntGauge, Opts, Registry, TextEncoder, core::Collector};
 
-use prometheus::{Gauge, IntGauge, Opts, Registry, TextEncoder, core::Collector};
-
-use self::series::Vectors;
-pub use self::{
-    grpc::{GrpcMetricsLayer, MeasuredBody, MeasuredCall, MeasuredGrpc},
-    http::{HttpMetricsLayer, MeasuredHttp, MeasuredRequest},
+use self::connections::ConnectionVectors;
+#[cfg(feature = "grpc")]
+pub(crate) use self::grpc::{GrpcMetrics, measure as measure_grpc};
+pub(crate) use self::{
+    connections::ConnectionMetrics, http::measure as measure_http, requests::RequestMetrics,
 };
 use crate::Identity;
 
@@ -22,8 +22,11 @@ use crate::Identity;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    http: Vectors,
-    grpc: Vectors,
+    http: RequestMetrics,
+    #[cfg(feature = "grpc")]
+    grpc: RequestMetrics,
+    connections: ConnectionVectors,
+    panics: IntCounter,
 }
 
 // === impl Metrics ===
@@ -32,11 +35,24 @@ impl Metrics {
     /// Metrics of a program that just started.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        let metrics = Self { registry: Registry::new(), http: http::vectors(), grpc: grpc::vectors() };
+        let panics =
+            IntCounter::new("panics_total", "Requests whose handler panicked.").expect("the name is valid");
+        let metrics = Self {
+            registry: Registry::new(),
+            http: RequestMetrics::new(&http::NAMES),
+            #[cfg(feature = "grpc")]
+            grpc: RequestMetrics::new(&grpc::NAMES),
+            connections: ConnectionVectors::new(),
+            panics,
+        };
         metrics.http.register(&metrics);
+        #[cfg(feature = "grpc")]
         metrics.grpc.register(&metrics);
+        metrics.connections.register(&metrics);
+        metrics.register(metrics.panics.clone());
         metrics.register(build_info(identity));
-        metrics.register(start_time());
+        #[cfg(target_os = "linux")]
+        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
         metrics
     }
 
@@ -49,46 +65,46 @@ impl Metrics {
         self.registry.register(Box::new(collector)).expect("each metric is registered once, at start");
     }
 
-    /// Measures what goes through an axum router: `http_requests_total` and `http_request_duration_seconds` by
-    /// route and status, `http_requests_in_flight` by route. The route is the matched pattern, never the path.
-    #[must_use]
-    pub fn http_layer(&self) -> HttpMetricsLayer {
-        HttpMetricsLayer::new(self.http.clone())
-    }
-
-    /// Measures calls of a gRPC server: `grpc_server_handled_total` and `grpc_server_handling_seconds` by method
-    /// and status, `grpc_server_in_flight` by method. `methods` are the paths that have a label of their own, as
-    /// `/hello.Hello/SayHello`; all others share one, so that no caller can make labels.
-    #[must_use]
-    pub fn grpc_layer<M: AsRef<str>>(&self, methods: impl IntoIterator<Item = M>) -> GrpcMetricsLayer {
-        GrpcMetricsLayer::new(&self.grpc, methods)
-    }
-
-    /// All metrics, in the text format of Prometheus (version 0.0.4).
+    /// Returns all metrics, in the text format of Prometheus (version 0.0.4).
     ///
     /// # Errors
     ///
-    /// When a collector of the program's own making gives what the format cannot say.
+    /// When a collector of the program's own making returns what the format cannot express.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+
+    /// `http_requests_total`, `http_request_duration_seconds` by route and status, `http_requests_in_flight` by route.
+    pub(crate) fn http(&self) -> RequestMetrics {
+        self.http.clone()
+    }
+
+    /// `grpc_server_handled_total`, `grpc_server_handling_seconds` by method and status, `grpc_server_in_flight` by
+    /// method. `methods` are the paths that have a label of their own; the others share one, so that no client can make
+    /// labels.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn grpc(&self, methods: impl IntoIterator<Item = String>) -> GrpcMetrics {
+        GrpcMetrics::new(self.grpc.clone(), methods)
+    }
+
+    /// The connections of one listener.
+    pub(crate) fn connections(&self, listener: &'static str) -> ConnectionMetrics {
+        self.connections.of(listener)
+    }
+
+    /// `panics_total`.
+    pub(crate) fn panics(&self) -> IntCounter {
+        self.panics.clone()
+    }
 }
 
-/// A constant 1 whose labels say what runs.
+/// A constant 1 with labels for the version and the hostname.
 fn build_info(identity: &Identity) -> IntGauge {
-    let options = Opts::new("build_info", "What runs; always 1.")
+    let options = Opts::new("build_info", "The running program; always 1.")
         .const_label("version", &identity.version)
         .const_label("hostname", &identity.hostname)
         .const_label("package_version", env!("CARGO_PKG_VERSION"));
     let gauge = IntGauge::with_opts(options).expect("the name and labels are valid");
     gauge.set(1);
-    gauge
-}
-
-fn start_time() -> Gauge {
-    let options = Opts::new("process_start_time_seconds", "When the program started, in seconds since 1970.");
-    let gauge = Gauge::with_opts(options).expect("the name is valid");
-    // A clock before 1970 is no reason not to start.
-    gauge.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     gauge
 }

@@ -1,7 +1,9 @@
-//! Failures as answers: problem details of RFC 9457, `application/problem+json`.
+//! Failures as responses: problem details of RFC 9457, `application/problem+json`.
 
 use axum::{
     body::Body,
+    extract::Request,
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{
@@ -10,11 +12,12 @@ use http::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tower_http::request_id::RequestId;
 use tracing::debug;
 
-/// A failure that becomes an answer: a status, one sentence for a person, and what a program may want to know.
+/// A failure that becomes a response: a status, one sentence for a person, and members for programs.
 ///
-/// The layer of [`crate::http::finish`] adds the member `request_id`.
+/// The middleware of [`crate::http::finish`] adds the member `request_id`.
 ///
 /// ```
 /// use http::{StatusCode, header::RETRY_AFTER};
@@ -49,14 +52,14 @@ struct Rendered<'a> {
 // === impl Problem ===
 
 impl Problem {
-    /// A problem without a type of its own: its title is the status's phrase, `detail` says what went wrong here,
-    /// on what, and what to try.
+    /// A problem without a type of its own: its title is the reason phrase of the status; `detail` is a sentence about
+    /// what failed and what to do.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), headers: HeaderMap::new(), members: Map::new() }
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
@@ -70,14 +73,14 @@ impl Problem {
         self
     }
 
-    /// The status of the answer.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The body, with the id of the request it answers.
-    pub(crate) fn render(&self, request_id: Option<&str>) -> Vec<u8> {
+    /// Returns the body.
+    fn render(&self, request_id: Option<&str>) -> Vec<u8> {
         let rendered = Rendered {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -104,19 +107,23 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        // The request's id is not known here; the layer that knows it finds the problem by this extension.
+        // `add_request_id` finds the problem by this extension.
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Writes the request's id into the body, when the response is a problem. Logs it for who looks closely: at any
-/// higher level, one broken backend would fill the log.
-pub(crate) fn name_request(response: &mut Response, request_id: &str) {
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
-    debug!(request_id, status = problem.status.as_u16(), "{}", problem.detail);
-    *response.body_mut() = Body::from(problem.render(Some(request_id)));
-    response.headers_mut().remove(CONTENT_LENGTH);
+/// Adds the request ID to the body of a problem, and logs the problem.
+pub(crate) async fn add_request_id(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
+        debug!(request_id = id, status = problem.status.as_u16(), detail = problem.detail, "problem");
+        *response.body_mut() = Body::from(problem.render(id));
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use clap::{
 use tokio::{net::TcpListener, runtime};
 use tracing::{info, warn};
 
-use crate::{Config, Instance, Shutdown, health, listen, logs};
+use crate::{Config, Instance, Shutdown, health, listen, logs, open_files};
 
 /// Exit code when the program could not do its work.
 const FAILED: u8 = 1;
@@ -86,6 +86,7 @@ fn start<C>(program: Program, config: &Config, own: C, serve: impl Serve<C>) -> 
         return health::check(addr).map_err(Into::into);
     }
     logs::init(config.log_filter.clone(), config.log_format);
+    open_files::raise_limit();
     let runtime = match config.worker_threads.get() {
         1 => runtime::Builder::new_current_thread().enable_all().build(),
         threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hellogrpc::Config;
 use service::{
     grpc::ServerConfig,
+    http::ConnectionConfig,
     testing::{Client, bounded},
 };
 
@@ -17,6 +18,10 @@ use crate::{
 const NO_ERROR: u32 = 0;
 const LAST_POSSIBLE_STREAM: u32 = (1 << 31) - 1;
 const CALL: (&str, &[u8]) = ("/hello.Hello/SayHello", b"\x00\x00\x00\x00\x05\x0a\x03Ann");
+
+fn connections(connections: ConnectionConfig) -> ServerConfig {
+    ServerConfig { connections, ..ServerConfig::default() }
+}
 
 #[tokio::test]
 async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
@@ -47,7 +52,10 @@ async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
 #[tokio::test]
 async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
     let config = Config {
-        server: ServerConfig { max_connection_age: Duration::from_millis(100), ..ServerConfig::default() },
+        server: connections(ConnectionConfig {
+            max_connection_age: Duration::from_millis(100),
+            ..ConnectionConfig::default()
+        }),
         response_delay: Duration::from_millis(400),
         ..Config::default()
     };
@@ -68,11 +76,11 @@ async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
 #[tokio::test]
 async fn an_old_connection_is_cut_off_after_its_grace() {
     let config = Config {
-        server: ServerConfig {
+        server: connections(ConnectionConfig {
             max_connection_age: Duration::from_millis(50),
             max_connection_age_grace: Duration::from_millis(50),
-            ..ServerConfig::default()
-        },
+            ..ConnectionConfig::default()
+        }),
         response_delay: Duration::from_secs(3600),
         ..Config::default()
     };
@@ -88,11 +96,11 @@ async fn an_old_connection_is_cut_off_after_its_grace() {
 #[tokio::test]
 async fn a_silent_client_is_asked_whether_it_lives() {
     let config = Config {
-        server: ServerConfig {
+        server: connections(ConnectionConfig {
             keepalive_time: Duration::from_millis(50),
             keepalive_timeout: Duration::from_millis(100),
-            ..ServerConfig::default()
-        },
+            ..ConnectionConfig::default()
+        }),
         ..Config::default()
     };
     let running = Running::start(config).await;
@@ -121,17 +129,17 @@ async fn a_client_that_pings_is_answered_each_time() {
 }
 
 #[tokio::test]
-async fn what_is_not_http2_is_ended() {
+async fn request_that_is_not_grpc_gets_a_problem() {
     let running = Running::start(Config::default()).await;
     let mut client = Client::connect(running.addr).await;
-    client.send("GET /hello.Hello/SayHello HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    client.dropped().await;
+    let answer = client.get("/hello.Hello/SayHello").await;
+    assert_eq!((answer.status, answer.problem()["status"].as_u64()), (415, Some(415)));
 }
 
 #[tokio::test]
 async fn streams_over_the_limit_wait_for_their_turn() {
     let config = Config {
-        server: ServerConfig { max_concurrent_streams: 2, ..ServerConfig::default() },
+        server: connections(ConnectionConfig { max_concurrent_streams: 2, ..ConnectionConfig::default() }),
         response_delay: Duration::from_millis(20),
         ..Config::default()
     };
@@ -152,7 +160,7 @@ async fn streams_over_the_limit_wait_for_their_turn() {
 #[tokio::test]
 async fn a_client_may_take_back_all_of_its_calls_at_once() {
     let running = Running::start(Config {
-        server: ServerConfig { max_concurrent_streams: 100, ..ServerConfig::default() },
+        server: connections(ConnectionConfig { max_concurrent_streams: 100, ..ConnectionConfig::default() }),
         ..Config::default()
     })
     .await;

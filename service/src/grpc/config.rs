@@ -1,45 +1,39 @@
 //! The flags of a gRPC server.
 
-use std::time::Duration;
+use std::num::NonZeroUsize;
 
-use clap::{Args, value_parser};
+use clap::Args;
 
-use crate::{http::Http2, parse_duration};
+use crate::http::ConnectionConfig;
 
 /// The flags of a gRPC server. Each can be given in the environment, under the name that `--help` shows.
 ///
-/// A client that meets a limit waits (streams) or gets an error for that call (sizes); its connection stays.
+/// A client that meets a limit of these gets an error for that call; its connection stays.
+///
+/// | limit | flag | default | metric | worst case in memory |
+/// | --- | --- | --- | --- | --- |
+/// | unary calls in flight | `--max-concurrent-calls` | 1000 | `grpc_server_rejected_total` | 22 MiB: 1000 of 6 KiB and a message |
+/// | streaming calls in flight | `--max-streaming-calls` | 256 | `grpc_server_rejected_total` | 6 MiB: 256 of 6 KiB and a message |
+/// | message | `--max-message-size` | 16 KiB | `grpc_server_handled_total{grpc_code="OutOfRange"}` | in the calls in flight |
+/// | upload of a unary call | – | 10 s | `grpc_server_handled_total{grpc_code="DeadlineExceeded"}` | – |
 #[derive(Args, Clone, Debug)]
 pub struct ServerConfig {
-    /// Age at which a connection gets a GOAWAY, give or take 10 %, so that its client connects again; 0s is for
-    /// ever. gRFC A9
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "0s", value_parser = parse_duration)]
-    pub max_connection_age: Duration,
+    /// Limits of connections.
+    #[command(flatten)]
+    pub connections: ConnectionConfig,
 
-    /// How long the calls in flight may go on after that GOAWAY before the connection is closed; 0s is for ever.
-    /// gRFC A9
-    #[arg(long, env, value_name = "MAX_CONNECTION_AGE_GRACE", default_value = "30s", value_parser = parse_duration)]
-    pub max_connection_age_grace: Duration,
+    /// Unary calls that may be in flight at once, on all connections together; further ones get RESOURCE_EXHAUSTED.
+    /// Health checks are always answered
+    #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "1000")]
+    pub max_concurrent_calls: NonZeroUsize,
 
-    /// How long a connection may be silent before the server sends a PING; 0s never sends one
-    #[arg(long, env, value_name = "KEEPALIVE_TIME", default_value = "2h", value_parser = parse_duration)]
-    pub keepalive_time: Duration,
-
-    /// How long the answer to that PING may take before the connection is closed
-    #[arg(long, env, value_name = "KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
-    pub keepalive_timeout: Duration,
-
-    /// Calls that may be open on one connection; a client keeps further ones waiting. Below 100, some clients have
-    /// calls refused that they start before they know the limit
-    #[arg(long, env, value_name = "MAX_CONCURRENT_STREAMS", default_value = "1000", value_parser = value_parser!(u32).range(1..))]
-    pub max_concurrent_streams: u32,
-
-    /// Bytes of all headers of a call, counted as in RFC 9113: the text of each and 32 bytes
-    #[arg(long, env, value_name = "MAX_HEADER_LIST_SIZE", default_value = "16384", value_parser = value_parser!(u32).range(1024..))]
-    pub max_header_list_size: u32,
+    /// Streaming calls that may be in flight at once, watches of the health among them; further ones get
+    /// RESOURCE_EXHAUSTED
+    #[arg(long, env, value_name = "MAX_STREAMING_CALLS", default_value = "256")]
+    pub max_streaming_calls: NonZeroUsize,
 
     /// Bytes of a message, in and out
-    #[arg(long, env, value_name = "MAX_MESSAGE_SIZE", default_value = "4194304")]
+    #[arg(long, env, value_name = "MAX_MESSAGE_SIZE", default_value = "16384")]
     pub max_message_size: usize,
 }
 
@@ -49,16 +43,5 @@ impl Default for ServerConfig {
     /// The values that the flags have when none is given.
     fn default() -> Self {
         crate::defaults()
-    }
-}
-
-impl ServerConfig {
-    pub(super) fn http2(&self) -> Http2 {
-        Http2 {
-            max_concurrent_streams: self.max_concurrent_streams,
-            max_header_list_size: self.max_header_list_size,
-            keepalive_interval: self.keepalive_time,
-            keepalive_timeout: self.keepalive_timeout,
-        }
     }
 }

@@ -10,6 +10,15 @@ const COMMON: [&[u8]; 3] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+/// A method of a service.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Method {
+    /// The path, e.g. `/hello.Hello/SayHello`.
+    pub(super) path: String,
+    pub(super) client_streaming: bool,
+    pub(super) server_streaming: bool,
+}
+
 /// Returns the full name of each service, e.g. `hello.Hello`.
 ///
 /// # Errors
@@ -19,19 +28,23 @@ pub(super) fn services(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
     Ok(decode(descriptors)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Returns the path of each method, e.g. `/hello.Hello/SayHello`, those of health and reflection included.
+/// Returns each method, those of health and reflection included.
 ///
 /// # Errors
 ///
 /// When the descriptors cannot be decoded.
-pub(super) fn methods(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut paths = Vec::new();
+pub(super) fn methods(descriptors: &[u8]) -> Result<Vec<Method>, DecodeError> {
+    let mut methods = Vec::new();
     for encoded in COMMON.into_iter().chain([descriptors]) {
         for (name, service) in decode(encoded)? {
-            paths.extend(service.method.iter().map(|method| format!("/{name}/{}", method.name())));
+            methods.extend(service.method.iter().map(|method| Method {
+                path: format!("/{name}/{}", method.name()),
+                client_streaming: method.client_streaming(),
+                server_streaming: method.server_streaming(),
+            }));
         }
     }
-    Ok(paths)
+    Ok(methods)
 }
 
 /// Returns each service with its full name.
@@ -53,13 +66,18 @@ mod tests {
     fn names_are_full_and_methods_include_the_common_services() {
         let health = tonic_health::pb::FILE_DESCRIPTOR_SET;
         assert_eq!(services(health).unwrap(), ["grpc.health.v1.Health"]);
+        let method = |path: &str, client_streaming, server_streaming| Method {
+            path: path.to_owned(),
+            client_streaming,
+            server_streaming,
+        };
         assert_eq!(
             methods(b"").unwrap(),
             [
-                "/grpc.health.v1.Health/Check",
-                "/grpc.health.v1.Health/Watch",
-                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                method("/grpc.health.v1.Health/Check", false, false),
+                method("/grpc.health.v1.Health/Watch", false, true),
+                method("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true, true),
+                method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true, true),
             ]
         );
         assert!(services(b"\x0a").is_err());

@@ -11,154 +11,178 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, response::Response};
-use futures_util::{TryFutureExt as _, future::Either};
-use http::{HeaderValue, Request, header::CONNECTION};
-use hyper::body::Incoming;
-use tokio::{
-    net::TcpStream,
-    time::{self, Sleep},
+use axum::{Router, body::Body};
+use http::{HeaderValue, Request, Version, header::CONNECTION};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
 };
+use tokio::{net::TcpStream, time};
 use tower::Service as _;
 use tracing::debug;
 
-use super::protocol::{Protocol, Served};
-use crate::Shutdown;
+use super::{ConnectionConfig, progress::Progress, stream::ObservedStream, waits};
+use crate::{Shutdown, metrics::ConnectionMetrics};
 
-/// How long a client may take to say its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// Bytes that an HTTP/2 client may send of a request's body before the server reads it.
+const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// How long an HTTP/1 connection that should end waits for one more request, to answer it with
-/// `connection: close`. Closing an idle connection races with the request its client is sending, which then
-/// fails; clients that pool connections drop idle ones themselves, or use them within this time.
-const LINGER: Duration = Duration::from_secs(1);
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 
-/// When connections of a server end by themselves: never, by default.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lifetime {
-    /// Zero is for ever.
-    pub(super) age: Duration,
-    /// Zero is for ever.
-    pub(super) grace: Duration,
+/// Bytes of a response that are kept for an HTTP/2 client that has not accepted them.
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// Everything that the connections of a server share.
+pub(super) struct Shared {
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) config: ConnectionConfig,
+    pub(super) router: Router,
+    pub(super) shutdown: Shutdown,
+    pub(super) metrics: ConnectionMetrics,
 }
 
-type SleepUnlessZero = Either<future::Pending<()>, Pin<Box<Sleep>>>;
-
-/// One accepted connection.
-pub(super) struct Connection {
-    stream: TcpStream,
-    router: Router,
-    lifetime: Lifetime,
-    shutdown: Shutdown,
+/// Returns hyper's server with the limits of `config`.
+pub(super) fn builder(config: &ConnectionConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(waits::HEAD)
+        .max_buf_size(config.max_header_list_size as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.max_concurrent_streams)
+        // A client may reset all of its calls together, when their deadlines end. h2 takes more than 20 for an attack
+        // (CVE-2023-44487), and would end the connection with every other call on it.
+        .max_pending_accept_reset_streams(config.max_concurrent_streams as usize)
+        .max_header_list_size(config.max_header_list_size)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval((!config.keepalive_time.is_zero()).then_some(config.keepalive_time))
+        .keep_alive_timeout(config.keepalive_timeout);
+    builder
 }
 
-// === impl Lifetime ===
-
-impl Lifetime {
-    /// Waits until a connection that starts now is too old: its age, give or take 10 %.
-    fn too_old(&self) -> SleepUnlessZero {
-        sleep_unless_zero(self.age.mul_f64(0.9 + 0.2 * fastrand::f64()))
-    }
-
-    /// Waits until a connection that ends has had its grace.
-    fn grace(&self) -> SleepUnlessZero {
-        sleep_unless_zero(self.grace)
-    }
-}
-
-/// Zero never ends. What ends is on the heap: all connections would have room for it, and most need none.
-fn sleep_unless_zero(duration: Duration) -> SleepUnlessZero {
-    if duration.is_zero() {
-        Either::Left(future::pending())
-    } else {
-        Either::Right(Box::pin(time::sleep(duration)))
-    }
-}
-
-// === impl Connection ===
-
-impl Connection {
-    pub(super) fn new(stream: TcpStream, router: Router, lifetime: Lifetime, shutdown: Shutdown) -> Self {
-        Self { stream, router, lifetime, shutdown }
-    }
-
-    /// Serves until the client leaves, the connection is too old, or the program ends.
-    pub(super) fn run<P: Protocol>(self, protocol: P) -> impl Future<Output = ()> {
-        let Self { stream, router, lifetime, shutdown } = self;
-        // Answers are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
-        drop(stream.set_nodelay(true));
-        async move {
-            if !matches!(time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
-                return;
+/// Serves a connection until the client leaves or is overdue, the connection is too old or idle, or the program ends.
+pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
+    // Responses are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
+    drop(stream.set_nodelay(true));
+    let progress = Progress::new();
+    let ending = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let (shared, progress, ending) = (Arc::clone(&shared), Arc::clone(&progress), Arc::clone(&ending));
+        move |request: Request<Incoming>| {
+            let http2 = request.version() >= Version::HTTP_2;
+            let exchange = progress.start(http2);
+            let response = shared.router.clone().call(request.map(Body::new));
+            let ending = Arc::clone(&ending);
+            async move {
+                let mut response = response.await?;
+                if !http2 && ending.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| exchange.respond(body)))
             }
-            let ending = Arc::new(AtomicBool::new(false));
-            let service = hyper::service::service_fn({
-                let announce = !P::SAYS_GOAWAY;
-                let ending = Arc::clone(&ending);
-                move |request| answer(router.clone(), request, announce.then(|| Arc::clone(&ending)))
-            });
-            let connection = pin!(protocol.serve(stream, service));
-            end_gracefully(connection, P::SAYS_GOAWAY, &lifetime, &shutdown, &ending).await;
+        }
+    });
+    let io = TokioIo::new(ObservedStream::new(stream, Arc::clone(&progress)));
+    let connection = pin!(shared.builder.serve_connection(io, service));
+    tokio::select! {
+        () = end_gracefully(connection, &shared, &progress, &ending) => {}
+        overdue = progress.overdue(&shared.shutdown) => {
+            shared.metrics.closed(overdue.label());
+            debug!(reason = overdue.label(), "connection closed");
         }
     }
 }
 
-/// Answers one request; says `connection: close` when `ending`.
-fn answer(
-    mut router: Router,
-    request: Request<Incoming>,
-    ending: Option<Arc<AtomicBool>>,
-) -> impl Future<Output = Result<Response, Infallible>> {
-    router.call(request.map(Body::new)).map_ok(move |mut response| {
-        if ending.is_some_and(|ending| ending.load(Ordering::Relaxed)) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    })
+/// A connection of hyper-util, whose type has the service in it.
+trait Connection: Future<Output = Result<(), Error>> {
+    /// Takes no new request; the future ends once those in flight have their responses.
+    fn shut_down(self: Pin<&mut Self>);
 }
 
-async fn end_gracefully<C>(
-    mut connection: Pin<&mut C>,
-    says_goaway: bool,
-    lifetime: &Lifetime,
-    shutdown: &Shutdown,
-    ending: &AtomicBool,
-) where
-    C: Served,
-{
-    let mut too_old = lifetime.too_old();
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    // Serving. A program that drains still takes work, but not for long: clients may as well move on.
+impl<I, S, B> Connection for auto::Connection<'_, I, S, TokioExecutor>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    S: hyper::service::Service<Request<Incoming>, Response = http::Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<Error>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Error>,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn end_gracefully<C: Connection>(
+    mut connection: Pin<&mut C>,
+    shared: &Shared,
+    progress: &Progress,
+    ending: &AtomicBool,
+) {
+    let Shared { config, shutdown, metrics, .. } = shared;
+    let mut too_old = pin!(async {
+        let age = config.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        tokio::select! {
+            () = sleep_unless_zero(age) => {}
+            () = progress.idle(config.max_connection_idle) => metrics.closed("idle"),
+        }
+    });
+
+    // Serving. A program that drains accepts requests, but not for long: clients may as well connect elsewhere.
     let aged = tokio::select! {
-        ended = connection.as_mut() => return log(ended),
+        ended = connection.as_mut() => return finished(ended, metrics),
         () = &mut too_old => true,
         () = shutdown.draining() => false,
     };
     ending.store(true, Ordering::Relaxed);
     if !aged {
         tokio::select! {
-            ended = connection.as_mut() => return log(ended),
+            ended = connection.as_mut() => return finished(ended, metrics),
             () = too_old => {}
             () = shutdown.closing() => {}
         }
     }
-    if !says_goaway {
+    if !progress.is_http2() {
         tokio::select! {
-            ended = connection.as_mut() => return log(ended),
-            () = time::sleep(LINGER) => {}
+            ended = connection.as_mut() => return finished(ended, metrics),
+            () = time::sleep(waits::LINGER) => {}
         }
     }
 
-    // Ending. Nothing new; what is in flight is finished.
-    connection.as_mut().graceful_shutdown();
+    // Ending. No new request; those in flight get their responses.
+    connection.as_mut().shut_down();
     tokio::select! {
-        ended = connection => log(ended),
-        () = lifetime.grace() => debug!("connection cut off after its grace"),
+        ended = connection => finished(ended, metrics),
+        () = sleep_unless_zero(config.max_connection_age_grace) => {
+            metrics.closed("grace");
+            debug!(reason = "grace", "connection closed");
+        }
     }
 }
 
-fn log(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        debug!("connection failed: {error}");
-    }
+/// Zero is for ever.
+async fn sleep_unless_zero(duration: Duration) {
+    if duration.is_zero() { future::pending().await } else { time::sleep(duration).await }
+}
+
+fn finished(ended: Result<(), Error>, metrics: &ConnectionMetrics) {
+    let Err(error) = ended else { return };
+    let hyper = error.downcast_ref::<hyper::Error>();
+    let reason = match hyper {
+        Some(error) if error.is_parse() => "parse",
+        Some(error) if error.is_timeout() => "timeout",
+        _ => "broken",
+    };
+    metrics.closed(reason);
+    debug!(%error, reason, "connection failed");
 }

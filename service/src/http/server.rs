@@ -1,99 +1,150 @@
 //! The accept loop.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::Router;
-use futures_util::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
-    time,
+    time::{self, Duration, Instant},
 };
 use tracing::{debug, warn};
 
 use super::{
-    connection::{Connection, Lifetime},
-    http1::Http1,
-    http2::Http2,
-    protocol::Protocol,
+    ConnectionConfig,
+    connection::{self, Shared},
+    refusal::refuse,
+    waits,
 };
-use crate::Shutdown;
+use crate::{Instance, Shutdown, metrics::ConnectionMetrics, open_files};
 
-/// How long to wait when the system has no more sockets to give.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Connections that are refused at once. Further ones are closed without a response.
+const REFUSALS: usize = 16;
 
-/// How connections are served. The defaults are limits that no honest client meets.
-#[derive(Clone, Debug)]
-pub struct Server<P = Http1> {
-    protocol: P,
-    lifetime: Lifetime,
+/// The time between two log lines about the same limit.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The connections of one server.
+struct Connections {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    slots: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    logged: Option<Instant>,
 }
 
-// === impl Server ===
-
-impl Server<Http1> {
-    /// Serves HTTP/1.1, within the limits of [`Http1`].
-    #[must_use]
-    pub fn http1() -> Self {
-        Self { protocol: Http1, lifetime: Lifetime::default() }
-    }
+/// Serves `router` on `listener` until the instance shuts down and the last connection has ended. Dropping the future
+/// closes every connection.
+pub async fn serve(listener: TcpListener, router: Router, instance: &Instance, config: ConnectionConfig) {
+    let metrics = instance.metrics.connections("service");
+    serve_on(listener, router, instance.shutdown.clone(), config, metrics).await;
 }
 
-impl Server<Http2> {
-    /// Serves HTTP/2 without TLS, to clients that know it does ("prior knowledge", RFC 9113, section 3.3), as gRPC
-    /// clients do.
-    #[must_use]
-    pub fn http2(limits: Http2) -> Self {
-        Self { protocol: limits, lifetime: Lifetime::default() }
+/// [`serve`], with a shutdown and metrics of the caller's choice.
+pub(crate) async fn serve_on(
+    listener: TcpListener,
+    router: Router,
+    shutdown: Shutdown,
+    config: ConnectionConfig,
+    metrics: ConnectionMetrics,
+) {
+    let max = open_files::connections(config.max_connections.get());
+    if max < config.max_connections.get() {
+        let wanted = config.max_connections.get();
+        warn!(
+            max_connections = max,
+            wanted, "the limit on open files lowers MAX_CONNECTIONS; raise it (ulimit -n)"
+        );
     }
-}
-
-impl<P: Protocol> Server<P> {
-    /// Ends each connection after `age`, give or take 10 % so that they do not all end together (gRFC A9): over
-    /// HTTP/2 with GOAWAY, over HTTP/1 with `connection: close` on the next answer. What is still in flight
-    /// `grace` later is cut off. Zero is for ever, for both.
-    #[must_use]
-    pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
-        self.lifetime.age = age;
-        self.lifetime.grace = grace;
-        self
-    }
-
-    /// Serves until `shutdown` closes and the last connection has ended. Dropping the future cuts all of them.
-    pub async fn serve(self, listener: TcpListener, router: Router, shutdown: Shutdown) {
-        let mut connections = JoinSet::new();
+    metrics.set_limit(max);
+    let shared = Shared {
+        builder: connection::builder(&config),
+        config,
         // Without it, axum would make each handler a route again for each request.
-        let router = router.with_state::<()>(());
-        let spawn = |connections: &mut JoinSet<()>, stream: TcpStream| {
-            let connection = Connection::new(stream, router.clone(), self.lifetime, shutdown.clone());
-            connections.spawn(connection.run(self.protocol.clone()));
-        };
-        loop {
-            tokio::select! {
-                () = shutdown.closing() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _peer)) => spawn(&mut connections, stream),
-                    Err(error) => after_accept_error(&error).await,
-                },
-                // Ended connections are taken out as they end.
-                Some(_ended) = connections.join_next() => {}
+        router: router.with_state(()),
+        shutdown: shutdown.clone(),
+        metrics,
+    };
+    let mut connections = Connections {
+        shared: Arc::new(shared),
+        tasks: JoinSet::new(),
+        slots: Arc::new(Semaphore::new(max)),
+        refusals: Arc::new(Semaphore::new(REFUSALS)),
+        logged: None,
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.closing() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _peer)) => connections.spawn(stream),
+                Err(error) => connections.accept_failed(&error).await,
+            },
+            // Ended connections are taken out as they end.
+            Some(_ended) = connections.tasks.join_next() => {}
+        }
+    }
+    connections.spawn_backlog(listener);
+    debug!(connections = connections.tasks.len(), "waiting for connections to end");
+    while connections.tasks.join_next().await.is_some() {}
+}
+
+// === impl Connections ===
+
+impl Connections {
+    fn spawn(&mut self, stream: TcpStream) {
+        let shared = Arc::clone(&self.shared);
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            let open = shared.metrics.opened();
+            self.tasks.spawn(async move {
+                connection::run(stream, shared).await;
+                drop((open, slot));
+            });
+            return;
+        }
+        shared.metrics.refused();
+        if self.may_log() {
+            warn!("connection refused: MAX_CONNECTIONS are open");
+        }
+        if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.tasks.spawn(async move {
+                refuse(stream, &shared.builder).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Serves the connections that the kernel has completed; closing the socket would reset them. The runtime's
+    /// listener accepts only as many as its budget allows, and those that it has been told of.
+    fn spawn_backlog(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, _peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.spawn(stream);
             }
         }
-        // Clients whose connection the kernel completed are served; closing the socket would reset them.
-        while let Some(Ok((stream, _peer))) = listener.accept().now_or_never() {
-            spawn(&mut connections, stream);
-        }
-        drop(listener);
-        debug!(connections = connections.len(), "waiting for connections to end");
-        while connections.join_next().await.is_some() {}
     }
-}
 
-/// Clients that give up before we accept are no fault of ours; without sockets we wait for some to close.
-async fn after_accept_error(error: &io::Error) {
-    let theirs = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
-    if !theirs.contains(&error.kind()) {
-        warn!("cannot accept a connection: {error}; trying again in {ACCEPT_BACKOFF:?}");
-        time::sleep(ACCEPT_BACKOFF).await;
+    /// Clients that give up before they are accepted are not the server's fault. Without file descriptors it waits for
+    /// some to be closed.
+    async fn accept_failed(&mut self, error: &io::Error) {
+        let theirs = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
+        if theirs.contains(&error.kind()) {
+            return;
+        }
+        self.shared.metrics.accept_failed();
+        if self.may_log() {
+            warn!(%error, "accepting a connection failed");
+        }
+        time::sleep(waits::ACCEPT_BACKOFF).await;
+    }
+
+    fn may_log(&mut self) -> bool {
+        let due = self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        if due {
+            self.logged = Some(Instant::now());
+        }
+        due
     }
 }

@@ -1,19 +1,24 @@
-//! Measures calls of a gRPC server. The status of a call is in its trailers, so the body is watched to its end.
+//! Measures gRPC calls by method. The status of a call is in its trailers, at the end of the body.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
 
-use super::series::{Call, Names, Series, Vectors};
+use super::requests::{InFlight, Names, RequestMetrics};
 
-/// The method of calls that name none the server has.
+/// The method of calls to methods that the server does not have.
 const UNKNOWN_METHOD: &str = "unknown";
 
 /// The names of the status codes 0 to 16, spelled as grpc-go's Prometheus metrics do.
@@ -36,137 +41,83 @@ const CODES: [&str; 17] = [
     "DataLoss",
     "Unauthenticated",
 ];
-const CANCELED: u16 = 1;
-const UNKNOWN: u16 = 2;
+const CANCELED: &str = CODES[1];
+const UNKNOWN: &str = CODES[2];
 
-pub(super) fn vectors() -> Vectors {
-    let names = Names {
-        handled: "grpc_server_handled_total",
-        latency: "grpc_server_handling_seconds",
-        in_flight: "grpc_server_in_flight",
-        subject_label: "grpc_method",
-        status_label: "grpc_code",
-    };
-    Vectors::new(&names, |code| {
-        CODES.get(usize::from(code)).unwrap_or(&CODES[usize::from(UNKNOWN)]).to_string()
-    })
-}
+pub(super) const NAMES: Names = Names {
+    handled: "grpc_server_handled_total",
+    latency: "grpc_server_handling_seconds",
+    in_flight: "grpc_server_in_flight",
+    target: "grpc_method",
+    status: "grpc_code",
+};
 
-/// Measures each call; made by [`Metrics::grpc_layer`](super::Metrics::grpc_layer).
+/// The metrics of a gRPC server, and its methods.
 #[derive(Clone, Debug)]
-pub struct GrpcMetricsLayer {
-    methods: Arc<HashMap<String, Arc<Series>>>,
-    unknown: Arc<Series>,
+pub(crate) struct GrpcMetrics {
+    requests: RequestMetrics,
+    methods: Arc<HashSet<Arc<str>>>,
+    unknown: Arc<str>,
 }
 
-/// See [`GrpcMetricsLayer`].
-#[derive(Clone, Debug)]
-pub struct MeasuredGrpc<S> {
-    inner: S,
-    layer: GrpcMetricsLayer,
+/// The body of a response. The call ends with the trailers, or when the body is dropped.
+struct MeasuredBody {
+    inner: Body,
+    in_flight: Option<InFlight>,
 }
 
-pin_project! {
-    /// See [`GrpcMetricsLayer`].
-    #[derive(Debug)]
-    pub struct MeasuredCall<F> {
-        #[pin]
-        inner: F,
-        call: Option<Call>,
-    }
-}
+// === impl GrpcMetrics ===
 
-pin_project! {
-    /// See [`GrpcMetricsLayer`]. The call ends with the trailers, or when nobody wants the rest.
-    #[derive(Debug)]
-    pub struct MeasuredBody<B> {
-        #[pin]
-        inner: B,
-        call: Option<Call>,
-    }
-}
-
-// === impl GrpcMetricsLayer ===
-
-impl GrpcMetricsLayer {
-    pub(super) fn new<M: AsRef<str>>(vectors: &Vectors, methods: impl IntoIterator<Item = M>) -> Self {
-        let series = |method: M| {
-            let path = method.as_ref();
-            (path.to_owned(), vectors.series(path.trim_start_matches('/')))
-        };
-        Self {
-            methods: Arc::new(methods.into_iter().map(series).collect()),
-            unknown: vectors.series(UNKNOWN_METHOD),
+impl GrpcMetrics {
+    /// `methods` are paths, as `/hello.Hello/SayHello`.
+    pub(super) fn new(requests: RequestMetrics, methods: impl IntoIterator<Item = String>) -> Self {
+        let methods: HashSet<Arc<str>> =
+            methods.into_iter().map(|path| path.trim_start_matches('/').into()).collect();
+        for method in &methods {
+            requests.announce(method);
         }
+        Self { requests, methods: Arc::new(methods), unknown: UNKNOWN_METHOD.into() }
+    }
+
+    fn start(&self, path: &str) -> InFlight {
+        let method = self.methods.get(path.trim_start_matches('/')).unwrap_or(&self.unknown);
+        self.requests.start(Arc::clone(method), CANCELED)
     }
 }
 
-impl<S> tower::Layer<S> for GrpcMetricsLayer {
-    type Service = MeasuredGrpc<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        MeasuredGrpc { inner, layer: self.clone() }
+/// Measures one call.
+pub(crate) async fn measure(State(metrics): State<GrpcMetrics>, request: Request, next: Next) -> Response {
+    let mut in_flight = metrics.start(request.uri().path());
+    let response = next.run(request).await;
+    // A call that failed before its first message has its status in the head ("Trailers-Only").
+    if let Some(code) = code(response.headers()) {
+        in_flight.status = code.into();
     }
+    response.map(|inner| Body::new(MeasuredBody { inner, in_flight: Some(in_flight) }))
 }
 
-// === impl MeasuredGrpc ===
+// === impl MeasuredBody ===
 
-impl<S, A, B> tower::Service<Request<A>> for MeasuredGrpc<S>
-where
-    S: tower::Service<Request<A>, Response = Response<B>>,
-{
-    type Response = Response<MeasuredBody<B>>;
-    type Error = S::Error;
-    type Future = MeasuredCall<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let series = self.layer.methods.get(request.uri().path()).unwrap_or(&self.layer.unknown);
-        let call = series.start(CANCELED);
-        MeasuredCall { inner: self.inner.call(request), call: Some(call) }
-    }
-}
-
-impl<F, B, E> Future for MeasuredCall<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<MeasuredBody<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        let mut call = this.call.take();
-        // A call that failed before its first message has its status in the head ("Trailers-Only").
-        if let (Some(call), Some(code)) = (&mut call, code(response.headers())) {
-            call.set_status(code);
-        }
-        Poll::Ready(Ok(response.map(|inner| MeasuredBody { inner, call })))
-    }
-}
-
-impl<B: Body> Body for MeasuredBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl http_body::Body for MeasuredBody {
+    type Data = Bytes;
+    type Error = axum::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        let ended = match &frame {
-            Some(Ok(frame)) => frame.trailers_ref().map(|trailers| code(trailers).unwrap_or(UNKNOWN)),
-            Some(Err(_)) => Some(UNKNOWN),
-            None => None,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        let status = match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                frame.trailers_ref().map(|trailers| code(trailers).unwrap_or(UNKNOWN))
+            }
+            Poll::Ready(Some(Err(_))) => Some(UNKNOWN),
+            Poll::Ready(None) | Poll::Pending => None,
         };
-        if let (Some(mut call), Some(code)) = (ended.and_then(|_| this.call.take()), ended) {
-            call.set_status(code);
+        if let (Some(status), Some(mut in_flight)) = (status, status.and_then(|_| self.in_flight.take())) {
+            in_flight.status = status.into();
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -178,9 +129,9 @@ impl<B: Body> Body for MeasuredBody<B> {
     }
 }
 
-/// The call's status, where `headers` say it. What is no code of gRPC is Unknown, as clients read it.
-fn code(headers: &HeaderMap) -> Option<u16> {
+/// Returns the name of the status in `headers`, if there is one. A value that is no code of gRPC is Unknown.
+fn code(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get("grpc-status")?;
-    let code = value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(UNKNOWN);
-    Some(if usize::from(code) < CODES.len() { code } else { UNKNOWN })
+    let code = value.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+    Some(code.and_then(|code| CODES.get(code)).unwrap_or(&UNKNOWN))
 }

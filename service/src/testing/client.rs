@@ -48,6 +48,12 @@ impl Answer {
 
 // === impl Client ===
 
+impl From<TcpStream> for Client {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+}
+
 impl Client {
     /// Connects.
     pub async fn connect(addr: SocketAddr) -> Self {

@@ -19,9 +19,10 @@ async fn start() -> (SocketAddr, Instance, Trigger) {
 }
 
 #[tokio::test]
-async fn says_that_it_lives_and_what_it_counts() {
+async fn admin_port_answers_health_and_metrics() {
     let (addr, _instance, _trigger) = start().await;
     let mut client = Client::connect(addr).await;
+    assert_eq!(client.get("/").await.body, "hello world");
     for path in ["/healthz", "/_ah/health", "/readyz"] {
         let answer = client.get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok"), "{path}");
@@ -33,7 +34,7 @@ async fn says_that_it_lives_and_what_it_counts() {
 }
 
 #[tokio::test]
-async fn is_not_ready_when_the_program_says_so_or_drains() {
+async fn unready_or_draining_program_answers_503() {
     let (addr, instance, trigger) = start().await;
     let mut client = Client::connect(addr).await;
     let (says, ready) = watch::channel(Err("no backend is connected".to_owned()));
@@ -45,11 +46,12 @@ async fn is_not_ready_when_the_program_says_so_or_drains() {
     assert_eq!(client.get("/readyz").await.status, 200);
     trigger.drain();
     assert_eq!(client.get("/readyz").await.problem()["detail"], "the program is stopping");
+    assert_eq!(client.get("/_ah/health").await.status, 503);
     assert_eq!(client.get("/healthz").await.status, 200);
 }
 
 #[tokio::test]
-async fn takes_routes_of_the_program_while_it_serves() {
+async fn added_routes_are_served() {
     let (addr, instance, _trigger) = start().await;
     let mut client = Client::connect(addr).await;
     assert_eq!(client.get("/debug/channels").await.status, 404);

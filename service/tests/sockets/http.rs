@@ -5,23 +5,23 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, extract::Path, routing::get};
 use service::{
     Identity, Instance, Shutdown, Trigger,
-    http::{Server, finish},
+    http::{ConnectionConfig, finish, serve},
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle};
 
 use service::testing::{Client, bounded};
 
-struct Running {
-    addr: SocketAddr,
-    instance: Instance,
-    trigger: Trigger,
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    pub(crate) instance: Instance,
+    pub(crate) trigger: Trigger,
     /// Lets one request of `/slow` go on.
     go: Arc<Notify>,
     /// Told when a request of `/slow` is in flight.
     slow: Arc<Notify>,
     /// Told when one is so no more.
     over: Arc<Notify>,
-    server: JoinHandle<()>,
+    pub(crate) server: JoinHandle<()>,
 }
 
 /// Tells when it is dropped.
@@ -33,10 +33,8 @@ impl Drop for Tells {
     }
 }
 
-async fn start(server: Server) -> Running {
-    let (trigger, shutdown) = Shutdown::new();
-    let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
-    let instance = Instance::new(identity, shutdown.clone());
+/// Starts a server with the routes of these tests.
+pub(crate) async fn start(config: ConnectionConfig) -> Running {
     let (go, slow, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let wait = {
         let (go, slow, over) = (Arc::clone(&go), Arc::clone(&slow), Arc::clone(&over));
@@ -50,16 +48,28 @@ async fn start(server: Server) -> Running {
     let router = Router::new()
         .route("/hello/{name}", get(|Path(name): Path<String>| async move { name }))
         .route("/slow", get(wait));
+    Running { go, slow, over, ..start_router(router, config).await }
+}
+
+/// Starts a server with other routes.
+pub(crate) async fn start_router(router: Router, config: ConnectionConfig) -> Running {
+    let (trigger, shutdown) = Shutdown::new();
+    let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
+    let instance = Instance::new(identity, shutdown);
     let router = finish(router, Some(&instance.metrics));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = service::listen::address(([127, 0, 0, 1], 0).into(), "--listen-addr").unwrap();
     let addr = listener.local_addr().unwrap();
-    let server = tokio::spawn(server.serve(listener, router, shutdown));
+    let server = tokio::spawn({
+        let instance = instance.clone();
+        async move { serve(listener, router, &instance, config).await }
+    });
+    let (go, slow, over) = (Arc::default(), Arc::default(), Arc::default());
     Running { addr, instance, trigger, go, slow, over, server }
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_problems() {
-    let running = start(Server::http1()).await;
+async fn unknown_path_or_method_is_a_problem() {
+    let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
 
     client.send("GET /nowhere?x=1 HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n").await;
@@ -78,8 +88,8 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn metrics_count_routes_and_never_paths() {
-    let running = start(Server::http1()).await;
+async fn requests_are_counted_by_route() {
+    let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
     for path in ["/hello/ann", "/hello/bob", "/nowhere/1", "/nowhere/2"] {
         client.get(path).await;
@@ -98,8 +108,8 @@ async fn metrics_count_routes_and_never_paths() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_before_the_end() {
-    let running = start(Server::http1()).await;
+async fn closing_server_answers_the_request_in_flight() {
+    let running = start(ConnectionConfig::default()).await;
     let mut busy = Client::connect(running.addr).await;
     let mut idle = Client::connect(running.addr).await;
     assert_eq!(idle.get("/hello/ann").await.header("connection"), None);
@@ -121,8 +131,8 @@ async fn a_request_in_flight_is_answered_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_draining_program_takes_new_work() {
-    let running = start(Server::http1()).await;
+async fn draining_server_accepts_requests() {
+    let running = start(ConnectionConfig::default()).await;
     running.trigger.drain();
     bounded(running.instance.shutdown.draining()).await;
     let mut client = Client::connect(running.addr).await;
@@ -131,9 +141,9 @@ async fn a_draining_program_takes_new_work() {
 }
 
 #[tokio::test]
-async fn an_old_connection_is_told_to_close() {
+async fn old_connection_gets_connection_close() {
     let age = Duration::from_millis(200);
-    let running = start(Server::http1().max_connection_age(age, Duration::ZERO)).await;
+    let running = start(ConnectionConfig { max_connection_age: age, ..ConnectionConfig::default() }).await;
     let mut client = Client::connect(running.addr).await;
     let mut answers = 0;
     bounded(async {
@@ -147,8 +157,8 @@ async fn an_old_connection_is_told_to_close() {
 }
 
 #[tokio::test]
-async fn nobody_works_for_a_caller_that_has_left() {
-    let running = start(Server::http1()).await;
+async fn client_that_leaves_cancels_its_request() {
+    let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
     client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
     bounded(running.slow.notified()).await;
@@ -157,8 +167,8 @@ async fn nobody_works_for_a_caller_that_has_left() {
 }
 
 #[tokio::test]
-async fn requests_that_come_while_one_is_answered_are_answered_in_turn() {
-    let running = start(Server::http1()).await;
+async fn pipelined_requests_are_answered_in_order() {
+    let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
     client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
     bounded(running.slow.notified()).await;
@@ -171,8 +181,8 @@ async fn requests_that_come_while_one_is_answered_are_answered_in_turn() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_refused() {
-    let running = start(Server::http1()).await;
+async fn malformed_or_large_head_is_refused() {
+    let running = start(ConnectionConfig::default()).await;
     let long = "x".repeat(200_000);
     let fields: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     for (head, status) in [
@@ -189,9 +199,9 @@ async fn heads_that_are_too_large_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_never_finish_a_head_are_dropped() {
+async fn unfinished_head_closes_the_connection() {
     for head in ["", "GET /hello/ann HTTP/1.1\r\nhost: te"] {
-        let running = start(Server::http1()).await;
+        let running = start(ConnectionConfig::default()).await;
         let mut client = Client::connect(running.addr).await;
         client.send(head).await;
         client.dropped().await;

@@ -4,3 +4,5 @@
 
 mod admin;
 mod http;
+mod limits;
+mod requests;

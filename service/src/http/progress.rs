@@ -1,0 +1,218 @@
+//! What a connection waits for, and since when.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes};
+use http_body::{Frame, SizeHint};
+use tokio::time::{self, Instant};
+
+use super::waits;
+use crate::Shutdown;
+
+/// Tracks the requests of one connection, and what it waits for its client to accept.
+pub(super) struct Progress(Mutex<State>);
+
+struct State {
+    accepted: Instant,
+    received: usize,
+    http2: bool,
+    /// Requests so far; also the key of the next one.
+    requests: u64,
+    in_flight: usize,
+    /// The end of the last request.
+    idle_since: Instant,
+    /// Since when the socket has taken no byte.
+    blocked_since: Option<Instant>,
+    /// Since when the client has not accepted more of a response, by request.
+    unread: HashMap<u64, Instant>,
+}
+
+/// Why a connection is closed by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The client did not send its first bytes.
+    Opening,
+    /// The client accepts nothing.
+    Stalled,
+}
+
+/// One request, from its head to the end of its response.
+pub(super) struct Exchange {
+    progress: Arc<Progress>,
+    key: u64,
+}
+
+/// The body of a response, which reports whether the handler or the client is waited for.
+pub(super) struct ObservedBody {
+    inner: Body,
+    exchange: Exchange,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// Progress of a connection that was just accepted.
+    pub(super) fn new() -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self(Mutex::new(State {
+            accepted: now,
+            received: 0,
+            http2: false,
+            requests: 0,
+            in_flight: 0,
+            idle_since: now,
+            blocked_since: None,
+            unread: HashMap::new(),
+        })))
+    }
+
+    /// Starts a request.
+    pub(super) fn start(self: &Arc<Self>, http2: bool) -> Exchange {
+        let mut state = self.state();
+        state.http2 = http2;
+        state.in_flight += 1;
+        state.requests += 1;
+        Exchange { progress: Arc::clone(self), key: state.requests }
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.state().received += bytes;
+    }
+
+    pub(super) fn write_blocked(&self, blocked: bool) {
+        let mut state = self.state();
+        match (blocked, state.blocked_since) {
+            (true, None) => state.blocked_since = Some(Instant::now()),
+            (false, Some(_)) => state.blocked_since = None,
+            _ => {}
+        }
+    }
+
+    /// Returns whether a request came over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state().http2
+    }
+
+    /// Waits until the client is too late with its first bytes, or with accepting what it is sent.
+    pub(super) async fn overdue(&self, shutdown: &Shutdown) -> Overdue {
+        loop {
+            if shutdown.is_draining() {
+                time::sleep(waits::CHECK_WHILE_DRAINING).await;
+            } else {
+                // A connection that is stalled when the drain begins has the shorter limit from then on.
+                drop(time::timeout(waits::CHECK, shutdown.draining()).await);
+            }
+            if let Some(overdue) = self.state().overdue(Instant::now(), shutdown.is_draining()) {
+                return overdue;
+            }
+        }
+    }
+
+    /// Waits until there was no request for `limit`; zero is for ever.
+    pub(super) async fn idle(&self, limit: Duration) {
+        if limit.is_zero() {
+            return std::future::pending().await;
+        }
+        loop {
+            let idle_until = {
+                let state = self.state();
+                let since = if state.in_flight == 0 { state.idle_since } else { Instant::now() };
+                since + limit
+            };
+            if idle_until <= Instant::now() {
+                return;
+            }
+            time::sleep_until(idle_until).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn overdue(&self, now: Instant, draining: bool) -> Option<Overdue> {
+        let opened = self.requests > 0 || self.received >= waits::OPENING_BYTES;
+        if !opened && now - self.accepted >= waits::OPENING {
+            return Some(Overdue::Opening);
+        }
+        let limit = if draining { waits::STALLED_WHILE_DRAINING } else { waits::STALLED };
+        let stalled =
+            self.blocked_since.iter().chain(self.unread.values()).any(|since| now - *since >= limit);
+        stalled.then_some(Overdue::Stalled)
+    }
+}
+
+// === impl Overdue ===
+
+impl Overdue {
+    /// The value of the label `reason`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// Makes the exchange end with the body of its response.
+    pub(super) fn respond(self, body: Body) -> ObservedBody {
+        self.wait_for_client(true);
+        ObservedBody { inner: body, exchange: self }
+    }
+
+    fn wait_for_client(&self, waits: bool) {
+        let mut state = self.progress.state();
+        if waits {
+            state.unread.insert(self.key, Instant::now());
+        } else {
+            state.unread.remove(&self.key);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.progress.state();
+        state.unread.remove(&self.key);
+        state.in_flight -= 1;
+        state.idle_since = Instant::now();
+    }
+}
+
+// === impl ObservedBody ===
+
+impl http_body::Body for ObservedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    /// hyper asks for the next frame once the client can accept it.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        self.exchange.wait_for_client(frame.is_ready());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

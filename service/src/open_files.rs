@@ -1,0 +1,48 @@
+//! The limit on open files (`RLIMIT_NOFILE`).
+
+/// Files that are kept free of client connections: for health checks, connections to backends, DNS and logs.
+const RESERVE: usize = 256;
+
+/// Raises the soft limit to the hard limit. A failure is logged.
+pub(crate) fn raise_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+            if let Err(error) = setrlimit(Resource::Nofile, raised) {
+                tracing::warn!(%error, "raising the limit on open files failed");
+            }
+        }
+    }
+}
+
+/// Returns the number of client connections that a server may have open: `wanted`, or fewer under a low limit.
+pub(crate) fn connections(wanted: usize) -> usize {
+    #[cfg(unix)]
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    let limit = None;
+    within(wanted, limit)
+}
+
+/// Leaves [`RESERVE`] files, or half of them where there are fewer than twice as many.
+fn within(wanted: usize, limit: Option<u64>) -> usize {
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    wanted.min(limit - RESERVE.min(limit / 2)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_limit_lowers_the_connections() {
+        assert_eq!(within(512, None), 512);
+        assert_eq!(within(512, Some(20_000)), 512);
+        assert_eq!(within(512, Some(600)), 344);
+        assert_eq!(within(512, Some(128)), 64);
+        assert_eq!(within(512, Some(1)), 1);
+    }
+}

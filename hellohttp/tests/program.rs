@@ -192,3 +192,50 @@ async fn asks_the_running_one_for_its_health() {
     assert_eq!(exit.stderr.lines().count(), 1, "{}", exit.stderr);
     assert_eq!(exit_of(EXE, &["--health"], &[("ADMIN_ADDR", "")]).await.code, Some(1));
 }
+
+#[tokio::test]
+async fn environment_that_is_not_utf8_is_named() {
+    let script = format!("POD_NAME=$(printf '\\377') exec {EXE}");
+    let exit = exit_of("/bin/sh", &["-c", &script], &[]).await;
+    let line = "hellohttp: the environment variable POD_NAME is not valid UTF-8\n".to_owned();
+    assert_eq!(exit, Exit { code: Some(2), stderr: line, stdout: String::new() });
+}
+
+#[tokio::test]
+async fn soft_limit_on_open_files_is_raised() {
+    let script = format!("ulimit -S -n 64; exec {EXE}");
+    let running = Running::start_with("/bin/sh", &["-c", &script], &[]).await;
+    let metrics = Client::connect(running.admin).await.get("/metrics").await.body;
+    let max = metrics.lines().find_map(|line| line.strip_prefix("process_max_fds ")).unwrap();
+    assert!(max.parse::<u64>().unwrap() > 64, "{max}");
+}
+
+#[tokio::test]
+async fn health_is_answered_when_idle_clients_use_up_the_open_files() {
+    let script = format!("ulimit -n 128; exec {EXE}");
+    let running = Running::start_with("/bin/sh", &["-c", &script], &[]).await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(Client::connect(running.listen).await);
+    }
+    for path in ["/healthz", "/readyz", "/healthz"] {
+        assert_eq!(Client::connect(running.admin).await.get(path).await.status, 200);
+    }
+    let metrics = Client::connect(running.admin).await.get("/metrics").await.body;
+    assert!(metrics.contains("server_connections_limit{listener=\"service\"} 64\n"), "{metrics}");
+    assert!(metrics.contains("server_accept_failures_total{listener=\"service\"} 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn default_admin_port_is_on_every_address() {
+    let exit = exit_of(EXE, &["--help"], &[]).await;
+    assert!(exit.stdout.contains("[default: [::]:8080]"), "{}", exit.stdout);
+    let running = Running::start(EXE, &[("ADMIN_ADDR", "[::]:0")]).await;
+    for address in ["127.0.0.1", "::1"] {
+        // Loopback may be without IPv6.
+        if TcpListener::bind((address, 0)).is_ok() {
+            let address = (address.parse::<std::net::IpAddr>().unwrap(), running.admin.port()).into();
+            assert_eq!(Client::connect(address).await.get("/healthz").await.status, 200);
+        }
+    }
+}

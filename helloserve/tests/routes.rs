@@ -141,7 +141,7 @@ async fn route_selection_can_be_disabled() {
 
 /// Returns the JSON of a page of the admin port.
 async fn admin(gateway: &InProcess, path: &str) -> Value {
-    let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let request = http::Request::get(path).header("host", "test").body(axum::body::Body::empty()).unwrap();
     let response = gateway.instance.admin.router().oneshot(request).await.unwrap();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     serde_json::from_slice(&body).unwrap()

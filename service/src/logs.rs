@@ -1,12 +1,16 @@
 //! Logs, on standard error: text for a person at a terminal, one JSON object a line for everything else.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    panic,
+};
 
+use tracing::error;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::LogFormat;
 
-/// Starts to log, once per process. A second call changes nothing.
+/// Starts to log, panics included, once per process. A second call changes nothing.
 pub fn init(filter: Targets, format: LogFormat) {
     let json = match format {
         LogFormat::Auto => !io::stderr().is_terminal(),
@@ -20,6 +24,13 @@ pub fn init(filter: Targets, format: LogFormat) {
     } else {
         registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
     };
+    panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let reason = payload.downcast_ref::<String>().map(String::as_str);
+        let reason = reason.or_else(|| payload.downcast_ref::<&str>().copied());
+        let location = panic.location().map(tracing::field::display);
+        error!(location, reason, "panicked");
+    }));
     // Whoever set a subscriber before, a test for example, keeps it.
     drop(result);
 }

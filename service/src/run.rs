@@ -163,6 +163,10 @@ fn parse<C: Args>(
         .mut_arg("app_version", |arg| {
             arg.help(format!("Version to answer with [default: {}]", program.version))
         });
+    if let Some(name) = not_utf8(&command) {
+        eprintln!("{}: the environment variable {name} is not valid UTF-8", program.name);
+        return Err(ExitCode::from(USAGE));
+    }
     let read = || {
         let matches = command.try_get_matches_from(arguments)?;
         Ok((Config::from_arg_matches(&matches)?, C::from_arg_matches(&matches)?))
@@ -177,6 +181,15 @@ fn parse<C: Args>(
         return Err(ExitCode::from(USAGE));
     }
     Ok((config, own))
+}
+
+/// Returns the first environment variable of a flag whose value is not UTF-8; clap's own error does not name it.
+fn not_utf8(command: &Command) -> Option<String> {
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names
+        .filter(|name| std::env::var_os(name).is_some_and(|value| value.to_str().is_none()))
+        .map(|name| name.to_string_lossy().into_owned())
+        .next()
 }
 
 /// Prints `--help` and `--version` as they are, and what is wrong with the flags as one line.

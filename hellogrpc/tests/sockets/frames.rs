@@ -102,6 +102,13 @@ impl Frames {
         stream
     }
 
+    /// Starts a call whose request does not end.
+    pub(crate) async fn start_upload(&mut self, path: &str, part: &[u8]) {
+        let stream = self.stream();
+        self.send(HEADERS, END_HEADERS, stream, &head(path, "1H")).await;
+        self.send(DATA, 0, stream, part).await;
+    }
+
     /// Starts so many calls and takes all of them back, in one write.
     pub(crate) async fn start_and_reset(&mut self, path: &str, calls: usize) {
         let streams: Vec<_> = (0..calls).map(|_| self.stream()).collect();

@@ -7,6 +7,7 @@ mod connections;
 mod frames;
 mod greetings;
 mod health;
+mod limits;
 mod reflection;
 
 use std::{net::SocketAddr, time::Duration};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod grpc;
 mod http;
 mod limits;
 mod requests;

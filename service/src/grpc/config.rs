@@ -12,11 +12,15 @@ use crate::http::ConnectionConfig;
 ///
 /// | limit | flag | default | metric | worst case in memory |
 /// | --- | --- | --- | --- | --- |
-/// | unary calls in flight | `--max-concurrent-calls` | 1000 | `grpc_server_rejected_total` | 22 MiB: 1000 of 6 KiB and a message |
+/// | unary calls in flight | `--max-concurrent-calls` | 500 | `grpc_server_rejected_total` | 11 MiB: 500 of 6 KiB and a message |
 /// | streaming calls in flight | `--max-streaming-calls` | 256 | `grpc_server_rejected_total` | 6 MiB: 256 of 6 KiB and a message |
 /// | message | `--max-message-size` | 16 KiB | `grpc_server_handled_total{grpc_code="OutOfRange"}` | in the calls in flight |
 /// | upload of a unary call | – | 10 s | `grpc_server_handled_total{grpc_code="DeadlineExceeded"}` | – |
+/// | streams, admitted or not | `--max-connections` x `--max-concurrent-streams` | 128 x 100 | `server_connections_refused_total` | 38 MiB: 12 800 of 3 KiB |
+///
+/// The clients of a gRPC server here are few programs with a connection each, so that the limit on connections is low.
 #[derive(Args, Clone, Debug)]
+#[command(mut_arg("max_connections", |arg| arg.default_value("128")))]
 pub struct ServerConfig {
     /// Limits of connections.
     #[command(flatten)]
@@ -24,7 +28,7 @@ pub struct ServerConfig {
 
     /// Unary calls that may be in flight at once, on all connections together; further ones get RESOURCE_EXHAUSTED.
     /// Health checks are always answered
-    #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "1000")]
+    #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "500")]
     pub max_concurrent_calls: NonZeroUsize,
 
     /// Streaming calls that may be in flight at once, watches of the health among them; further ones get

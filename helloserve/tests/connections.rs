@@ -2,15 +2,25 @@
 
 mod harness;
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use harness::{
-    client::{get, upstream_failure},
-    dns_server::dns_server,
+    InProcess, TEST_TIMEOUT,
+    client::{get, request, upstream_failure},
+    dns_server::{DnsServer, dns_server},
     gateway,
-    http_backend::{Action, Event, http_backend, http_backend_at, ok},
+    http_backend::{Action, Event, HttpBackend, http_backend, http_backend_at, ok},
 };
 use service::testing::{Exposition, bounded};
+use tokio::{sync::oneshot, time::sleep};
 
 #[tokio::test]
 async fn connection_is_kept_under_load_and_closed_when_idle() {
@@ -77,6 +87,95 @@ async fn last_good_addresses_stay_in_use_while_dns_fails() {
     let metrics = Exposition::parse(&gateway.instance.metrics.render().unwrap());
     assert!(metrics.value("helloserve_http_dns_failures_total", &[]) >= Some(1.0));
     assert!(metrics.value("helloserve_http_dns_last_success_timestamp_seconds", &[]) > Some(1e9));
+}
+
+/// Starts three pods on one port, and a gateway that resolves a name to them.
+async fn three_pods(
+    addresses: [Ipv4Addr; 3],
+    upstream_timeout: Duration,
+    action: impl Fn(Ipv4Addr) -> Action + Clone + Send + Sync + 'static,
+) -> (InProcess, Vec<HttpBackend>, DnsServer) {
+    let mut pods: Vec<HttpBackend> = Vec::new();
+    for address in addresses {
+        let (port, action) = (pods.first().map_or(0, |pod| pod.addr.port()), action.clone());
+        pods.push(http_backend_at((address, port).into(), move |_, _| action(address)).await);
+    }
+    let server = dns_server(addresses.to_vec(), 5).await;
+    let target = format!("http://http-svc.test:{}/hellohttp", pods[0].addr.port());
+    let gateway = gateway(|config| {
+        config.http_target = target.parse().unwrap();
+        config.http_dns_server = Some(server.addr);
+        config.upstream_timeout = upstream_timeout;
+    })
+    .await;
+    (gateway, pods, server)
+}
+
+fn requests(pod: &mut HttpBackend) -> usize {
+    pod.seen().into_iter().filter(|event| matches!(event, Event::Request(_))).count()
+}
+
+/// Sends nine requests at once.
+async fn wave(gateway: &InProcess) {
+    let requests: Vec<_> = (0..9).map(|_| tokio::spawn(get(gateway.addr, "/hellohttp"))).collect();
+    for request in requests {
+        bounded(request).await.unwrap();
+    }
+}
+
+/// A frozen pod reads nothing; the kernel still accepts its connections.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn frozen_pod_loses_only_the_requests_in_flight() {
+    let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 20, 2, last));
+    let frozen = Arc::new(AtomicBool::new(false));
+    let gate = frozen.clone();
+    let (gateway, mut pods, _server) = three_pods(addresses, Duration::from_secs(1), move |address| {
+        if gate.load(SeqCst) && address == addresses[0] {
+            return Action::Stall;
+        }
+        // Requests that take a moment leave kept connections to each pod.
+        let (respond, later) = oneshot::channel();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(30)).await;
+            let _ = respond.send(());
+        });
+        Action::RespondLater(ok("{}"), later)
+    })
+    .await;
+    wave(&gateway).await;
+    assert_ne!(requests(&mut pods[0]), 0);
+    frozen.store(true, SeqCst);
+    wave(&gateway).await;
+    assert_ne!(requests(&mut pods[0]), 0, "some requests were in flight");
+    for _ in 0..5 {
+        wave(&gateway).await;
+        assert_eq!(requests(&mut pods[0]), 0, "a later request went to the frozen pod");
+    }
+}
+
+/// A caller's own short deadline is no evidence against the pod.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn short_deadline_of_a_caller_does_not_steer_others() {
+    let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 20, 3, last));
+    let slow = Arc::new(AtomicBool::new(true));
+    let gate = slow.clone();
+    let closing = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}".to_vec();
+    let (gateway, mut pods, _server) =
+        three_pods(addresses, TEST_TIMEOUT, move |_| match gate.load(SeqCst) {
+            true => Action::Stall,
+            false => Action::RespondAndClose(closing.clone()),
+        })
+        .await;
+    let late = request(gateway.addr, "GET", "/hellohttp", "grpc-timeout: 200m\r\n").await;
+    upstream_failure(&late, 504, "timeout");
+    slow.store(false, SeqCst);
+    pods.iter_mut().for_each(|pod| drop(pod.seen()));
+    for _ in 0..12 {
+        assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
+    }
+    assert_eq!(pods.iter_mut().map(requests).collect::<Vec<_>>(), [4, 4, 4]);
 }
 
 /// Three pods behind one name, as a headless service or Docker's DNS has them.

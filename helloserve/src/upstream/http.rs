@@ -5,6 +5,7 @@ use std::{
     error::Error as StdError,
     io,
     net::{IpAddr, SocketAddr},
+    sync::{PoisonError, RwLock},
     time::Duration,
 };
 
@@ -13,12 +14,17 @@ use prometheus::{IntCounter, IntCounterVec, Opts};
 use reqwest::{Client, Response, redirect};
 use serde_json::{Map, Value};
 use service::Metrics;
-use tokio::{net::TcpStream, task_local, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task_local,
+    time::{Instant, timeout},
+};
 use tower::util::MapRequestLayer;
 use url::{Host, Url};
 
 use super::{
     FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, excerpt,
+    peers::Peers,
     resolver::{LookupError, RotatingResolver},
 };
 
@@ -37,18 +43,30 @@ task_local! {
     static OPENED: Opened;
 }
 
-/// The new connection of a request.
+/// The connection of a request.
 #[derive(Debug, Default)]
 struct Opened {
+    /// True if the request opened it.
     connection: Cell<bool>,
+    /// The peer. Of a kept connection, it is known once the response begins.
     address: Cell<Option<IpAddr>>,
+}
+
+/// A client and its kept connections. Replacing the client closes all of them.
+#[derive(Clone, Debug)]
+struct Pool {
+    client: Client,
+    generation: u64,
 }
 
 /// The HTTP backend and the client that calls it.
 #[derive(Debug)]
 pub(crate) struct HttpUpstream {
     url: Url,
-    client: Client,
+    pool: RwLock<Pool>,
+    peers: Peers,
+    /// The longest time for a connection. Only a request that was given this time is evidence against a peer.
+    upstream_timeout: Duration,
     resolver: RotatingResolver,
     outcomes: IntCounterVec,
     retries: IntCounter,
@@ -78,18 +96,10 @@ impl HttpUpstream {
     pub(crate) fn new(
         url: &Url,
         resolver: RotatingResolver,
-        connect_timeout: Duration,
+        upstream_timeout: Duration,
         metrics: &Metrics,
     ) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .connect_timeout(connect_timeout)
-            .connector_layer(MapRequestLayer::new(connecting))
-            .dns_resolver(resolver.clone())
-            .build()?;
+        let pool = Pool { client: client(&resolver, upstream_timeout)?, generation: 0 };
         let outcomes = IntCounterVec::new(
             Opts::new("helloserve_http_upstream_requests_total", "Requests to the HTTP backend, by outcome."),
             &["outcome"],
@@ -105,7 +115,16 @@ impl HttpUpstream {
         .expect("the name is valid");
         metrics.register(outcomes.clone());
         metrics.register(retries.clone());
-        Ok(Self { url: url.clone(), client, resolver, outcomes, retries, log: FailureLog::default() })
+        Ok(Self {
+            url: url.clone(),
+            pool: RwLock::new(pool),
+            peers: Peers::default(),
+            upstream_timeout,
+            resolver,
+            outcomes,
+            retries,
+            log: FailureLog::default(),
+        })
     }
 
     /// Requests a greeting for `name` and returns the JSON object of a successful response.
@@ -119,12 +138,13 @@ impl HttpUpstream {
         headers: HeaderMap,
         allowed: Duration,
     ) -> Result<Map<String, Value>, UpstreamError> {
+        let sent = Instant::now();
         let exchange = OPENED.scope(Opened::default(), async {
-            let outcome = timeout(allowed, self.exchange(name, headers)).await;
-            if outcome.is_err()
-                && let Some(address) = OPENED.with(|opened| opened.address.get())
-            {
-                self.resolver.avoid(address);
+            let pool = self.pool();
+            let outcome = timeout(allowed, self.exchange(&pool, name, headers)).await;
+            // A deadline that the caller chose shorter must not steer other requests.
+            if outcome.is_err() && allowed >= self.upstream_timeout {
+                self.timed_out(sent, pool.generation);
             }
             outcome
         });
@@ -166,22 +186,56 @@ impl HttpUpstream {
         TcpStream::connect(&addresses[..]).await.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn exchange(&self, name: &str, headers: HeaderMap) -> Result<Map<String, Value>, UpstreamError> {
+    fn pool(&self) -> Pool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the kept connections of this generation.
+    fn replace_pool(&self, generation: u64) {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if pool.generation == generation
+            && let Ok(client) = client(&self.resolver, self.upstream_timeout)
+        {
+            *pool = Pool { client, generation: generation + 1 };
+        }
+    }
+
+    /// Closes the kept connections, and avoids the peer of the current request, which was sent at `sent`.
+    fn timed_out(&self, sent: Instant, generation: u64) {
+        self.replace_pool(generation);
+        match OPENED.with(|opened| opened.address.get()) {
+            Some(address) => self.resolver.avoid(address),
+            None => self.peers.silent_since(sent).into_iter().for_each(|peer| self.resolver.avoid(peer)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        pool: &Pool,
+        name: &str,
+        headers: HeaderMap,
+    ) -> Result<Map<String, Value>, UpstreamError> {
         let mut url = self.url.clone();
         url.query_pairs_mut().append_pair("name", name);
-        let send = || self.client.get(url.clone()).headers(headers.clone()).send();
-        let sent = match send().await {
+        let send = |client: &Client| client.get(url.clone()).headers(headers.clone()).send();
+        let sent = match send(&pool.client).await {
             // A pod may close a kept connection at the moment when it is used. GET is idempotent, so it may be sent
             // again (RFC 9110, section 9.2.2). Not on a new connection: that pod may have failed because of it.
             Err(error)
                 if closed_before_response(&error) && !OPENED.with(|opened| opened.connection.get()) =>
             {
                 self.retries.inc();
-                send().await
+                // The pod has probably closed its other connections too.
+                self.replace_pool(pool.generation);
+                send(&self.pool().client).await
             }
             sent => sent,
         };
         let mut response = sent.map_err(|error| request_failed(&error))?;
+        if let Some(peer) = response.remote_addr() {
+            self.peers.responded(peer.ip());
+            OPENED.with(|opened| opened.address.set(Some(peer.ip())));
+        }
         if !response.status().is_success() {
             // The first chunk is enough: an endless body must not be read.
             let text = response.chunk().await.ok().flatten().unwrap_or_default();
@@ -193,6 +247,19 @@ impl HttpUpstream {
             failure(FailureKind::InvalidResponse, format_args!("not a JSON object: {error}"))
         })
     }
+}
+
+/// Creates a client without connections.
+fn client(resolver: &RotatingResolver, connect_timeout: Duration) -> reqwest::Result<Client> {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .connect_timeout(connect_timeout)
+        .connector_layer(MapRequestLayer::new(connecting))
+        .dns_resolver(resolver.clone())
+        .build()
 }
 
 /// Reads the body up to the limit.

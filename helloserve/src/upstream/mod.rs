@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 pub(crate) mod grpc;
 pub(crate) mod http;
+mod peers;
 pub(crate) mod resolver;
 
 /// The longest response that the gateway accepts from a backend, in bytes.

@@ -56,8 +56,10 @@ class Pod:
 
     async def probe(self):
         """The startup probe in its period, and then the readiness probe at once: so does the kubelet."""
-        for probe in [self.manifest.container["startupProbe"], self.manifest.container["readinessProbe"]]:
-            for _ in range(probe["failureThreshold"]):
+        startup, readiness = (self.manifest.container[kind] for kind in ["startupProbe", "readinessProbe"])
+        # A failed startup probe ends the container; the kubelet repeats a failed readiness probe for ever.
+        for probe, attempts in [(startup, startup["failureThreshold"]), (readiness, 60)]:
+            for _ in range(attempts):
                 if await self.succeeds(probe):
                     break
                 await asyncio.sleep(probe["periodSeconds"])

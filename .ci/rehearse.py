@@ -183,7 +183,7 @@ async def start(programs):
     await cluster.listen()
     cluster.give("first")
     try:
-        await asyncio.gather(*(cluster.pod("hellogrpc") for _ in range(3)))
+        await asyncio.gather(cluster.pod("hellohttp"), *(cluster.pod("hellogrpc") for _ in range(3)))
         await asyncio.sleep(PROXY_LAG)
         for name, manifest in cluster.manifests.items():
             took = [1000 * await own_time(cluster, manifest) for _ in range(STARTS)]

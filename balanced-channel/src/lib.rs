@@ -28,7 +28,7 @@
 //!
 //! - [`Target`]: what the user writes, in the URI syntax of the gRPC naming document.
 //! - [`Resolver`]: turns a target into whole sets of endpoints, again and again. [`Lookup`] and
-//!   [`Polled`] make one of anything that can be asked.
+//!   [`PollingResolver`] make one of anything that can be asked.
 //! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state. A [`Connector`]
 //!   opens the stream below it: [`TcpConnector`], or TLS over it with the feature `tls`.
 //! - Balancer: holds the pool, compares endpoint sets, starts and stops subchannels.
@@ -96,7 +96,9 @@ pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
-pub use resolver::{Answer, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates};
+pub use resolver::{
+    Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
+};
 pub use service_config::{
     MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling, ServiceConfig,
     ServiceConfigError, StatusCodes,

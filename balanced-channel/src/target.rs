@@ -38,12 +38,12 @@ pub struct Target {
     authority: Authority,
     /// Whether it asks for TLS.
     pub(crate) secure: bool,
-    pub(crate) place: Place,
+    pub(crate) resolver_target: ResolverTarget,
 }
 
 /// The part of a target that chooses the resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ResolverTarget {
     /// A name for DNS, and the server to ask when it is not the system's.
     Dns { server: Option<SocketAddr>, host: String, port: u16 },
     /// Addresses that never change.
@@ -126,10 +126,10 @@ impl Target {
         let (host, port) = split_port(host)?;
         let port = port.unwrap_or(default_port);
         if let Some(address) = ip_literal(host)? {
-            return Self::with(text, Place::Fixed(vec![SocketAddr::new(address, port)]), host, port);
+            return Self::with(text, ResolverTarget::Fixed(vec![SocketAddr::new(address, port)]), host, port);
         }
         check_host(host)?;
-        Self::with(text, Place::Dns { server, host: host.to_owned(), port }, host, port)
+        Self::with(text, ResolverTarget::Dns { server, host: host.to_owned(), port }, host, port)
     }
 
     fn fixed(text: &str, list: &str, family: fn(&IpAddr) -> bool) -> Result<Self, String> {
@@ -143,7 +143,7 @@ impl Target {
         }
         let first = addresses[0];
         let host = if first.is_ipv6() { format!("[{}]", first.ip()) } else { first.ip().to_string() };
-        Self::with(text, Place::Fixed(addresses), &host, first.port())
+        Self::with(text, ResolverTarget::Fixed(addresses), &host, first.port())
     }
 
     #[cfg(feature = "kubernetes")]
@@ -151,7 +151,12 @@ impl Target {
         let service = crate::resolver::kubernetes::Service::parse(rest)?;
         let authority = Authority::try_from(service.authority())
             .map_err(|error| format!("has a service that HTTP cannot carry: {error}"))?;
-        Ok(Self { text: text.to_owned(), authority, secure: false, place: Place::Kubernetes(service) })
+        Ok(Self {
+            text: text.to_owned(),
+            authority,
+            secure: false,
+            resolver_target: ResolverTarget::Kubernetes(service),
+        })
     }
 
     #[cfg(not(feature = "kubernetes"))]
@@ -160,12 +165,12 @@ impl Target {
             .into())
     }
 
-    fn with(text: &str, place: Place, host: &str, port: u16) -> Result<Self, String> {
+    fn with(text: &str, resolver_target: ResolverTarget, host: &str, port: u16) -> Result<Self, String> {
         // A trailing dot says "absolute" to DNS and nothing to a server.
         let host = host.strip_suffix('.').unwrap_or(host);
         let authority = Authority::try_from(format!("{host}:{port}"))
             .map_err(|error| format!("has a host that HTTP cannot carry: {error}"))?;
-        Ok(Self { text: text.to_owned(), authority, secure: false, place })
+        Ok(Self { text: text.to_owned(), authority, secure: false, resolver_target })
     }
 }
 
@@ -211,23 +216,23 @@ impl fmt::Display for Target {
 mod tests {
     use super::*;
 
-    fn place(text: &str) -> Place {
-        text.parse::<Target>().unwrap_or_else(|error| panic!("{error}")).place
+    fn resolver_target(text: &str) -> ResolverTarget {
+        text.parse::<Target>().unwrap_or_else(|error| panic!("{error}")).resolver_target
     }
 
-    fn dns(host: &str, port: u16) -> Place {
-        Place::Dns { server: None, host: host.into(), port }
+    fn dns(host: &str, port: u16) -> ResolverTarget {
+        ResolverTarget::Dns { server: None, host: host.into(), port }
     }
 
     #[test]
     fn a_name_is_looked_up() {
-        assert_eq!(place("dns:///grpc-svc:8000"), dns("grpc-svc", 8000));
-        assert_eq!(place("dns:grpc-svc:8000"), dns("grpc-svc", 8000));
-        assert_eq!(place("grpc-svc:8000"), dns("grpc-svc", 8000));
-        assert_eq!(place("http://grpc-svc:8000"), dns("grpc-svc", 8000));
-        assert_eq!(place("http://grpc-svc/"), dns("grpc-svc", 80));
-        assert_eq!(place("dns:///grpc-svc"), dns("grpc-svc", 443));
-        assert_eq!(place("dns:///a.b.svc.cluster.local.:1"), dns("a.b.svc.cluster.local.", 1));
+        assert_eq!(resolver_target("dns:///grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(resolver_target("dns:grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(resolver_target("grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(resolver_target("http://grpc-svc:8000"), dns("grpc-svc", 8000));
+        assert_eq!(resolver_target("http://grpc-svc/"), dns("grpc-svc", 80));
+        assert_eq!(resolver_target("dns:///grpc-svc"), dns("grpc-svc", 443));
+        assert_eq!(resolver_target("dns:///a.b.svc.cluster.local.:1"), dns("a.b.svc.cluster.local.", 1));
     }
 
     #[test]
@@ -237,19 +242,20 @@ mod tests {
             ("dns://10.0.0.10/svc:80", "10.0.0.10:53"),
             ("dns://[::1]:5353/svc:80", "[::1]:5353"),
         ] {
-            let expected = Place::Dns { server: Some(server.parse().unwrap()), host: "svc".into(), port: 80 };
-            assert_eq!(place(text), expected);
+            let expected =
+                ResolverTarget::Dns { server: Some(server.parse().unwrap()), host: "svc".into(), port: 80 };
+            assert_eq!(resolver_target(text), expected);
         }
     }
 
     #[test]
     fn addresses_are_taken_as_they_are() {
-        let fixed = |list: &[&str]| Place::Fixed(list.iter().map(|a| a.parse().unwrap()).collect());
-        assert_eq!(place("ipv4:10.0.0.1:80,10.0.0.2:81"), fixed(&["10.0.0.1:80", "10.0.0.2:81"]));
-        assert_eq!(place("ipv6:[::1]:80,[fd00::2]:81"), fixed(&["[::1]:80", "[fd00::2]:81"]));
-        assert_eq!(place("10.0.0.1:80"), fixed(&["10.0.0.1:80"]));
-        assert_eq!(place("dns:///[::1]:80"), fixed(&["[::1]:80"]));
-        assert_eq!(place("ipv4:10.0.0.1"), fixed(&["10.0.0.1:443"]));
+        let fixed = |list: &[&str]| ResolverTarget::Fixed(list.iter().map(|a| a.parse().unwrap()).collect());
+        assert_eq!(resolver_target("ipv4:10.0.0.1:80,10.0.0.2:81"), fixed(&["10.0.0.1:80", "10.0.0.2:81"]));
+        assert_eq!(resolver_target("ipv6:[::1]:80,[fd00::2]:81"), fixed(&["[::1]:80", "[fd00::2]:81"]));
+        assert_eq!(resolver_target("10.0.0.1:80"), fixed(&["10.0.0.1:80"]));
+        assert_eq!(resolver_target("dns:///[::1]:80"), fixed(&["[::1]:80"]));
+        assert_eq!(resolver_target("ipv4:10.0.0.1"), fixed(&["10.0.0.1:443"]));
     }
 
     #[test]

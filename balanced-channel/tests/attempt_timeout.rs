@@ -36,7 +36,7 @@ async fn a_stopped_backend_costs_no_call_and_five_attempts() {
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).retry_policy(policy(4)).build().unwrap();
     ready(&channel, 3).await;
-    let _stopped = backends[1].stop_world();
+    let _stopped = backends[1].freeze();
     for _ in 0..40 {
         let answered_by = call_within(&channel, CALL).await.unwrap();
         assert_ne!(answered_by, backends[1].address.to_string());
@@ -61,7 +61,7 @@ async fn one_that_was_left_out_for_its_silence_is_back_with_its_first_word() {
     for _ in 0..3 {
         call_within(&channel, CALL).await.unwrap();
     }
-    let stopped = backends[1].stop_world();
+    let stopped = backends[1].freeze();
     let left_out = |channel: &Channel| {
         let one = channel.snapshot().subchannels.into_iter().find(|one| one.address == backends[1].address);
         one.map(|one| (one.ejected_for.is_some(), one.silent)).unwrap()
@@ -92,7 +92,7 @@ async fn the_last_attempt_is_not_given_up() {
     let backends = Backend::some(1);
     let channel = Channel::builder(list(&backends)).retry_policy(policy(2)).build().unwrap();
     ready(&channel, 1).await;
-    let stopped = backends[0].stop_world();
+    let stopped = backends[0].freeze();
     let begun = Instant::now();
     let call = tokio::spawn({
         let channel = channel.clone();
@@ -111,7 +111,7 @@ async fn a_deadline_before_the_attempts_time_is_told_as_the_deadline() {
     let backends = Backend::some(1);
     let channel = Channel::builder(list(&backends)).retry_policy(policy(4)).build().unwrap();
     ready(&channel, 1).await;
-    let _stopped = backends[0].stop_world();
+    let _stopped = backends[0].freeze();
     let status = call_within(&channel, ATTEMPT / 2).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().contains("the deadline of 250ms passed"), "{status}");

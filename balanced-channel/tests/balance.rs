@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
 use std::time::Duration;
 
-use backend::{Backend, call, endpoints, fails, list, nowhere, ready, told, until};
+use backend::{Backend, call, endpoints, fails, list, manual_channel, nowhere, ready, until};
 use balanced_channel::{Channel, Connectivity};
-use scripted::{Answer, Scripted};
+use scripted_server::{ScriptedResponse, ScriptedServer};
 use tonic::Code;
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn calls_go_to_every_backend_in_turn() {
 
 #[tokio::test]
 async fn calls_wait_for_the_first_connection() {
-    let (channel, updates) = told().await;
+    let (channel, updates) = manual_channel().await;
     let waiting = tokio::spawn({
         let channel = channel.clone();
         async move { call(&channel, "").await }
@@ -66,7 +66,7 @@ async fn with_every_backend_gone_calls_fail_at_once_and_say_why() {
 
 #[tokio::test]
 async fn an_empty_answer_keeps_what_works_and_nothing_else() {
-    let (channel, updates) = told().await;
+    let (channel, updates) = manual_channel().await;
     updates.publish([]);
     assert_eq!(fails(&channel, "").await.0, Code::Unavailable);
 
@@ -85,7 +85,7 @@ async fn an_empty_answer_keeps_what_works_and_nothing_else() {
 #[tokio::test]
 async fn a_new_endpoint_is_connected_without_a_call_and_an_old_one_is_drained() {
     let backends = Backend::some(4);
-    let (channel, updates) = told().await;
+    let (channel, updates) = manual_channel().await;
     updates.publish(endpoints(&backends[..3]));
     ready(&channel, 3).await;
     let slow = tokio::spawn({
@@ -106,7 +106,7 @@ async fn a_new_endpoint_is_connected_without_a_call_and_an_old_one_is_drained() 
 #[tokio::test]
 async fn endpoints_that_cannot_be_reached_do_not_displace_the_ones_that_work() {
     let backend = Backend::start();
-    let (channel, updates) = told().await;
+    let (channel, updates) = manual_channel().await;
     updates.publish(endpoints([&backend]));
     ready(&channel, 1).await;
     updates.publish([nowhere().into()]);
@@ -144,7 +144,7 @@ async fn a_backend_that_drains_under_load_fails_no_call() {
 #[tokio::test]
 async fn a_deadline_bounds_the_wait_and_the_answer() {
     // A server that ends the call at its deadline too, as tonic's does, might be first.
-    let silent = Scripted::always(Answer::Silence).await;
+    let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     for target in [format!("ipv4:{}", silent.address), "dns://127.0.0.1:1/nobody-answers:1".to_owned()] {
         let channel = Channel::builder(target).wait_for_ready(true).build().unwrap();
         let mut request = tonic::Request::new(proto::hello::Greeting { name: "60000".into() });

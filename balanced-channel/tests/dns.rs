@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use backend::{Backend, call, fails, ready, until};
 use balanced_channel::{Channel, Refresh};
 use hickory_server::proto::{op::ResponseCode, rr::RecordType};
-use name_server::{Asked, NameServer, Reply, addresses, alias, record};
+use name_server::{NameServer, Query, Reply, addresses, alias, record};
 use tonic::Code;
 
 const QUICK: Refresh = Refresh { min: Duration::from_millis(20), max: Duration::from_millis(40) };
@@ -35,13 +35,13 @@ fn pool(channel: &Channel) -> Vec<SocketAddr> {
 }
 
 /// Fails the lookups with `bad` for a while: the pool stays, and so does the way back.
-async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Asked) -> Reply + Send + 'static) {
+async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Query) -> Reply + Send + 'static) {
     let (_backends, server, channel) = working(ips).await;
     let connected: Vec<_> = channel.snapshot().subchannels.iter().map(|s| s.since).collect();
-    server.says(bad);
+    server.set_script(bad);
     let error = until("the failure", || channel.snapshot().resolver.error).await;
     assert!(error.contains("svc.test"), "{error}");
-    server.asked_again(3).await;
+    server.next_queries(3).await;
     for _ in 0..20 {
         call(&channel, "").await.unwrap();
     }
@@ -49,7 +49,7 @@ async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Asked) -> Reply + Sen
     assert_eq!((snapshot.ready(), snapshot.resolver.endpoints), (2, Some(2)), "{snapshot:?}");
     assert!(snapshot.subchannels.iter().zip(connected).all(|(now, before)| now.since > before), "the same");
 
-    server.says(move |asked| addresses(asked, ips));
+    server.set_script(move |asked| addresses(asked, ips));
     until("the recovery", || channel.snapshot().resolver.error.is_none().then_some(())).await;
     assert_eq!(channel.snapshot().ready(), 2);
 }
@@ -85,9 +85,9 @@ async fn an_answer_to_another_query_is_not_believed() {
 async fn an_empty_answer_and_a_name_that_is_gone_drop_only_what_is_not_connected() {
     for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
         let (mut backends, server, channel) = working(["127.0.5.1", "127.0.5.2"]).await;
-        server.says(move |_| Reply::Code(code));
+        server.set_script(move |_| Reply::Code(code));
         until("the empty answer", || (channel.snapshot().resolver.endpoints == Some(0)).then_some(())).await;
-        server.asked_again(3).await;
+        server.next_queries(3).await;
         for _ in 0..20 {
             call(&channel, "").await.unwrap();
         }
@@ -100,7 +100,7 @@ async fn an_empty_answer_and_a_name_that_is_gone_drop_only_what_is_not_connected
         assert!(status == Code::Unavailable && message.contains("no addresses"), "{message}");
 
         let _backend = Backend::on(last);
-        server.says(|asked| addresses(asked, ["127.0.5.1"]));
+        server.set_script(|asked| addresses(asked, ["127.0.5.1"]));
         ready(&channel, 1).await;
         call(&channel, "").await.unwrap();
     }
@@ -112,7 +112,7 @@ async fn every_one_of_150_addresses_is_found_over_tcp() {
     let server = NameServer::start(move |asked| addresses(asked, &all)).await;
     let channel = channel(&server, backend::nowhere().port());
     until("150 endpoints", || (pool(&channel).len() == 150).then_some(())).await;
-    let asked = server.asked();
+    let asked = server.queries();
     assert!(asked.iter().any(|asked| !asked.tcp) && asked.iter().any(|asked| asked.tcp));
 }
 
@@ -145,7 +145,7 @@ async fn a_pod_with_two_addresses_is_one_endpoint() {
         NameServer::start(|asked| addresses(asked, ["127.0.8.1", "127.0.8.2", "fd00::8:1", "fd00::8:2"]))
             .await;
     let channel = channel(&server, backend::nowhere().port());
-    server.asked_again(20).await;
+    server.next_queries(20).await;
     let pool: Vec<_> = pool(&channel).iter().map(|address| address.ip().to_string()).collect();
     assert_eq!(pool, ["127.0.8.1", "127.0.8.2"]);
 }
@@ -169,7 +169,7 @@ async fn records_in_another_order_each_time_and_twice_over_move_nothing() {
     };
     let mut before = ages(&channel);
     for _ in 0..10 {
-        server.asked_again(3).await;
+        server.next_queries(3).await;
         let now = ages(&channel);
         assert!(now.len() == 3 && now.iter().all(|(address, age)| *age > before[address]), "{now:?}");
         before = now;
@@ -186,7 +186,7 @@ async fn a_ttl_of_nothing_or_of_years_is_kept_within_the_bounds() {
         .await;
         let _channel = channel(&server, backend::nowhere().port());
         // The first lookup asks for both families, and a dead endpoint asks all the time.
-        let asked = server.asked_again(12).await;
+        let asked = server.next_queries(12).await;
         let took = asked[11].at - asked[2].at;
         assert!(took >= QUICK.min * 8, "9 lookups after another in {took:?}");
     }

@@ -6,7 +6,7 @@ mod backend;
 
 use std::time::Duration;
 
-use backend::{Backend, Told, call, endpoints, fails, list, ready, until};
+use backend::{Backend, ManualResolver, call, endpoints, fails, list, ready, until};
 use balanced_channel::{BackoffPolicy, Builder, Channel, Connectivity, PickFirst, SubchannelSnapshot};
 use tonic::Code;
 use tonic_health::ServingStatus;
@@ -114,7 +114,7 @@ async fn a_watch_that_ends_is_begun_again() {
 #[tokio::test]
 async fn a_watch_does_not_keep_a_drained_connection_open() {
     let mut backends: Vec<_> = (0..2).map(|_| Backend::start_with_health()).collect();
-    let (resolver, updates) = Told::new();
+    let (resolver, updates) = ManualResolver::new();
     let channel = Channel::builder("dns:///told:1").resolver(resolver).health_check(SERVER).build().unwrap();
     let updates = updates.await.unwrap();
     updates.publish(endpoints(&backends));

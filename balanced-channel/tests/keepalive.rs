@@ -35,7 +35,7 @@ async fn calls_without_deadlines_stop_going_to_a_stopped_process_and_come_back_w
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).keepalive(short()).build().unwrap();
     ready(&channel, 3).await;
-    let stopped = backends[0].stop_world();
+    let stopped = backends[0].freeze();
     let met = calls(&channel, 3);
     until("its silence", || (silent(&channel) == 1).then_some(())).await;
     assert_eq!(channel.snapshot().ready(), 3, "nothing is broken yet");
@@ -62,7 +62,7 @@ async fn a_stopped_process_that_is_all_there_is_still_gets_the_calls() {
     let backend = Backend::start();
     let channel = Channel::builder(list([&backend])).keepalive(short()).build().unwrap();
     ready(&channel, 1).await;
-    let stopped = backend.stop_world();
+    let stopped = backend.freeze();
     let mut met = calls(&channel, 3);
     until("its silence", || (silent(&channel) == 1).then_some(())).await;
     met.extend(calls(&channel, 3));

@@ -23,10 +23,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Status, body::Body, transport::Server};
 use tower::util::MapResponseLayer;
 
-struct Says(SocketAddr);
+struct Greeter(SocketAddr);
 
 #[tonic::async_trait]
-impl Hello for Says {
+impl Hello for Greeter {
     async fn say_hello(&self, _: Request<Greeting>) -> Result<tonic::Response<Introduction>, Status> {
         let introduction = Introduction { hostname: self.0.to_string(), ..Default::default() };
         Ok(tonic::Response::new(introduction))
@@ -48,7 +48,7 @@ fn reports(utilization: f64) -> SocketAddr {
     });
     tokio::spawn(async move {
         let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-        let server = Server::builder().layer(layer).add_service(HelloServer::new(Says(address)));
+        let server = Server::builder().layer(layer).add_service(HelloServer::new(Greeter(address)));
         server.serve_with_incoming(incoming).await.unwrap();
     });
     address

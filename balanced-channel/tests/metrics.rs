@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backend::{Backend, Mood, call, endpoints, list, nowhere, ready, told_by, until};
+use backend::{Backend, Behavior, call, endpoints, list, manual_channel_with, nowhere, ready, until};
 use balanced_channel::{
     Builder, Channel, OutlierDetection, PickFirst, RetryPolicy, WeightedRoundRobin,
     metrics::{Histogram, Kind, Metric, Value},
@@ -16,7 +16,9 @@ use bytes::Bytes;
 use h2::Reason;
 use prost::Message as _;
 use proto::hello::{Greeting, Introduction};
-use scripted::{Answer, MESSAGE, PATIENCE, Scripted, Step, request, send, unary, upload};
+use scripted_server::{
+    MESSAGE, ScriptedResponse, ScriptedServer, Step, TEST_TIMEOUT, request, send, unary, upload,
+};
 use tokio::sync::mpsc;
 use tonic::Code;
 
@@ -60,7 +62,7 @@ fn map<V>(entries: impl IntoIterator<Item = (&'static str, V)>) -> BTreeMap<Stri
     entries.into_iter().map(|(labels, value)| (labels.to_owned(), value)).collect()
 }
 
-fn to(server: &Scripted) -> Builder {
+fn to(server: &ScriptedServer) -> Builder {
     Channel::builder(format!("ipv4:{}", server.address)).call_metrics(true)
 }
 
@@ -112,9 +114,9 @@ async fn calls_of_a_generated_client_are_counted_by_method_and_status_to_the_byt
 
 #[tokio::test]
 async fn each_attempt_is_counted_and_the_call_once() {
-    let flaky = Scripted::start(|number| match number {
-        0 | 1 => Answer::Status(Code::Unavailable),
-        _ => Answer::Message(Code::Ok),
+    let flaky = ScriptedServer::start(|number| match number {
+        0 | 1 => ScriptedResponse::Status(Code::Unavailable),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     let policy = RetryPolicy { initial_backoff: Duration::from_millis(20), ..RetryPolicy::default() };
@@ -137,9 +139,9 @@ async fn each_attempt_is_counted_and_the_call_once() {
 
 #[tokio::test]
 async fn transparent_retries_are_told_from_those_by_policy() {
-    let server = Scripted::start(|number| match number {
-        0..3 => Answer::Reset(Reason::REFUSED_STREAM),
-        _ => Answer::Message(Code::Ok),
+    let server = ScriptedServer::start(|number| match number {
+        0..3 => ScriptedResponse::Reset(Reason::REFUSED_STREAM),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     let channel = to(&server).build().unwrap();
@@ -154,7 +156,7 @@ async fn transparent_retries_are_told_from_those_by_policy() {
 
 #[tokio::test]
 async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
-    let silent = Scripted::always(Answer::Silence).await;
+    let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     let channel = to(&silent).build().unwrap();
     ready(&channel, 1).await;
     let late = send(&channel, request(&[("grpc-timeout", "20m")], http_body_util::Full::from(MESSAGE))).await;
@@ -170,7 +172,7 @@ async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
     assert_eq!(of(ATTEMPTS).collect::<BTreeMap<_, _>>(), map([(LATE, 1), (DROPPED, 1)]));
     assert_eq!(of(CALLS).collect::<BTreeMap<_, _>>(), map([(LATE, 1), (DROPPED, 1), (BAD, 1)]));
 
-    let broken = Scripted::always(Answer::Half).await;
+    let broken = ScriptedServer::always(ScriptedResponse::Half).await;
     let channel = to(&broken).build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Internal);
     // The four bytes that came are less than the five before a message.
@@ -185,7 +187,7 @@ async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
 
 #[tokio::test]
 async fn the_messages_of_a_stream_are_measured_to_its_end() {
-    let server = Scripted::start(|_| Step { read: 0, answer: Answer::Echo }).await;
+    let server = ScriptedServer::start(|_| Step { read: 0, answer: ScriptedResponse::Echo }).await;
     let channel = to(&server).build().unwrap();
     let (pieces, receiver) = mpsc::unbounded_channel();
     let sending = tokio::spawn({
@@ -198,7 +200,7 @@ async fn the_messages_of_a_stream_are_measured_to_its_end() {
         tokio::task::yield_now().await;
     }
     drop(pieces);
-    let got = tokio::time::timeout(PATIENCE, sending).await.unwrap().unwrap();
+    let got = tokio::time::timeout(TEST_TIMEOUT, sending).await.unwrap().unwrap();
     assert_eq!((got.code, got.body.len()), (Code::Ok, 9 + 15));
     assert_eq!(sums(&channel, SENT), map([(OK, (1, 9))]));
     assert_eq!(sums(&channel, RECEIVED), map([(OK, (1, 9))]));
@@ -207,7 +209,7 @@ async fn the_messages_of_a_stream_are_measured_to_its_end() {
 #[tokio::test]
 async fn connections_are_counted_and_each_loss_has_its_reason() {
     let mut backends = Backend::some(3);
-    let (channel, updates) = told_by(|builder| builder).await;
+    let (channel, updates) = manual_channel_with(|builder| builder).await;
     updates.publish(endpoints(&backends));
     ready(&channel, 3).await;
     let open = || counts(&channel, "grpc.subchannel.open_connections")[""];
@@ -250,10 +252,10 @@ async fn connections_are_counted_and_each_loss_has_its_reason() {
 async fn ejections_are_counted_by_their_method_and_so_are_those_that_are_not_made() {
     let backends = Backend::some(2);
     let outliers = OutlierDetection { max_ejection_percent: 50, ..OutlierDetection::default() };
-    let (channel, updates) = told_by(|builder| builder.outlier_detection(outliers)).await;
+    let (channel, updates) = manual_channel_with(|builder| builder.outlier_detection(outliers)).await;
     updates.publish(endpoints(&backends));
     ready(&channel, 2).await;
-    backends.iter().for_each(|backend| backend.feel(Mood::Sick));
+    backends.iter().for_each(|backend| backend.set_behavior(Behavior::Failing));
     let method = "grpc.lb.outlier_detection.detection_method=consecutive_failures";
     let overflow = format!("{method} grpc.lb.outlier_detection.unenforced_reason=max_ejection_overflow");
     until("one ejected, and one not", || {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use backend::{Backend, Mood, call, call_within, fails, list, ready, until};
+use backend::{Backend, Behavior, call, call_within, fails, list, ready, until};
 use balanced_channel::{Channel, OutlierDetection};
 use tonic::Code;
 
@@ -39,7 +39,7 @@ async fn a_stopped_backend_gets_no_more_calls_after_five_deadlines_and_the_other
     let backends = Backend::some(3);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 3).await;
-    let _stopped = backends[1].stop_world();
+    let _stopped = backends[1].freeze();
 
     // One caller at a time goes to each in turn: every third call meets the stopped one.
     let mut failed = 0;
@@ -78,7 +78,7 @@ async fn under_load_a_stopped_backend_costs_what_it_was_given_before_the_first_d
         })
         .collect();
     until("calls", || (backends[0].calls() > 200).then_some(())).await;
-    let _stopped = backends[0].stop_world();
+    let _stopped = backends[0].freeze();
     until("the ejection", || (!ejected(&channel).is_empty()).then_some(())).await;
     let (frozen, well) = (sent(&channel, &backends[0]), backends[1].calls());
     until("more calls elsewhere", || (backends[1].calls() > well + 500).then_some(())).await;
@@ -100,14 +100,14 @@ async fn an_ejected_backend_comes_back_when_its_time_is_over() {
         .build()
         .unwrap();
     ready(&channel, 3).await;
-    backends[2].feel(Mood::Sick);
+    backends[2].set_behavior(Behavior::Failing);
     let mut failed = 0;
     while ejected(&channel).is_empty() {
         failed += usize::from(call(&channel, "").await.is_err());
         assert!(failed <= 5);
     }
     assert_eq!(failed, 5);
-    backends[2].feel(Mood::Well);
+    backends[2].set_behavior(Behavior::Healthy);
     until("its return", || ejected(&channel).is_empty().then_some(())).await;
     let before = backends[2].calls();
     for _ in 0..9 {
@@ -123,12 +123,12 @@ async fn one_of_three_may_be_ejected_and_ejection_never_empties_the_pool() {
         let config = OutlierDetection { max_ejection_percent: percent, ..OutlierDetection::default() };
         let channel = Channel::builder(list(&backends)).outlier_detection(config).build().unwrap();
         ready(&channel, 3).await;
-        backends.iter().for_each(|backend| backend.feel(Mood::Sick));
+        backends.iter().for_each(|backend| backend.set_behavior(Behavior::Failing));
         for _ in 0..60 {
             assert_eq!(fails(&channel, "").await, (Code::Unavailable, "sick".into()));
         }
         assert_eq!(ejected(&channel).len(), 3 - left, "{percent} %");
-        backends.iter().for_each(|backend| backend.feel(Mood::Well));
+        backends.iter().for_each(|backend| backend.set_behavior(Behavior::Healthy));
         for _ in 0..9 {
             call(&channel, "").await.unwrap();
         }
@@ -175,7 +175,7 @@ async fn a_new_process_at_the_address_of_an_ejected_one_is_not_ejected() {
     let mut backends = Backend::some(2);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 2).await;
-    backends[1].feel(Mood::Sick);
+    backends[1].set_behavior(Behavior::Failing);
     for _ in 0..20 {
         drop(call(&channel, "").await);
     }
@@ -200,7 +200,7 @@ async fn without_outlier_detection_a_sick_backend_goes_on_failing_calls() {
     let channel =
         Channel::builder(list(&backends)).outlier_detection(OutlierDetection::off()).build().unwrap();
     ready(&channel, 2).await;
-    backends[0].feel(Mood::Sick);
+    backends[0].set_behavior(Behavior::Failing);
     let mut failed = 0;
     for _ in 0..40 {
         failed += usize::from(call(&channel, "").await.is_err());

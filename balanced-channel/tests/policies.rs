@@ -14,8 +14,8 @@ use http::HeaderName;
 use proto::hello::{Greeting, hello_client::HelloClient};
 
 /// A channel with this policy, and what tells it its endpoints.
-async fn told(policy: impl Into<Policy>) -> (Channel, Updates) {
-    let (resolver, updates) = backend::Told::new();
+async fn manual_channel(policy: impl Into<Policy>) -> (Channel, Updates) {
+    let (resolver, updates) = backend::ManualResolver::new();
     let channel = Channel::builder("dns:///told:1").resolver(resolver).policy(policy).build().unwrap();
     (channel, updates.await.unwrap())
 }
@@ -56,7 +56,7 @@ async fn pick_first_keeps_one_connection_and_falls_over_when_it_is_lost() {
 #[tokio::test]
 async fn pick_first_stays_while_its_endpoint_is_listed() {
     let backends = Backend::some(2);
-    let (channel, updates) = told(PickFirst::default()).await;
+    let (channel, updates) = manual_channel(PickFirst::default()).await;
     updates.publish(endpoints(&backends));
     ready(&channel, 1).await;
     let first = backends[0].address.to_string();
@@ -73,7 +73,7 @@ async fn pick_first_stays_while_its_endpoint_is_listed() {
 #[tokio::test]
 async fn least_request_leaves_a_slow_backend_alone() {
     let backends = Backend::some(2);
-    let (channel, updates) = told(LeastRequest::default()).await;
+    let (channel, updates) = manual_channel(LeastRequest::default()).await;
     updates.publish(endpoints(&backends[..1]));
     ready(&channel, 1).await;
     let slow: Vec<_> = (0..4)
@@ -93,7 +93,7 @@ async fn least_request_leaves_a_slow_backend_alone() {
 async fn ring_hash_keeps_a_value_with_its_backend() {
     let mut backends = Backend::some(3);
     let key = HeaderName::from_static("x-key");
-    let (channel, updates) = told(RingHash::new(key)).await;
+    let (channel, updates) = manual_channel(RingHash::new(key)).await;
     updates.publish(endpoints(&backends));
     ready(&channel, 3).await;
     let ask = async |key: &str| {
@@ -118,7 +118,7 @@ async fn ring_hash_keeps_a_value_with_its_backend() {
 #[tokio::test]
 async fn random_subsetting_connects_to_a_part_and_stays_with_it() {
     let backends = Backend::some(6);
-    let (channel, updates) = told(RandomSubsetting::new(2)).await;
+    let (channel, updates) = manual_channel(RandomSubsetting::new(2)).await;
     updates.publish(endpoints(&backends));
     ready(&channel, 2).await;
     let subset = answers(&channel, 20).await;

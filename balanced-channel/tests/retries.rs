@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
 use std::time::Duration;
 
-use backend::{Backend, call, endpoints, list, ready, told_by, until};
+use backend::{Backend, call, endpoints, list, manual_channel_with, ready, until};
 use balanced_channel::{Builder, Channel, RetryPolicy, RetryThrottling};
 use h2::Reason;
 use http_body_util::Full;
-use scripted::{Answer, MESSAGE, Scripted, request, send, unary};
+use scripted_server::{MESSAGE, ScriptedResponse, ScriptedServer, request, send, unary};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -23,15 +23,15 @@ fn soon(max_attempts: u32) -> RetryPolicy {
     RetryPolicy { max_attempts, initial_backoff: Duration::from_millis(1), ..RetryPolicy::default() }
 }
 
-fn to(servers: &[&Scripted]) -> Builder {
+fn to(servers: &[&ScriptedServer]) -> Builder {
     let list: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
     Channel::builder(format!("ipv4:{}", list.join(",")))
 }
 
 #[tokio::test]
 async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
-    let bad = Scripted::always(Answer::Status(Code::Unavailable)).await;
-    let good = Scripted::always(Answer::Message(Code::Ok)).await;
+    let bad = ScriptedServer::always(ScriptedResponse::Status(Code::Unavailable)).await;
+    let good = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     let channel = to(&[&bad, &good]).retry_policy(soon(2)).build().unwrap();
     ready(&channel, 2).await;
     for _ in 0..10 {
@@ -39,19 +39,19 @@ async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
         assert_eq!((got.code, &got.body[..]), (Code::Ok, MESSAGE));
     }
     // One retry is enough, for it goes elsewhere.
-    let (bad, good) = (bad.seen(), good.seen());
+    let (bad, good) = (bad.requests(), good.requests());
     assert_eq!(good.len(), 10);
     assert!((1..=10).contains(&bad.len()) && bad.iter().all(|seen| !seen.headers.contains_key(ATTEMPTS)));
     assert_eq!(good.iter().filter(|seen| seen.headers.contains_key(ATTEMPTS)).count(), bad.len());
 
-    let flaky = Scripted::start(|number| match number {
-        0 | 1 => Answer::Status(Code::Unavailable),
-        _ => Answer::Message(Code::Ok),
+    let flaky = ScriptedServer::start(|number| match number {
+        0 | 1 => ScriptedResponse::Status(Code::Unavailable),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     let got = unary(&to(&[&flaky]).retry_policy(soon(3)).build().unwrap()).await;
     assert_eq!((got.code, &got.headers[ATTEMPTS]), (Code::Ok, &"2".parse().unwrap()));
-    let seen = flaky.seen();
+    let seen = flaky.requests();
     assert_eq!(
         (&seen[1].headers[ATTEMPTS], &seen[2].headers[ATTEMPTS]),
         (&"1".parse().unwrap(), &"2".parse().unwrap())
@@ -62,27 +62,27 @@ async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
 #[tokio::test]
 async fn only_what_the_policy_covers_is_tried_again_and_only_so_often() {
     for (answer, attempts, code) in [
-        (Answer::Status(Code::Unavailable), 3, Code::Unavailable),
-        (Answer::Reset(Reason::ENHANCE_YOUR_CALM), 3, Code::ResourceExhausted),
+        (ScriptedResponse::Status(Code::Unavailable), 3, Code::Unavailable),
+        (ScriptedResponse::Reset(Reason::ENHANCE_YOUR_CALM), 3, Code::ResourceExhausted),
         // A proxy's answer counts as the code that it stands for.
-        (Answer::Http(503), 3, Code::Unknown),
-        (Answer::Http(404), 1, Code::Unknown),
-        (Answer::Status(Code::Internal), 1, Code::Internal),
-        (Answer::Reset(Reason::INTERNAL_ERROR), 1, Code::Internal),
-        (Answer::Status(Code::Ok), 1, Code::Ok),
+        (ScriptedResponse::Http(503), 3, Code::Unknown),
+        (ScriptedResponse::Http(404), 1, Code::Unknown),
+        (ScriptedResponse::Status(Code::Internal), 1, Code::Internal),
+        (ScriptedResponse::Reset(Reason::INTERNAL_ERROR), 1, Code::Internal),
+        (ScriptedResponse::Status(Code::Ok), 1, Code::Ok),
         // A response that has begun is the answer, however it ends.
-        (Answer::Message(Code::Unavailable), 1, Code::Unavailable),
-        (Answer::Half, 1, Code::Internal),
+        (ScriptedResponse::Message(Code::Unavailable), 1, Code::Unavailable),
+        (ScriptedResponse::Half, 1, Code::Internal),
     ] {
-        let server = Scripted::always(answer).await;
+        let server = ScriptedServer::always(answer).await;
         let policy = RetryPolicy {
             retryable_status_codes: [Code::Unavailable, Code::ResourceExhausted].into(),
             ..soon(3)
         };
         let got = unary(&to(&[&server]).retry_policy(policy).build().unwrap()).await;
-        assert_eq!((server.seen().len(), got.code), (attempts, code), "{answer:?}: {got:?}");
+        assert_eq!((server.requests().len(), got.code), (attempts, code), "{answer:?}: {got:?}");
         let got = unary(&to(&[&server]).build().unwrap()).await;
-        assert_eq!((server.seen().len(), got.code), (attempts + 1, code), "{answer:?} without a policy");
+        assert_eq!((server.requests().len(), got.code), (attempts + 1, code), "{answer:?} without a policy");
     }
 }
 
@@ -94,44 +94,44 @@ async fn the_server_says_when_or_that_there_is_no_retry() {
         max_backoff: Duration::from_secs(3600),
         ..soon(2)
     };
-    let server = Scripted::start(|number| match number {
-        0 => Answer::Pushback("50"),
-        _ => Answer::Message(Code::Ok),
+    let server = ScriptedServer::start(|number| match number {
+        0 => ScriptedResponse::Pushback("50"),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     assert_eq!(unary(&to(&[&server]).retry_policy(never).build().unwrap()).await.code, Code::Ok);
-    let seen = server.seen();
+    let seen = server.requests();
     assert!(seen[1].at - seen[0].at >= LATER);
 
     for value in ["-1", "soon"] {
-        let server = Scripted::always(Answer::Pushback(value)).await;
+        let server = ScriptedServer::always(ScriptedResponse::Pushback(value)).await;
         assert_eq!(
             unary(&to(&[&server]).retry_policy(soon(5)).build().unwrap()).await.code,
             Code::Unavailable
         );
-        assert_eq!(server.seen().len(), 1, "{value}");
+        assert_eq!(server.requests().len(), 1, "{value}");
     }
 }
 
 #[tokio::test]
 async fn the_throttle_stops_retries_and_successes_bring_them_back() {
     // Down for its first seven requests, and once more after ten good ones.
-    let server = Scripted::start(|number| match number {
-        0..7 | 17 => Answer::Status(Code::Unavailable),
-        _ => Answer::Message(Code::Ok),
+    let server = ScriptedServer::start(|number| match number {
+        0..7 | 17 => ScriptedResponse::Status(Code::Unavailable),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     let throttling = RetryThrottling { max_tokens: 10, token_ratio: 0.5 };
     let channel = to(&[&server]).retry_policy(soon(5)).retry_throttling(throttling).build().unwrap();
     // Five attempts take five of ten tokens; then a call is sent once.
-    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 5));
-    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 6));
-    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Unavailable, 7));
+    assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 5));
+    assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 6));
+    assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 7));
     // Three are left. Ten successes bring five, and the next failure takes one: seven.
     for _ in 0..10 {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }
-    assert_eq!((unary(&channel).await.code, server.seen().len()), (Code::Ok, 19));
+    assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Ok, 19));
     let retries = channel.snapshot().retries;
     assert_eq!((retries.by_policy, retries.transparent, retries.tokens), (5, 0, Some(7.5)));
 }
@@ -146,24 +146,24 @@ fn micros(timeout: &str) -> u64 {
 
 #[tokio::test]
 async fn the_deadline_bounds_all_attempts() {
-    let server = Scripted::start(|number| match number {
-        0 => Answer::Pushback("50"),
-        _ => Answer::Silence,
+    let server = ScriptedServer::start(|number| match number {
+        0 => ScriptedResponse::Pushback("50"),
+        _ => ScriptedResponse::Silence,
     })
     .await;
     let channel = to(&[&server]).retry_policy(soon(5)).build().unwrap();
     let got = send(&channel, request(&[("grpc-timeout", "300m")], Full::from(MESSAGE))).await;
     assert_eq!(got.code, Code::DeadlineExceeded, "{got:?}");
-    let seen = server.seen();
+    let seen = server.requests();
     let left = |number: usize| micros(seen[number].headers["grpc-timeout"].to_str().unwrap());
     assert!(seen.len() == 2 && left(0) <= 300_000 && left(1) + 50_000 <= left(0), "{seen:?}");
-    until("the second attempt to be cancelled", || server.seen()[1].reset).await;
+    until("the second attempt to be cancelled", || server.requests()[1].reset).await;
 
     // A retry that could not begin in time is not waited for.
-    let server = Scripted::always(Answer::Pushback("3600000")).await;
+    let server = ScriptedServer::always(ScriptedResponse::Pushback("3600000")).await;
     let channel = to(&[&server]).retry_policy(soon(5)).build().unwrap();
     let got = send(&channel, request(&[("grpc-timeout", "1H")], Full::from(MESSAGE))).await;
-    assert_eq!((got.code, server.seen().len()), (Code::Unavailable, 1));
+    assert_eq!((got.code, server.requests().len()), (Code::Unavailable, 1));
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_call_that_nothing_can_take_is_tried_again_too() {
         initial_backoff: Duration::from_millis(500),
         ..RetryPolicy::default()
     };
-    let (channel, updates) = told_by(|builder| builder.retry_policy(policy)).await;
+    let (channel, updates) = manual_channel_with(|builder| builder.retry_policy(policy)).await;
     updates.publish([]);
     assert_eq!(call(&channel, "").await.unwrap_err().code(), Code::Unavailable);
     let mut waiting = Box::pin(call(&channel, ""));

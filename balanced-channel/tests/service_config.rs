@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
 use backend::{Backend, call, list, nowhere, ready, until};
 use balanced_channel::{Channel, MethodConfig, MethodName, Policy, ServiceConfig};
-use scripted::{Answer, Scripted, unary};
+use scripted_server::{ScriptedResponse, ScriptedServer, unary};
 use tonic::Code;
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn the_policy_and_the_deadline_are_the_configs() {
         assert_eq!(call(&channel, "").await.unwrap(), backends[0].address.to_string());
     }
     // A server that ends the call at its deadline too, as tonic's does, might be first.
-    let silent = Scripted::always(Answer::Silence).await;
+    let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     let channel =
         Channel::builder(format!("ipv4:{}", silent.address)).service_config(config).build().unwrap();
     let got = unary(&channel).await;

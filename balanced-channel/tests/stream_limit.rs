@@ -4,20 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod frames;
-mod scripted;
+mod raw_http2_server;
+mod scripted_server;
 
 use std::{collections::VecDeque, net::SocketAddr};
 
 use backend::{ready, until};
 use balanced_channel::Channel;
 use bytes::Bytes;
-use frames::{Framed, Start};
 use futures_util::future::join_all;
 use h2::server::SendResponse;
 use http::Response;
 use http_body_util::{BodyExt, Full};
-use scripted::{MESSAGE, PATIENCE, request, send, unary};
+use raw_http2_server::{InitialSettings, RawHttp2Server};
+use scripted_server::{MESSAGE, TEST_TIMEOUT, request, send, unary};
 use tokio::{net::TcpListener, time::timeout};
 use tonic::Code;
 use tower_service::Service;
@@ -77,7 +77,7 @@ async fn a_response_that_nobody_reads_takes_no_stream_once_it_has_ended() {
     let mut unread = Vec::new();
     for _ in 0..20 {
         let call = channel.clone().call(request(&[], Full::from(MESSAGE)));
-        unread.push(timeout(PATIENCE, call).await.unwrap().unwrap());
+        unread.push(timeout(TEST_TIMEOUT, call).await.unwrap().unwrap());
     }
     for response in unread {
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), MESSAGE);
@@ -86,7 +86,7 @@ async fn a_response_that_nobody_reads_takes_no_stream_once_it_has_ended() {
 
 #[tokio::test]
 async fn calls_that_are_given_up_while_they_wait_are_never_sent() {
-    let mut peer = Framed::start(Start { max_streams: Some(1) }).await;
+    let mut peer = RawHttp2Server::start(InitialSettings { max_streams: Some(1) }).await;
     let channel = to(peer.address).await;
     let first = tokio::spawn({
         let channel = channel.clone();

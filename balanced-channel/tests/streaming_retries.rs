@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
 use std::time::Duration;
 
@@ -13,21 +13,23 @@ use balanced_channel::{Builder, Channel, RetryPolicy};
 use bytes::Bytes;
 use h2::Reason;
 use http_body_util::{BodyExt, Full};
-use scripted::{Answer, MESSAGE, PATIENCE, Scripted, Step, request, send, unary, upload};
+use scripted_server::{
+    MESSAGE, ScriptedResponse, ScriptedServer, Step, TEST_TIMEOUT, request, send, unary, upload,
+};
 use tokio::sync::mpsc;
 use tonic::Code;
 use tower_service::Service;
 
-fn to(server: &Scripted) -> Builder {
+fn to(server: &ScriptedServer) -> Builder {
     let policy = RetryPolicy { initial_backoff: Duration::from_millis(1), ..RetryPolicy::default() };
     Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy)
 }
 
 /// Fails the first request once it has read so much of it, and answers the second.
-async fn fails_after(read: usize) -> Scripted {
-    Scripted::start(move |number| match number {
-        0 => Step { read, answer: Answer::Status(Code::Unavailable) },
-        _ => Answer::Message(Code::Ok).into(),
+async fn fails_after(read: usize) -> ScriptedServer {
+    ScriptedServer::start(move |number| match number {
+        0 => Step { read, answer: ScriptedResponse::Status(Code::Unavailable) },
+        _ => ScriptedResponse::Message(Code::Ok).into(),
     })
     .await
 }
@@ -39,14 +41,14 @@ async fn a_stream_is_sent_again_from_the_buffer_and_goes_on() {
     let (pieces, body) = mpsc::unbounded_channel();
     let call = tokio::spawn(async move { send(&channel, request(&[], upload(body))).await });
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
-    until("the first attempt", || (server.seen().len() == 1).then_some(())).await;
+    until("the first attempt", || (server.requests().len() == 1).then_some(())).await;
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
-    until("the second attempt", || (server.seen().len() == 2).then_some(())).await;
+    until("the second attempt", || (server.requests().len() == 2).then_some(())).await;
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
     drop(pieces);
     assert_eq!(call.await.unwrap().code, Code::Ok);
-    assert_eq!(server.seen()[0].body, MESSAGE.repeat(2));
-    assert_eq!(server.seen()[1].body, MESSAGE.repeat(3));
+    assert_eq!(server.requests()[0].body, MESSAGE.repeat(2));
+    assert_eq!(server.requests()[1].body, MESSAGE.repeat(3));
 }
 
 #[tokio::test]
@@ -62,8 +64,8 @@ async fn a_stream_that_outgrows_the_buffer_is_committed() {
         }
         drop(pieces);
         let got = send(&channel, request(&[], upload(body))).await;
-        assert_eq!((got.code, server.seen().len()), (code, attempts), "{room} bytes");
-        assert!(server.seen().iter().all(|seen| seen.body == MESSAGE.repeat(3)));
+        assert_eq!((got.code, server.requests().len()), (code, attempts), "{room} bytes");
+        assert!(server.requests().iter().all(|seen| seen.body == MESSAGE.repeat(3)));
     }
 }
 
@@ -74,21 +76,21 @@ async fn a_unary_request_of_any_size_is_sent_whole_and_sent_again() {
     let channel = to(&server).retry_buffer(0).build().unwrap();
     let got = send(&channel, request(&[], Full::from(big.clone()))).await;
     assert_eq!(got.code, Code::Ok);
-    assert!(server.seen().len() == 2 && server.seen().iter().all(|seen| seen.body == big));
+    assert!(server.requests().len() == 2 && server.requests().iter().all(|seen| seen.body == big));
 }
 
 #[tokio::test]
 async fn a_call_dropped_before_its_response_is_cancelled_there() {
-    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Silence }).await;
+    let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Silence }).await;
     let mut channel = to(&server).build().unwrap();
     let (pieces, body) = mpsc::unbounded_channel();
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
     for request in [request(&[], Full::from(MESSAGE)), request(&[], upload(body))] {
-        let number = server.seen().len();
+        let number = server.requests().len();
         let call = tokio::spawn(channel.call(request));
-        until("the request", || server.seen().get(number).map(|_| ())).await;
+        until("the request", || server.requests().get(number).map(|_| ())).await;
         call.abort();
-        let reset = until("a reset", || server.seen()[number].reset).await;
+        let reset = until("a reset", || server.requests()[number].reset).await;
         assert_eq!(reset, Reason::CANCEL);
     }
     until("the end of the upload", || pieces.is_closed().then_some(())).await;
@@ -96,15 +98,15 @@ async fn a_call_dropped_before_its_response_is_cancelled_there() {
 
 #[tokio::test]
 async fn a_call_dropped_after_its_response_has_begun_is_cancelled_there() {
-    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Begin }).await;
+    let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Begin }).await;
     let mut channel = to(&server).build().unwrap();
     let (pieces, body) = mpsc::unbounded_channel();
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
     for request in [request(&[], Full::from(MESSAGE)), request(&[], upload(body))] {
-        let number = server.seen().len();
-        let response = tokio::time::timeout(PATIENCE, channel.call(request)).await.unwrap().unwrap();
+        let number = server.requests().len();
+        let response = tokio::time::timeout(TEST_TIMEOUT, channel.call(request)).await.unwrap().unwrap();
         drop(response);
-        let reset = until("a reset", || server.seen()[number].reset).await;
+        let reset = until("a reset", || server.requests()[number].reset).await;
         assert_eq!(reset, Reason::CANCEL);
     }
     until("the end of the upload", || pieces.is_closed().then_some(())).await;
@@ -113,7 +115,7 @@ async fn a_call_dropped_after_its_response_has_begun_is_cancelled_there() {
 
 #[tokio::test]
 async fn a_call_dropped_between_attempts_makes_no_other() {
-    let server = Scripted::always(Answer::Status(Code::Unavailable)).await;
+    let server = ScriptedServer::always(ScriptedResponse::Status(Code::Unavailable)).await;
     let policy = RetryPolicy { initial_backoff: Duration::from_millis(20), ..RetryPolicy::default() };
     let channel = Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy).build().unwrap();
     let call = tokio::spawn({
@@ -128,17 +130,17 @@ async fn a_call_dropped_between_attempts_makes_no_other() {
     assert!(call.await.unwrap_err().is_cancelled());
     // Another call's attempts take longer than a forgotten one of the first would.
     unary(&channel).await;
-    assert_eq!(server.seen().len(), 1 + 4);
+    assert_eq!(server.requests().len(), 1 + 4);
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_response_that_has_begun() {
-    let server = Scripted::start(|_| Step { read: 1, answer: Answer::Begin }).await;
+    let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Begin }).await;
     let mut channel = to(&server).build().unwrap();
     let request = request(&[("grpc-timeout", "50m")], Full::from(MESSAGE));
     let response = channel.call(request).await.unwrap();
-    let read = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.unwrap();
+    let read = tokio::time::timeout(TEST_TIMEOUT, response.into_body().collect()).await.unwrap();
     assert_eq!(read.unwrap_err().code(), Code::DeadlineExceeded);
-    assert_eq!(until("a reset", || server.seen()[0].reset).await, Reason::CANCEL);
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(until("a reset", || server.requests()[0].reset).await, Reason::CANCEL);
+    assert_eq!(server.requests().len(), 1);
 }

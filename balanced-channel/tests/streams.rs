@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod scripted;
+mod scripted_server;
 
-use backend::{ready, told};
+use backend::{manual_channel, ready};
 use balanced_channel::{Channel, Endpoint, ResponseBody};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Response;
 use http_body_util::{BodyExt, Full};
-use scripted::{Answer, MESSAGE, PATIENCE, Scripted, Step, request, unary, upload};
+use scripted_server::{
+    MESSAGE, ScriptedResponse, ScriptedServer, Step, TEST_TIMEOUT, request, unary, upload,
+};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::Code;
 use tower_service::Service;
@@ -21,26 +23,26 @@ const STREAMS: usize = 600;
 const SERVERS: usize = 3;
 const MESSAGES: usize = 20;
 
-async fn servers(count: usize) -> (Vec<Scripted>, Vec<Endpoint>) {
+async fn servers(count: usize) -> (Vec<ScriptedServer>, Vec<Endpoint>) {
     // What is sent at once is a request for a stream of responses; what begins with nothing talks.
     let step = |number: usize| match number < STREAMS / SERVERS {
-        true => Step { read: 0, answer: Answer::Echo },
-        false => Step::from(Answer::Messages(MESSAGES, 10)),
+        true => Step { read: 0, answer: ScriptedResponse::Echo },
+        false => Step::from(ScriptedResponse::Messages(MESSAGES, 10)),
     };
-    let servers = join_all((0..count).map(|_| Scripted::start(step))).await;
+    let servers = join_all((0..count).map(|_| ScriptedServer::start(step))).await;
     let endpoints = servers.iter().map(|server| server.address.into()).collect();
     (servers, endpoints)
 }
 
 /// One piece of a response.
 async fn piece(response: &mut Response<ResponseBody>) -> Bytes {
-    let frame = timeout(PATIENCE, response.body_mut().frame()).await.unwrap().unwrap().unwrap();
+    let frame = timeout(TEST_TIMEOUT, response.body_mut().frame()).await.unwrap().unwrap().unwrap();
     frame.into_data().unwrap()
 }
 
 /// The rest of a response, and its status.
 async fn rest(response: Response<ResponseBody>) -> (Vec<u8>, Code) {
-    let rest = timeout(PATIENCE, response.into_body().collect()).await.unwrap().unwrap();
+    let rest = timeout(TEST_TIMEOUT, response.into_body().collect()).await.unwrap().unwrap();
     let code = rest.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned();
     (rest.to_bytes().to_vec(), Code::from_bytes(code.unwrap().as_bytes()))
 }
@@ -49,7 +51,7 @@ async fn open(channel: &Channel) -> (mpsc::UnboundedSender<Bytes>, Response<Resp
     let (pieces, body) = mpsc::unbounded_channel();
     pieces.send(Bytes::from_static(MESSAGE)).unwrap();
     let mut response =
-        timeout(PATIENCE, channel.clone().call(request(&[], upload(body)))).await.unwrap().unwrap();
+        timeout(TEST_TIMEOUT, channel.clone().call(request(&[], upload(body)))).await.unwrap().unwrap();
     assert_eq!(piece(&mut response).await, MESSAGE);
     (pieces, response)
 }
@@ -57,21 +59,21 @@ async fn open(channel: &Channel) -> (mpsc::UnboundedSender<Bytes>, Response<Resp
 #[tokio::test]
 async fn streams_are_balanced_and_survive_the_removal_of_their_endpoints() {
     let (old, endpoints) = servers(SERVERS).await;
-    let (channel, updates) = told().await;
+    let (channel, updates) = manual_channel().await;
     updates.publish(endpoints);
     ready(&channel, SERVERS).await;
     let talks = join_all((0..STREAMS).map(|_| open(&channel))).await;
     let mut lists = join_all((0..STREAMS).map(|_| {
         let call = channel.clone().call(request(&[], Full::from(MESSAGE)));
-        async { timeout(PATIENCE, call).await.unwrap().unwrap() }
+        async { timeout(TEST_TIMEOUT, call).await.unwrap().unwrap() }
     }))
     .await;
-    assert!(old.iter().all(|server| server.seen().len() == 2 * STREAMS / SERVERS), "each its share");
+    assert!(old.iter().all(|server| server.requests().len() == 2 * STREAMS / SERVERS), "each its share");
 
-    let new = Scripted::always(Answer::Message(Code::Ok)).await;
+    let new = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     updates.publish([new.address.into()]);
     ready(&channel, 1).await;
-    assert_eq!((unary(&channel).await.code, new.seen().len()), (Code::Ok, 1));
+    assert_eq!((unary(&channel).await.code, new.requests().len()), (Code::Ok, 1));
     for (pieces, mut response) in talks {
         pieces.send(Bytes::from_static(b"still there?")).unwrap();
         assert_eq!(piece(&mut response).await, &b"still there?"[..]);
@@ -82,7 +84,7 @@ async fn streams_are_balanced_and_survive_the_removal_of_their_endpoints() {
         assert_eq!(rest(list).await, (MESSAGE.repeat(MESSAGES), Code::Ok));
     }
     assert_eq!(
-        old.iter().map(|server| server.seen().len()).sum::<usize>(),
+        old.iter().map(|server| server.requests().len()).sum::<usize>(),
         2 * STREAMS,
         "nothing was repeated"
     );
@@ -91,14 +93,14 @@ async fn streams_are_balanced_and_survive_the_removal_of_their_endpoints() {
 #[tokio::test]
 async fn a_response_that_nobody_reads_stops_no_other_call() {
     const UNREAD: usize = 20_000;
-    let server = Scripted::start(|number| match number {
-        0 => Answer::Messages(UNREAD, 0),
-        _ => Answer::Message(Code::Ok),
+    let server = ScriptedServer::start(|number| match number {
+        0 => ScriptedResponse::Messages(UNREAD, 0),
+        _ => ScriptedResponse::Message(Code::Ok),
     })
     .await;
     let channel = Channel::new(format!("ipv4:{}", server.address)).unwrap();
     let call = channel.clone().call(request(&[], Full::from(MESSAGE)));
-    let unread = timeout(PATIENCE, call).await.unwrap().unwrap();
+    let unread = timeout(TEST_TIMEOUT, call).await.unwrap().unwrap();
     for _ in 0..100 {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }

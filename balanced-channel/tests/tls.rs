@@ -26,10 +26,10 @@ struct Ca {
     folder: TempDir,
 }
 
-struct Says;
+struct Greeter;
 
 #[tonic::async_trait]
-impl Hello for Says {
+impl Hello for Greeter {
     async fn say_hello(&self, _: Request<Greeting>) -> Result<Response<Introduction>, Status> {
         Ok(Response::new(Introduction { hostname: "secure".into(), ..Default::default() }))
     }
@@ -75,7 +75,7 @@ async fn serve(ca: &Ca, host: &str, clients: Option<&Ca>) -> SocketAddr {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder().tls_config(tls).unwrap().add_service(HelloServer::new(Says));
+    let server = Server::builder().tls_config(tls).unwrap().add_service(HelloServer::new(Greeter));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }

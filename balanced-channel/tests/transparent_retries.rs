@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
-mod frames;
-mod scripted;
+mod raw_http2_server;
+mod scripted_server;
 
 use backend::{ready, until};
 use balanced_channel::Channel;
-use frames::{Framed, Start};
 use h2::Reason;
-use scripted::{Answer, Scripted, unary};
+use raw_http2_server::{InitialSettings, RawHttp2Server};
+use scripted_server::{ScriptedResponse, ScriptedServer, unary};
 use tonic::Code;
 
 async fn to(addresses: &[std::net::SocketAddr]) -> Channel {
@@ -23,31 +23,31 @@ async fn to(addresses: &[std::net::SocketAddr]) -> Channel {
 
 #[tokio::test]
 async fn a_refused_stream_goes_elsewhere() {
-    let refuses = Scripted::always(Answer::Reset(Reason::REFUSED_STREAM)).await;
-    let works = Scripted::always(Answer::Message(Code::Ok)).await;
+    let refuses = ScriptedServer::always(ScriptedResponse::Reset(Reason::REFUSED_STREAM)).await;
+    let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     let channel = to(&[refuses.address, works.address]).await;
     for _ in 0..10 {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }
-    assert!((5..=10).contains(&refuses.seen().len()), "it had its turns");
-    assert_eq!(works.seen().len(), 10);
-    assert!(works.seen().iter().all(|seen| !seen.headers.contains_key("grpc-previous-rpc-attempts")));
+    assert!((5..=10).contains(&refuses.requests().len()), "it had its turns");
+    assert_eq!(works.requests().len(), 10);
+    assert!(works.requests().iter().all(|seen| !seen.headers.contains_key("grpc-previous-rpc-attempts")));
 }
 
 #[tokio::test]
 async fn refusals_come_to_an_end() {
-    let refuses = Scripted::always(Answer::Reset(Reason::REFUSED_STREAM)).await;
+    let refuses = ScriptedServer::always(ScriptedResponse::Reset(Reason::REFUSED_STREAM)).await;
     let channel = to(&[refuses.address]).await;
     let got = unary(&channel).await;
     assert_eq!(channel.snapshot().retries.transparent, 5);
-    assert_eq!((got.code, refuses.seen().len()), (Code::Unavailable, 6), "{got:?}");
+    assert_eq!((got.code, refuses.requests().len()), (Code::Unavailable, 6), "{got:?}");
     assert!(got.message.contains(&refuses.address.to_string()), "{got:?}");
 }
 
 #[tokio::test]
 async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_not() {
-    let works = Scripted::always(Answer::Message(Code::Ok)).await;
-    let mut leaves = Framed::start(Start::default()).await;
+    let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
+    let mut leaves = RawHttp2Server::start(InitialSettings::default()).await;
     let channel = to(&[works.address, leaves.address]).await;
     let calls: Vec<_> = (0..4)
         .map(|_| {
@@ -65,16 +65,16 @@ async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_
         failed += usize::from(got.code == Code::Unavailable);
         assert!([Code::Ok, Code::Unavailable].contains(&got.code), "{got:?}");
     }
-    assert_eq!((failed, works.seen().len()), (1, 3));
+    assert_eq!((failed, works.requests().len()), (1, 3));
 }
 
 #[tokio::test]
 async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
-    let works = Scripted::always(Answer::Message(Code::Ok)).await;
+    let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     for goaway in [true, false] {
-        let mut narrow = Framed::start(Start { max_streams: Some(1) }).await;
+        let mut narrow = RawHttp2Server::start(InitialSettings { max_streams: Some(1) }).await;
         let channel = to(&[works.address, narrow.address]).await;
-        let before = works.seen().len();
+        let before = works.requests().len();
         // Three for each: of the narrow one's, one is sent and two wait.
         let calls: Vec<_> = (0..6)
             .map(|_| {
@@ -96,6 +96,6 @@ async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
             codes.push(call.await.unwrap());
         }
         let failed = codes.iter().filter(|code| **code != Code::Ok).count();
-        assert_eq!((failed, works.seen().len() - before), (1, 5), "goaway: {goaway}, {codes:?}");
+        assert_eq!((failed, works.requests().len() - before), (1, 5), "goaway: {goaway}, {codes:?}");
     }
 }

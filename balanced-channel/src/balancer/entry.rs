@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use crate::{
-    outlier::{Host, Record},
-    policy::Standing,
-    subchannel::{Connectivity, Handle, Ready, State, Subchannel},
+    outlier::{DetectorEndpoint, EjectionState},
+    policy::CandidateState,
+    subchannel::{Connectivity, ReadySubchannel, Subchannel, SubchannelHandle, SubchannelUpdate},
 };
 
 /// One subchannel of the pool.
-pub(crate) struct Member {
-    pub(crate) number: u64,
+pub(crate) struct SubchannelEntry {
+    pub(crate) id: u64,
     pub(crate) subchannel: Arc<Subchannel>,
-    pub(crate) handle: Handle,
-    pub(crate) ready: Option<Arc<Ready>>,
+    pub(crate) handle: SubchannelHandle,
+    pub(crate) ready: Option<Arc<ReadySubchannel>>,
     /// Whether an attempt has failed since it was last READY. The next attempt does not make it
     /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
     pub(crate) failing: bool,
@@ -21,79 +21,79 @@ pub(crate) struct Member {
     pub(crate) wanted: bool,
     /// Whether its peer leaves keepalive pings unanswered.
     pub(crate) silent: bool,
-    pub(crate) record: Record,
+    pub(crate) ejection: EjectionState,
 }
 
-// === impl Member ===
+// === impl SubchannelEntry ===
 
-impl Member {
+impl SubchannelEntry {
     /// Its connection, if calls should go to it.
-    pub(crate) fn available(&self) -> Option<&Arc<Ready>> {
-        self.ready.as_ref().filter(|_| !self.silent && self.record.ejected_until().is_none())
+    pub(crate) fn available(&self) -> Option<&Arc<ReadySubchannel>> {
+        self.ready.as_ref().filter(|_| !self.silent && self.ejection.ejected_until().is_none())
     }
 
     /// How it stands for the policy, to which an endpoint that is left out is one that fails (as in
     /// gRFC A50).
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn candidate_state(&self) -> CandidateState {
         if self.available().is_some() {
-            Standing::Ready
+            CandidateState::Ready
         } else if self.failing || self.ready.is_some() {
-            Standing::Failing
+            CandidateState::TransientFailure
         } else {
-            Standing::Connecting(self.subchannel.status().since)
+            CandidateState::Connecting(self.subchannel.status().since)
         }
     }
 
     /// For outlier detection.
-    pub(crate) fn host(&mut self) -> Host<'_> {
-        let Subchannel { endpoint, calls, streak, .. } = &*self.subchannel;
-        Host {
+    pub(crate) fn detector_endpoint(&mut self) -> DetectorEndpoint<'_> {
+        let Subchannel { endpoint, calls, consecutive_failures, .. } = &*self.subchannel;
+        DetectorEndpoint {
             address: endpoint.address,
             calls,
-            streak,
-            record: &mut self.record,
+            consecutive_failures,
+            ejection: &mut self.ejection,
             ready: self.ready.is_some(),
         }
     }
 
     /// Takes a new state in; says whether the picker must change.
-    pub(crate) fn enter(&mut self, state: State) -> bool {
+    pub(crate) fn apply(&mut self, update: SubchannelUpdate) -> bool {
         let address = self.subchannel.endpoint.address;
         let name = self.subchannel.status().name;
         let name = name.as_deref();
-        if let State::Silent(silent) = state {
+        if let SubchannelUpdate::Silent(silent) = update {
             self.silent = silent;
             if silent {
                 tracing::info!(%address, name, "subchannel answers no keepalive ping; calls go elsewhere");
             } else {
                 tracing::info!(%address, name, "subchannel is heard again");
                 // Whatever calls it failed while it said nothing at all, it goes on now.
-                self.record.revived();
-                self.subchannel.streak.reset();
+                self.ejection.clear();
+                self.subchannel.consecutive_failures.reset();
             }
             return true;
         }
         let was_ready = self.ready.take().is_some();
         self.silent = false;
-        match state {
-            State::Silent(_) => false,
-            State::Connecting { lost } => {
+        match update {
+            SubchannelUpdate::Silent(_) => false,
+            SubchannelUpdate::Connecting { lost } => {
                 if let Some(why) = &lost {
                     tracing::info!(%address, name, state = "CONNECTING", why, "subchannel lost its connection");
                 }
                 self.subchannel.enter(Connectivity::Connecting, lost);
                 was_ready
             }
-            State::Ready(ready) => {
+            SubchannelUpdate::Ready(ready) => {
                 tracing::info!(%address, name, state = "READY", "subchannel is connected");
                 self.subchannel.enter(Connectivity::Ready, None);
                 self.failing = false;
-                self.record.revived();
-                self.subchannel.streak.reset();
+                self.ejection.clear();
+                self.subchannel.consecutive_failures.reset();
                 self.ready = Some(ready);
                 true
             }
-            State::TransientFailure(error) => {
+            SubchannelUpdate::TransientFailure(error) => {
                 let first = !std::mem::replace(&mut self.failing, true);
                 if first {
                     tracing::info!(%address, name, state = "TRANSIENT_FAILURE", %error, "subchannel fails");

@@ -13,9 +13,9 @@ mod published;
 
 use std::{collections::BTreeMap, future::pending, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
-use entry::Member;
-pub(crate) use locality::Nearby;
-pub(crate) use published::{Picker, Pool, Unavailable};
+use entry::SubchannelEntry;
+pub(crate) use locality::Locality;
+pub(crate) use published::{ChannelPicker, Published, Unavailable};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep_until},
@@ -23,168 +23,171 @@ use tokio::{
 
 use crate::{
     backoff::BackoffPolicy,
-    metrics::{Connections, Ejections},
-    outlier::{Detector, OutlierDetection, Record, Streak},
-    policy::{Candidates, MakePicker, Standing},
+    metrics::{ConnectionMetrics, EjectionMetrics},
+    outlier::{ConsecutiveFailures, Detector, EjectionState, OutlierDetection},
+    policy::{CandidateState, Candidates, LbPolicy},
     resolver::{Endpoint, Resolution, Resolutions},
     subchannel::HealthCheck,
-    subchannel::{Event, State, Subchannel, Task},
-    transport::{Connector, Http2},
+    subchannel::{Subchannel, SubchannelEvent, SubchannelTask, SubchannelUpdate},
+    transport::{Connector, Http2Config},
 };
 
 /// With nothing READY and well, every endpoint is tried, and the resolver asked, at least this often.
-const RESCUE: Duration = Duration::from_secs(1);
+const NOTHING_READY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The task. It waits for the resolver and for the subchannels; it ends when the channel is dropped.
-pub(crate) struct Balancer<C> {
+pub(crate) struct BalancerConfig<C> {
     pub(crate) connector: Arc<C>,
-    pub(crate) http2: Http2,
+    pub(crate) http2: Http2Config,
     pub(crate) backoff: BackoffPolicy,
-    pub(crate) policy: Box<dyn MakePicker>,
+    pub(crate) policy: Box<dyn LbPolicy>,
     pub(crate) outliers: OutlierDetection,
     pub(crate) health_check: Option<Arc<HealthCheck>>,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) ejections: Arc<Ejections>,
-    pub(crate) nearby: Nearby,
+    pub(crate) published: Arc<Published>,
+    pub(crate) connections: Arc<ConnectionMetrics>,
+    pub(crate) ejections: Arc<EjectionMetrics>,
+    pub(crate) locality: Locality,
     pub(crate) resolutions: Resolutions,
 }
 
 /// The pool as the task holds it.
-struct Members<C> {
-    balancer: Balancer<C>,
-    members: BTreeMap<SocketAddr, Member>,
+struct Balancer<C> {
+    config: BalancerConfig<C>,
+    entries: BTreeMap<SocketAddr, SubchannelEntry>,
     detector: Detector,
     /// Where calls say that one endpoint has failed too many of them.
     failures: Arc<Notify>,
     /// The latest set.
-    answer: Option<Arc<[Endpoint]>>,
+    resolved_endpoints: Option<Arc<[Endpoint]>>,
     /// What the policy has to do with of what is preferred of the latest set, in its order.
     endpoints: Arc<[Endpoint]>,
     /// Which of those it wants connected; unknown after a new set.
     wanted: Option<Range<usize>>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<SubchannelEvent>,
     /// How many subchannels were ever started.
     started: u64,
     /// Why the latest attempt to connect failed.
     last_failure: String,
     /// Whether what was published last is not true any more.
-    stale: bool,
+    picker_outdated: bool,
 }
 
-// === impl Balancer ===
+// === impl BalancerConfig ===
 
-impl<C: Connector> Balancer<C> {
+impl<C: Connector> BalancerConfig<C> {
     pub(crate) async fn run(self) {
         let (events, mut inbox) = mpsc::unbounded_channel();
         let failures = Arc::new(Notify::new());
-        let mut pool = Members {
+        let mut balancer = Balancer {
             detector: Detector::new(self.outliers, self.ejections.clone()),
             failures: failures.clone(),
-            balancer: self,
-            members: BTreeMap::new(),
-            answer: None,
+            config: self,
+            entries: BTreeMap::new(),
+            resolved_endpoints: None,
             endpoints: Arc::default(),
             wanted: None,
             events,
             started: 0,
             last_failure: String::new(),
-            stale: true,
+            picker_outdated: true,
         };
-        let mut rescue = Instant::now() + RESCUE;
-        let mut woken = None;
+        let mut next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
+        let mut last_wake = None;
         loop {
             // Once for each time: with nothing READY, nobody asks the policy for a later one.
-            let wake = pool.balancer.policy.wake().filter(|wake| Some(*wake) != woken);
-            let outlook = pool.detector.wake(pool.members.values().map(|member| &member.record));
+            let wake = balancer.config.policy.wake().filter(|wake| Some(*wake) != last_wake);
+            let detector_wake =
+                balancer.detector.wake(balancer.entries.values().map(|entry| &entry.ejection));
             tokio::select! {
-                Ok(()) = pool.balancer.resolutions.latest.changed() => pool.resolved(),
+                Ok(()) = balancer.config.resolutions.latest.changed() => balancer.handle_resolution(),
                 Some(event) = inbox.recv() => {
-                    pool.changed(event);
+                    balancer.handle_event(event);
                     // Many connections are made or lost at once; one picker says it all.
                     while let Ok(event) = inbox.try_recv() {
-                        pool.changed(event);
+                        balancer.handle_event(event);
                     }
                 }
-                () = sleep_until(rescue), if pool.nothing_available() => {
-                    pool.try_now();
-                    pool.look_around(true);
+                () = sleep_until(next_retry), if balancer.none_available() => {
+                    balancer.reset_backoff();
+                    balancer.update_locality(true);
                     // An address that swallows packets brings no news for as long as an attempt may
                     // take, while the endpoints may be elsewhere by now.
-                    pool.balancer.resolutions.ask.notify_one();
-                    rescue = Instant::now() + RESCUE;
+                    balancer.config.resolutions.request_refresh.notify_one();
+                    next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
                 }
                 () = at(wake) => {
-                    woken = wake;
-                    pool.stale = true;
+                    last_wake = wake;
+                    balancer.picker_outdated = true;
                 }
-                () = failures.notified() => pool.judge(),
-                () = at(outlook) => pool.judge(),
+                () = failures.notified() => balancer.detect_outliers(),
+                () = at(detector_wake) => balancer.detect_outliers(),
             }
-            pool.settle();
+            balancer.reconcile();
         }
     }
 }
 
-// === impl Members ===
+// === impl Balancer ===
 
-impl<C: Connector> Members<C> {
-    fn resolved(&mut self) {
-        let Resolution { endpoints, error } = self.balancer.resolutions.latest.borrow_and_update().clone();
-        self.stale |= self.nothing_ready();
+impl<C: Connector> Balancer<C> {
+    fn handle_resolution(&mut self) {
+        let Resolution { endpoints, error } = self.config.resolutions.latest.borrow_and_update().clone();
+        self.picker_outdated |= self.none_ready();
         let Some((endpoints, _)) = endpoints else { return };
         // A failure repeats the last set, which may still be news: two publications come as one.
-        if error.is_some() && self.answer.as_ref().is_some_and(|known| Arc::ptr_eq(known, &endpoints)) {
+        if error.is_some()
+            && self.resolved_endpoints.as_ref().is_some_and(|known| Arc::ptr_eq(known, &endpoints))
+        {
             return;
         }
-        self.answer = Some(endpoints.clone());
-        self.balancer.nearby.take(endpoints);
-        self.reconsider();
+        self.resolved_endpoints = Some(endpoints.clone());
+        self.config.locality.update(endpoints);
+        self.update_endpoints();
         for endpoint in self.endpoints.iter() {
-            if let Some(member) = self.members.get(&endpoint.address) {
-                member.subchannel.describe(endpoint);
+            if let Some(entry) = self.entries.get(&endpoint.address) {
+                entry.subchannel.update_endpoint(endpoint);
                 // The resolver says that it is there: reason enough to try again now.
-                member.handle.try_now();
+                entry.handle.reset_backoff();
             }
         }
     }
 
     /// Has the policy choose anew.
-    fn reconsider(&mut self) {
-        self.endpoints = self.balancer.policy.endpoints(self.balancer.nearby.endpoints());
+    fn update_endpoints(&mut self) {
+        self.endpoints = self.config.policy.endpoints(self.config.locality.endpoints());
         self.wanted = None;
     }
 
     /// Looks beyond what is preferred while nothing there takes calls.
-    fn look_around(&mut self, waited: bool) {
-        let (members, nearby) = (&self.members, &mut self.balancer.nearby);
-        let takes_calls =
-            |address: &_| members.get(address).is_some_and(|member| member.available().is_some());
-        let lost = members.values().all(|member| member.available().is_none())
-            && (waited || members.values().all(|member| member.failing));
-        if lost && nearby.widen() || nearby.narrow(takes_calls) {
-            self.reconsider();
+    fn update_locality(&mut self, waited: bool) {
+        let (entries, locality) = (&self.entries, &mut self.config.locality);
+        let takes_calls = |address: &_| entries.get(address).is_some_and(|entry| entry.available().is_some());
+        let lost = entries.values().all(|entry| entry.available().is_none())
+            && (waited || entries.values().all(|entry| entry.failing));
+        if lost && locality.widen() || locality.narrow(takes_calls) {
+            self.update_endpoints();
         }
     }
 
     /// Starts what the policy wants now, and marks what it does not.
-    fn choose(&mut self) {
-        let members = &self.members;
-        let standing =
-            |endpoint: &Endpoint| members.get(&endpoint.address).map_or(Standing::Untried, Member::standing);
-        let candidates = Candidates { endpoints: &self.endpoints, standing: &standing };
-        let wanted = self.balancer.policy.connects(&candidates);
+    fn update_subchannels(&mut self) {
+        let entries = &self.entries;
+        let candidate_state = |endpoint: &Endpoint| {
+            entries.get(&endpoint.address).map_or(CandidateState::Idle, SubchannelEntry::candidate_state)
+        };
+        let candidates = Candidates { endpoints: &self.endpoints, state: &candidate_state };
+        let wanted = self.config.policy.connects(&candidates);
         if self.wanted.as_ref() == Some(&wanted) {
             return;
         }
         self.wanted = Some(wanted.clone());
-        for member in self.members.values_mut() {
-            member.wanted = false;
+        for entry in self.entries.values_mut() {
+            entry.wanted = false;
         }
         let endpoints = self.endpoints.clone();
         for endpoint in &endpoints[wanted] {
-            match self.members.get_mut(&endpoint.address) {
-                Some(member) => member.wanted = true,
+            match self.entries.get_mut(&endpoint.address) {
+                Some(entry) => entry.wanted = true,
                 None => self.start(endpoint.clone()),
             }
         }
@@ -192,116 +195,118 @@ impl<C: Connector> Members<C> {
 
     fn start(&mut self, endpoint: Endpoint) {
         let address = endpoint.address;
-        let streak = Streak::new(self.balancer.outliers.consecutive_failures, self.failures.clone());
-        let subchannel = Arc::new(Subchannel::new(endpoint, streak));
+        let consecutive_failures =
+            ConsecutiveFailures::new(self.config.outliers.consecutive_failures, self.failures.clone());
+        let subchannel = Arc::new(Subchannel::new(endpoint, consecutive_failures));
         self.started += 1;
-        let task = Task {
-            number: self.started,
+        let task = SubchannelTask {
+            id: self.started,
             subchannel: subchannel.clone(),
-            connector: self.balancer.connector.clone(),
-            http2: self.balancer.http2.clone(),
-            backoff: self.balancer.backoff,
-            health_check: self.balancer.health_check.clone(),
-            error_penalty: self.balancer.policy.error_penalty(),
-            connections: self.balancer.connections.clone(),
+            connector: self.config.connector.clone(),
+            http2: self.config.http2.clone(),
+            backoff: self.config.backoff,
+            health_check: self.config.health_check.clone(),
+            error_penalty: self.config.policy.error_penalty(),
+            connections: self.config.connections.clone(),
             events: self.events.clone(),
         };
-        let member = Member {
-            number: self.started,
+        let entry = SubchannelEntry {
+            id: self.started,
             subchannel,
             handle: task.spawn(),
             ready: None,
             failing: false,
             wanted: true,
             silent: false,
-            record: Record::default(),
+            ejection: EjectionState::default(),
         };
-        self.members.insert(address, member);
-        self.stale = true;
+        self.entries.insert(address, entry);
+        self.picker_outdated = true;
     }
 
-    fn changed(&mut self, Event { number, state }: Event) {
-        let Some(member) = self.members.values_mut().find(|member| member.number == number) else { return };
-        if let State::TransientFailure(error) = &state {
+    fn handle_event(&mut self, SubchannelEvent { id, update }: SubchannelEvent) {
+        let Some(entry) = self.entries.values_mut().find(|entry| entry.id == id) else { return };
+        if let SubchannelUpdate::TransientFailure(error) = &update {
             self.last_failure = error.to_string();
         }
-        let had = member.ready.is_some() || member.failing;
-        self.stale |= member.enter(state);
+        let had = entry.ready.is_some() || entry.failing;
+        self.picker_outdated |= entry.apply(update);
         // A connection lost, or not to be had: the name may point elsewhere by now.
-        if member.ready.is_none() && (had || member.failing) {
-            self.balancer.resolutions.ask.notify_one();
+        if entry.ready.is_none() && (had || entry.failing) {
+            self.config.resolutions.request_refresh.notify_one();
         }
     }
 
     /// Ejects outliers, and lets those back in whose time is over.
-    fn judge(&mut self) {
-        let mut hosts: Vec<_> = self.members.values_mut().map(Member::host).collect();
-        self.stale |= self.detector.look(&mut hosts);
+    fn detect_outliers(&mut self) {
+        let mut endpoints: Vec<_> =
+            self.entries.values_mut().map(SubchannelEntry::detector_endpoint).collect();
+        self.picker_outdated |= self.detector.run(&mut endpoints);
     }
 
-    fn nothing_ready(&self) -> bool {
-        self.members.values().all(|member| member.ready.is_none())
+    fn none_ready(&self) -> bool {
+        self.entries.values().all(|entry| entry.ready.is_none())
     }
 
     /// Whether calls have nowhere to go, or nowhere good.
-    fn nothing_available(&self) -> bool {
-        self.members.values().all(|member| member.available().is_none())
+    fn none_available(&self) -> bool {
+        self.entries.values().all(|entry| entry.available().is_none())
     }
 
-    fn try_now(&self) {
-        for member in self.members.values() {
-            member.handle.try_now();
+    fn reset_backoff(&self) {
+        for entry in self.entries.values() {
+            entry.handle.reset_backoff();
         }
     }
 
     /// Starts what is wanted, drops what is not needed any more, and publishes what has changed.
-    fn settle(&mut self) {
-        self.look_around(false);
-        self.choose();
-        let covered = self.members.values().any(|member| member.wanted && member.available().is_some());
-        let before = self.members.len();
-        self.members.retain(|_, member| member.wanted || member.ready.is_some() && !covered);
-        if self.stale || self.members.len() != before {
-            self.stale = false;
+    fn reconcile(&mut self) {
+        self.update_locality(false);
+        self.update_subchannels();
+        let covered = self.entries.values().any(|entry| entry.wanted && entry.available().is_some());
+        let before = self.entries.len();
+        self.entries.retain(|_, entry| entry.wanted || entry.ready.is_some() && !covered);
+        if self.picker_outdated || self.entries.len() != before {
+            self.picker_outdated = false;
             self.publish();
         }
     }
 
     fn publish(&mut self) {
-        let members = self.members.values();
-        let mut ready: Vec<_> = members.clone().filter_map(Member::available).cloned().collect();
+        let entries = self.entries.values();
+        let mut ready: Vec<_> = entries.clone().filter_map(SubchannelEntry::available).cloned().collect();
         if ready.is_empty() {
             // Those that are not well are better than none.
-            ready = members.filter_map(|member| member.ready.clone()).collect();
+            ready = entries.filter_map(|entry| entry.ready.clone()).collect();
         }
         let picker = if ready.is_empty() {
             match self.unavailable() {
-                Some(why) => Picker::Failing(why),
-                None => Picker::Waiting,
+                Some(why) => ChannelPicker::TransientFailure(why),
+                None => ChannelPicker::Connecting,
             }
         } else {
-            Picker::Ready(self.balancer.policy.picker(ready))
+            ChannelPicker::Ready(self.config.policy.picker(ready))
         };
-        for member in self.members.values() {
-            member.subchannel.avoid(member.record.ejected_until(), member.silent);
+        for entry in self.entries.values() {
+            entry.subchannel.set_exclusion(entry.ejection.ejected_until(), entry.silent);
         }
-        let subchannels = self.members.values().map(|member| member.subchannel.clone()).collect();
-        self.balancer.pool.publish(picker, subchannels);
+        let subchannels = self.entries.values().map(|entry| entry.subchannel.clone()).collect();
+        self.config.published.publish(picker, subchannels);
     }
 
     /// Why calls fail, when nothing is READY and nothing is about to be.
     fn unavailable(&self) -> Option<Unavailable> {
-        let resolution = self.balancer.resolutions.latest.borrow();
-        if self.members.is_empty() {
+        let resolution = self.config.resolutions.latest.borrow();
+        if self.entries.is_empty() {
             return match (&resolution.error, &resolution.endpoints) {
                 (Some(error), _) => Some(Unavailable::Unresolved(error.to_string())),
                 (None, Some(_)) => Some(Unavailable::NoEndpoints),
                 (None, None) => None,
             };
         }
-        let all = self.members.values().all(|member| member.failing);
+        let all = self.entries.values().all(|entry| entry.failing);
         all.then(|| Unavailable::Disconnected {
-            endpoints: self.members.len(),
+            endpoints: self.entries.len(),
             last: self.last_failure.clone(),
         })
     }

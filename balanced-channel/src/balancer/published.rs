@@ -6,14 +6,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    policy::Pick,
+    policy::Picker,
     subchannel::{Connectivity, Subchannel},
 };
 
 /// The published side of a channel. Reading takes no lock.
 #[derive(Debug)]
-pub(crate) struct Pool {
-    picker: ArcSwap<Picker>,
+pub(crate) struct Published {
+    picker: ArcSwap<ChannelPicker>,
     subchannels: ArcSwap<Vec<Arc<Subchannel>>>,
     /// Counts the pickers, for calls that wait for the next one.
     version: watch::Sender<u64>,
@@ -21,13 +21,13 @@ pub(crate) struct Pool {
 
 /// What happens to the next call.
 #[derive(Debug)]
-pub(crate) enum Picker {
+pub(crate) enum ChannelPicker {
     /// It is sent.
-    Ready(Box<dyn Pick>),
+    Ready(Box<dyn Picker>),
     /// It waits: connections are on their way.
-    Waiting,
+    Connecting,
     /// It fails, unless it is wait-for-ready.
-    Failing(Unavailable),
+    TransientFailure(Unavailable),
 }
 
 /// Why no call can be sent.
@@ -44,34 +44,34 @@ pub(crate) enum Unavailable {
     Disconnected { endpoints: usize, last: String },
 }
 
-// === impl Pool ===
+// === impl Published ===
 
-impl Pool {
+impl Published {
     pub(crate) fn new() -> Self {
         Self {
-            picker: ArcSwap::from_pointee(Picker::Waiting),
+            picker: ArcSwap::from_pointee(ChannelPicker::Connecting),
             subchannels: ArcSwap::default(),
             version: watch::Sender::new(0),
         }
     }
 
-    pub(crate) fn publish(&self, picker: Picker, subchannels: Vec<Arc<Subchannel>>) {
+    pub(crate) fn publish(&self, picker: ChannelPicker, subchannels: Vec<Arc<Subchannel>>) {
         self.subchannels.store(Arc::new(subchannels));
         self.picker.store(Arc::new(picker));
         self.version.send_modify(|version| *version += 1);
     }
 
     /// The picker of this moment; not to be held across an await.
-    pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<Picker>> {
+    pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<ChannelPicker>> {
         self.picker.load()
     }
 
     /// What the picker of this moment does with calls, in gRPC's words.
     pub(crate) fn state(&self) -> Connectivity {
         match **self.picker() {
-            Picker::Ready(_) => Connectivity::Ready,
-            Picker::Waiting => Connectivity::Connecting,
-            Picker::Failing(_) => Connectivity::TransientFailure,
+            ChannelPicker::Ready(_) => Connectivity::Ready,
+            ChannelPicker::Connecting => Connectivity::Connecting,
+            ChannelPicker::TransientFailure(_) => Connectivity::TransientFailure,
         }
     }
 

@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::{
-    outlier::Sign,
-    policy::{Call, Policy},
+    outlier::CallOutcome,
+    policy::{PickArgs, Policy},
     resolver::{ResolveError, Updates, updates},
     subchannel::Connectivity,
 };
@@ -79,7 +79,7 @@ struct World {
     /// Whether the resolver has said anything at all.
     heard: bool,
     updates: Updates,
-    pool: Arc<Pool>,
+    published: Arc<Published>,
     _balancer: AbortOnDropHandle<()>,
 }
 
@@ -145,18 +145,18 @@ async fn serve(mut io: DuplexStream, mut orders: watch::Receiver<Order>) {
 
 impl World {
     fn new() -> Self {
-        let (hosts, pool) = (Hosts::default(), Arc::new(Pool::new()));
+        let (hosts, published) = (Hosts::default(), Arc::new(Published::new()));
         let (updates, resolutions) = updates();
-        let balancer = Balancer {
+        let balancer = BalancerConfig {
             connector: Arc::new(hosts.clone()),
-            http2: Http2 {
+            http2: Http2Config {
                 connect_timeout: Duration::from_secs(3),
                 keepalive: None,
-                complaints: Arc::default(),
+                too_many_pings: Arc::default(),
             },
             backoff: BackoffPolicy { max: Duration::from_secs(5), ..BackoffPolicy::default() },
-            nearby: Nearby::new(None),
-            policy: Policy::RoundRobin.make(&Arc::default()),
+            locality: Locality::new(None),
+            policy: Policy::RoundRobin.build(&Arc::default()),
             outliers: OutlierDetection {
                 base_ejection_time: Duration::from_secs(2),
                 max_ejection_time: Duration::from_secs(5),
@@ -164,13 +164,13 @@ impl World {
                 ..OutlierDetection::default()
             },
             health_check: None,
-            pool: pool.clone(),
+            published: published.clone(),
             connections: Arc::default(),
             ejections: Arc::default(),
             resolutions,
         };
         let balancer = AbortOnDropHandle::new(tokio::spawn(balancer.run()));
-        Self { hosts, listed: None, heard: false, updates, pool, _balancer: balancer }
+        Self { hosts, listed: None, heard: false, updates, published, _balancer: balancer }
     }
 
     async fn happens(&mut self, what: &Happens) {
@@ -192,9 +192,9 @@ impl World {
                 }
             }),
             Happens::Fails(host) => {
-                for subchannel in self.pool.subchannels().iter() {
+                for subchannel in self.published.subchannels().iter() {
                     if subchannel.endpoint.address == address(host) {
-                        (0..5).for_each(|_| subchannel.streak.note(Sign::Failing));
+                        (0..5).for_each(|_| subchannel.consecutive_failures.record(CallOutcome::Failure));
                     }
                 }
             }
@@ -214,8 +214,8 @@ impl World {
 
     /// Where calls go, found by making some.
     fn picked(&self) -> BTreeSet<SocketAddr> {
-        let Picker::Ready(picker) = &**self.pool.picker() else { return BTreeSet::new() };
-        let call = Call { headers: &HeaderMap::new() };
+        let ChannelPicker::Ready(picker) = &**self.published.picker() else { return BTreeSet::new() };
+        let call = PickArgs { headers: &HeaderMap::new() };
         let picks = (0..4 * HOSTS).filter_map(|_| picker.pick(&call));
         picks.map(|ready| ready.subchannel.endpoint.address).collect()
     }
@@ -224,7 +224,7 @@ impl World {
     /// Until all is at rest, some of it may just have been lost.
     fn holds(&self, at_rest: bool) {
         let (mut ready, mut well) = (BTreeSet::new(), BTreeSet::new());
-        for subchannel in self.pool.subchannels().iter() {
+        for subchannel in self.published.subchannels().iter() {
             let status = subchannel.status();
             if status.state == Connectivity::Ready {
                 ready.insert(subchannel.endpoint.address);
@@ -249,8 +249,8 @@ impl World {
         let wanted: BTreeSet<_> =
             (0..HOSTS).filter(|host| listed(host) && reached(host)).map(address).collect();
         if wanted.is_empty() {
-            let failing = matches!(&**self.pool.picker(), Picker::Failing(_));
-            assert_eq!(failing, picked.is_empty() && self.heard, "{:?}", self.pool.picker());
+            let failing = matches!(&**self.published.picker(), ChannelPicker::TransientFailure(_));
+            assert_eq!(failing, picked.is_empty() && self.heard, "{:?}", self.published.picker());
         } else {
             assert_eq!(picked, wanted);
         }

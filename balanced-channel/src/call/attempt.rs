@@ -6,88 +6,91 @@ use http::Response;
 use tonic::{Code, Status};
 
 use super::{
-    Call, Caller,
+    Call, CallExecutor,
     response::{InFlight, ResponseBody, code_of},
-    retry::{Failed, Pushback, Retry, Seen},
-    status_mapping::Failure,
+    retry::{AttemptFailure, Progress, Pushback, RetryState},
+    status_mapping::SendFailure,
 };
 use crate::metrics::Recording;
 
 /// How an attempt has come out.
-pub(crate) enum Outcome {
+pub(crate) enum AttemptOutcome {
     /// The call is committed to its response.
     Committed(Response<ResponseBody>),
     /// It failed before a response began. The answer is for the caller, if there is no retry.
-    Failed(Failed, Answer),
+    Failed(AttemptFailure, CallResult),
 }
 
 /// What the caller of a call gets.
-pub(crate) type Answer = Result<Response<ResponseBody>, Status>;
+pub(crate) type CallResult = Result<Response<ResponseBody>, Status>;
 
-impl Caller {
+impl CallExecutor {
     pub(super) async fn attempt(
         &self,
         call: &Call<'_>,
-        retry: &Retry<'_>,
+        retry: &RetryState<'_>,
         recording: &mut Option<Box<Recording>>,
-    ) -> Outcome {
+    ) -> AttemptOutcome {
         let ready = match self.ready(call, retry.tried()).await {
             Ok(ready) => ready,
-            Err(status) => return Outcome::failed(status),
+            Err(status) => return AttemptOutcome::failed(status),
         };
         let mut in_flight = InFlight::start(ready);
         let sent = {
             // Pinned here: it is large, and a deadline would move it.
-            let sending = pin!(in_flight.sender().send(|| call.request(retry)));
+            let sending = pin!(in_flight.client().send(|| call.request(retry)));
             in_time(call, retry, sending).await
         };
         let mut response = match sent {
             Some(Ok(response)) => response,
             Some(Err(error)) => {
-                let failure = Failure::from(error);
-                if failure.seen != Seen::NeverLeft {
-                    note_sent(recording, call);
+                let failure = SendFailure::from(error);
+                if failure.progress != Progress::NotSent {
+                    record_sent(recording, call);
                 }
                 let status = call
                     .body
-                    .broken()
+                    .error()
                     .unwrap_or_else(|| failure.status(in_flight.address(), retry.previous()));
-                let failed =
-                    Failed { seen: failure.seen, ..Failed::by(in_flight.subchannel(), status.code()) };
+                let failed = AttemptFailure {
+                    progress: failure.progress,
+                    ..AttemptFailure::by(in_flight.subchannel(), status.code())
+                };
                 in_flight.fail(status.code());
-                return Outcome::Failed(failed, Err(status));
+                return AttemptOutcome::Failed(failed, Err(status));
             }
             None => {
-                note_sent(recording, call);
+                record_sent(recording, call);
                 let given_up = call.deadline.left().is_none_or(|left| !left.is_zero());
                 let doing = format!("waiting for {}", in_flight.address());
-                let status = match retry.patience().filter(|_| given_up) {
-                    Some(patience) => {
-                        Status::deadline_exceeded(format!("given up after {patience:?} {doing}"))
+                let status = match retry.attempt_timeout().filter(|_| given_up) {
+                    Some(attempt_timeout) => {
+                        Status::deadline_exceeded(format!("given up after {attempt_timeout:?} {doing}"))
                     }
                     None => call.deadline.exceeded(&doing),
                 };
-                let failed = Failed { given_up, ..Failed::by(in_flight.subchannel(), status.code()) };
+                let failed =
+                    AttemptFailure { given_up, ..AttemptFailure::by(in_flight.subchannel(), status.code()) };
                 in_flight.fail(status.code());
-                return Outcome::Failed(failed, Err(status));
+                return AttemptOutcome::Failed(failed, Err(status));
             }
         };
-        note_sent(recording, call);
+        record_sent(recording, call);
         retry.stamp(response.headers_mut());
-        let failed = code_of(&response).filter(|code| *code != Code::Ok).map(|code| Failed {
+        let failed = code_of(&response).filter(|code| *code != Code::Ok).map(|code| AttemptFailure {
             pushback: Pushback::of(response.headers()),
-            ..Failed::by(in_flight.subchannel(), code)
+            ..AttemptFailure::by(in_flight.subchannel(), code)
         });
         let upload = call.body.upload();
         match failed {
             Some(failed) => {
                 let response = ResponseBody::new(response, in_flight, call.deadline, upload);
-                Outcome::Failed(failed, Ok(response))
+                AttemptOutcome::Failed(failed, Ok(response))
             }
             None => {
-                in_flight.commit(retry.tally(), recording.take());
+                in_flight.commit(retry.throttle_recorder(), recording.take());
                 call.body.commit();
-                Outcome::Committed(ResponseBody::new(response, in_flight, call.deadline, upload))
+                AttemptOutcome::Committed(ResponseBody::new(response, in_flight, call.deadline, upload))
             }
         }
     }
@@ -96,29 +99,29 @@ impl Caller {
 /// Waits for the response to begin: until the deadline, or until it has taken so long that another attempt is better.
 async fn in_time<F: Future>(
     call: &Call<'_>,
-    retry: &Retry<'_>,
+    retry: &RetryState<'_>,
     mut sending: Pin<&mut F>,
 ) -> Option<F::Output> {
-    if let Some(sent) = call.deadline.bound_within(retry.patience(), sending.as_mut()).await {
+    if let Some(sent) = call.deadline.bound_within(retry.attempt_timeout(), sending.as_mut()).await {
         return Some(sent);
     }
-    if retry.patience().is_none() || retry.may_give_up(call.body.can_repeat(), call.deadline.left()) {
+    if retry.attempt_timeout().is_none() || retry.may_give_up(call.body.can_repeat(), call.deadline.left()) {
         return None;
     }
     call.deadline.bound(sending).await
 }
 
-fn note_sent(recording: &mut Option<Box<Recording>>, call: &Call<'_>) {
+fn record_sent(recording: &mut Option<Box<Recording>>, call: &Call<'_>) {
     if let Some(recording) = recording {
         recording.sends(call.body.sent());
     }
 }
 
-// === impl Outcome ===
+// === impl AttemptOutcome ===
 
-impl Outcome {
+impl AttemptOutcome {
     /// The channel itself gives the attempt up.
     fn failed(status: Status) -> Self {
-        Self::Failed(Failed::nowhere(status.code()), Err(status))
+        Self::Failed(AttemptFailure::nowhere(status.code()), Err(status))
     }
 }

@@ -60,15 +60,16 @@ impl Deadline {
         self.bound_within(None, work)
     }
 
-    /// Runs `work` until the deadline, or for `patience` where that is shorter; `None` when it has
+    /// Runs `work` until the deadline, or for `attempt_timeout` where that is shorter; `None` when it has
     /// passed.
     pub(crate) fn bound_within<F: Future>(
         &self,
-        patience: Option<Duration>,
+        attempt_timeout: Option<Duration>,
         work: F,
     ) -> impl Future<Output = Option<F::Output>> {
-        let patience = patience.and_then(|patience| Instant::now().checked_add(patience));
-        match self.at.map(|(at, _)| at).into_iter().chain(patience).min() {
+        let attempt_timeout =
+            attempt_timeout.and_then(|attempt_timeout| Instant::now().checked_add(attempt_timeout));
+        match self.at.map(|(at, _)| at).into_iter().chain(attempt_timeout).min() {
             Some(at) => Either::Left(timeout_at(at, work).map(Result::ok)),
             None => Either::Right(work.map(Some)),
         }

@@ -20,7 +20,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use attempt::{Answer, Outcome};
+use attempt::{AttemptOutcome, CallResult};
 use deadline::Deadline;
 use http::{
     Request, Version,
@@ -29,22 +29,22 @@ use http::{
 };
 pub use response::ResponseBody;
 use response::code_of;
-use retry::Retry;
-pub(crate) use throttle::Throttle;
+use retry::RetryState;
+pub(crate) use throttle::RetryThrottle;
 use tokio::time::sleep;
 use tonic::{Code, body::Body};
 
 use crate::{
-    balancer::Pool,
+    balancer::Published,
     metrics::{Metrics, Recording},
     service_config::Methods,
-    transport::{RequestBody, Source},
+    transport::{AttemptBody, ReplayBody},
 };
 
 /// What every call of a channel needs to know.
 #[derive(Debug)]
-pub(crate) struct Caller {
-    pub(crate) pool: Arc<Pool>,
+pub(crate) struct CallExecutor {
+    pub(crate) published: Arc<Published>,
     /// The target as written, for messages.
     pub(crate) target: String,
     pub(crate) scheme: Scheme,
@@ -53,14 +53,14 @@ pub(crate) struct Caller {
     /// How much of a streaming request is kept for a retry, in bytes.
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
-    pub(crate) throttle: Option<Arc<Throttle>>,
-    pub(crate) retries: Retries,
+    pub(crate) throttle: Option<Arc<RetryThrottle>>,
+    pub(crate) retries: RetryCounters,
     pub(crate) metrics: Metrics,
 }
 
 /// How often calls were sent again.
 #[derive(Debug, Default)]
-pub(crate) struct Retries {
+pub(crate) struct RetryCounters {
     pub(crate) transparent: AtomicU64,
     pub(crate) by_policy: AtomicU64,
 }
@@ -69,15 +69,15 @@ pub(crate) struct Retries {
 #[derive(Debug)]
 struct Call<'a> {
     head: &'a Parts,
-    body: Source,
+    body: ReplayBody,
     deadline: Deadline,
     wait_for_ready: bool,
 }
 
-// === impl Caller ===
+// === impl CallExecutor ===
 
-impl Caller {
-    pub(crate) async fn call(&self, head: &mut Parts, body: Body) -> Answer {
+impl CallExecutor {
+    pub(crate) async fn call(&self, head: &mut Parts, body: Body) -> CallResult {
         let mut recording = self.metrics.calls.as_ref().map(|calls| calls.start(&head.extensions));
         let answer = self.attempts(head, body, &mut recording).await;
         // A response that has begun takes the recording with it.
@@ -90,21 +90,26 @@ impl Caller {
         answer
     }
 
-    async fn attempts(&self, head: &mut Parts, body: Body, recording: &mut Option<Box<Recording>>) -> Answer {
+    async fn attempts(
+        &self,
+        head: &mut Parts,
+        body: Body,
+        recording: &mut Option<Box<Recording>>,
+    ) -> CallResult {
         let method = self.methods.find(head.uri.path());
         let deadline = Deadline::of(&head.headers, method.timeout)?;
         self.address(head)?;
-        let body = Source::read(body, self.retry_buffer).await?;
+        let body = ReplayBody::read(body, self.retry_buffer).await?;
         let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
         let call = Call { head, body, deadline, wait_for_ready };
-        let mut retry = Retry::new(method.retry_policy.as_ref(), self.throttle.as_ref());
+        let mut retry = RetryState::new(method.retry_policy.as_ref(), self.throttle.as_ref());
         loop {
             if let Some(recording) = recording {
                 recording.attempt_begins();
             }
             let (failed, answer) = match self.attempt(&call, &retry, recording).await {
-                Outcome::Committed(response) => return Ok(response),
-                Outcome::Failed(failed, answer) => (failed, answer),
+                AttemptOutcome::Committed(response) => return Ok(response),
+                AttemptOutcome::Failed(failed, answer) => (failed, answer),
             };
             if let Some(recording) = recording {
                 recording.attempt_failed(failed.code);
@@ -114,7 +119,7 @@ impl Caller {
                 return answer;
             };
             let address = failed.subchannel.as_ref().map(|failed| failed.endpoint.address);
-            tracing::debug!(?address, code = ?failed.code, seen = ?failed.seen, ?wait, "call is sent again");
+            tracing::debug!(?address, code = ?failed.code, progress = ?failed.progress, ?wait, "call is sent again");
             let transparent = retry.previous() == previous;
             let count = if transparent { &self.retries.transparent } else { &self.retries.by_policy };
             count.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +138,7 @@ impl Caller {
 
 impl Call<'_> {
     /// The request of the next attempt.
-    fn request(&self, retry: &Retry<'_>) -> Request<RequestBody> {
+    fn request(&self, retry: &RetryState<'_>) -> Request<AttemptBody> {
         let mut request = Request::new(self.body.attempt());
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();

@@ -4,33 +4,33 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::{Call, Caller};
+use super::{Call, CallExecutor};
 use crate::{
-    balancer::Picker,
-    policy::{self, Pick},
-    subchannel::{Ready, Subchannel},
+    balancer::ChannelPicker,
+    policy::{self, Picker},
+    subchannel::{ReadySubchannel, Subchannel},
 };
 
 /// How often a picker is asked for a subchannel that has not failed the call yet.
-const PICKS: usize = 8;
+const MAX_PICKS: usize = 8;
 
-impl Caller {
+impl CallExecutor {
     /// A subchannel that takes calls now, if possible not one of those that were `tried`.
     pub(super) async fn ready(
         &self,
         call: &Call<'_>,
         tried: &[Arc<Subchannel>],
-    ) -> Result<Arc<Ready>, Status> {
+    ) -> Result<Arc<ReadySubchannel>, Status> {
         if let Some(ready) = self.pick(call, tried)? {
             return Ok(ready);
         }
-        let mut published = self.pool.subscribe();
+        let mut versions = self.published.subscribe();
         loop {
             // Picked again after subscribing, so that no picker is missed.
             if let Some(ready) = self.pick(call, tried)? {
                 return Ok(ready);
             }
-            match call.deadline.bound(published.changed()).await {
+            match call.deadline.bound(versions.changed()).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) => {
                     return Err(Status::unavailable(format!("{}: the channel is closed", self.target)));
@@ -44,25 +44,34 @@ impl Caller {
         }
     }
 
-    fn pick(&self, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Result<Option<Arc<Ready>>, Status> {
-        match &**self.pool.picker() {
-            Picker::Ready(picker) => Ok(untried(&**picker, call, tried).cloned()),
-            Picker::Failing(why) if !call.wait_for_ready => {
+    fn pick(
+        &self,
+        call: &Call<'_>,
+        tried: &[Arc<Subchannel>],
+    ) -> Result<Option<Arc<ReadySubchannel>>, Status> {
+        match &**self.published.picker() {
+            ChannelPicker::Ready(picker) => Ok(untried(&**picker, call, tried).cloned()),
+            ChannelPicker::TransientFailure(why) if !call.wait_for_ready => {
                 Err(Status::unavailable(format!("{}: {why}", self.target)))
             }
-            Picker::Failing(_) | Picker::Waiting => Ok(None),
+            ChannelPicker::TransientFailure(_) | ChannelPicker::Connecting => Ok(None),
         }
     }
 }
 
 /// What the picker picks; for a retry, asked some times for one that was not tried, or else for the
 /// one whose try is the longest ago.
-fn untried<'a>(picker: &'a dyn Pick, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Option<&'a Arc<Ready>> {
-    let call = policy::Call { headers: &call.head.headers };
-    let when =
-        |ready: &Ready| tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &ready.subchannel));
+fn untried<'a>(
+    picker: &'a dyn Picker,
+    call: &Call<'_>,
+    tried: &[Arc<Subchannel>],
+) -> Option<&'a Arc<ReadySubchannel>> {
+    let call = policy::PickArgs { headers: &call.head.headers };
+    let when = |ready: &ReadySubchannel| {
+        tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &ready.subchannel))
+    };
     let mut best = picker.pick(&call)?;
-    for _ in 1..PICKS {
+    for _ in 1..MAX_PICKS {
         // None, never tried, is less than any try.
         let Some(last) = when(best) else { break };
         let Some(other) = picker.pick(&call) else { break };

@@ -9,12 +9,12 @@ use http::{
 };
 use tonic::Status;
 
-use super::Caller;
+use super::CallExecutor;
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));
 
-impl Caller {
+impl CallExecutor {
     /// Makes the URI absolute, as HTTP/2 wants it, and says who calls.
     pub(super) fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let mut uri = mem::take(&mut head.uri).into_parts();

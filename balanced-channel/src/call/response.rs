@@ -17,27 +17,27 @@ use tonic::{Code, Status};
 use super::{
     deadline::Deadline,
     status_mapping::{broken, code_of_http},
-    throttle::Tally,
+    throttle::ThrottleRecorder,
 };
 use crate::{
     metrics::Recording,
-    outlier::Sign,
-    subchannel::{Ready, Subchannel},
-    transport::Upload,
-    transport::{Incoming, Sender},
+    outlier::CallOutcome,
+    subchannel::{ReadySubchannel, Subchannel},
+    transport::UploadGuard,
+    transport::{Http2Client, IncomingBody},
 };
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    ready: Arc<Ready>,
+    ready: Arc<ReadySubchannel>,
     /// How it ended; a call that is dropped before that was cancelled by the caller.
     outcome: Code,
     /// Whether the response has begun.
-    answered: bool,
-    sign: Sign,
+    response_started: bool,
+    call_outcome: CallOutcome,
     /// Hears of it too, once the response has begun.
-    tally: Option<Tally>,
+    throttle_recorder: Option<ThrottleRecorder>,
     /// The call itself, which ends with this, once the response has begun.
     recording: Option<Box<Recording>>,
 }
@@ -49,13 +49,13 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody {
         #[pin]
-        body: Incoming,
+        body: IncomingBody,
         address: SocketAddr,
         in_flight: Option<InFlight>,
         deadline: Deadline,
         timer: Option<Pin<Box<Sleep>>>,
         // The rest of a streaming request goes on for as long as somebody reads the response.
-        upload: Option<Upload>,
+        upload: Option<UploadGuard>,
     }
 }
 
@@ -75,14 +75,14 @@ fn code_of_trailers(trailers: &HeaderMap) -> Code {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(crate) fn start(ready: Arc<Ready>) -> Self {
+    pub(crate) fn start(ready: Arc<ReadySubchannel>) -> Self {
         ready.subchannel.calls.begin();
         Self {
             ready,
             outcome: Code::Cancelled,
-            answered: false,
-            sign: Sign::Nothing,
-            tally: None,
+            response_started: false,
+            call_outcome: CallOutcome::Ignored,
+            throttle_recorder: None,
             recording: None,
         }
     }
@@ -91,24 +91,28 @@ impl InFlight {
         self.ready.subchannel.endpoint.address
     }
 
-    pub(crate) fn sender(&self) -> &Sender {
-        &self.ready.sender
+    pub(crate) fn client(&self) -> &Http2Client {
+        &self.ready.client
     }
 
     pub(crate) fn subchannel(&self) -> &Arc<Subchannel> {
         &self.ready.subchannel
     }
 
-    /// The response has begun: `tally` counts how the call ends.
-    pub(crate) fn commit(&mut self, tally: Option<Tally>, recording: Option<Box<Recording>>) {
-        (self.tally, self.recording) = (tally, recording);
+    /// The response has begun: `throttle_recorder` counts how the call ends.
+    pub(crate) fn commit(
+        &mut self,
+        throttle_recorder: Option<ThrottleRecorder>,
+        recording: Option<Box<Recording>>,
+    ) {
+        (self.throttle_recorder, self.recording) = (throttle_recorder, recording);
     }
 
     /// Ends the attempt with a status that the channel itself made.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
-        if code == Code::DeadlineExceeded && !self.answered {
-            self.sign = Sign::Failing;
+        if code == Code::DeadlineExceeded && !self.response_started {
+            self.call_outcome = CallOutcome::Failure;
         }
     }
 
@@ -118,12 +122,12 @@ impl InFlight {
             load.take(trailers);
         }
         self.outcome = code;
-        self.sign = match code {
-            Code::Unavailable | Code::DeadlineExceeded if self.answered => Sign::Nothing,
-            Code::Unavailable | Code::DeadlineExceeded => Sign::Failing,
+        self.call_outcome = match code {
+            Code::Unavailable | Code::DeadlineExceeded if self.response_started => CallOutcome::Ignored,
+            Code::Unavailable | Code::DeadlineExceeded => CallOutcome::Failure,
             // So tonic's server answers for a handler that has let the deadline pass.
-            Code::Cancelled => Sign::Nothing,
-            _ => Sign::Alive,
+            Code::Cancelled => CallOutcome::Ignored,
+            _ => CallOutcome::Success,
         };
     }
 }
@@ -131,9 +135,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.ready.subchannel.calls.end(self.outcome);
-        self.ready.subchannel.streak.note(self.sign);
-        if let Some(tally) = &self.tally {
-            tally.ended(self.outcome);
+        self.ready.subchannel.consecutive_failures.record(self.call_outcome);
+        if let Some(throttle_recorder) = &self.throttle_recorder {
+            throttle_recorder.ended(self.outcome);
         }
         if let Some(recording) = self.recording.take() {
             recording.end(self.outcome);
@@ -150,10 +154,10 @@ impl ResponseBody {
     }
 
     pub(crate) fn new(
-        response: Response<Incoming>,
+        response: Response<IncomingBody>,
         mut in_flight: InFlight,
         deadline: Deadline,
-        upload: Option<Upload>,
+        upload: Option<UploadGuard>,
     ) -> Response<Self> {
         let address = in_flight.address();
         let in_flight = match code_of(&response) {
@@ -162,7 +166,7 @@ impl ResponseBody {
                 None
             }
             None => {
-                in_flight.answered = true;
+                in_flight.response_started = true;
                 Some(in_flight)
             }
         };

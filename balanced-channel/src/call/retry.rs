@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::Code;
 
-use super::throttle::{Tally, Throttle};
+use super::throttle::{RetryThrottle, ThrottleRecorder};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
     service_config::RetryPolicy,
@@ -31,9 +31,9 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 
 /// How an attempt failed.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
-    pub(crate) seen: Seen,
+    pub(crate) progress: Progress,
     pub(crate) pushback: Pushback,
     /// Whether it was given up for another one, because it took too long.
     pub(crate) given_up: bool,
@@ -43,13 +43,13 @@ pub(crate) struct Failed {
 
 /// How far a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Progress {
     /// It never left this process.
-    NeverLeft,
+    NotSent,
     /// A server has refused it unprocessed.
     Refused,
     /// It may have been processed.
-    Maybe,
+    MaybeProcessed,
 }
 
 /// What the server says about another attempt.
@@ -65,9 +65,9 @@ pub(crate) enum Pushback {
 
 /// The retries of one call.
 #[derive(Debug)]
-pub(crate) struct Retry<'a> {
+pub(crate) struct RetryState<'a> {
     policy: Option<&'a RetryPolicy>,
-    throttle: Option<&'a Arc<Throttle>>,
+    throttle: Option<&'a Arc<RetryThrottle>>,
     /// How many attempts there were before this one, transparent retries not counted.
     previous: u32,
     refusals: u32,
@@ -76,12 +76,18 @@ pub(crate) struct Retry<'a> {
     tried: Vec<Arc<Subchannel>>,
 }
 
-// === impl Failed ===
+// === impl AttemptFailure ===
 
-impl Failed {
+impl AttemptFailure {
     /// An attempt that found no subchannel.
     pub(crate) fn nowhere(code: Code) -> Self {
-        Self { code, seen: Seen::Maybe, pushback: Pushback::None, given_up: false, subchannel: None }
+        Self {
+            code,
+            progress: Progress::MaybeProcessed,
+            pushback: Pushback::None,
+            given_up: false,
+            subchannel: None,
+        }
     }
 
     /// An attempt that may have been processed there.
@@ -90,10 +96,10 @@ impl Failed {
     }
 }
 
-// === impl Retry ===
+// === impl RetryState ===
 
-impl<'a> Retry<'a> {
-    pub(crate) fn new(policy: Option<&'a RetryPolicy>, throttle: Option<&'a Arc<Throttle>>) -> Self {
+impl<'a> RetryState<'a> {
+    pub(crate) fn new(policy: Option<&'a RetryPolicy>, throttle: Option<&'a Arc<RetryThrottle>>) -> Self {
         Self { policy, throttle, previous: 0, refusals: 0, backoff: None, tried: Vec::new() }
     }
 
@@ -103,11 +109,11 @@ impl<'a> Retry<'a> {
     /// still take: a retry that could not begin before the deadline is not waited for.
     pub(crate) fn after(
         &mut self,
-        failed: &Failed,
+        failed: &AttemptFailure,
         repeatable: bool,
         left: Option<Duration>,
     ) -> Option<Duration> {
-        let wait = if repeatable && self.transparent(failed.seen) {
+        let wait = if repeatable && self.transparent(failed.progress) {
             Duration::ZERO
         } else {
             self.by_policy(failed, repeatable)?
@@ -120,7 +126,7 @@ impl<'a> Retry<'a> {
     }
 
     /// How long an attempt may take before another one is thought of.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
         self.policy?.per_attempt_recv_timeout
     }
 
@@ -133,18 +139,18 @@ impl<'a> Retry<'a> {
         allowed && repeatable && self.previous + 1 < policy.attempts() && left.is_none_or(|left| left > wait)
     }
 
-    fn transparent(&mut self, seen: Seen) -> bool {
-        match seen {
-            Seen::NeverLeft => true,
-            Seen::Refused => {
+    fn transparent(&mut self, progress: Progress) -> bool {
+        match progress {
+            Progress::NotSent => true,
+            Progress::Refused => {
                 self.refusals += 1;
                 self.refusals <= MAX_REFUSALS
             }
-            Seen::Maybe => false,
+            Progress::MaybeProcessed => false,
         }
     }
 
-    fn by_policy(&mut self, failed: &Failed, repeatable: bool) -> Option<Duration> {
+    fn by_policy(&mut self, failed: &AttemptFailure, repeatable: bool) -> Option<Duration> {
         let policy = self.policy?;
         let covered = failed.given_up || policy.retryable_status_codes.contains(failed.code);
         if !covered && failed.pushback != Pushback::Never {
@@ -193,9 +199,9 @@ impl<'a> Retry<'a> {
     }
 
     /// What counts the end of a call whose response has begun.
-    pub(crate) fn tally(&self) -> Option<Tally> {
+    pub(crate) fn throttle_recorder(&self) -> Option<ThrottleRecorder> {
         let failures = self.policy?.retryable_status_codes;
-        Some(Tally { throttle: self.throttle?.clone(), failures })
+        Some(ThrottleRecorder { throttle: self.throttle?.clone(), failures })
     }
 }
 

@@ -6,32 +6,32 @@ use h2::Reason;
 use http::StatusCode;
 use tonic::{Code, Status};
 
-use super::retry::Seen;
+use super::retry::Progress;
 use crate::transport::{SendError, chain};
 
 /// An attempt that ended without response headers.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct SendFailure {
     pub(crate) why: String,
-    pub(crate) seen: Seen,
+    pub(crate) progress: Progress,
     pub(crate) code: Code,
 }
 
-// === impl Failure ===
+// === impl SendFailure ===
 
-impl From<SendError> for Failure {
+impl From<SendError> for SendFailure {
     fn from(error: SendError) -> Self {
-        let (seen, code) = match &error {
-            SendError::Closed | SendError::NeverLeft(_) => (Seen::NeverLeft, Code::Unavailable),
-            SendError::Unsendable(_) => (Seen::Maybe, Code::Internal),
-            SendError::Broken(error) if refused(error) => (Seen::Refused, code(error)),
-            SendError::Broken(error) => (Seen::Maybe, code(error)),
+        let (progress, code) = match &error {
+            SendError::Closed | SendError::NotSent(_) => (Progress::NotSent, Code::Unavailable),
+            SendError::InvalidRequest(_) => (Progress::MaybeProcessed, Code::Internal),
+            SendError::Failed(error) if refused(error) => (Progress::Refused, code(error)),
+            SendError::Failed(error) => (Progress::MaybeProcessed, code(error)),
         };
-        Self { why: chain(&error), seen, code }
+        Self { why: chain(&error), progress, code }
     }
 }
 
-impl Failure {
+impl SendFailure {
     /// The status for the caller, after so many attempts before this one.
     pub(crate) fn status(&self, address: SocketAddr, previous: u32) -> Status {
         let mut sentence = format!("the call to {address} failed: {}", self.why);

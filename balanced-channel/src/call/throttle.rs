@@ -15,7 +15,7 @@ const MILLI: u32 = 1000;
 
 /// The bucket.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct RetryThrottle {
     tokens: AtomicU32,
     max: u32,
     ratio: u32,
@@ -23,15 +23,15 @@ pub(crate) struct Throttle {
 
 /// Counts a call whose response has begun when it has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Tally {
-    pub(crate) throttle: Arc<Throttle>,
+pub(crate) struct ThrottleRecorder {
+    pub(crate) throttle: Arc<RetryThrottle>,
     /// The codes that count as failures.
     pub(crate) failures: StatusCodes,
 }
 
-// === impl Throttle ===
+// === impl RetryThrottle ===
 
-impl Throttle {
+impl RetryThrottle {
     pub(crate) fn new(config: RetryThrottling) -> Self {
         let max = config.max_tokens.saturating_mul(MILLI);
         Self { tokens: AtomicU32::new(max), max, ratio: config.milli_ratio() }
@@ -68,9 +68,9 @@ impl Throttle {
     }
 }
 
-// === impl Tally ===
+// === impl ThrottleRecorder ===
 
-impl Tally {
+impl ThrottleRecorder {
     pub(crate) fn ended(&self, code: Code) {
         if code == Code::Ok {
             self.throttle.succeeded();
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn half_a_bucket_stops_retries_and_successes_bring_them_back() {
-        let throttle = Throttle::new(RetryThrottling { max_tokens: 10, token_ratio: 0.5 });
+        let throttle = RetryThrottle::new(RetryThrottling { max_tokens: 10, token_ratio: 0.5 });
         let allowed = |_| throttle.failed();
         assert_eq!((0..5).map(allowed).collect::<Vec<_>>(), [true, true, true, true, false]);
         // Five are left. Three successes bring 6.5, and the failure that asks takes one: 5.5.
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_bucket_neither_runs_over_nor_below_nothing() {
-        let throttle = Throttle::new(RetryThrottling { max_tokens: 2, token_ratio: 100.0 });
+        let throttle = RetryThrottle::new(RetryThrottling { max_tokens: 2, token_ratio: 100.0 });
         for _ in 0..5 {
             throttle.failed();
         }
@@ -110,12 +110,13 @@ mod tests {
 
     #[test]
     fn only_covered_failures_count() {
-        let throttle = Arc::new(Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
-        let tally = Tally { throttle: throttle.clone(), failures: [Code::Unavailable].into() };
+        let throttle = Arc::new(RetryThrottle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
+        let throttle_recorder =
+            ThrottleRecorder { throttle: throttle.clone(), failures: [Code::Unavailable].into() };
         for (code, tokens) in
             [(Code::InvalidArgument, 4), (Code::Ok, 4), (Code::Unavailable, 3), (Code::Ok, 4)]
         {
-            tally.ended(code);
+            throttle_recorder.ended(code);
             assert_eq!(throttle.tokens.load(Ordering::Relaxed), tokens * MILLI, "after {code:?}");
         }
     }

@@ -7,23 +7,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     backoff::BackoffPolicy,
-    balancer::Balancer,
-    balancer::Nearby,
-    balancer::Pool,
-    call::{Caller, Retries, Throttle},
+    balancer::BalancerConfig,
+    balancer::Locality,
+    balancer::Published,
+    call::{CallExecutor, RetryCounters, RetryThrottle},
     channel::{Channel, Inner},
     metrics::Metrics,
     outlier::OutlierDetection,
     policy::Policy,
-    resolver::{self, Dns, Fixed, Polled, Refresh, Resolver},
+    resolver::{self, DnsLookup, PollingResolver, Refresh, Resolver, StaticResolver},
     service_config::{Methods, RetryConfigError, RetryThrottling},
     subchannel::HealthCheck,
-    target::{Place, Target, TargetError},
-    transport::{Connector, Http2, Keepalive},
+    target::{ResolverTarget, Target, TargetError},
+    transport::{Connector, Http2Config, Keepalive},
 };
 
 /// What a channel is made of, but for its connector.
-pub(crate) struct Plan {
+pub(crate) struct ChannelConfig {
     pub(crate) target: Result<Target, TargetError>,
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) zone: Option<Arc<str>>,
@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) backoff: BackoffPolicy,
     pub(crate) outliers: OutlierDetection,
     pub(crate) policy: Policy,
-    pub(crate) http2: Http2,
+    pub(crate) http2: Http2Config,
     pub(crate) wait_for_ready: bool,
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
@@ -52,7 +52,7 @@ pub enum BuildError {
     Target(#[from] TargetError),
     /// A retry setting is out of its range.
     #[error(transparent)]
-    Retry(#[from] RetryConfigError),
+    RetryState(#[from] RetryConfigError),
     /// TLS cannot be used.
     #[cfg(feature = "tls")]
     #[error(transparent)]
@@ -65,9 +65,9 @@ pub enum BuildError {
     NoRuntime,
 }
 
-// === impl Plan ===
+// === impl ChannelConfig ===
 
-impl Plan {
+impl ChannelConfig {
     /// Everything at its default.
     pub(crate) fn new(target: Result<Target, TargetError>) -> Self {
         Self {
@@ -81,10 +81,10 @@ impl Plan {
             backoff: BackoffPolicy::default(),
             outliers: OutlierDetection::default(),
             policy: Policy::default(),
-            http2: Http2 {
+            http2: Http2Config {
                 connect_timeout: Duration::from_secs(5),
                 keepalive: Some(Keepalive::default()),
-                complaints: Arc::default(),
+                too_many_pings: Arc::default(),
             },
             wait_for_ready: false,
             retry_buffer: 256 * 1024,
@@ -104,18 +104,18 @@ impl Plan {
             return Err(BuildError::Insecure(target.to_string()));
         }
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        let resolver = self.resolver.unwrap_or_else(|| match target.place.clone() {
-            Place::Dns { server, host, port } => {
-                Box::new(Polled::new(Dns::new(server, host, port), self.refresh))
+        let resolver = self.resolver.unwrap_or_else(|| match target.resolver_target.clone() {
+            ResolverTarget::Dns { server, host, port } => {
+                Box::new(PollingResolver::new(DnsLookup::new(server, host, port), self.refresh))
             }
-            Place::Fixed(addresses) => Box::new(Fixed(addresses)),
+            ResolverTarget::Fixed(addresses) => Box::new(StaticResolver(addresses)),
             #[cfg(feature = "kubernetes")]
-            Place::Kubernetes(service) => {
-                Box::new(resolver::kubernetes::Kubernetes::new(service, self.kubernetes))
+            ResolverTarget::Kubernetes(service) => {
+                Box::new(resolver::kubernetes::KubernetesResolver::new(service, self.kubernetes))
             }
         });
         let (updates, resolutions) = resolver::updates();
-        let pool = Arc::new(Pool::new());
+        let published = Arc::new(Published::new());
         let resolution = resolutions.latest.clone();
         let scheme = connector.scheme();
         let authority = self.authority.unwrap_or_else(|| target.authority().clone());
@@ -123,33 +123,33 @@ impl Plan {
         let health_check = self.health_check.filter(|_| watches);
         let health_check = health_check.map(|name| Arc::new(HealthCheck::new(name, &scheme, &authority)));
         let metrics = Metrics::new(target.canonical(), self.policy.picking().name(), self.call_metrics);
-        let balancer = Balancer {
+        let balancer = BalancerConfig {
             connector: Arc::new(connector),
             http2: self.http2.clone(),
             backoff: self.backoff,
-            policy: self.policy.make(&metrics.weights),
+            policy: self.policy.build(&metrics.weights),
             outliers: self.outliers,
             health_check,
-            pool: pool.clone(),
+            published: published.clone(),
             connections: metrics.connections.clone(),
             ejections: metrics.ejections.clone(),
-            nearby: Nearby::new(self.zone),
+            locality: Locality::new(self.zone),
             resolutions,
         };
-        let caller = Caller {
-            pool,
+        let executor = CallExecutor {
+            published,
             target: target.to_string(),
             scheme,
             authority,
             wait_for_ready: self.wait_for_ready,
             retry_buffer: self.retry_buffer,
             methods: self.methods,
-            throttle: self.retry_throttling.map(|config| Arc::new(Throttle::new(config))),
-            retries: Retries::default(),
+            throttle: self.retry_throttling.map(|config| Arc::new(RetryThrottle::new(config))),
+            retries: RetryCounters::default(),
             metrics,
         };
         let inner = Inner {
-            caller,
+            executor,
             resolution,
             http2: self.http2,
             _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),

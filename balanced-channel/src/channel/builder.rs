@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 
-use super::build::{BuildError, Plan};
+use super::build::{BuildError, ChannelConfig};
 use crate::{
     backoff::BackoffPolicy,
     channel::Channel,
@@ -20,7 +20,7 @@ use crate::{
 /// Configures a [`Channel`]. Every knob has a default that fits a service in one cluster.
 pub struct Builder<C = TcpConnector> {
     connector: C,
-    plan: Plan,
+    config: ChannelConfig,
 }
 
 // === impl Channel ===
@@ -44,7 +44,7 @@ impl Channel {
     where
         T: TryInto<Target, Error = TargetError>,
     {
-        Builder { connector: TcpConnector::default(), plan: Plan::new(target.try_into()) }
+        Builder { connector: TcpConnector::default(), config: ChannelConfig::new(target.try_into()) }
     }
 }
 
@@ -53,7 +53,7 @@ impl Channel {
 impl<C: Connector> Builder<C> {
     /// Opens connections with `connector` instead of TCP: a tunnel, or a simulated network.
     pub fn connector<D: Connector>(self, connector: D) -> Builder<D> {
-        Builder { connector, plan: self.plan }
+        Builder { connector, config: self.config }
     }
 
     /// Encrypts connections. The server must prove the host of the authority: that of the target,
@@ -67,15 +67,15 @@ impl<C: Connector> Builder<C> {
     where
         C: Clone,
     {
-        let target = self.plan.target.clone()?;
-        let host = self.plan.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
+        let target = self.config.target.clone()?;
+        let host = self.config.authority.as_ref().unwrap_or(target.authority()).host().to_owned();
         let connector = crate::TlsConnector::new(self.connector.clone(), tls, &host)?;
         Ok(self.connector(connector))
     }
 
     /// Finds endpoints with `resolver` instead of the one that the target's scheme names.
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
-        self.plan.resolver = Some(Box::new(resolver));
+        self.config.resolver = Some(Box::new(resolver));
         self
     }
 
@@ -89,7 +89,7 @@ impl<C: Connector> Builder<C> {
     /// clients, and that these go by the same rule. Else they go everywhere; and also while none of the
     /// preferred ones takes calls, until half of them do.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.plan.zone = Some(zone.into()).filter(|zone| !zone.is_empty()).map(Arc::from);
+        self.config.zone = Some(zone.into()).filter(|zone| !zone.is_empty()).map(Arc::from);
         self
     }
 
@@ -98,19 +98,19 @@ impl<C: Connector> Builder<C> {
     /// `~/.kube/config`, or else the service account of the pod.
     #[cfg(feature = "kubernetes")]
     pub fn kubeconfig(mut self, file: impl Into<std::path::PathBuf>) -> Self {
-        self.plan.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
+        self.config.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
         self
     }
 
     /// The `:authority` of every call. Default: the host and port of the target.
     pub fn authority(mut self, authority: Authority) -> Self {
-        self.plan.authority = Some(authority);
+        self.config.authority = Some(authority);
         self
     }
 
     /// How often a name is looked up again. Default: at its TTL, between 1 s and 2 s.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
-        self.plan.refresh = refresh;
+        self.config.refresh = refresh;
         self
     }
 
@@ -118,33 +118,33 @@ impl<C: Connector> Builder<C> {
     /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
     /// is tried every second. Default: the gRPC connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
-        self.plan.backoff = backoff;
+        self.config.backoff = backoff;
         self
     }
 
     /// Takes what the owner of the service wants of its clients. What the config does not name stays
     /// as it is, and a setter that is called later wins.
     pub fn service_config(mut self, config: ServiceConfig) -> Self {
-        self.plan.policy = config.policy.unwrap_or(self.plan.policy);
-        self.plan.outliers = config.outlier_detection.unwrap_or(self.plan.outliers);
-        self.plan.retry_throttling = config.retry_throttling.or(self.plan.retry_throttling);
-        self.plan.health_check = config.health_check_service.or(self.plan.health_check);
+        self.config.policy = config.policy.unwrap_or(self.config.policy);
+        self.config.outliers = config.outlier_detection.unwrap_or(self.config.outliers);
+        self.config.retry_throttling = config.retry_throttling.or(self.config.retry_throttling);
+        self.config.health_check = config.health_check_service.or(self.config.health_check);
         for (name, config) in config.methods {
-            self.plan.methods.insert(name, config);
+            self.config.methods.insert(name, config);
         }
         self
     }
 
     /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
-        self.plan.policy = policy.into();
+        self.config.policy = policy.into();
         self
     }
 
     /// When an endpoint that is connected and fails its calls is left out, and for how long.
     /// Default: after 5 calls in a row, for 30 s.
     pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
-        self.plan.outliers = outliers;
+        self.config.outliers = outliers;
         self
     }
 
@@ -155,21 +155,21 @@ impl<C: Connector> Builder<C> {
     /// lost, the kernel tries after 1, 3, 7 and 15 s, and a new attempt every 5 s finds a network
     /// that works again sooner than an old one that waits for its next try.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.plan.http2.connect_timeout = timeout;
+        self.config.http2.connect_timeout = timeout;
         self
     }
 
     /// Finds peers that are gone without a word; `None` turns it off. Default: on, see
     /// [`Keepalive`].
     pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
-        self.plan.http2.keepalive = keepalive.into();
+        self.config.http2.keepalive = keepalive.into();
         self
     }
 
     /// Whether calls wait for a connection, up to their deadline, even when every endpoint fails.
     /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
-        self.plan.wait_for_ready = wait;
+        self.config.wait_for_ready = wait;
         self
     }
 
@@ -177,20 +177,20 @@ impl<C: Connector> Builder<C> {
     /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
     /// message is always kept, and so are unary requests: the caller holds them anyway.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
-        self.plan.retry_buffer = bytes;
+        self.config.retry_buffer = bytes;
         self
     }
 
     /// Which failed calls are sent again, for every method that has no config of its own. Default:
     /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
-        self.plan.methods.default_mut().retry_policy = Some(policy);
+        self.config.methods.default_mut().retry_policy = Some(policy);
         self
     }
 
     /// When retries stop because too much fails. Default: never.
     pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
-        self.plan.retry_throttling = Some(throttling);
+        self.config.retry_throttling = Some(throttling);
         self
     }
 
@@ -201,7 +201,7 @@ impl<C: Connector> Builder<C> {
     ///
     /// [gRFC A17]: https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
     pub fn health_check(mut self, service: impl Into<String>) -> Self {
-        self.plan.health_check = Some(service.into());
+        self.config.health_check = Some(service.into());
         self
     }
 
@@ -209,7 +209,7 @@ impl<C: Connector> Builder<C> {
     /// gRFC A66 and A96. A generated client names the method of each call; calls that name none count
     /// as `other`. Default: no. What is not of single calls is always counted.
     pub fn call_metrics(mut self, measure: bool) -> Self {
-        self.plan.call_metrics = measure;
+        self.config.call_metrics = measure;
         self
     }
 
@@ -219,6 +219,6 @@ impl<C: Connector> Builder<C> {
     ///
     /// When the target or a retry setting cannot be used, or outside a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
-        self.plan.start(self.connector)
+        self.config.start(self.connector)
     }
 }

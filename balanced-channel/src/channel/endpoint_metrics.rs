@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// So many endpoints have series of their own, the first by their addresses.
-const NAMED: usize = 100;
+const MAX_NAMED_ENDPOINTS: usize = 100;
 
 /// Those of these subchannels.
 pub(crate) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
@@ -35,7 +35,7 @@ pub(crate) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
         "{call}",
         "Attempts of calls at the endpoint that ended, by whether with status OK.",
     );
-    for subchannel in subchannels.iter().take(NAMED) {
+    for subchannel in subchannels.iter().take(MAX_NAMED_ENDPOINTS) {
         let Subchannel { endpoint, calls, .. } = &**subchannel;
         let status = subchannel.status();
         let address = endpoint.address.to_string();
@@ -58,17 +58,20 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::{outlier::Streak, resolver::Endpoint};
+    use crate::{outlier::ConsecutiveFailures, resolver::Endpoint};
 
     #[test]
     fn however_many_there_are_a_hundred_have_series() {
         let subchannel = |number: u8| {
             let endpoint: Endpoint = SocketAddr::from(([10, 0, 0, number], 80)).into();
             // Pods of two namespaces may be called the same.
-            Arc::new(Subchannel::new(endpoint.named("pod").in_zone("a"), Streak::new(5, Arc::default())))
+            Arc::new(Subchannel::new(
+                endpoint.named("pod").in_zone("a"),
+                ConsecutiveFailures::new(5, Arc::default()),
+            ))
         };
-        let pool: Vec<_> = (0..150).map(subchannel).collect();
-        let [all, ready, in_flight, ended] = read(&pool);
+        let published: Vec<_> = (0..150).map(subchannel).collect();
+        let [all, ready, in_flight, ended] = read(&published);
         assert_eq!(all.points[0].count(), Some(150));
         assert_eq!([&ready, &in_flight, &ended].map(|metric| metric.points.len()), [100, 100, 200]);
         let mut labels: Vec<_> = ended.points.iter().map(|point| &point.labels).collect();

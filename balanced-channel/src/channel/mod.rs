@@ -23,11 +23,11 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use crate::{
-    call::{Caller, ResponseBody},
+    call::{CallExecutor, ResponseBody},
     metrics::Metric,
     resolver::Resolution,
     subchannel::Connectivity,
-    transport::Http2,
+    transport::Http2Config,
 };
 
 /// A gRPC channel that spreads calls over every endpoint of its target.
@@ -41,9 +41,9 @@ pub struct Channel {
 
 /// What the clones of a channel share.
 pub(crate) struct Inner {
-    pub(crate) caller: Caller,
+    pub(crate) executor: CallExecutor,
     pub(crate) resolution: watch::Receiver<Resolution>,
-    pub(crate) http2: Http2,
+    pub(crate) http2: Http2Config,
     pub(crate) _balancer: AbortOnDropHandle<()>,
     pub(crate) _resolver: AbortOnDropHandle<()>,
 }
@@ -56,24 +56,24 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBo
 impl Channel {
     /// What the channel knows about itself now.
     pub fn snapshot(&self) -> ChannelSnapshot {
-        let caller = &self.inner.caller;
-        ChannelSnapshot::take(caller, &self.inner.resolution, &self.inner.http2)
+        let executor = &self.inner.executor;
+        ChannelSnapshot::take(executor, &self.inner.resolution, &self.inner.http2)
     }
 
     /// The state of the channel as a whole (gRPC connectivity semantics): READY, and calls are sent;
     /// CONNECTING, and they wait; or TRANSIENT_FAILURE, and they fail.
     pub fn state(&self) -> Connectivity {
-        self.inner.caller.pool.state()
+        self.inner.executor.published.state()
     }
 
     /// Waits until the state is not `from`, and returns what it is then.
     pub async fn state_changed(&self, from: Connectivity) -> Connectivity {
-        let pool = &self.inner.caller.pool;
-        let mut published = pool.subscribe();
+        let published = &self.inner.executor.published;
+        let mut versions = published.subscribe();
         loop {
-            let state = pool.state();
+            let state = published.state();
             // The pool is there for as long as the channel, and so is what publishes it.
-            if state != from || published.changed().await.is_err() {
+            if state != from || versions.changed().await.is_err() {
                 return state;
             }
         }
@@ -81,8 +81,8 @@ impl Channel {
 
     /// What the channel has counted since it was built, under gRPC's names; see [`metrics`](crate::metrics).
     pub fn metrics(&self) -> Vec<Metric> {
-        let Caller { metrics, pool, .. } = &self.inner.caller;
-        metrics.read(endpoint_metrics::read(&pool.subchannels()))
+        let CallExecutor { metrics, published, .. } = &self.inner.executor;
+        metrics.read(endpoint_metrics::read(&published.subchannels()))
     }
 }
 
@@ -100,12 +100,12 @@ impl Service<Request<Body>> for Channel {
         let inner = self.inner.clone();
         let (mut head, body) = request.into_parts();
         // Everything within borrows the head: handed on, it would be in memory once for each function.
-        Box::pin(async move { inner.caller.call(&mut head, body).await })
+        Box::pin(async move { inner.executor.call(&mut head, body).await })
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("target", &self.inner.caller.target).finish_non_exhaustive()
+        f.debug_struct("Channel").field("target", &self.inner.executor.target).finish_non_exhaustive()
     }
 }

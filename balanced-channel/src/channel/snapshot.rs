@@ -6,10 +6,10 @@ use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    call::Caller,
+    call::CallExecutor,
     resolver::Resolution,
     subchannel::{Connectivity, Subchannel},
-    transport::Http2,
+    transport::Http2Config,
 };
 
 /// A channel at one moment. Times are ages in seconds.
@@ -91,25 +91,29 @@ pub struct SubchannelSnapshot {
 // === impl ChannelSnapshot ===
 
 impl ChannelSnapshot {
-    pub(crate) fn take(caller: &Caller, resolution: &watch::Receiver<Resolution>, http2: &Http2) -> Self {
+    pub(crate) fn take(
+        executor: &CallExecutor,
+        resolution: &watch::Receiver<Resolution>,
+        http2: &Http2Config,
+    ) -> Self {
         let now = Instant::now();
         let Resolution { endpoints, error } = resolution.borrow().clone();
         Self {
-            target: caller.target.clone(),
+            target: executor.target.clone(),
             resolver: ResolverSnapshot {
                 endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.len()),
                 age: endpoints.map(|(_, at)| (now - at).as_secs_f64()),
                 error: error.map(|error| error.to_string()),
             },
             keepalive_time: http2.keepalive().map(|keepalive| keepalive.time.as_secs_f64()),
-            too_many_pings: http2.complaints.load(Ordering::Relaxed),
+            too_many_pings: http2.too_many_pings.load(Ordering::Relaxed),
             retries: RetrySnapshot {
-                transparent: caller.retries.transparent.load(Ordering::Relaxed),
-                by_policy: caller.retries.by_policy.load(Ordering::Relaxed),
-                tokens: caller.throttle.as_ref().map(|throttle| throttle.tokens()),
+                transparent: executor.retries.transparent.load(Ordering::Relaxed),
+                by_policy: executor.retries.by_policy.load(Ordering::Relaxed),
+                tokens: executor.throttle.as_ref().map(|throttle| throttle.tokens()),
             },
-            subchannels: caller
-                .pool
+            subchannels: executor
+                .published
                 .subchannels()
                 .iter()
                 .map(|subchannel| subchannel.snapshot(now))

@@ -42,14 +42,14 @@ pub(super) struct Method {
     name: String,
     started: AtomicU64,
     /// By status; each is made when a call first ends so.
-    ended: [OnceLock<Box<Ended>>; CODES],
+    ended: [OnceLock<Box<EndedCalls>>; CODES],
     /// Made when a call is first sent again.
-    resent: OnceLock<Box<Resent>>,
+    resent: OnceLock<Box<ResentCalls>>,
 }
 
 /// The calls, and the attempts, that ended with one status.
 #[derive(Debug, Default)]
-struct Ended {
+struct EndedCalls {
     /// Calls of a single attempt, as nearly all are. They last as long as it, so it is counted once.
     single: Distribution<41>,
     /// Further attempts and calls.
@@ -61,7 +61,7 @@ struct Ended {
 
 /// The calls that were sent again.
 #[derive(Debug, Default)]
-struct Resent {
+struct ResentCalls {
     retries: Distribution<5>,
     transparent: Distribution<6>,
     delay: Distribution<41>,
@@ -69,7 +69,7 @@ struct Resent {
 
 /// What the messages of one attempt came to, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct MessageBytes {
     pub(super) sent: u64,
     pub(super) received: u64,
 }
@@ -189,7 +189,7 @@ impl Method {
     }
 
     /// An attempt has ended, and its call with it or not.
-    pub(super) fn attempt_ended(&self, code: Code, took: Duration, traffic: Traffic) {
+    pub(super) fn attempt_ended(&self, code: Code, took: Duration, traffic: MessageBytes) {
         let ended = self.ended(code);
         ended.attempts.record(&LATENCY, nanoseconds(took));
         ended.moved(traffic);
@@ -201,7 +201,7 @@ impl Method {
     }
 
     /// A call has ended with its only attempt.
-    pub(super) fn single_ended(&self, code: Code, took: Duration, traffic: Traffic) {
+    pub(super) fn single_ended(&self, code: Code, took: Duration, traffic: MessageBytes) {
         let ended = self.ended(code);
         ended.single.record(&LATENCY, nanoseconds(took));
         ended.moved(traffic);
@@ -219,13 +219,13 @@ impl Method {
         resent.delay.record(&LATENCY, nanoseconds(delay));
     }
 
-    fn ended(&self, code: Code) -> &Ended {
+    fn ended(&self, code: Code) -> &EndedCalls {
         self.ended[code as usize].get_or_init(Box::default)
     }
 }
 
-impl Ended {
-    fn moved(&self, traffic: Traffic) {
+impl EndedCalls {
+    fn moved(&self, traffic: MessageBytes) {
         self.sent.record(&SIZE, traffic.sent);
         self.received.record(&SIZE, traffic.received);
     }
@@ -267,7 +267,7 @@ mod tests {
     fn every_code_has_a_place_and_a_name() {
         let calls = CallMetrics::default();
         for code in 0..CODES as i32 {
-            calls.other.single_ended(Code::from(code), Duration::ZERO, Traffic::default());
+            calls.other.single_ended(Code::from(code), Duration::ZERO, MessageBytes::default());
         }
         let metrics = calls.read();
         let ended = metrics.iter().find(|metric| metric.name == "grpc.client.call.duration").unwrap();

@@ -40,7 +40,7 @@ const ERRORS: [&str; 6] = [
 
 /// The connections of a channel. Those that drain after a GOAWAY count as lost.
 #[derive(Debug, Default)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionMetrics {
     succeeded: AtomicU64,
     failed: AtomicU64,
     lost_by_goaway: [AtomicU64; H2_CODES.len()],
@@ -64,9 +64,9 @@ pub(crate) enum Disconnect {
     Unknown,
 }
 
-// === impl Connections ===
+// === impl ConnectionMetrics ===
 
-impl Connections {
+impl ConnectionMetrics {
     /// A connection takes calls.
     pub(crate) fn succeeded(&self) {
         self.succeeded.fetch_add(1, Relaxed);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_name() {
-        let connections = Connections::default();
+        let connections = ConnectionMetrics::default();
         let reasons = [
             (Disconnect::GoAway(0), "GOAWAY NO_ERROR"),
             (Disconnect::GoAway(13), "GOAWAY HTTP_1_1_REQUIRED"),

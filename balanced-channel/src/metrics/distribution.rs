@@ -88,7 +88,7 @@ pub(super) struct Bounds<const N: usize> {
     /// In the unit in which values are recorded.
     recorded: [u64; N],
     /// In the unit in which they are told.
-    told: [f64; N],
+    reported: [f64; N],
     /// How many of the one are one of the other.
     scale: f64,
 }
@@ -105,17 +105,17 @@ pub(super) struct Distribution<const N: usize> {
 // === impl Bounds ===
 
 impl<const N: usize> Bounds<N> {
-    /// Of bounds in a unit of which `per_told` are one that is told, and one is `recorded_per` that
+    /// Of bounds in a unit of which `per_reported` are one that is told, and one is `recorded_per` that
     /// are recorded.
-    const fn new(bounds: [u64; N], recorded_per: u64, per_told: f64) -> Self {
-        let (mut recorded, mut told) = ([0; N], [0.0; N]);
+    const fn new(bounds: [u64; N], recorded_per: u64, per_reported: f64) -> Self {
+        let (mut recorded, mut reported) = ([0; N], [0.0; N]);
         let mut at = 0;
         while at < N {
             recorded[at] = bounds[at] * recorded_per;
-            told[at] = bounds[at] as f64 / per_told;
+            reported[at] = bounds[at] as f64 / per_reported;
             at += 1;
         }
-        Self { recorded, told, scale: recorded_per as f64 * per_told }
+        Self { recorded, reported, scale: recorded_per as f64 * per_reported }
     }
 }
 
@@ -137,7 +137,7 @@ impl<const N: usize> Distribution<N> {
     pub(super) fn read(&self, bounds: &'static Bounds<N>) -> Histogram {
         let counts = self.counts.iter().chain([&self.above]).map(|count| count.load(Relaxed)).collect();
         let sum = self.sum.load(Relaxed) as f64 / bounds.scale;
-        Histogram { bounds: &bounds.told, counts, sum }
+        Histogram { bounds: &bounds.reported, counts, sum }
     }
 }
 

@@ -10,7 +10,7 @@ const REASONS: [Unenforced; 2] = [Unenforced::EnforcementPercentage, Unenforced:
 
 /// Counted by the balancer's task.
 #[derive(Debug, Default)]
-pub(crate) struct Ejections {
+pub(crate) struct EjectionMetrics {
     /// By method.
     enforced: [AtomicU64; METHODS.len()],
     /// By method and reason.
@@ -35,9 +35,9 @@ pub(crate) enum Unenforced {
     MaxEjectionOverflow,
 }
 
-// === impl Ejections ===
+// === impl EjectionMetrics ===
 
-impl Ejections {
+impl EjectionMetrics {
     pub(crate) fn enforced(&self, method: DetectionMethod) {
         self.enforced[method as usize].fetch_add(1, Relaxed);
     }

@@ -31,13 +31,13 @@ mod status_code;
 mod weights;
 
 pub(crate) use calls::CallMetrics;
-pub(crate) use connections::{Connections, Disconnect};
-pub(crate) use ejections::{DetectionMethod, Ejections, Unenforced};
+pub(crate) use connections::{ConnectionMetrics, Disconnect};
+pub(crate) use ejections::{DetectionMethod, EjectionMetrics, Unenforced};
 pub(crate) use message_size::MessageSize;
 pub use metric::{Histogram, Kind, Metric, Point, Value};
 pub(crate) use recording::Recording;
 pub use status_code::status_name;
-pub(crate) use weights::Weights;
+pub(crate) use weights::WeightMetrics;
 
 use std::sync::Arc;
 
@@ -50,9 +50,9 @@ pub(crate) struct Metrics {
     policy: &'static str,
     /// By method and status, if they are to be measured.
     pub(crate) calls: Option<CallMetrics>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) weights: Arc<Weights>,
-    pub(crate) ejections: Arc<Ejections>,
+    pub(crate) connections: Arc<ConnectionMetrics>,
+    pub(crate) weights: Arc<WeightMetrics>,
+    pub(crate) ejections: Arc<EjectionMetrics>,
 }
 
 // === impl Metrics ===

@@ -7,9 +7,9 @@ use tonic::Code;
 
 use super::{
     MessageSize,
-    calls::{Method, Traffic},
+    calls::{MessageBytes, Method},
 };
-use crate::transport::Sent;
+use crate::transport::SentMessages;
 
 /// A call under way. One that is dropped before it has ended was given up by its caller.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Recording {
     retries: u32,
     transparent: u32,
     /// What the attempt under way has sent and received.
-    sent: Sent,
+    sent: SentMessages,
     received: MessageSize,
     outcome: Code,
 }
@@ -42,7 +42,7 @@ impl Recording {
             delay: Duration::ZERO,
             retries: 0,
             transparent: 0,
-            sent: Sent::Nothing,
+            sent: SentMessages::Nothing,
             received: MessageSize::default(),
             outcome: Code::Cancelled,
         }
@@ -64,7 +64,7 @@ impl Recording {
     }
 
     /// The attempt has sent, or goes on to send, this.
-    pub(crate) fn sends(&mut self, sent: Sent) {
+    pub(crate) fn sends(&mut self, sent: SentMessages) {
         self.sent = sent;
     }
 
@@ -79,7 +79,7 @@ impl Recording {
         if let Some(began) = self.attempt.take() {
             self.method.attempt_ended(code, now - began, self.traffic());
         }
-        self.sent = Sent::Nothing;
+        self.sent = SentMessages::Nothing;
         self.paused = Some(now);
     }
 
@@ -93,8 +93,8 @@ impl Recording {
         self.outcome = code;
     }
 
-    fn traffic(&self) -> Traffic {
-        Traffic { sent: self.sent.bytes(), received: self.received.bytes() }
+    fn traffic(&self) -> MessageBytes {
+        MessageBytes { sent: self.sent.bytes(), received: self.received.bytes() }
     }
 }
 

@@ -14,16 +14,16 @@ const BOUNDS: [f64; 15] =
 
 /// Counted by the balancer's task; no call touches it.
 #[derive(Debug)]
-pub(crate) struct Weights {
+pub(crate) struct WeightMetrics {
     fallbacks: AtomicU64,
     not_yet_usable: AtomicU64,
     stale: AtomicU64,
     weights: Mutex<Histogram>,
 }
 
-// === impl Weights ===
+// === impl WeightMetrics ===
 
-impl Default for Weights {
+impl Default for WeightMetrics {
     fn default() -> Self {
         let none = Histogram { bounds: &BOUNDS, counts: vec![0; BOUNDS.len() + 1], sum: 0.0 };
         Self {
@@ -35,7 +35,7 @@ impl Default for Weights {
     }
 }
 
-impl Weights {
+impl WeightMetrics {
     /// Weights were computed from these. `fallback` says whether they were too few to be used.
     pub(crate) fn updated(&self, weights: &[Weight], fallback: bool) {
         self.fallbacks.fetch_add(fallback.into(), Relaxed);

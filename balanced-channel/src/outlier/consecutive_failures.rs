@@ -9,46 +9,46 @@ use tokio::sync::Notify;
 
 /// What the end of a call says of the endpoint that it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub(crate) enum CallOutcome {
     /// The endpoint answered.
-    Alive,
+    Success,
     /// The endpoint let the deadline pass without a word, or said itself that it cannot serve.
-    Failing,
+    Failure,
     /// Nothing: the caller cancelled, the connection was lost (which the subchannel's state says
     /// better), or a response that had begun broke off.
-    Nothing,
+    Ignored,
 }
 
 /// How many calls in a row an endpoint has failed.
 ///
 /// A call that succeeds reads one atomic here; only one that fails writes.
 #[derive(Debug)]
-pub(crate) struct Streak {
+pub(crate) struct ConsecutiveFailures {
     failures: AtomicU32,
     /// How many are too many; 0 for never.
     limit: u32,
     /// Wakes the balancer.
-    over: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
-// === impl Streak ===
+// === impl ConsecutiveFailures ===
 
-impl Streak {
-    pub(crate) fn new(limit: u32, over: Arc<Notify>) -> Self {
-        Self { failures: AtomicU32::new(0), limit, over }
+impl ConsecutiveFailures {
+    pub(crate) fn new(limit: u32, notify: Arc<Notify>) -> Self {
+        Self { failures: AtomicU32::new(0), limit, notify }
     }
 
-    pub(crate) fn note(&self, sign: Sign) {
-        match sign {
-            Sign::Alive => self.reset(),
-            Sign::Failing if self.limit > 0 => {
+    pub(crate) fn record(&self, outcome: CallOutcome) {
+        match outcome {
+            CallOutcome::Success => self.reset(),
+            CallOutcome::Failure if self.limit > 0 => {
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
                 // Said again now and then: nothing more may be ejected at the first time.
                 if failures.is_multiple_of(self.limit) {
-                    self.over.notify_one();
+                    self.notify.notify_one();
                 }
             }
-            Sign::Failing | Sign::Nothing => {}
+            CallOutcome::Failure | CallOutcome::Ignored => {}
         }
     }
 
@@ -59,7 +59,7 @@ impl Streak {
         }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn limit_reached(&self) -> bool {
         self.limit > 0 && self.failures.load(Ordering::Relaxed) >= self.limit
     }
 }

@@ -9,23 +9,23 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{FailurePercentage, OutlierDetection, Streak, SuccessRate};
+use super::{ConsecutiveFailures, FailurePercentage, OutlierDetection, SuccessRate};
 use crate::{
-    metrics::{DetectionMethod, Ejections, Unenforced},
-    subchannel::Calls,
+    metrics::{DetectionMethod, EjectionMetrics, Unenforced},
+    subchannel::CallCounters,
 };
 
 /// Looks at the whole pool, when a call asks for it and at every interval.
 #[derive(Debug)]
 pub(crate) struct Detector {
     config: OutlierDetection,
-    sweep: Instant,
-    ejections: Arc<Ejections>,
+    interval_end: Instant,
+    ejections: Arc<EjectionMetrics>,
 }
 
 /// How an outlier was found.
-struct Found<'a> {
-    by: DetectionMethod,
+struct Outlier<'a> {
+    method: DetectionMethod,
     /// The chance that it is ejected, in percent.
     chance: u32,
     why: fmt::Arguments<'a>,
@@ -33,30 +33,30 @@ struct Found<'a> {
 
 /// What is remembered of one endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct EjectionState {
     /// Until when it is ejected, if it is.
     ejected: Option<Instant>,
     /// How many base times its next ejection lasts, less one (A50's ejection time multiplier).
     multiplier: u32,
     /// The counters as the last sweep found them.
-    seen: Volume,
+    at_interval_start: CallVolume,
     /// What has ended since, as this sweep finds it.
-    fresh: Volume,
+    in_interval: CallVolume,
 }
 
 /// Calls that ended, without those that the caller cancelled.
 #[derive(Clone, Copy, Debug, Default)]
-struct Volume {
+struct CallVolume {
     succeeded: u64,
     failed: u64,
 }
 
 /// One endpoint of the pool.
-pub(crate) struct Host<'a> {
+pub(crate) struct DetectorEndpoint<'a> {
     pub(crate) address: SocketAddr,
-    pub(crate) calls: &'a Calls,
-    pub(crate) streak: &'a Streak,
-    pub(crate) record: &'a mut Record,
+    pub(crate) calls: &'a CallCounters,
+    pub(crate) consecutive_failures: &'a ConsecutiveFailures,
+    pub(crate) ejection: &'a mut EjectionState,
     /// Whether calls can go to it; what is not connected needs no ejection.
     pub(crate) ready: bool,
 }
@@ -64,17 +64,17 @@ pub(crate) struct Host<'a> {
 // === impl Detector ===
 
 impl Detector {
-    pub(crate) fn new(config: OutlierDetection, ejections: Arc<Ejections>) -> Self {
-        Self { config, sweep: later(Instant::now(), config.interval), ejections }
+    pub(crate) fn new(config: OutlierDetection, ejections: Arc<EjectionMetrics>) -> Self {
+        Self { config, interval_end: later(Instant::now(), config.interval), ejections }
     }
 
     /// When to look again, if nothing happens before.
-    pub(crate) fn wake<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Option<Instant> {
-        let mut wake = self.compares().then_some(self.sweep);
-        for record in records {
-            let due = match record.ejected {
+    pub(crate) fn wake<'a>(&self, ejections: impl Iterator<Item = &'a EjectionState>) -> Option<Instant> {
+        let mut wake = self.compares().then_some(self.interval_end);
+        for ejection in ejections {
+            let due = match ejection.ejected {
                 Some(until) => until,
-                None if record.multiplier > 0 => self.sweep,
+                None if ejection.multiplier > 0 => self.interval_end,
                 None => continue,
             };
             wake = Some(wake.map_or(due, |wake| wake.min(due)));
@@ -83,22 +83,22 @@ impl Detector {
     }
 
     /// Does what is due now; says whether who is ejected has changed.
-    pub(crate) fn look(&mut self, hosts: &mut [Host<'_>]) -> bool {
+    pub(crate) fn run(&mut self, endpoints: &mut [DetectorEndpoint<'_>]) -> bool {
         let now = Instant::now();
         let mut changed = false;
-        if now >= self.sweep {
+        if now >= self.interval_end {
             // From now, not from when it was due: a sweep that nobody needed was not made.
-            self.sweep = later(now, self.config.interval);
-            changed |= self.sweep(hosts, now);
+            self.interval_end = later(now, self.config.interval);
+            changed |= self.end_interval(endpoints, now);
         }
-        for host in hosts.iter_mut() {
-            changed |= host.uneject(now);
+        for endpoint in endpoints.iter_mut() {
+            changed |= endpoint.readmit_if_due(now);
         }
-        for at in 0..hosts.len() {
-            if hosts[at].ready && hosts[at].streak.is_over() {
+        for at in 0..endpoints.len() {
+            if endpoints[at].ready && endpoints[at].consecutive_failures.limit_reached() {
                 let why = format_args!("{} calls in a row failed", self.config.consecutive_failures);
-                let by = DetectionMethod::ConsecutiveFailures;
-                changed |= self.eject(hosts, at, now, &Found { by, chance: 100, why });
+                let method = DetectionMethod::ConsecutiveFailures;
+                changed |= self.eject(endpoints, at, now, &Outlier { method, chance: 100, why });
             }
         }
         changed
@@ -108,81 +108,98 @@ impl Detector {
         self.config.success_rate.is_some() || self.config.failure_percentage.is_some()
     }
 
-    fn sweep(&self, hosts: &mut [Host<'_>], now: Instant) -> bool {
+    fn end_interval(&self, endpoints: &mut [DetectorEndpoint<'_>], now: Instant) -> bool {
         let mut changed = false;
-        for host in hosts.iter_mut() {
-            host.count();
+        for endpoint in endpoints.iter_mut() {
+            endpoint.count();
         }
         if let Some(config) = self.config.success_rate {
-            changed |= self.compare_success_rates(config, hosts, now);
+            changed |= self.compare_success_rates(config, endpoints, now);
         }
         if let Some(config) = self.config.failure_percentage {
-            changed |= self.compare_failures(config, hosts, now);
+            changed |= self.compare_failures(config, endpoints, now);
         }
-        for host in hosts.iter_mut().filter(|host| host.record.ejected.is_none()) {
-            host.record.multiplier = host.record.multiplier.saturating_sub(1);
+        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.ejection.ejected.is_none()) {
+            endpoint.ejection.multiplier = endpoint.ejection.multiplier.saturating_sub(1);
         }
         changed
     }
 
-    fn compare_success_rates(&self, config: SuccessRate, hosts: &mut [Host<'_>], now: Instant) -> bool {
-        let busy = busy(hosts, config.request_volume);
-        if busy.len() < config.minimum_hosts as usize || busy.is_empty() {
+    fn compare_success_rates(
+        &self,
+        config: SuccessRate,
+        endpoints: &mut [DetectorEndpoint<'_>],
+        now: Instant,
+    ) -> bool {
+        let with_enough_calls = with_enough_calls(endpoints, config.request_volume);
+        if with_enough_calls.len() < config.minimum_hosts as usize || with_enough_calls.is_empty() {
             return false;
         }
-        let rates: Vec<f64> = busy.iter().map(|at| hosts[*at].record.fresh.success_rate()).collect();
+        let rates: Vec<f64> =
+            with_enough_calls.iter().map(|at| endpoints[*at].ejection.in_interval.success_rate()).collect();
         let mean = rates.iter().sum::<f64>() / rates.len() as f64;
         let variance = rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / rates.len() as f64;
         let least = mean - variance.sqrt() * f64::from(config.stdev_factor) / 1000.0;
         let mut changed = false;
-        for (at, rate) in busy.into_iter().zip(rates) {
+        for (at, rate) in with_enough_calls.into_iter().zip(rates) {
             if rate < least {
                 let why = format_args!("success rate {rate:.2}, where {mean:.2} is the mean");
-                let (by, chance) = (DetectionMethod::SuccessRate, config.enforcement_percentage);
-                changed |= self.eject(hosts, at, now, &Found { by, chance, why });
+                let (method, chance) = (DetectionMethod::SuccessRate, config.enforcement_percentage);
+                changed |= self.eject(endpoints, at, now, &Outlier { method, chance, why });
             }
         }
         changed
     }
 
-    fn compare_failures(&self, config: FailurePercentage, hosts: &mut [Host<'_>], now: Instant) -> bool {
-        let busy = busy(hosts, config.request_volume);
-        if busy.len() < config.minimum_hosts as usize {
+    fn compare_failures(
+        &self,
+        config: FailurePercentage,
+        endpoints: &mut [DetectorEndpoint<'_>],
+        now: Instant,
+    ) -> bool {
+        let with_enough_calls = with_enough_calls(endpoints, config.request_volume);
+        if with_enough_calls.len() < config.minimum_hosts as usize {
             return false;
         }
         let mut changed = false;
-        for at in busy {
-            let percent = 100.0 * (1.0 - hosts[at].record.fresh.success_rate());
+        for at in with_enough_calls {
+            let percent = 100.0 * (1.0 - endpoints[at].ejection.in_interval.success_rate());
             if percent > f64::from(config.threshold) {
                 let why = format_args!("{percent:.0} % of its calls failed");
-                let (by, chance) = (DetectionMethod::FailurePercentage, config.enforcement_percentage);
-                changed |= self.eject(hosts, at, now, &Found { by, chance, why });
+                let (method, chance) = (DetectionMethod::FailurePercentage, config.enforcement_percentage);
+                changed |= self.eject(endpoints, at, now, &Outlier { method, chance, why });
             }
         }
         changed
     }
 
     /// Ejects one, if it is not ejected yet, enough others are not, and chance wants it.
-    fn eject(&self, hosts: &mut [Host<'_>], at: usize, now: Instant, found: &Found<'_>) -> bool {
-        let out = hosts.iter().filter(|host| host.record.ejected.is_some()).count() as u64;
-        let full = out * 100 >= u64::from(self.config.max_ejection_percent) * hosts.len() as u64;
-        let host = &mut hosts[at];
-        if host.record.ejected.is_some() {
+    fn eject(
+        &self,
+        endpoints: &mut [DetectorEndpoint<'_>],
+        at: usize,
+        now: Instant,
+        outlier: &Outlier<'_>,
+    ) -> bool {
+        let out = endpoints.iter().filter(|endpoint| endpoint.ejection.ejected.is_some()).count() as u64;
+        let full = out * 100 >= u64::from(self.config.max_ejection_percent) * endpoints.len() as u64;
+        let endpoint = &mut endpoints[at];
+        if endpoint.ejection.ejected.is_some() {
             return false;
         }
         if full {
-            self.ejections.unenforced(found.by, Unenforced::MaxEjectionOverflow);
+            self.ejections.unenforced(outlier.method, Unenforced::MaxEjectionOverflow);
             return false;
         }
-        if fastrand::u32(0..100) >= found.chance {
-            self.ejections.unenforced(found.by, Unenforced::EnforcementPercentage);
+        if fastrand::u32(0..100) >= outlier.chance {
+            self.ejections.unenforced(outlier.method, Unenforced::EnforcementPercentage);
             return false;
         }
-        self.ejections.enforced(found.by);
-        host.record.multiplier = host.record.multiplier.saturating_add(1);
-        let time = self.ejection_time(host.record.multiplier);
-        host.record.ejected = Some(later(now, time));
-        tracing::info!(address = %host.address, why = %found.why, ?time, "endpoint is ejected");
+        self.ejections.enforced(outlier.method);
+        endpoint.ejection.multiplier = endpoint.ejection.multiplier.saturating_add(1);
+        let time = self.ejection_time(endpoint.ejection.multiplier);
+        endpoint.ejection.ejected = Some(later(now, time));
+        tracing::info!(address = %endpoint.address, why = %outlier.why, ?time, "endpoint is ejected");
         true
     }
 
@@ -194,20 +211,20 @@ impl Detector {
 
 /// `time` from `now`, and never so late that the clock cannot say it.
 fn later(now: Instant, time: Duration) -> Instant {
-    const AT_LEAST: Duration = Duration::from_millis(1);
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    now + time.clamp(AT_LEAST, FAR)
+    const MIN: Duration = Duration::from_millis(1);
+    const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now + time.clamp(MIN, MAX)
 }
 
 /// The hosts that have had enough calls to be judged.
-fn busy(hosts: &[Host<'_>], volume: u32) -> Vec<usize> {
-    let enough = |at: &usize| hosts[*at].record.fresh.total() >= u64::from(volume.max(1));
-    (0..hosts.len()).filter(enough).collect()
+fn with_enough_calls(endpoints: &[DetectorEndpoint<'_>], volume: u32) -> Vec<usize> {
+    let enough = |at: &usize| endpoints[*at].ejection.in_interval.total() >= u64::from(volume.max(1));
+    (0..endpoints.len()).filter(enough).collect()
 }
 
-// === impl Record ===
+// === impl EjectionState ===
 
-impl Record {
+impl EjectionState {
     /// When the ejection under way ends.
     pub(crate) fn ejected_until(&self) -> Option<Instant> {
         self.ejected
@@ -216,15 +233,15 @@ impl Record {
     /// A new connection has been made, or one is heard again that had not even answered pings: whoever
     /// is behind it is not judged by what was before. The multiplier stays, so that one who fails again
     /// is out for longer.
-    pub(crate) fn revived(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ejected = None;
     }
 }
 
-// === impl Volume ===
+// === impl CallVolume ===
 
-impl Volume {
-    fn of(calls: &Calls) -> Self {
+impl CallVolume {
+    fn of(calls: &CallCounters) -> Self {
         let cancelled = calls.cancelled.load(Ordering::Acquire);
         Self {
             succeeded: calls.succeeded.load(Ordering::Acquire),
@@ -248,24 +265,24 @@ impl Volume {
     }
 }
 
-// === impl Host ===
+// === impl DetectorEndpoint ===
 
-impl Host<'_> {
+impl DetectorEndpoint<'_> {
     /// Lets it back in when its time is over.
-    fn uneject(&mut self, now: Instant) -> bool {
-        let over = self.record.ejected.is_some_and(|until| until <= now);
+    fn readmit_if_due(&mut self, now: Instant) -> bool {
+        let over = self.ejection.ejected.is_some_and(|until| until <= now);
         if over {
-            self.record.ejected = None;
+            self.ejection.ejected = None;
             // Calls that were under way when it was ejected have failed since.
-            self.streak.reset();
+            self.consecutive_failures.reset();
             tracing::info!(address = %self.address, "endpoint is let back in");
         }
         over
     }
 
     fn count(&mut self) {
-        let now = Volume::of(self.calls);
-        self.record.fresh = now.since(self.record.seen);
-        self.record.seen = now;
+        let now = CallVolume::of(self.calls);
+        self.ejection.in_interval = now.since(self.ejection.at_interval_start);
+        self.ejection.at_interval_start = now;
     }
 }

@@ -11,8 +11,8 @@ mod detector;
 
 use std::time::Duration;
 
-pub(crate) use consecutive_failures::{Sign, Streak};
-pub(crate) use detector::{Detector, Host, Record};
+pub(crate) use consecutive_failures::{CallOutcome, ConsecutiveFailures};
+pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 
 /// When an endpoint is ejected, and for how long ([gRFC A50]).
 ///

@@ -6,70 +6,71 @@ use tokio::{sync::Notify, time::advance};
 use tonic::Code;
 
 use super::*;
-use crate::{metrics::Ejections, subchannel::Calls};
+use crate::{metrics::EjectionMetrics, subchannel::CallCounters};
 
 /// A pool without connections.
-struct Pool {
+struct TestPool {
     detector: Detector,
-    ejections: Arc<Ejections>,
-    hosts: Vec<(Calls, Streak, Record)>,
+    ejections: Arc<EjectionMetrics>,
+    endpoints: Vec<(CallCounters, ConsecutiveFailures, EjectionState)>,
 }
 
-impl Pool {
+impl TestPool {
     fn new(size: u8, config: OutlierDetection) -> Self {
-        let host = |_| {
-            let streak = Streak::new(config.consecutive_failures, Arc::new(Notify::new()));
-            (Calls::default(), streak, Record::default())
+        let endpoint = |_| {
+            let consecutive_failures =
+                ConsecutiveFailures::new(config.consecutive_failures, Arc::new(Notify::new()));
+            (CallCounters::default(), consecutive_failures, EjectionState::default())
         };
-        let ejections = Arc::<Ejections>::default();
+        let ejections = Arc::<EjectionMetrics>::default();
         let detector = Detector::new(config, ejections.clone());
-        Self { detector, ejections, hosts: (0..size).map(host).collect() }
+        Self { detector, ejections, endpoints: (0..size).map(endpoint).collect() }
     }
 
     /// Ends that many calls of an endpoint well, and that many badly.
-    fn calls(&self, host: usize, succeeded: u32, failed: u32) {
+    fn calls(&self, endpoint: usize, succeeded: u32, failed: u32) {
         for _ in 0..succeeded {
-            self.ends(host, Code::Ok, Sign::Alive);
+            self.ends(endpoint, Code::Ok, CallOutcome::Success);
         }
         for _ in 0..failed {
-            self.ends(host, Code::Internal, Sign::Alive);
+            self.ends(endpoint, Code::Internal, CallOutcome::Success);
         }
     }
 
-    fn ends(&self, host: usize, code: Code, sign: Sign) {
-        let (calls, streak, _) = &self.hosts[host];
+    fn ends(&self, endpoint: usize, code: Code, sign: CallOutcome) {
+        let (calls, consecutive_failures, _) = &self.endpoints[endpoint];
         calls.begin();
         calls.end(code);
-        streak.note(sign);
+        consecutive_failures.record(sign);
     }
 
-    fn look(&mut self) -> Vec<usize> {
-        let mut hosts: Vec<_> = self
-            .hosts
+    fn run(&mut self) -> Vec<usize> {
+        let mut endpoints: Vec<_> = self
+            .endpoints
             .iter_mut()
-            .map(|(calls, streak, record)| Host {
+            .map(|(calls, consecutive_failures, ejection)| DetectorEndpoint {
                 address: ([10, 0, 0, 1], 80).into(),
                 calls,
-                streak,
-                record,
+                consecutive_failures,
+                ejection,
                 ready: true,
             })
             .collect();
-        self.detector.look(&mut hosts);
+        self.detector.run(&mut endpoints);
         self.ejected()
     }
 
     fn ejected(&self) -> Vec<usize> {
-        let out = |at: &usize| self.hosts[*at].2.ejected_until().is_some();
-        (0..self.hosts.len()).filter(out).collect()
+        let out = |at: &usize| self.endpoints[*at].2.ejected_until().is_some();
+        (0..self.endpoints.len()).filter(out).collect()
     }
 
     /// Waits for whatever is due next, and does it; says after how many seconds.
     async fn next(&mut self) -> Option<u64> {
-        let wake = self.detector.wake(self.hosts.iter().map(|(_, _, record)| record))?;
+        let wake = self.detector.wake(self.endpoints.iter().map(|(_, _, ejection)| ejection))?;
         let wait = wake - tokio::time::Instant::now();
         advance(wait).await;
-        self.look();
+        self.run();
         Some(wait.as_secs())
     }
 }
@@ -85,10 +86,10 @@ fn failure_percentage() -> OutlierDetection {
 #[tokio::test(start_paused = true)]
 async fn a_success_rate_far_below_the_mean_ejects() {
     // Mean 0.9, deviation 0.2, threshold 0.9 - 1.9 * 0.2 = 0.52.
-    let mut pool = Pool::new(5, success_rate());
-    (0..4).for_each(|host| pool.calls(host, 100, 0));
+    let mut pool = TestPool::new(5, success_rate());
+    (0..4).for_each(|endpoint| pool.calls(endpoint, 100, 0));
     pool.calls(4, 50, 50);
-    assert_eq!(pool.look(), [0; 0], "not before the interval is over");
+    assert_eq!(pool.run(), [0; 0], "not before the interval is over");
     assert_eq!(pool.next().await, Some(10));
     assert_eq!(pool.ejected(), [4]);
 }
@@ -102,7 +103,7 @@ async fn what_is_found_is_counted_with_what_was_done_about_it() {
         failure_percentage: Some(by_chance(percent)),
         ..OutlierDetection::off()
     };
-    let done = |pool: &Pool| {
+    let done = |pool: &TestPool| {
         let metrics = pool.ejections.read();
         let points = metrics.iter().flat_map(|metric| &metric.points);
         let text = |point: &crate::metrics::Point| {
@@ -116,16 +117,16 @@ async fn what_is_found_is_counted_with_what_was_done_about_it() {
         (100, ["failure_percentage 1", unenforced]),
         (0, [unenforced, "failure_percentage enforcement_percentage 1"]),
     ] {
-        let mut pool = Pool::new(5, config(percent));
-        (0..4).for_each(|host| pool.calls(host, 100, 0));
+        let mut pool = TestPool::new(5, config(percent));
+        (0..4).for_each(|endpoint| pool.calls(endpoint, 100, 0));
         pool.calls(4, 0, 100);
         pool.next().await;
         assert_eq!(done(&pool), count, "enforced at {percent} %");
     }
     // Two outliers of six, where 10 % may be out.
-    let mut pool = Pool::new(6, failure_percentage());
-    (0..4).for_each(|host| pool.calls(host, 100, 0));
-    (4..6).for_each(|host| pool.calls(host, 0, 100));
+    let mut pool = TestPool::new(6, failure_percentage());
+    (0..4).for_each(|endpoint| pool.calls(endpoint, 100, 0));
+    (4..6).for_each(|endpoint| pool.calls(endpoint, 0, 100));
     pool.next().await;
     assert_eq!(done(&pool), ["failure_percentage 1", "failure_percentage max_ejection_overflow 1"]);
 }
@@ -133,9 +134,9 @@ async fn what_is_found_is_counted_with_what_was_done_about_it() {
 #[tokio::test(start_paused = true)]
 async fn a_success_rate_within_the_deviation_does_not() {
     // Mean 0.78, deviation 0.147, threshold 0.50: all are poor, none is an outlier.
-    let mut pool = Pool::new(5, success_rate());
-    for (host, succeeded) in [100, 80, 80, 80, 55].into_iter().enumerate() {
-        pool.calls(host, succeeded, 100 - succeeded);
+    let mut pool = TestPool::new(5, success_rate());
+    for (endpoint, succeeded) in [100, 80, 80, 80, 55].into_iter().enumerate() {
+        pool.calls(endpoint, succeeded, 100 - succeeded);
     }
     pool.next().await;
     assert_eq!(pool.ejected(), [0; 0]);
@@ -143,21 +144,21 @@ async fn a_success_rate_within_the_deviation_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn too_few_calls_or_endpoints_are_not_judged() {
-    for (hosts, calls) in [(5, 99), (4, 100)] {
-        let mut pool = Pool::new(hosts, success_rate());
-        (1..hosts.into()).for_each(|host| pool.calls(host, 100, 0));
+    for (endpoints, calls) in [(5, 99), (4, 100)] {
+        let mut pool = TestPool::new(endpoints, success_rate());
+        (1..endpoints.into()).for_each(|endpoint| pool.calls(endpoint, 100, 0));
         pool.calls(0, 0, calls);
         pool.next().await;
-        assert_eq!(pool.ejected(), [0; 0], "{hosts} endpoints, {calls} calls");
+        assert_eq!(pool.ejected(), [0; 0], "{endpoints} endpoints, {calls} calls");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_calls_of_the_interval_count() {
-    let mut pool = Pool::new(5, failure_percentage());
-    (0..5).for_each(|host| pool.calls(host, 1000, 0));
+    let mut pool = TestPool::new(5, failure_percentage());
+    (0..5).for_each(|endpoint| pool.calls(endpoint, 1000, 0));
     pool.next().await;
-    (0..4).for_each(|host| pool.calls(host, 50, 0));
+    (0..4).for_each(|endpoint| pool.calls(endpoint, 50, 0));
     pool.calls(4, 5, 45);
     pool.next().await;
     assert_eq!(pool.ejected(), [4], "90 % of 50, although 4 % of all");
@@ -165,10 +166,10 @@ async fn only_the_calls_of_the_interval_count() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_calls_do_not_count() {
-    let mut pool = Pool::new(5, failure_percentage());
-    (0..4).for_each(|host| pool.calls(host, 15, 85));
+    let mut pool = TestPool::new(5, failure_percentage());
+    (0..4).for_each(|endpoint| pool.calls(endpoint, 15, 85));
     pool.calls(4, 50, 0);
-    (0..1000).for_each(|_| pool.ends(4, Code::Cancelled, Sign::Nothing));
+    (0..1000).for_each(|_| pool.ends(4, Code::Cancelled, CallOutcome::Ignored));
     pool.next().await;
     assert_eq!(pool.ejected(), [0; 0]);
 }
@@ -177,8 +178,8 @@ async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_call
 async fn no_more_than_the_percentage_is_ejected_and_one_always_may_be() {
     for (percent, ejected) in [(0, 0), (1, 1), (10, 1), (50, 5), (100, 10)] {
         let config = OutlierDetection { max_ejection_percent: percent, ..failure_percentage() };
-        let mut pool = Pool::new(10, config);
-        (0..10).for_each(|host| pool.calls(host, 0, 100));
+        let mut pool = TestPool::new(10, config);
+        (0..10).for_each(|endpoint| pool.calls(endpoint, 0, 100));
         pool.next().await;
         assert_eq!(pool.ejected().len(), ejected, "{percent} %");
     }
@@ -188,35 +189,37 @@ async fn no_more_than_the_percentage_is_ejected_and_one_always_may_be() {
 async fn an_enforcement_of_0_percent_ejects_nothing() {
     let enforced = FailurePercentage { enforcement_percentage: 0, ..FailurePercentage::default() };
     let config = OutlierDetection { failure_percentage: Some(enforced), ..OutlierDetection::off() };
-    let mut pool = Pool::new(5, config);
-    (0..5).for_each(|host| pool.calls(host, 0, 100));
+    let mut pool = TestPool::new(5, config);
+    (0..5).for_each(|endpoint| pool.calls(endpoint, 0, 100));
     pool.next().await;
     assert_eq!(pool.ejected(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
-    let mut pool = Pool::new(3, OutlierDetection::default());
-    let fail = |pool: &Pool, times| (0..times).for_each(|_| pool.ends(1, Code::Unavailable, Sign::Failing));
+    let mut pool = TestPool::new(3, OutlierDetection::default());
+    let fail = |pool: &TestPool, times| {
+        (0..times).for_each(|_| pool.ends(1, Code::Unavailable, CallOutcome::Failure))
+    };
     fail(&pool, 4);
-    pool.ends(1, Code::NotFound, Sign::Alive);
+    pool.ends(1, Code::NotFound, CallOutcome::Success);
     fail(&pool, 4);
-    assert_eq!(pool.look(), [0; 0], "an answer in between starts the count anew");
+    assert_eq!(pool.run(), [0; 0], "an answer in between starts the count anew");
     fail(&pool, 1);
-    assert_eq!(pool.look(), [1]);
+    assert_eq!(pool.run(), [1]);
     fail(&pool, 100);
     assert_eq!(pool.next().await, Some(30));
     assert_eq!(pool.ejected(), [0; 0], "what failed meanwhile does not eject again");
 
     fail(&pool, 5);
-    assert_eq!(pool.look(), [1]);
+    assert_eq!(pool.run(), [1]);
     assert_eq!(pool.next().await, Some(60));
     assert_eq!(pool.ejected(), [0; 0]);
     // Two intervals without an ejection, and it is as good as new.
     assert_eq!((pool.next().await, pool.next().await), (Some(10), Some(10)));
     assert_eq!(pool.next().await, None);
     fail(&pool, 5);
-    pool.look();
+    pool.run();
     assert_eq!(pool.next().await, Some(30));
 }
 
@@ -228,10 +231,10 @@ async fn an_ejection_lasts_no_longer_than_the_maximum() {
             max_ejection_time: Duration::from_secs(max),
             ..OutlierDetection::default()
         };
-        let mut pool = Pool::new(3, config);
+        let mut pool = TestPool::new(3, config);
         for time in times {
-            (0..5).for_each(|_| pool.ends(0, Code::DeadlineExceeded, Sign::Failing));
-            assert_eq!(pool.look(), [0]);
+            (0..5).for_each(|_| pool.ends(0, Code::DeadlineExceeded, CallOutcome::Failure));
+            assert_eq!(pool.run(), [0]);
             assert_eq!(pool.next().await, Some(time));
         }
     }
@@ -239,15 +242,15 @@ async fn an_ejection_lasts_no_longer_than_the_maximum() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_connection_ends_the_ejection_but_not_the_record() {
-    let mut pool = Pool::new(3, OutlierDetection::default());
+    let mut pool = TestPool::new(3, OutlierDetection::default());
     for time in [30, 60] {
-        (0..5).for_each(|_| pool.ends(0, Code::Unavailable, Sign::Failing));
-        assert_eq!(pool.look(), [0]);
-        let until = pool.hosts[0].2.ejected_until().unwrap();
+        (0..5).for_each(|_| pool.ends(0, Code::Unavailable, CallOutcome::Failure));
+        assert_eq!(pool.run(), [0]);
+        let until = pool.endpoints[0].2.ejected_until().unwrap();
         assert_eq!((until - tokio::time::Instant::now()).as_secs(), time);
-        pool.hosts[0].1.reset();
-        pool.hosts[0].2.revived();
-        assert_eq!(pool.look(), [0; 0]);
+        pool.endpoints[0].1.reset();
+        pool.endpoints[0].2.clear();
+        assert_eq!(pool.run(), [0; 0]);
     }
 }
 
@@ -258,7 +261,7 @@ async fn times_beyond_the_clock_are_borne() {
         base_ejection_time: Duration::MAX,
         ..OutlierDetection::default()
     };
-    let mut pool = Pool::new(3, config);
-    (0..5).for_each(|_| pool.ends(0, Code::Unavailable, Sign::Failing));
-    assert_eq!(pool.look(), [0]);
+    let mut pool = TestPool::new(3, config);
+    (0..5).for_each(|_| pool.ends(0, Code::Unavailable, CallOutcome::Failure));
+    assert_eq!(pool.run(), [0]);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Call, MakePicker, Pick, slow_start::SlowStart};
-use crate::subchannel::Ready;
+use super::{LbPolicy, PickArgs, Picker, slow_start::SlowStart};
+use crate::subchannel::ReadySubchannel;
 
 /// The bounds of [`LeastRequest::choice_count`], as in gRPC.
 const CHOICES: (usize, usize) = (2, 10);
@@ -28,14 +28,14 @@ pub struct LeastRequest {
 }
 
 #[derive(Debug)]
-pub(super) struct Make {
+pub(super) struct LeastRequestPolicy {
     config: LeastRequest,
     next: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Picker {
-    ready: Vec<Arc<Ready>>,
+struct LeastRequestPicker {
+    ready: Vec<Arc<ReadySubchannel>>,
     /// The parts of their shares, while some endpoint is starting.
     parts: Option<Vec<f64>>,
     choices: usize,
@@ -63,30 +63,30 @@ impl LeastRequest {
     }
 }
 
-// === impl Make ===
+// === impl LeastRequestPolicy ===
 
-impl Make {
+impl LeastRequestPolicy {
     pub(super) fn new(config: LeastRequest) -> Self {
         Self { config, next: None }
     }
 }
 
-impl MakePicker for Make {
+impl LbPolicy for LeastRequestPolicy {
     fn wake(&self) -> Option<Instant> {
         self.next
     }
 
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
         let (parts, next) = self.config.slow_start.and_then(|slow| slow.parts(&ready)).unzip();
         self.next = next;
         let choices = self.config.choice_count.clamp(CHOICES.0, CHOICES.1).min(ready.len());
-        Box::new(Picker { ready, parts, choices })
+        Box::new(LeastRequestPicker { ready, parts, choices })
     }
 }
 
-// === impl Picker ===
+// === impl LeastRequestPicker ===
 
-impl Picker {
+impl LeastRequestPicker {
     /// How busy an endpoint would be with one call more.
     fn load(&self, at: usize) -> f64 {
         let calls = (self.ready[at].subchannel.calls.in_flight() + 1) as f64;
@@ -94,8 +94,8 @@ impl Picker {
     }
 }
 
-impl Pick for Picker {
-    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+impl Picker for LeastRequestPicker {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         let count = self.ready.len();
         let start = fastrand::usize(..count);
         let mut least = None;
@@ -124,68 +124,70 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::testing::Stage;
+    use crate::policy::testing::TestSubchannels;
 
     #[tokio::test]
     async fn the_less_busy_of_two_takes_the_call() {
-        let stage = Stage::new(2).await;
-        let picker = Make::new(LeastRequest::default()).picker(stage.ready());
-        stage.begin(0, 5);
-        assert_eq!(stage.tally(&*picker, 100), [0, 100]);
-        stage.begin(1, 6);
-        assert_eq!(stage.tally(&*picker, 100), [100, 0]);
+        let subchannels = TestSubchannels::new(2).await;
+        let picker = LeastRequestPolicy::new(LeastRequest::default()).picker(subchannels.ready());
+        subchannels.begin(0, 5);
+        assert_eq!(subchannels.distribution(&*picker, 100), [0, 100]);
+        subchannels.begin(1, 6);
+        assert_eq!(subchannels.distribution(&*picker, 100), [100, 0]);
     }
 
     #[tokio::test]
     async fn calls_that_stay_even_out() {
-        let stage = Stage::new(100).await;
+        let subchannels = TestSubchannels::new(100).await;
         for choices in [0, 2, 10, 99] {
-            let picker = Make::new(LeastRequest::default().choice_count(choices)).picker(stage.ready());
+            let picker = LeastRequestPolicy::new(LeastRequest::default().choice_count(choices))
+                .picker(subchannels.ready());
             for _ in 0..1000 {
-                stage.begin(stage.picked(&*picker).unwrap(), 1);
+                subchannels.begin(subchannels.picked(&*picker).unwrap(), 1);
             }
         }
-        let most = stage.ready().iter().map(|ready| ready.subchannel.calls.in_flight()).max().unwrap();
+        let most = subchannels.ready().iter().map(|ready| ready.subchannel.calls.in_flight()).max().unwrap();
         assert!((40..=44).contains(&most), "40 is the mean, {most} the most");
     }
 
     #[tokio::test]
     async fn idle_endpoints_share_evenly() {
-        let stage = Stage::new(7).await;
-        let picker = Make::new(LeastRequest::default().choice_count(3)).picker(stage.ready());
-        let counts = stage.tally(&*picker, 70_000);
+        let subchannels = TestSubchannels::new(7).await;
+        let picker =
+            LeastRequestPolicy::new(LeastRequest::default().choice_count(3)).picker(subchannels.ready());
+        let counts = subchannels.distribution(&*picker, 70_000);
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_endpoint_starts_slowly() {
-        let stage = Stage::new(1).await;
+        let subchannels = TestSubchannels::new(1).await;
         tokio::time::advance(Duration::from_secs(100)).await;
-        let stage = stage.and(1).await;
+        let subchannels = subchannels.and(1).await;
         let slow = SlowStart::new(Duration::from_secs(100));
-        let mut make = Make::new(LeastRequest::default().slow_start(slow));
+        let mut policy = LeastRequestPolicy::new(LeastRequest::default().slow_start(slow));
         for (age, expected) in [(0, [100, 10]), (50, [74, 36]), (50, [55, 55])] {
             tokio::time::advance(Duration::from_secs(age)).await;
-            let picker = make.picker(stage.ready());
-            stage.end_all();
+            let picker = policy.picker(subchannels.ready());
+            subchannels.end_all();
             for _ in 0..110 {
-                stage.begin(stage.picked(&*picker).unwrap(), 1);
+                subchannels.begin(subchannels.picked(&*picker).unwrap(), 1);
             }
-            let in_flight = stage.in_flight();
+            let in_flight = subchannels.in_flight();
             assert!(in_flight[0].abs_diff(expected[0]) <= 1, "{in_flight:?}, not {expected:?}");
         }
-        assert_eq!(make.wake(), None);
+        assert_eq!(policy.wake(), None);
     }
 
     #[tokio::test]
     async fn a_lost_connection_is_passed_over() {
-        let stage = Stage::new(5).await;
-        let picker = Make::new(LeastRequest::default()).picker(stage.ready());
+        let subchannels = TestSubchannels::new(5).await;
+        let picker = LeastRequestPolicy::new(LeastRequest::default()).picker(subchannels.ready());
         for lost in 0..4 {
-            stage.lose(lost).await;
+            subchannels.lose(lost).await;
         }
-        assert_eq!(stage.tally(&*picker, 100), [0, 0, 0, 0, 100]);
-        stage.lose(4).await;
-        assert_eq!(stage.tally(&*picker, 1), [0; 5]);
+        assert_eq!(subchannels.distribution(&*picker, 100), [0, 0, 0, 0, 100]);
+        subchannels.lose(4).await;
+        assert_eq!(subchannels.distribution(&*picker, 1), [0; 5]);
     }
 }

@@ -26,7 +26,7 @@ pub use slow_start::SlowStart;
 use tokio::time::Instant;
 pub use weighted_round_robin::WeightedRoundRobin;
 
-use crate::{metrics::Weights, resolver::Endpoint, subchannel::Ready};
+use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// How a channel spreads its calls: a [load balancing policy] of gRPC.
 ///
@@ -50,7 +50,7 @@ pub enum Policy {
 }
 
 /// Makes pickers. Lives with the balancer, so it may keep state from one picker to the next.
-pub(crate) trait MakePicker: Debug + Send {
+pub(crate) trait LbPolicy: Debug + Send {
     /// Which endpoints of a new set this policy has to do with, in the order it wants them.
     fn endpoints(&mut self, listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
         listed
@@ -74,37 +74,37 @@ pub(crate) trait MakePicker: Debug + Send {
     }
 
     /// A picker over `ready`, which is never empty, in the order of the addresses.
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick>;
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker>;
 }
 
 /// Picks for every call, from many threads at once.
-pub(crate) trait Pick: Debug + Send + Sync {
+pub(crate) trait Picker: Debug + Send + Sync {
     /// The subchannel for this call, or none when every connection has just been lost.
-    fn pick(&self, call: &Call<'_>) -> Option<&Arc<Ready>>;
+    fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>>;
 }
 
 /// What a picker may know of the call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call<'a> {
+pub(crate) struct PickArgs<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
 /// A policy's endpoints, and how each of them stands.
 pub(crate) struct Candidates<'a> {
     pub(crate) endpoints: &'a [Endpoint],
-    pub(crate) standing: &'a dyn Fn(&Endpoint) -> Standing,
+    pub(crate) state: &'a dyn Fn(&Endpoint) -> CandidateState,
 }
 
 /// How the subchannel of an endpoint stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Not tried: it was not wanted.
-    Untried,
+pub(crate) enum CandidateState {
+    /// Not connected: the policy did not want it.
+    Idle,
     /// Connecting since then.
     Connecting(Instant),
     Ready,
     /// An attempt has failed since it was last READY; it goes on trying with backoff.
-    Failing,
+    TransientFailure,
 }
 
 // === impl Policy ===
@@ -131,16 +131,18 @@ impl Policy {
     }
 
     /// What makes its pickers, and counts in `weights` what it finds.
-    pub(crate) fn make(self, weights: &Arc<Weights>) -> Box<dyn MakePicker> {
+    pub(crate) fn build(self, weights: &Arc<WeightMetrics>) -> Box<dyn LbPolicy> {
         match self {
-            Self::RoundRobin => Box::new(round_robin::RoundRobin::default()),
-            Self::PickFirst(config) => Box::new(pick_first::Make::new(config)),
-            Self::LeastRequest(config) => Box::new(least_request::Make::new(config)),
+            Self::RoundRobin => Box::new(round_robin::RoundRobinPolicy::default()),
+            Self::PickFirst(config) => Box::new(pick_first::PickFirstPolicy::new(config)),
+            Self::LeastRequest(config) => Box::new(least_request::LeastRequestPolicy::new(config)),
             Self::WeightedRoundRobin(config) => {
-                Box::new(weighted_round_robin::Make::new(config, weights.clone()))
+                Box::new(weighted_round_robin::WeightedRoundRobinPolicy::new(config, weights.clone()))
             }
-            Self::RingHash(config) => Box::new(ring_hash::Make::new(config)),
-            Self::RandomSubsetting(config) => Box::new(random_subsetting::Make::new(*config, weights)),
+            Self::RingHash(config) => Box::new(ring_hash::RingHashPolicy::new(config)),
+            Self::RandomSubsetting(config) => {
+                Box::new(random_subsetting::RandomSubsettingPolicy::new(*config, weights))
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Call, Candidates, MakePicker, Pick, Standing};
-use crate::{resolver::Endpoint, subchannel::Ready};
+use super::{CandidateState, Candidates, LbPolicy, PickArgs, Picker};
+use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// How long an attempt may take before the next endpoint is tried beside it (gRFC A61).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -28,14 +28,14 @@ pub struct PickFirst {
 
 /// The order, and when an attempt has had its time.
 #[derive(Debug)]
-pub(super) struct Make {
+pub(super) struct PickFirstPolicy {
     config: PickFirst,
     order: Arc<[Endpoint]>,
     next: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Picker(Vec<Arc<Ready>>);
+struct PickFirstPicker(Vec<Arc<ReadySubchannel>>);
 
 // === impl PickFirst ===
 
@@ -47,15 +47,15 @@ impl PickFirst {
     }
 }
 
-// === impl Make ===
+// === impl PickFirstPolicy ===
 
-impl Make {
+impl PickFirstPolicy {
     pub(super) fn new(config: PickFirst) -> Self {
         Self { config, order: Arc::default(), next: None }
     }
 }
 
-impl MakePicker for Make {
+impl LbPolicy for PickFirstPolicy {
     fn endpoints(&mut self, mut listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
         // DNS turns its answers round: the same endpoints do not interrupt a walk over them.
         let known: HashSet<&Endpoint> = self.order.iter().collect();
@@ -71,37 +71,37 @@ impl MakePicker for Make {
 
     /// The one that is READY; with none, all that were tried in vain and the one being tried.
     fn connects(&mut self, candidates: &Candidates<'_>) -> Range<usize> {
-        let standings: Vec<_> = candidates.endpoints.iter().map(candidates.standing).collect();
+        let states: Vec<_> = candidates.endpoints.iter().map(candidates.state).collect();
         self.next = None;
-        if let Some(ready) = standings.iter().position(|standing| *standing == Standing::Ready) {
+        if let Some(ready) = states.iter().position(|state| *state == CandidateState::Ready) {
             return ready..ready + 1;
         }
         let now = Instant::now();
-        let trying = standings.iter().position(|standing| match standing {
-            Standing::Connecting(since) => {
+        let trying = states.iter().position(|state| match state {
+            CandidateState::Connecting(since) => {
                 let next = *since + ATTEMPT_DELAY;
                 let waits = now < next;
                 self.next = waits.then_some(next);
                 waits
             }
-            standing => *standing == Standing::Untried,
+            state => *state == CandidateState::Idle,
         });
-        0..trying.map_or(standings.len(), |trying| trying + 1)
+        0..trying.map_or(states.len(), |trying| trying + 1)
     }
 
     fn wake(&self) -> Option<Instant> {
         self.next
     }
 
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
-        Box::new(Picker(ready))
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
+        Box::new(PickFirstPicker(ready))
     }
 }
 
-// === impl Picker ===
+// === impl PickFirstPicker ===
 
-impl Pick for Picker {
-    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+impl Picker for PickFirstPicker {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         self.0.iter().find(|ready| ready.is_open())
     }
 }
@@ -116,52 +116,53 @@ mod tests {
         hosts.iter().map(|host| SocketAddr::from(([10, 0, 0, *host], 80)).into()).collect()
     }
 
-    fn connects(make: &mut Make, standings: &[Standing]) -> Range<usize> {
-        let endpoints = endpoints(&(0..standings.len() as u8).collect::<Vec<_>>());
-        let standing =
-            |endpoint: &Endpoint| standings[endpoints.iter().position(|other| other == endpoint).unwrap()];
-        make.connects(&Candidates { endpoints: &endpoints, standing: &standing })
+    fn connects(policy: &mut PickFirstPolicy, states: &[CandidateState]) -> Range<usize> {
+        let endpoints = endpoints(&(0..states.len() as u8).collect::<Vec<_>>());
+        let state =
+            |endpoint: &Endpoint| states[endpoints.iter().position(|other| other == endpoint).unwrap()];
+        policy.connects(&Candidates { endpoints: &endpoints, state: &state })
     }
 
     #[tokio::test(start_paused = true)]
     async fn endpoints_are_tried_in_turn_until_one_is_ready() {
-        use Standing::{Connecting, Failing, Ready, Untried};
-        let mut make = Make::new(PickFirst::default());
+        use CandidateState::{Connecting, Idle, Ready, TransientFailure};
+        let mut policy = PickFirstPolicy::new(PickFirst::default());
         let now = Instant::now();
-        assert_eq!(connects(&mut make, &[Untried, Untried, Untried]), 0..1);
-        assert_eq!(connects(&mut make, &[Failing, Untried, Untried]), 0..2);
-        assert_eq!(connects(&mut make, &[Failing, Connecting(now), Untried]), 0..2);
-        assert_eq!(connects(&mut make, &[Failing, Failing, Failing]), 0..3);
-        assert_eq!(connects(&mut make, &[Failing, Ready, Failing]), 1..2);
-        assert_eq!(connects(&mut make, &[]), 0..0);
+        assert_eq!(connects(&mut policy, &[Idle, Idle, Idle]), 0..1);
+        assert_eq!(connects(&mut policy, &[TransientFailure, Idle, Idle]), 0..2);
+        assert_eq!(connects(&mut policy, &[TransientFailure, Connecting(now), Idle]), 0..2);
+        assert_eq!(connects(&mut policy, &[TransientFailure, TransientFailure, TransientFailure]), 0..3);
+        assert_eq!(connects(&mut policy, &[TransientFailure, Ready, TransientFailure]), 1..2);
+        assert_eq!(connects(&mut policy, &[]), 0..0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_attempt_does_not_hold_up_the_next_one() {
-        use Standing::{Connecting, Untried};
-        let mut make = Make::new(PickFirst::default());
+        use CandidateState::{Connecting, Idle};
+        let mut policy = PickFirstPolicy::new(PickFirst::default());
         let since = Instant::now();
-        assert_eq!(connects(&mut make, &[Connecting(since), Untried]), 0..1);
-        assert_eq!(make.wake(), Some(since + ATTEMPT_DELAY));
+        assert_eq!(connects(&mut policy, &[Connecting(since), Idle]), 0..1);
+        assert_eq!(policy.wake(), Some(since + ATTEMPT_DELAY));
         tokio::time::advance(ATTEMPT_DELAY).await;
-        assert_eq!(connects(&mut make, &[Connecting(since), Untried]), 0..2);
-        assert_eq!(connects(&mut make, &[Connecting(since), Connecting(since)]), 0..2);
-        assert_eq!(make.wake(), None);
+        assert_eq!(connects(&mut policy, &[Connecting(since), Idle]), 0..2);
+        assert_eq!(connects(&mut policy, &[Connecting(since), Connecting(since)]), 0..2);
+        assert_eq!(policy.wake(), None);
     }
 
     #[test]
     fn the_same_endpoints_in_another_order_change_nothing() {
-        let mut make = Make::new(PickFirst::default());
-        assert_eq!(make.endpoints(endpoints(&[1, 2, 3])), endpoints(&[1, 2, 3]));
-        assert_eq!(make.endpoints(endpoints(&[3, 1, 2])), endpoints(&[1, 2, 3]));
-        assert_eq!(make.endpoints(endpoints(&[3, 1])), endpoints(&[3, 1]));
+        let mut policy = PickFirstPolicy::new(PickFirst::default());
+        assert_eq!(policy.endpoints(endpoints(&[1, 2, 3])), endpoints(&[1, 2, 3]));
+        assert_eq!(policy.endpoints(endpoints(&[3, 1, 2])), endpoints(&[1, 2, 3]));
+        assert_eq!(policy.endpoints(endpoints(&[3, 1])), endpoints(&[3, 1]));
     }
 
     #[test]
     fn a_shuffle_starts_anywhere() {
         let firsts: HashSet<_> = (0..100)
             .map(|_| {
-                Make::new(PickFirst::default().shuffle(true)).endpoints(endpoints(&[1, 2, 3]))[0].clone()
+                PickFirstPolicy::new(PickFirst::default().shuffle(true)).endpoints(endpoints(&[1, 2, 3]))[0]
+                    .clone()
             })
             .collect();
         assert_eq!(firsts.len(), 3);

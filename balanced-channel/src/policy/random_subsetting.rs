@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Candidates, MakePicker, Pick, Policy};
-use crate::{metrics::Weights, resolver::Endpoint, subchannel::Ready};
+use super::{Candidates, LbPolicy, Picker, Policy};
+use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// `random_subsetting` ([gRFC A68]): connects to a few of many endpoints, and has another policy
 /// spread calls over those.
@@ -29,10 +29,10 @@ pub struct RandomSubsetting {
 }
 
 #[derive(Debug)]
-pub(super) struct Make {
+pub(super) struct RandomSubsettingPolicy {
     size: usize,
     seed: u64,
-    child: Box<dyn MakePicker>,
+    child: Box<dyn LbPolicy>,
 }
 
 // === impl RandomSubsetting ===
@@ -50,15 +50,15 @@ impl RandomSubsetting {
     }
 }
 
-// === impl Make ===
+// === impl RandomSubsettingPolicy ===
 
-impl Make {
-    pub(super) fn new(config: RandomSubsetting, weights: &Arc<Weights>) -> Self {
+impl RandomSubsettingPolicy {
+    pub(super) fn new(config: RandomSubsetting, weights: &Arc<WeightMetrics>) -> Self {
         Self::seeded(config, fastrand::u64(..), weights)
     }
 
-    fn seeded(config: RandomSubsetting, seed: u64, weights: &Arc<Weights>) -> Self {
-        Self { size: config.subset_size.max(1), seed, child: config.child_policy.make(weights) }
+    fn seeded(config: RandomSubsetting, seed: u64, weights: &Arc<WeightMetrics>) -> Self {
+        Self { size: config.subset_size.max(1), seed, child: config.child_policy.build(weights) }
     }
 
     /// The endpoints with the smallest hashes, those first.
@@ -78,7 +78,7 @@ impl Make {
     }
 }
 
-impl MakePicker for Make {
+impl LbPolicy for RandomSubsettingPolicy {
     fn endpoints(&mut self, listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
         let subset = self.subset(&listed);
         self.child.endpoints(subset.into())
@@ -96,7 +96,7 @@ impl MakePicker for Make {
         self.child.error_penalty()
     }
 
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
         self.child.picker(ready)
     }
 }
@@ -111,8 +111,8 @@ mod tests {
         (0..count).map(|host| SocketAddr::from(((0x0a00_0000 + host).to_be_bytes(), 80)).into()).collect()
     }
 
-    fn client(size: usize, seed: u64) -> Make {
-        Make::seeded(RandomSubsetting::new(size), seed, &Arc::default())
+    fn client(size: usize, seed: u64) -> RandomSubsettingPolicy {
+        RandomSubsettingPolicy::seeded(RandomSubsetting::new(size), seed, &Arc::default())
     }
 
     #[test]
@@ -159,18 +159,18 @@ mod tests {
     fn a_change_of_one_endpoint_changes_at_most_one_of_a_subset() {
         let all = endpoints(1000);
         for seed in 0..100 {
-            let make = client(20, seed);
-            let before = make.subset(&all);
+            let policy = client(20, seed);
+            let before = policy.subset(&all);
             for gone in [0, 500, 999] {
                 let mut fewer = all.clone();
                 fewer.remove(gone);
-                let after = make.subset(&fewer);
+                let after = policy.subset(&fewer);
                 let kept = after.iter().filter(|endpoint| before.contains(endpoint)).count();
                 assert_eq!(kept, if before.contains(&all[gone]) { 19 } else { 20 });
             }
             let mut turned = all.clone();
             turned.rotate_left(77);
-            assert_eq!(make.subset(&turned), before, "the order of an answer says nothing");
+            assert_eq!(policy.subset(&turned), before, "the order of an answer says nothing");
         }
     }
 

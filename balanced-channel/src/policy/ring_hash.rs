@@ -5,8 +5,8 @@ use std::{hash::Hasher, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use twox_hash::XxHash64;
 
-use super::{Call, MakePicker, Pick};
-use crate::{resolver::Endpoint, subchannel::Ready};
+use super::{LbPolicy, PickArgs, Picker};
+use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// The most places that any ring has, as in gRPC.
 const CAP: usize = 4096;
@@ -33,7 +33,7 @@ pub struct RingHash {
 }
 
 #[derive(Debug)]
-pub(super) struct Make {
+pub(super) struct RingHashPolicy {
     config: RingHash,
     /// How many endpoints there are, READY or not: how many places each has must not change when
     /// one of them is lost.
@@ -41,9 +41,9 @@ pub(super) struct Make {
 }
 
 #[derive(Debug)]
-struct Picker {
+struct RingHashPicker {
     header: HeaderName,
-    ready: Vec<Arc<Ready>>,
+    ready: Vec<Arc<ReadySubchannel>>,
     /// The places, in order: a hash, and whose it is.
     ring: Vec<(u64, u32)>,
 }
@@ -69,21 +69,21 @@ impl RingHash {
     }
 }
 
-// === impl Make ===
+// === impl RingHashPolicy ===
 
-impl Make {
+impl RingHashPolicy {
     pub(super) fn new(config: RingHash) -> Self {
         Self { config, listed: 0 }
     }
 }
 
-impl MakePicker for Make {
+impl LbPolicy for RingHashPolicy {
     fn endpoints(&mut self, listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
         self.listed = listed.len();
         listed
     }
 
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
         let max = self.config.max_ring_size.clamp(1, CAP);
         let each = self.config.min_ring_size.min(max).div_ceil(self.listed.max(ready.len())).max(1);
         let mut ring: Vec<_> = (0_u32..)
@@ -96,14 +96,14 @@ impl MakePicker for Make {
             .take(max)
             .collect();
         ring.sort_unstable();
-        Box::new(Picker { header: self.config.request_hash_header.clone(), ready, ring })
+        Box::new(RingHashPicker { header: self.config.request_hash_header.clone(), ready, ring })
     }
 }
 
-// === impl Picker ===
+// === impl RingHashPicker ===
 
-impl Pick for Picker {
-    fn pick(&self, call: &Call<'_>) -> Option<&Arc<Ready>> {
+impl Picker for RingHashPicker {
+    fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         let hash = hash(call.headers, &self.header).unwrap_or_else(|| fastrand::u64(..));
         let first = self.ring.partition_point(|(place, _)| {
             #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::policy::testing::{Stage, pick};
+    use crate::policy::testing::{TestSubchannels, pick};
 
     const KEY: HeaderName = HeaderName::from_static("x-key");
 
@@ -144,7 +144,7 @@ mod tests {
         values.iter().map(|value| (KEY, value.parse().unwrap())).collect()
     }
 
-    fn places(picker: &dyn Pick) -> HashMap<String, usize> {
+    fn places(picker: &dyn Picker) -> HashMap<String, usize> {
         (0..1000)
             .map(|key| key.to_string())
             .map(|key| (key.clone(), pick(picker, &headers(&[&key])).unwrap()))
@@ -153,10 +153,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_keeps_its_endpoint_and_only_a_lost_ones_values_move() {
-        let stage = Stage::new(5).await;
-        let mut make = Make::new(RingHash::new(KEY));
-        make.endpoints(stage.ready().iter().map(|ready| ready.subchannel.endpoint.clone()).collect());
-        let picker = make.picker(stage.ready());
+        let subchannels = TestSubchannels::new(5).await;
+        let mut policy = RingHashPolicy::new(RingHash::new(KEY));
+        policy.endpoints(subchannels.ready().iter().map(|ready| ready.subchannel.endpoint.clone()).collect());
+        let picker = policy.picker(subchannels.ready());
         let before = places(&*picker);
         assert_eq!(before, places(&*picker));
         for endpoint in 0..5 {
@@ -164,10 +164,10 @@ mod tests {
             assert!((100..300).contains(&share), "{share} of 1000");
         }
 
-        stage.lose(3).await;
+        subchannels.lose(3).await;
         let walked = places(&*picker);
-        let without: Vec<_> = stage.ready().into_iter().filter(|ready| ready.is_open()).collect();
-        assert_eq!(walked, places(&*make.picker(without)), "a new ring ends where a walk does");
+        let without: Vec<_> = subchannels.ready().into_iter().filter(|ready| ready.is_open()).collect();
+        assert_eq!(walked, places(&*policy.picker(without)), "a new ring ends where a walk does");
         for (key, at) in &walked {
             assert!(before[key] == 3 || before[key] == *at, "{key} moved");
             assert_ne!(*at, 3);
@@ -176,9 +176,9 @@ mod tests {
 
     #[tokio::test]
     async fn calls_without_a_value_go_anywhere() {
-        let stage = Stage::new(3).await;
-        let picker = Make::new(RingHash::new(KEY)).picker(stage.ready());
-        assert!(stage.tally(&*picker, 3000).iter().all(|count| *count > 500));
+        let subchannels = TestSubchannels::new(3).await;
+        let picker = RingHashPolicy::new(RingHash::new(KEY)).picker(subchannels.ready());
+        assert!(subchannels.distribution(&*picker, 3000).iter().all(|count| *count > 500));
         assert!((0..3000).any(|_| pick(&*picker, &headers(&[""])) != pick(&*picker, &headers(&[""]))));
     }
 
@@ -193,12 +193,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_ring_is_bounded() {
-        let stage = Stage::new(3).await;
+        let subchannels = TestSubchannels::new(3).await;
         for (min, max, size) in
             [(1, 4096, 3), (1024, 4096, 1026), (9999, 99_999, 4096), (10, 2, 2), (0, 0, 1)]
         {
             let config = RingHash::new(KEY).min_ring_size(min).max_ring_size(max);
-            let picker = format!("{:?}", Make::new(config).picker(stage.ready()));
+            let picker = format!("{:?}", RingHashPolicy::new(config).picker(subchannels.ready()));
             let ring = picker.rsplit_once("ring: [").unwrap().1;
             assert_eq!(ring.matches('(').count(), size, "{min} to {max}");
         }

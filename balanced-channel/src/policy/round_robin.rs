@@ -5,40 +5,40 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{Call, MakePicker, Pick};
-use crate::subchannel::Ready;
+use super::{LbPolicy, PickArgs, Picker};
+use crate::subchannel::ReadySubchannel;
 
 /// The turn, which goes on from picker to picker.
 #[derive(Debug)]
-pub(crate) struct RoundRobin {
+pub(crate) struct RoundRobinPolicy {
     turn: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
-struct Picker {
-    ready: Vec<Arc<Ready>>,
+struct RoundRobinPicker {
+    ready: Vec<Arc<ReadySubchannel>>,
     turn: Arc<AtomicUsize>,
 }
 
-// === impl RoundRobin ===
+// === impl RoundRobinPolicy ===
 
-impl Default for RoundRobin {
+impl Default for RoundRobinPolicy {
     /// Starts anywhere, so that many clients that start together do not meet at one pod.
     fn default() -> Self {
         Self { turn: Arc::new(AtomicUsize::new(fastrand::usize(..))) }
     }
 }
 
-impl MakePicker for RoundRobin {
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
-        Box::new(Picker { ready, turn: self.turn.clone() })
+impl LbPolicy for RoundRobinPolicy {
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
+        Box::new(RoundRobinPicker { ready, turn: self.turn.clone() })
     }
 }
 
-// === impl Picker ===
+// === impl RoundRobinPicker ===
 
-impl Pick for Picker {
-    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+impl Picker for RoundRobinPicker {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         // A connection may have been lost a moment ago; the next in turn takes its call.
         self.ready.iter().find_map(|_| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::subchannel::Ready;
+use crate::subchannel::ReadySubchannel;
 
 /// The least time between two looks at the shares of endpoints that are starting.
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
@@ -50,9 +50,9 @@ impl SlowStart {
     }
 
     /// The parts of `ready`, and when to look again; none while no endpoint is starting.
-    pub(super) fn parts(&self, ready: &[Arc<Ready>]) -> Option<(Vec<f64>, Instant)> {
+    pub(super) fn parts(&self, ready: &[Arc<ReadySubchannel>]) -> Option<(Vec<f64>, Instant)> {
         let now = Instant::now();
-        let age = |ready: &Arc<Ready>| now.saturating_duration_since(ready.since);
+        let age = |ready: &Arc<ReadySubchannel>| now.saturating_duration_since(ready.since);
         ready.iter().any(|ready| age(ready) < self.window).then(|| {
             let parts = ready.iter().map(|ready| self.part(age(ready))).collect();
             (parts, now + (self.window / 10).clamp(SHORTEST_STEP, LONGEST_STEP))

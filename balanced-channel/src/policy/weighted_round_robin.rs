@@ -10,8 +10,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Call, MakePicker, Pick, slow_start::SlowStart, stride::Stride};
-use crate::{metrics::Weights, subchannel::Ready, subchannel::Weight};
+use super::{LbPolicy, PickArgs, Picker, slow_start::SlowStart, stride::Stride};
+use crate::{metrics::WeightMetrics, subchannel::ReadySubchannel, subchannel::Weight};
 
 /// How often weights may be computed at most.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
@@ -42,16 +42,16 @@ pub struct WeightedRoundRobin {
 }
 
 #[derive(Debug)]
-pub(super) struct Make {
+pub(super) struct WeightedRoundRobinPolicy {
     config: WeightedRoundRobin,
     turn: Arc<AtomicU64>,
     next: Option<Instant>,
-    metrics: Arc<Weights>,
+    metrics: Arc<WeightMetrics>,
 }
 
 #[derive(Debug)]
-struct Picker {
-    ready: Vec<Arc<Ready>>,
+struct WeightedRoundRobinPicker {
+    ready: Vec<Arc<ReadySubchannel>>,
     /// None when all weights are equal.
     stride: Option<Stride>,
     turn: Arc<AtomicU64>,
@@ -103,10 +103,10 @@ impl WeightedRoundRobin {
     }
 }
 
-// === impl Make ===
+// === impl WeightedRoundRobinPolicy ===
 
-impl Make {
-    pub(super) fn new(config: WeightedRoundRobin, metrics: Arc<Weights>) -> Self {
+impl WeightedRoundRobinPolicy {
+    pub(super) fn new(config: WeightedRoundRobin, metrics: Arc<WeightMetrics>) -> Self {
         // Anywhere, so that many clients that start together do not meet at one backend; and far
         // from the counter's end.
         let turn = Arc::new(AtomicU64::new(fastrand::u32(..).into()));
@@ -114,9 +114,9 @@ impl Make {
     }
 
     /// What each of `ready` says, or the mean of those that say something.
-    fn weights(&self, ready: &[Arc<Ready>]) -> Vec<f64> {
+    fn weights(&self, ready: &[Arc<ReadySubchannel>]) -> Vec<f64> {
         let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
-        let weight = |ready: &Arc<Ready>| {
+        let weight = |ready: &Arc<ReadySubchannel>| {
             let load = ready.load.as_ref();
             load.map_or(Weight::NotYet, |load| load.weight(blackout_period, weight_expiration_period))
         };
@@ -134,7 +134,7 @@ impl Make {
     }
 }
 
-impl MakePicker for Make {
+impl LbPolicy for WeightedRoundRobinPolicy {
     fn wake(&self) -> Option<Instant> {
         self.next
     }
@@ -143,7 +143,7 @@ impl MakePicker for Make {
         Some(self.config.error_utilization_penalty)
     }
 
-    fn picker(&mut self, ready: Vec<Arc<Ready>>) -> Box<dyn Pick> {
+    fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
         let mut weights = self.weights(&ready);
         // Of one there is nothing to weigh.
         self.next =
@@ -152,19 +152,19 @@ impl MakePicker for Make {
             weights.iter_mut().zip(parts).for_each(|(weight, part)| *weight *= part);
             self.next = self.next.map(|at| at.min(next));
         }
-        Box::new(Picker { stride: Stride::new(&weights), turn: self.turn.clone(), ready })
+        Box::new(WeightedRoundRobinPicker { stride: Stride::new(&weights), turn: self.turn.clone(), ready })
     }
 }
 
-// === impl Picker ===
+// === impl WeightedRoundRobinPicker ===
 
-impl Pick for Picker {
-    fn pick(&self, _: &Call<'_>) -> Option<&Arc<Ready>> {
+impl Picker for WeightedRoundRobinPicker {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         let turn = || match &self.stride {
             Some(stride) => stride.next(&self.turn),
             None => (self.turn.fetch_add(1, Ordering::Relaxed) % self.ready.len() as u64) as usize,
         };
-        let open = |ready: &&Arc<Ready>| ready.is_open();
+        let open = |ready: &&Arc<ReadySubchannel>| ready.is_open();
         // A connection may have been lost a moment ago. So many turns that only a light one that is
         // left alone may have none among them.
         let in_turn = self.ready.iter().map(|_| &self.ready[turn()]).find(open);
@@ -175,7 +175,7 @@ impl Pick for Picker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{metrics::Metric, policy::testing::Stage};
+    use crate::{metrics::Metric, policy::testing::TestSubchannels};
 
     /// Whether each count is right within two calls: a turn begins anywhere.
     fn close(counts: &[usize], expected: &[usize]) -> bool {
@@ -184,39 +184,51 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_follow_the_reports() {
-        let stage = Stage::new(3).await;
-        let mut make = Make::new(WeightedRoundRobin::default(), Arc::default());
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100]);
+        let subchannels = TestSubchannels::new(3).await;
+        let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), Arc::default());
+        assert_eq!(subchannels.distribution(&*policy.picker(subchannels.ready()), 300), [100, 100, 100]);
 
-        stage.report(0, 100.0, 0.5);
+        subchannels.report(0, 100.0, 0.5);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "one weight is none");
+        assert_eq!(
+            subchannels.distribution(&*policy.picker(subchannels.ready()), 300),
+            [100, 100, 100],
+            "one weight is none"
+        );
 
-        stage.report(1, 100.0, 1.0);
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "the blackout");
+        subchannels.report(1, 100.0, 1.0);
+        assert_eq!(
+            subchannels.distribution(&*policy.picker(subchannels.ready()), 300),
+            [100, 100, 100],
+            "the blackout"
+        );
         tokio::time::advance(Duration::from_secs(10)).await;
         // 200, 100 and the mean of both.
-        let counts = stage.tally(&*make.picker(stage.ready()), 450);
+        let counts = subchannels.distribution(&*policy.picker(subchannels.ready()), 450);
         assert!(close(&counts, &[200, 100, 150]), "{counts:?}");
 
         tokio::time::advance(Duration::from_secs(180)).await;
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 300), [100, 100, 100], "expired");
+        assert_eq!(
+            subchannels.distribution(&*policy.picker(subchannels.ready()), 300),
+            [100, 100, 100],
+            "expired"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_each_computation_finds_is_counted() {
-        let (stage, metrics) = (Stage::new(3).await, Arc::<Weights>::default());
-        let mut make = Make::new(WeightedRoundRobin::default(), metrics.clone());
+        let (subchannels, metrics) = (TestSubchannels::new(3).await, Arc::<WeightMetrics>::default());
+        let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), metrics.clone());
         let mut found = || {
-            make.picker(stage.ready());
+            policy.picker(subchannels.ready());
             let [fallbacks, not_yet, stale, weights] = metrics.read();
             let count = |metric: &Metric| metric.points[0].count().unwrap();
             let weights = weights.points[0].histogram().unwrap().clone();
             ([count(&fallbacks), count(&not_yet), count(&stale)], weights.count(), weights.sum)
         };
         assert_eq!(found(), ([1, 3, 0], 3, 0.0), "nobody has reported");
-        stage.report(0, 100.0, 0.5);
-        stage.report(1, 100.0, 1.0);
+        subchannels.report(0, 100.0, 0.5);
+        subchannels.report(1, 100.0, 1.0);
         assert_eq!(found(), ([2, 6, 0], 6, 0.0), "the blackout");
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(found(), ([2, 7, 0], 9, 300.0), "200 and 100, and one that has not reported");
@@ -226,43 +238,53 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_out_of_all_proportion_is_bounded() {
-        let stage = Stage::new(30).await;
-        let mut make =
-            Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO), Arc::default());
-        (0..29).for_each(|at| stage.report(at, 1.0, 1.0));
-        stage.report(29, 1e300, 1e-3);
-        let counts = stage.tally(&*make.picker(stage.ready()), 39_900);
+        let subchannels = TestSubchannels::new(30).await;
+        let mut policy = WeightedRoundRobinPolicy::new(
+            WeightedRoundRobin::default().blackout_period(Duration::ZERO),
+            Arc::default(),
+        );
+        (0..29).for_each(|at| subchannels.report(at, 1.0, 1.0));
+        subchannels.report(29, 1e300, 1e-3);
+        let counts = subchannels.distribution(&*policy.picker(subchannels.ready()), 39_900);
         assert!(counts[..29].iter().all(|count| *count > 90), "nobody starves: {counts:?}");
         assert!(counts[29] > 1000, "{counts:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_endpoint_starts_slowly() {
-        let stage = Stage::new(2).await;
+        let subchannels = TestSubchannels::new(2).await;
         let slow = SlowStart::new(Duration::from_secs(100));
-        let mut make = Make::new(WeightedRoundRobin::default().slow_start(slow), Arc::default());
-        assert_eq!(stage.tally(&*make.picker(stage.ready()), 200), [100, 100], "all of them start");
+        let mut policy =
+            WeightedRoundRobinPolicy::new(WeightedRoundRobin::default().slow_start(slow), Arc::default());
+        assert_eq!(
+            subchannels.distribution(&*policy.picker(subchannels.ready()), 200),
+            [100, 100],
+            "all of them start"
+        );
         tokio::time::advance(Duration::from_secs(100)).await;
-        let stage = stage.and(1).await;
+        let subchannels = subchannels.and(1).await;
         for (age, expected) in [(0, [100, 100, 10]), (50, [100, 100, 50]), (50, [70, 70, 70])] {
             tokio::time::advance(Duration::from_secs(age)).await;
-            let counts = stage.tally(&*make.picker(stage.ready()), expected.iter().sum());
+            let counts =
+                subchannels.distribution(&*policy.picker(subchannels.ready()), expected.iter().sum());
             assert!(close(&counts, &expected), "{counts:?}, not {expected:?}");
-            assert_eq!(make.wake(), Some(Instant::now() + Duration::from_secs(1)));
+            assert_eq!(policy.wake(), Some(Instant::now() + Duration::from_secs(1)));
         }
     }
 
     #[tokio::test]
     async fn a_lost_connection_is_passed_over() {
-        let stage = Stage::new(3).await;
-        let mut make =
-            Make::new(WeightedRoundRobin::default().blackout_period(Duration::ZERO), Arc::default());
-        (0..3).for_each(|at| stage.report(at, 1.0, [0.01, 0.01, 1.0][at]));
-        let picker = make.picker(stage.ready());
-        stage.lose(0).await;
-        stage.lose(1).await;
-        assert_eq!(stage.tally(&*picker, 100), [0, 0, 100]);
-        stage.lose(2).await;
-        assert_eq!(stage.tally(&*picker, 100), [0, 0, 0]);
+        let subchannels = TestSubchannels::new(3).await;
+        let mut policy = WeightedRoundRobinPolicy::new(
+            WeightedRoundRobin::default().blackout_period(Duration::ZERO),
+            Arc::default(),
+        );
+        (0..3).for_each(|at| subchannels.report(at, 1.0, [0.01, 0.01, 1.0][at]));
+        let picker = policy.picker(subchannels.ready());
+        subchannels.lose(0).await;
+        subchannels.lose(1).await;
+        assert_eq!(subchannels.distribution(&*picker, 100), [0, 0, 100]);
+        subchannels.lose(2).await;
+        assert_eq!(subchannels.distribution(&*picker, 100), [0, 0, 0]);
     }
 }

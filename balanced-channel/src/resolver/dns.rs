@@ -15,7 +15,7 @@ use hickory_resolver::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Answer, Lookup, ResolveError};
+use super::{Lookup, LookupAnswer, ResolveError};
 
 /// How long one query may go unanswered before the next server, or the next attempt.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -23,10 +23,10 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long names may be sought on after one is known not to be there, as long as none was ever found:
 /// the cluster's own DNS has answered by then, and what comes behind it may be silent for ever.
-const SEARCH_ON: Duration = QUERY_TIMEOUT;
+const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 
 /// Looks one name up.
-pub(crate) struct Dns {
+pub(crate) struct DnsLookup {
     host: String,
     port: u16,
     /// Who is asked, and how; what resolv.conf says when absent.
@@ -40,13 +40,13 @@ struct Stub {
     resolver: TokioResolver,
     names: Vec<Name>,
     /// Where addresses were found last.
-    found: Option<Found>,
+    last_found: Option<LastFound>,
 }
 
 /// What the last lookup that found addresses found them by. It is kept to, so that one query that
 /// fails or is a moment behind does not move every call to other endpoints.
 #[derive(Clone, Copy)]
-struct Found {
+struct LastFound {
     /// Which of the names.
     place: usize,
     /// Which of the two address families. Pods of a dual-stack service have an address of each, and
@@ -60,9 +60,9 @@ struct Addresses {
     ttl: Duration,
 }
 
-// === impl Dns ===
+// === impl DnsLookup ===
 
-impl Dns {
+impl DnsLookup {
     /// Looks `host` up with `server`, or with the system's servers.
     pub(crate) fn new(server: Option<SocketAddr>, host: String, port: u16) -> Self {
         let config = server.map(|address| {
@@ -89,14 +89,14 @@ impl Dns {
     }
 }
 
-impl Lookup for Dns {
-    async fn look(&mut self) -> Result<Answer, ResolveError> {
+impl Lookup for DnsLookup {
+    async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
         let Addresses { addresses, ttl } = self
             .addresses()
             .await
             .map_err(|what| ResolveError(format!("DNS lookup of {} failed: {what}", self.host)))?;
         let endpoints = addresses.into_iter().map(|ip| SocketAddr::new(ip, self.port).into()).collect();
-        Ok(Answer { endpoints, ttl })
+        Ok(LookupAnswer { endpoints, ttl })
     }
 }
 
@@ -112,7 +112,7 @@ impl Stub {
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(options)
             .build()?;
-        Ok(Self { resolver, names, found: None })
+        Ok(Self { resolver, names, last_found: None })
     }
 
     /// The first name of the search list that has an address wins. A name that does not exist is an
@@ -123,22 +123,22 @@ impl Stub {
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let (mut failure, mut end) = (None, None);
         for (place, name) in self.names.iter().enumerate() {
-            let answer = match end.filter(|_| self.found.is_none()) {
+            let answer = match end.filter(|_| self.last_found.is_none()) {
                 Some(end) => timeout_at(end, self.family(name)).await.unwrap_or(Err(NetError::Timeout)),
                 None => self.family(name).await,
             };
             match answer {
                 Ok((_, found)) if found.addresses.is_empty() => {
-                    if self.found.is_some_and(|found| place == found.place) {
+                    if self.last_found.is_some_and(|found| place == found.place) {
                         return failure.map_or(Ok(found), Err);
                     }
-                    end.get_or_insert_with(|| Instant::now() + SEARCH_ON);
+                    end.get_or_insert_with(|| Instant::now() + SEARCH_TIMEOUT);
                 }
                 Ok((family, found)) => {
-                    self.found = Some(Found { place, family });
+                    self.last_found = Some(LastFound { place, family });
                     return Ok(found);
                 }
-                Err(error) if self.found.is_some_and(|found| place <= found.place) => return Err(error),
+                Err(error) if self.last_found.is_some_and(|found| place <= found.place) => return Err(error),
                 Err(error) => failure = Some(error),
             }
         }
@@ -147,7 +147,7 @@ impl Stub {
 
     /// The addresses of one family: of the one found before, for as long as the name has any of it.
     async fn family(&self, name: &Name) -> Result<(RecordType, Addresses), NetError> {
-        if let Some(Found { family, .. }) = self.found {
+        if let Some(LastFound { family, .. }) = self.last_found {
             let addresses = query(&self.resolver, name, family).await?;
             if !addresses.addresses.is_empty() {
                 return Ok((family, addresses));

@@ -9,9 +9,9 @@ mod poll;
 
 use std::{net::SocketAddr, sync::Arc};
 
-pub(crate) use dns::Dns;
+pub(crate) use dns::DnsLookup;
 use futures_util::future::BoxFuture;
-pub use poll::{Answer, Lookup, Polled, Refresh};
+pub use poll::{Lookup, LookupAnswer, PollingResolver, Refresh};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -45,7 +45,7 @@ pub trait Resolver: Send + 'static {
     /// Publishes every whole set of endpoints to `updates`, until it is dropped.
     ///
     /// Returning means that the last set stands for good. A resolver that can be asked again waits
-    /// for [`Updates::asked`].
+    /// for [`Updates::refresh_requested`].
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()>;
 }
 
@@ -53,7 +53,7 @@ pub trait Resolver: Send + 'static {
 #[derive(Clone, Debug)]
 pub struct Updates {
     resolution: Arc<watch::Sender<Resolution>>,
-    ask: Arc<Notify>,
+    request_refresh: Arc<Notify>,
 }
 
 /// The latest that a resolver said.
@@ -69,12 +69,12 @@ pub(crate) struct Resolution {
 #[derive(Debug)]
 pub(crate) struct Resolutions {
     pub(crate) latest: watch::Receiver<Resolution>,
-    pub(crate) ask: Arc<Notify>,
+    pub(crate) request_refresh: Arc<Notify>,
 }
 
 /// Addresses that never change.
 #[derive(Debug)]
-pub(crate) struct Fixed(pub(crate) Vec<SocketAddr>);
+pub(crate) struct StaticResolver(pub(crate) Vec<SocketAddr>);
 
 // === impl Endpoint ===
 
@@ -118,8 +118,11 @@ impl ResolveError {
 /// A pair of ends between a resolver and a balancer.
 pub(crate) fn updates() -> (Updates, Resolutions) {
     let (resolution, latest) = watch::channel(Resolution::default());
-    let ask = Arc::new(Notify::new());
-    (Updates { resolution: Arc::new(resolution), ask: ask.clone() }, Resolutions { latest, ask })
+    let request_refresh = Arc::new(Notify::new());
+    (
+        Updates { resolution: Arc::new(resolution), request_refresh: request_refresh.clone() },
+        Resolutions { latest, request_refresh },
+    )
 }
 
 impl Updates {
@@ -139,8 +142,8 @@ impl Updates {
 
     /// Waits until the balancer wants an answer soon: a connection was lost or could not be made.
     /// The resolver limits the rate.
-    pub async fn asked(&self) {
-        self.ask.notified().await;
+    pub async fn refresh_requested(&self) {
+        self.request_refresh.notified().await;
     }
 
     /// Waits until nobody listens any more.
@@ -149,9 +152,9 @@ impl Updates {
     }
 }
 
-// === impl Fixed ===
+// === impl StaticResolver ===
 
-impl Resolver for Fixed {
+impl Resolver for StaticResolver {
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
         updates.publish(self.0.into_iter().map(Endpoint::from));
         Box::pin(std::future::ready(()))

@@ -9,7 +9,7 @@ use super::{Endpoint, ResolveError, Resolver, Updates};
 use crate::backoff::{Backoff, BackoffPolicy};
 
 /// The longest pause between lookups that fail.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Something that can be asked for the endpoints of a target: DNS, a registry, a file.
 pub trait Lookup: Send + 'static {
@@ -19,12 +19,12 @@ pub trait Lookup: Send + 'static {
     ///
     /// When there is no answer. An answer without endpoints is not an error: it says that none is
     /// ready.
-    fn look(&mut self) -> impl Future<Output = Result<Answer, ResolveError>> + Send;
+    fn lookup(&mut self) -> impl Future<Output = Result<LookupAnswer, ResolveError>> + Send;
 }
 
 /// What a [`Lookup`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct LookupAnswer {
     /// The whole set, in any order; one named twice counts once.
     pub endpoints: Vec<Endpoint>,
     /// How long it may be believed. [`Refresh`] bounds it.
@@ -46,7 +46,7 @@ pub struct Refresh {
 /// failure for a backoff with jitter, up to 5 s. When the channel asks, because a connection was
 /// lost or could not be made, it looks as soon as the rate limit allows.
 #[derive(Debug)]
-pub struct Polled<L> {
+pub struct PollingResolver<L> {
     lookup: L,
     refresh: Refresh,
 }
@@ -66,26 +66,26 @@ impl Refresh {
     }
 }
 
-// === impl Polled ===
+// === impl PollingResolver ===
 
-impl<L: Lookup> Polled<L> {
+impl<L: Lookup> PollingResolver<L> {
     /// Makes `lookup` as often as `refresh` says.
     pub fn new(lookup: L, refresh: Refresh) -> Self {
         Self { lookup, refresh }
     }
 }
 
-impl<L: Lookup> Resolver for Polled<L> {
+impl<L: Lookup> Resolver for PollingResolver<L> {
     fn run(mut self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut pause = Backoff::new(BackoffPolicy {
                 initial: self.refresh.min,
-                max: MAX_PAUSE.max(self.refresh.min),
+                max: MAX_BACKOFF.max(self.refresh.min),
                 ..BackoffPolicy::default()
             });
             loop {
                 let soonest = Instant::now() + self.refresh.min;
-                let next = match self.lookup.look().await {
+                let next = match self.lookup.lookup().await {
                     Ok(answer) => {
                         pause.reset();
                         updates.publish(answer.endpoints);
@@ -100,7 +100,7 @@ impl<L: Lookup> Resolver for Polled<L> {
                 };
                 tokio::select! {
                     () = sleep_until(next) => {}
-                    () = updates.asked() => sleep_until(soonest).await,
+                    () = updates.refresh_requested() => sleep_until(soonest).await,
                 }
             }
         })
@@ -121,10 +121,10 @@ mod tests {
     }
 
     impl Lookup for Noted {
-        async fn look(&mut self) -> Result<Answer, ResolveError> {
+        async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
             self.asked.lock().unwrap().push(Instant::now());
             tokio::time::sleep(Duration::from_millis(5)).await;
-            self.ttl.clone().map(|ttl| Answer { endpoints: Vec::new(), ttl })
+            self.ttl.clone().map(|ttl| LookupAnswer { endpoints: Vec::new(), ttl })
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
     ) -> Vec<u128> {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (updates, resolutions) = updates();
-        let polled = Polled::new(Noted { asked: asked.clone(), ttl }, Refresh::default());
+        let polled = PollingResolver::new(Noted { asked: asked.clone(), ttl }, Refresh::default());
         let polling = tokio::spawn(Box::new(polled).run(updates));
         let end = Instant::now() + span;
         while Instant::now() < end {
@@ -161,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn asking_all_the_time_looks_once_a_second_and_no_more() {
         for ttl in [Ok(Duration::from_secs(30)), Err(ResolveError::new("no"))] {
-            let pauses = pauses(ttl, SPAN, |resolutions| resolutions.ask.notify_one()).await;
+            let pauses = pauses(ttl, SPAN, |resolutions| resolutions.request_refresh.notify_one()).await;
             assert!(pauses.len() > 110 && pauses.iter().all(|pause| *pause >= 1000), "{pauses:?}");
         }
     }

@@ -6,28 +6,28 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     ServiceConfig, ServiceConfigError,
-    policies::{Named, Policies},
+    policies::{PolicyListJson, PolicyNameJson},
     values::{Float, Int, Object, Seconds, StatusCode},
 };
 use crate::service_config::{MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Json {
-    load_balancing_policy: Option<Named>,
-    load_balancing_config: Option<Policies>,
-    method_config: Option<Vec<Object<Method>>>,
-    retry_throttling: Option<Object<Throttling>>,
-    health_check_config: Option<Object<HealthCheck>>,
+struct ServiceConfigJson {
+    load_balancing_policy: Option<PolicyNameJson>,
+    load_balancing_config: Option<PolicyListJson>,
+    method_config: Option<Vec<Object<MethodConfigJson>>>,
+    retry_throttling: Option<Object<RetryThrottlingJson>>,
+    health_check_config: Option<Object<HealthCheckJson>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Method {
-    name: Option<Vec<Object<Name>>>,
+struct MethodConfigJson {
+    name: Option<Vec<Object<MethodNameJson>>>,
     timeout: Option<Seconds>,
     wait_for_ready: Option<bool>,
-    retry_policy: Option<Object<Retry>>,
+    retry_policy: Option<Object<RetryPolicyJson>>,
     hedging_policy: Option<IgnoredAny>,
     max_request_message_bytes: Option<IgnoredAny>,
     max_response_message_bytes: Option<IgnoredAny>,
@@ -35,14 +35,14 @@ struct Method {
 
 /// Absent, null and empty are the same.
 #[derive(Deserialize)]
-struct Name {
+struct MethodNameJson {
     service: Option<String>,
     method: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Retry {
+struct RetryPolicyJson {
     max_attempts: Int<2, { u32::MAX as u64 }>,
     initial_backoff: Seconds,
     max_backoff: Seconds,
@@ -54,14 +54,14 @@ struct Retry {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Throttling {
+struct RetryThrottlingJson {
     max_tokens: Int<1, 1000>,
     token_ratio: Float,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct HealthCheck {
+struct HealthCheckJson {
     service_name: Option<String>,
 }
 
@@ -72,7 +72,8 @@ pub(super) fn read(text: &str) -> Result<ServiceConfig, ServiceConfigError> {
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
-    let parsed = Object::<Json>::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    let parsed =
+        Object::<ServiceConfigJson>::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
     let parsed = parsed.map_err(|error| {
         let path = track.path();
         ServiceConfigError::new(match path.iter().len() {
@@ -87,12 +88,12 @@ pub(super) fn read(text: &str) -> Result<ServiceConfig, ServiceConfigError> {
     parsed.0.config()
 }
 
-// === impl Json ===
+// === impl ServiceConfigJson ===
 
-impl Json {
+impl ServiceConfigJson {
     fn config(self) -> Result<ServiceConfig, ServiceConfigError> {
         let (policy, outlier_detection) = match (self.load_balancing_config, self.load_balancing_policy) {
-            (Some(Policies(choice)), _) | (None, Some(Named(choice))) => {
+            (Some(PolicyListJson(choice)), _) | (None, Some(PolicyNameJson(choice))) => {
                 (Some(choice.policy), choice.outlier_detection)
             }
             (None, None) => (None, None),
@@ -112,7 +113,7 @@ impl Json {
             // Checked even if nothing uses it.
             method.config(&path)?;
         }
-        let throttling = |Object(throttling): Object<Throttling>| {
+        let throttling = |Object(throttling): Object<RetryThrottlingJson>| {
             let throttling = RetryThrottling {
                 max_tokens: throttling.max_tokens.u32(),
                 token_ratio: throttling.token_ratio.0,
@@ -130,9 +131,9 @@ impl Json {
     }
 }
 
-// === impl Method ===
+// === impl MethodConfigJson ===
 
-impl Method {
+impl MethodConfigJson {
     fn config(&self, path: &str) -> Result<MethodConfig, ServiceConfigError> {
         for (field, given, instead) in [
             ("hedgingPolicy", &self.hedging_policy, "use a retryPolicy"),
@@ -153,9 +154,9 @@ impl Method {
     }
 }
 
-// === impl Name ===
+// === impl MethodNameJson ===
 
-impl Name {
+impl MethodNameJson {
     fn name(&self) -> Result<MethodName, &'static str> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         match (given(&self.service), given(&self.method)) {
@@ -167,9 +168,9 @@ impl Name {
     }
 }
 
-// === impl Retry ===
+// === impl RetryPolicyJson ===
 
-impl Retry {
+impl RetryPolicyJson {
     fn policy(&self) -> Result<RetryPolicy, RetryConfigError> {
         let policy = RetryPolicy {
             max_attempts: self.max_attempts.u32(),

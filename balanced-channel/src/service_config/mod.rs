@@ -92,9 +92,9 @@ pub struct ServiceConfig {
 /// A service config that cannot be used. It names the field, such as
 /// `methodConfig[0].retryPolicy.maxAttempts`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the service config cannot be used: {sentence}")]
+#[error("the service config cannot be used: {message}")]
 pub struct ServiceConfigError {
-    sentence: String,
+    message: String,
 }
 
 // === impl ServiceConfig ===
@@ -147,8 +147,8 @@ impl ServiceConfig {
 // === impl ServiceConfigError ===
 
 impl ServiceConfigError {
-    fn new(sentence: String) -> Self {
-        Self { sentence }
+    fn new(message: String) -> Self {
+        Self { message }
     }
 }
 

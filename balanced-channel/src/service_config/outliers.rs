@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-use super::values::{Int, Object, Percent, Seconds, SomeSeconds, UInt32};
+use super::values::{Int, Object, Percent, PositiveSeconds, Seconds, UInt32};
 use crate::outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 
 /// The rules, and the policy `P` inside, which is none of their business.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OutlierDetectionJson<P> {
-    interval: Option<SomeSeconds>,
+    interval: Option<PositiveSeconds>,
     base_ejection_time: Option<Seconds>,
     max_ejection_time: Option<Seconds>,
     max_ejection_percent: Option<Percent>,

@@ -18,21 +18,21 @@ use crate::{
 };
 
 /// What `loadBalancingConfig` and `childPolicy` hold.
-pub(super) struct Policies(pub(super) Choice);
+pub(super) struct PolicyListJson(pub(super) SelectedPolicy);
 
 /// What the deprecated `loadBalancingPolicy` holds: a name.
-pub(super) struct Named(pub(super) Choice);
+pub(super) struct PolicyNameJson(pub(super) SelectedPolicy);
 
 /// The policy taken, and the outlier detection around it, which here belongs to the channel.
 #[derive(Default)]
-pub(super) struct Choice {
+pub(super) struct SelectedPolicy {
     pub(super) policy: Policy,
     pub(super) outlier_detection: Option<OutlierDetection>,
 }
 
 /// One entry of the list.
-enum Entry {
-    Known(Choice),
+enum PolicyEntry {
+    Known(SelectedPolicy),
     Unknown(String),
 }
 
@@ -40,30 +40,30 @@ enum Entry {
 #[serde(rename_all = "camelCase")]
 struct RandomSubsettingJson {
     subset_size: Int<1, { u32::MAX as u64 }>,
-    child_policy: Policies,
+    child_policy: PolicyListJson,
 }
 
-struct List;
-struct EntryVisitor;
+struct PolicyListVisitor;
+struct PolicyEntryVisitor;
 
-// === impl Choice ===
+// === impl SelectedPolicy ===
 
-impl<P: Into<Policy>> From<P> for Choice {
+impl<P: Into<Policy>> From<P> for SelectedPolicy {
     fn from(policy: P) -> Self {
         Self { policy: policy.into(), outlier_detection: None }
     }
 }
 
-impl From<RandomSubsettingJson> for Choice {
+impl From<RandomSubsettingJson> for SelectedPolicy {
     fn from(
-        RandomSubsettingJson { subset_size, child_policy: Policies(child) }: RandomSubsettingJson,
+        RandomSubsettingJson { subset_size, child_policy: PolicyListJson(child) }: RandomSubsettingJson,
     ) -> Self {
         let policy = RandomSubsetting::new(subset_size.usize()).child_policy(child.policy).into();
         Self { policy, ..child }
     }
 }
 
-impl Choice {
+impl SelectedPolicy {
     /// Reads the config of a policy; `None` when its name is not known.
     fn read<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Option<Self>, A::Error> {
         Ok(Some(match name.strip_suffix("_experimental").unwrap_or(name) {
@@ -74,9 +74,9 @@ impl Choice {
             "ring_hash" => object::<RingHashJson, A>(map)?.policy().into(),
             "random_subsetting" => object::<RandomSubsettingJson, A>(map)?.into(),
             "outlier_detection" => {
-                let json = object::<OutlierDetectionJson<Policies>, A>(map)?;
+                let json = object::<OutlierDetectionJson<PolicyListJson>, A>(map)?;
                 let outliers = json.config();
-                let Policies(child) = json.child_policy;
+                let PolicyListJson(child) = json.child_policy;
                 if child.outlier_detection.is_some() {
                     return Err(A::Error::custom("has another outlier detection inside; a channel has one"));
                 }
@@ -91,30 +91,30 @@ fn object<'de, T: Deserialize<'de>, A: MapAccess<'de>>(map: &mut A) -> Result<T,
     map.next_value().map(|Object(config)| config)
 }
 
-// === impl Policies ===
+// === impl PolicyListJson ===
 
-impl<'de> Deserialize<'de> for Policies {
+impl<'de> Deserialize<'de> for PolicyListJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(List)
+        deserializer.deserialize_seq(PolicyListVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for List {
-    type Value = Policies;
+impl<'de> Visitor<'de> for PolicyListVisitor {
+    type Value = PolicyListJson;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of load balancing policies")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Policies, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PolicyListJson, A::Error> {
         let mut unknown = Vec::new();
         while let Some(entry) = list.next_element()? {
             match entry {
-                Entry::Unknown(name) => unknown.push(name),
-                Entry::Known(choice) => {
+                PolicyEntry::Unknown(name) => unknown.push(name),
+                PolicyEntry::Known(choice) => {
                     // What comes after the first known one is for other clients.
                     while list.next_element::<IgnoredAny>()?.is_some() {}
-                    return Ok(Policies(choice));
+                    return Ok(PolicyListJson(choice));
                 }
             }
         }
@@ -125,30 +125,30 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-// === impl Entry ===
+// === impl PolicyEntry ===
 
-impl<'de> Deserialize<'de> for Entry {
+impl<'de> Deserialize<'de> for PolicyEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntryVisitor)
+        deserializer.deserialize_map(PolicyEntryVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
+impl<'de> Visitor<'de> for PolicyEntryVisitor {
+    type Value = PolicyEntry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a policy's name and its config, such as {\"round_robin\": {}}")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PolicyEntry, A::Error> {
         let Some(name) = map.next_key::<String>()? else {
             return Err(A::Error::custom("names no load balancing policy"));
         };
-        let entry = match Choice::read(&name, &mut map)? {
-            Some(choice) => Entry::Known(choice),
+        let entry = match SelectedPolicy::read(&name, &mut map)? {
+            Some(choice) => PolicyEntry::Known(choice),
             None => {
                 map.next_value::<IgnoredAny>()?;
-                Entry::Unknown(name)
+                PolicyEntry::Unknown(name)
             }
         };
         match map.next_key::<String>()? {
@@ -158,13 +158,13 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 }
 
-// === impl Named ===
+// === impl PolicyNameJson ===
 
-impl<'de> Deserialize<'de> for Named {
+impl<'de> Deserialize<'de> for PolicyNameJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         match &*name.to_ascii_lowercase() {
-            "round_robin" => Ok(Self(Choice::default())),
+            "round_robin" => Ok(Self(SelectedPolicy::default())),
             "pick_first" => Ok(Self(crate::policy::PickFirst::default().into())),
             _ => Err(D::Error::custom(format!("{name:?} is not known here, or needs loadBalancingConfig"))),
         }

@@ -3,7 +3,7 @@
 use http::HeaderName;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::values::{Float, Int, Object, Percent, Seconds, SomeSeconds};
+use super::values::{Float, Int, Object, Percent, PositiveSeconds, Seconds};
 use crate::policy::{LeastRequest, PickFirst, RingHash, SlowStart, WeightedRoundRobin};
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ pub(super) struct WeightedRoundRobinJson {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SlowStartJson {
-    slow_start_window: SomeSeconds,
+    slow_start_window: PositiveSeconds,
     aggression: Option<Positive>,
     min_weight_percent: Option<Percent>,
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use tonic::Code;
 
 /// How many attempts a call may make at most, whatever its policy says (gRFC A6).
-const MOST_ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// Which failed calls are sent again, how often, and when (gRFC A6).
 ///
@@ -125,7 +125,7 @@ impl RetryPolicy {
 
     /// How many attempts a call really makes at most.
     pub(crate) fn attempts(&self) -> u32 {
-        self.max_attempts.min(MOST_ATTEMPTS)
+        self.max_attempts.min(MAX_ATTEMPTS)
     }
 }
 

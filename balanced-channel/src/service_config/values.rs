@@ -12,7 +12,7 @@ use tonic::Code;
 use crate::status_name;
 
 /// The longest duration that protobuf has, in seconds: 10 000 years.
-const LONGEST: u64 = 315_576_000_000;
+const MAX_SECONDS: u64 = 315_576_000_000;
 
 /// A whole number within bounds, as a number or as text.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Seconds(pub(super) Duration);
 
 /// A duration of more than nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SomeSeconds(pub(super) Duration);
+pub(super) struct PositiveSeconds(pub(super) Duration);
 
 /// A status code, as its number or its name in any case (gRFC A6).
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-impl<'de> Deserialize<'de> for SomeSeconds {
+impl<'de> Deserialize<'de> for PositiveSeconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Seconds(duration) = Seconds::deserialize(deserializer)?;
         if duration.is_zero() {
@@ -132,7 +132,7 @@ fn duration(text: &str) -> Option<Duration> {
     if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
         return None;
     }
-    let seconds: u64 = whole.parse().ok().filter(|seconds| *seconds <= LONGEST)?;
+    let seconds: u64 = whole.parse().ok().filter(|seconds| *seconds <= MAX_SECONDS)?;
     Some(Duration::new(seconds, format!("{fraction:0<9}").parse().ok()?))
 }
 

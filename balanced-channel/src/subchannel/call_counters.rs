@@ -6,7 +6,7 @@ use tonic::Code;
 
 /// How many calls a subchannel was given, and what became of them.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+pub(crate) struct CallCounters {
     pub(crate) started: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -14,9 +14,9 @@ pub(crate) struct Calls {
     pub(crate) cancelled: AtomicU64,
 }
 
-// === impl Calls ===
+// === impl CallCounters ===
 
-impl Calls {
+impl CallCounters {
     pub(crate) fn begin(&self) {
         self.started.fetch_add(1, Ordering::AcqRel);
     }

@@ -22,13 +22,13 @@ use tower_service::Service;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    transport::Source,
-    transport::{Incoming, Sender},
+    transport::ReplayBody,
+    transport::{Http2Client, IncomingBody},
 };
 
-const WATCH: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
+const WATCH_PATH: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
 /// A watch that lasted less is not begun again at once.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 
 /// What is watched on each connection of a channel.
 #[derive(Debug)]
@@ -36,18 +36,18 @@ pub(crate) struct HealthCheck {
     service: String,
     origin: Uri,
     /// Whether it was said that a server has no health service; once is enough.
-    told: AtomicBool,
+    unimplemented_logged: AtomicBool,
 }
 
 /// What is known of a server's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
+pub(crate) enum HealthStatus {
     /// Nothing: the server is asked.
-    Asked,
+    Unknown,
     /// Calls may go there. How the server put it.
-    Good(&'static str),
+    Healthy(&'static str),
     /// Calls should go elsewhere. How the server put it, and the sentence for people.
-    Bad(Option<&'static str>, String),
+    Unhealthy(Option<&'static str>, String),
 }
 
 /// `grpc.health.v1.HealthCheckRequest`.
@@ -75,7 +75,7 @@ enum ServingStatus {
 }
 
 /// One connection, as tonic's client wants it.
-struct OneConnection(Sender);
+struct SingleConnection(Http2Client);
 
 // === impl HealthCheck ===
 
@@ -84,85 +84,85 @@ impl HealthCheck {
     pub(crate) fn new(service: String, scheme: &Scheme, authority: &Authority) -> Self {
         let origin = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/");
         let origin = origin.build().expect("a scheme, an authority and a path make a URI");
-        Self { service, origin, told: AtomicBool::new(false) }
+        Self { service, origin, unimplemented_logged: AtomicBool::new(false) }
     }
 
-    /// Watches the server behind `sender` until it is dropped, and tells each change.
+    /// Watches the server behind `client` until it is dropped, and reports each change.
     pub(crate) async fn watch(
         &self,
         address: SocketAddr,
-        sender: Sender,
+        client: Http2Client,
         backoff: BackoffPolicy,
-        mut tell: impl FnMut(Health),
+        mut on_change: impl FnMut(HealthStatus),
     ) {
         let mut backoff = Backoff::new(backoff);
-        let mut last = Health::Asked;
-        let mut change = |health: Health| {
+        let mut last = HealthStatus::Unknown;
+        let mut change = |health: HealthStatus| {
             if last != health {
                 last = health.clone();
-                tell(health);
+                on_change(health);
             }
         };
         loop {
             let began = Instant::now();
-            let mut heard = false;
-            let status = self.watch_once(sender.clone(), |status| {
-                heard = true;
+            let mut responded = false;
+            let status = self.watch_once(client.clone(), |status| {
+                responded = true;
                 change(self.health(address, status));
             });
             let status = status.await;
             if status.code() == Code::Unimplemented {
-                self.tell_unimplemented(address);
-                change(Health::Good("UNIMPLEMENTED"));
+                self.log_unimplemented(address);
+                change(HealthStatus::Healthy("UNIMPLEMENTED"));
                 return pending().await;
             }
-            if sender.is_closed() {
+            if client.is_closed() {
                 // The connection says that better.
                 return pending().await;
             }
             let why = format!("{address}: the health watch ended: {status}");
-            change(Health::Bad(None, why));
-            if heard && began.elapsed() >= SHORT_LIFE {
+            change(HealthStatus::Unhealthy(None, why));
+            if responded && began.elapsed() >= MIN_WATCH_DURATION {
                 backoff.reset();
             } else {
                 sleep(backoff.wait()).await;
             }
-            change(Health::Asked);
+            change(HealthStatus::Unknown);
         }
     }
 
     /// Watches until the call ends, and says how.
-    async fn watch_once(&self, sender: Sender, mut heard: impl FnMut(ServingStatus)) -> Status {
-        let mut client = Grpc::with_origin(OneConnection(sender), self.origin.clone());
-        if let Err(error) = client.ready().await {
+    async fn watch_once(&self, client: Http2Client, mut on_status: impl FnMut(ServingStatus)) -> Status {
+        let mut health = Grpc::with_origin(SingleConnection(client), self.origin.clone());
+        if let Err(error) = health.ready().await {
             return Status::unavailable(error.to_string());
         }
         let request = tonic::Request::new(HealthCheckRequest { service: self.service.clone() });
         let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
-        let mut answers = match client.server_streaming(request, WATCH, codec).await {
+        let mut responses = match health.server_streaming(request, WATCH_PATH, codec).await {
             Ok(response) => response.into_inner(),
             Err(status) => return status,
         };
         loop {
-            match answers.message().await {
-                Ok(Some(answer)) => heard(answer.status()),
+            match responses.message().await {
+                Ok(Some(response)) => on_status(response.status()),
                 Ok(None) => return Status::unavailable("the server ended it"),
                 Err(status) => return status,
             }
         }
     }
 
-    fn health(&self, address: SocketAddr, status: ServingStatus) -> Health {
+    fn health(&self, address: SocketAddr, status: ServingStatus) -> HealthStatus {
         let name = status.name();
         if status == ServingStatus::Serving {
-            return Health::Good(name);
+            return HealthStatus::Healthy(name);
         }
         let what = if self.service.is_empty() { "itself" } else { &self.service };
-        Health::Bad(Some(name), format!("{address}: the server says that {what} is {name}"))
+        HealthStatus::Unhealthy(Some(name), format!("{address}: the server says that {what} is {name}"))
     }
 
-    fn tell_unimplemented(&self, address: SocketAddr) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+    fn log_unimplemented(&self, address: SocketAddr) {
+        if !self.unimplemented_logged.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 %address,
                 "health checking is configured, and the server has no grpc.health.v1.Health/Watch; it counts as healthy"
@@ -184,10 +184,10 @@ impl ServingStatus {
     }
 }
 
-// === impl OneConnection ===
+// === impl SingleConnection ===
 
-impl Service<Request<Body>> for OneConnection {
-    type Response = Response<Incoming>;
+impl Service<Request<Body>> for SingleConnection {
+    type Response = Response<IncomingBody>;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -196,11 +196,11 @@ impl Service<Request<Body>> for OneConnection {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let sender = self.0.clone();
+        let client = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let source = Source::read(body, 0).await?;
-            Ok(sender.send(|| Request::from_parts(head, source.attempt())).await?)
+            let source = ReplayBody::read(body, 0).await?;
+            Ok(client.send(|| Request::from_parts(head, source.attempt())).await?)
         })
     }
 }

@@ -10,14 +10,14 @@ mod task;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use call_counters::Calls;
-pub(crate) use health_check::{Health, HealthCheck};
+pub(crate) use call_counters::CallCounters;
+pub(crate) use health_check::{HealthCheck, HealthStatus};
 pub(crate) use orca::{Load, Weight};
 use serde::Serialize;
-pub(crate) use task::{Event, Handle, State, Task};
+pub(crate) use task::{SubchannelEvent, SubchannelHandle, SubchannelTask, SubchannelUpdate};
 use tokio::time::Instant;
 
-use crate::{outlier::Streak, resolver::Endpoint, transport::Sender};
+use crate::{outlier::ConsecutiveFailures, resolver::Endpoint, transport::Http2Client};
 
 /// The states of the [gRPC connectivity document].
 ///
@@ -41,15 +41,15 @@ pub enum Connectivity {
 #[derive(Debug)]
 pub(crate) struct Subchannel {
     pub(crate) endpoint: Endpoint,
-    pub(crate) calls: Calls,
-    pub(crate) streak: Streak,
+    pub(crate) calls: CallCounters,
+    pub(crate) consecutive_failures: ConsecutiveFailures,
     /// Written by the balancer and read by snapshots; no call touches it.
-    status: Mutex<Status>,
+    status: Mutex<SubchannelStatus>,
 }
 
 /// What a snapshot tells of a subchannel's state.
 #[derive(Clone, Debug)]
-pub(crate) struct Status {
+pub(crate) struct SubchannelStatus {
     pub(crate) state: Connectivity,
     pub(crate) since: Instant,
     pub(crate) last_error: Option<String>,
@@ -62,9 +62,9 @@ pub(crate) struct Status {
 
 /// A subchannel that is READY, with the connection that its calls go to.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct ReadySubchannel {
     pub(crate) subchannel: Arc<Subchannel>,
-    pub(crate) sender: Sender,
+    pub(crate) client: Http2Client,
     pub(crate) since: Instant,
     /// What the backend reports, for a policy that reads it.
     pub(crate) load: Option<Load>,
@@ -88,8 +88,8 @@ impl Connectivity {
 // === impl Subchannel ===
 
 impl Subchannel {
-    pub(crate) fn new(endpoint: Endpoint, streak: Streak) -> Self {
-        let status = Status {
+    pub(crate) fn new(endpoint: Endpoint, consecutive_failures: ConsecutiveFailures) -> Self {
+        let status = SubchannelStatus {
             state: Connectivity::Idle,
             since: Instant::now(),
             last_error: None,
@@ -99,10 +99,10 @@ impl Subchannel {
             name: endpoint.name.clone(),
             zone: endpoint.zone.clone(),
         };
-        Self { endpoint, calls: Calls::default(), streak, status: Mutex::new(status) }
+        Self { endpoint, calls: CallCounters::default(), consecutive_failures, status: Mutex::new(status) }
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> SubchannelStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -119,12 +119,12 @@ impl Subchannel {
     }
 
     /// Notes what its server says of its health.
-    pub(crate) fn note_health(&self, health: Option<&'static str>) {
+    pub(crate) fn set_health(&self, health: Option<&'static str>) {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
     }
 
     /// Notes what the resolver says of it now: another pod may have come by its address.
-    pub(crate) fn describe(&self, endpoint: &Endpoint) {
+    pub(crate) fn update_endpoint(&self, endpoint: &Endpoint) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.name != endpoint.name || status.zone != endpoint.zone {
             (status.name, status.zone) = (endpoint.name.clone(), endpoint.zone.clone());
@@ -132,24 +132,24 @@ impl Subchannel {
     }
 
     /// Notes why calls leave it out.
-    pub(crate) fn avoid(&self, ejected_until: Option<Instant>, silent: bool) {
+    pub(crate) fn set_exclusion(&self, ejected_until: Option<Instant>, silent: bool) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         (status.ejected_until, status.silent) = (ejected_until, silent);
     }
 }
 
-// === impl Ready ===
+// === impl ReadySubchannel ===
 
-impl Ready {
+impl ReadySubchannel {
     /// READY from now on. Load reports are read if there is an `error_penalty` to read them with.
-    pub(crate) fn new(subchannel: Arc<Subchannel>, sender: Sender, error_penalty: Option<f64>) -> Self {
-        Self { subchannel, sender, since: Instant::now(), load: error_penalty.map(Load::new) }
+    pub(crate) fn new(subchannel: Arc<Subchannel>, client: Http2Client, error_penalty: Option<f64>) -> Self {
+        Self { subchannel, client, since: Instant::now(), load: error_penalty.map(Load::new) }
     }
 
     /// Whether the connection takes calls, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         #[cfg(test)]
         crate::policy::testing::looks::count();
-        !self.sender.is_closed()
+        !self.client.is_closed()
     }
 }

@@ -8,24 +8,26 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Health, HealthCheck, Ready, Subchannel};
+use super::{HealthCheck, HealthStatus, ReadySubchannel, Subchannel};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    metrics::{Connections, Disconnect},
-    transport::{Change, ConnectError, Connection, Connector, Http2, Lost, Sender},
+    metrics::{ConnectionMetrics, Disconnect},
+    transport::{
+        ConnectError, ConnectionEvent, ConnectionLost, ConnectionMonitor, Connector, Http2Client, Http2Config,
+    },
 };
 
 /// A connection that lasts less than this did not work: the next ones wait as after a failure.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+const MIN_CONNECTION_DURATION: Duration = Duration::from_secs(1);
 
 /// A subchannel's new state, as its task tells it to the balancer.
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum SubchannelUpdate {
     /// Connecting, and why the connection before took no more calls, if there was one.
     Connecting {
         lost: Option<String>,
     },
-    Ready(Arc<Ready>),
+    Ready(Arc<ReadySubchannel>),
     TransientFailure(ConnectError),
     /// Still READY, but it answers no keepalive ping; or it does again.
     Silent(bool),
@@ -34,67 +36,68 @@ pub(crate) enum State {
 /// A state, and whose it is. Numbers are never used twice, so news of a removed subchannel cannot be
 /// mistaken for that of its successor at the same address.
 #[derive(Debug)]
-pub(crate) struct Event {
-    pub(crate) number: u64,
-    pub(crate) state: State,
+pub(crate) struct SubchannelEvent {
+    pub(crate) id: u64,
+    pub(crate) update: SubchannelUpdate,
 }
 
 /// The balancer's hold on a subchannel's task. Dropping it shuts the subchannel down: the
 /// connection takes no further calls and ends after its last one.
 #[derive(Debug)]
-pub(crate) struct Handle {
-    try_now: Arc<Notify>,
+pub(crate) struct SubchannelHandle {
+    reset_backoff: Arc<Notify>,
     _stop: DropGuard,
 }
 
 /// The task. It waits for the connector, the connection, the backoff or the balancer; it ends when
-/// the [`Handle`] is dropped. Connections that have calls in flight then go on to their last one.
-pub(crate) struct Task<C> {
-    pub(crate) number: u64,
+/// the [`SubchannelHandle`] is dropped. Connections that have calls in flight then go on to their last one.
+pub(crate) struct SubchannelTask<C> {
+    pub(crate) id: u64,
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) connector: Arc<C>,
-    pub(crate) http2: Http2,
+    pub(crate) http2: Http2Config,
     pub(crate) backoff: BackoffPolicy,
     pub(crate) health_check: Option<Arc<HealthCheck>>,
     pub(crate) error_penalty: Option<f64>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) connections: Arc<ConnectionMetrics>,
+    pub(crate) events: mpsc::UnboundedSender<SubchannelEvent>,
 }
 
 /// How a connection came to take no more calls.
-struct Ended {
+struct ConnectionEnd {
     why: String,
     /// The server said GOAWAY, and that nothing is wrong.
-    in_order: bool,
+    graceful: bool,
 }
 
-// === impl Handle ===
+// === impl SubchannelHandle ===
 
-impl Handle {
+impl SubchannelHandle {
     /// Cuts a backoff short.
-    pub(crate) fn try_now(&self) {
+    pub(crate) fn reset_backoff(&self) {
         // Not `notify_one`: a permit kept for later would cut the next backoff instead of this one.
-        self.try_now.notify_waiters();
+        self.reset_backoff.notify_waiters();
     }
 }
 
-// === impl Task ===
+// === impl SubchannelTask ===
 
-impl<C: Connector> Task<C> {
-    pub(crate) fn spawn(self) -> Handle {
+impl<C: Connector> SubchannelTask<C> {
+    pub(crate) fn spawn(self) -> SubchannelHandle {
         let stop = CancellationToken::new();
-        let try_now = Arc::new(Notify::new());
-        let handle = Handle { try_now: try_now.clone(), _stop: stop.clone().drop_guard() };
-        tokio::spawn(self.run(stop, try_now));
+        let reset_backoff = Arc::new(Notify::new());
+        let handle =
+            SubchannelHandle { reset_backoff: reset_backoff.clone(), _stop: stop.clone().drop_guard() };
+        tokio::spawn(self.run(stop, reset_backoff));
         handle
     }
 
-    async fn run(self, stop: CancellationToken, try_now: Arc<Notify>) {
+    async fn run(self, stop: CancellationToken, reset_backoff: Arc<Notify>) {
         let mut backoff = Backoff::new(self.backoff);
-        let mut short_lives = 0_u32;
+        let mut short_connections = 0_u32;
         let mut lost = None;
         loop {
-            self.tell(State::Connecting { lost: lost.take() });
+            self.report(SubchannelUpdate::Connecting { lost: lost.take() });
             let began = Instant::now();
             let connecting = self.http2.connect(&*self.connector, &self.subchannel.endpoint);
             let connected = tokio::select! {
@@ -102,20 +105,20 @@ impl<C: Connector> Task<C> {
                 () = stop.cancelled() => return,
             };
             let why = match connected {
-                Ok((sender, connection)) => {
+                Ok((client, connection)) => {
                     self.connections.succeeded();
                     let (ready_at, before) = (Instant::now(), self.subchannel.calls.started());
-                    let ended = self.serve(sender, connection, &stop).await;
-                    let Some(Ended { why, in_order }) = ended else { return };
+                    let ended = self.serve(client, connection, &stop).await;
+                    let Some(ConnectionEnd { why, graceful }) = ended else { return };
                     // A server may end a connection after so many calls, and under load that is soon.
-                    let used = in_order && self.subchannel.calls.started() > before;
-                    if used || ready_at.elapsed() >= SHORT_LIFE {
+                    let used = graceful && self.subchannel.calls.started() > before;
+                    if used || ready_at.elapsed() >= MIN_CONNECTION_DURATION {
                         backoff.reset();
-                        short_lives = 0;
+                        short_connections = 0;
                     } else {
-                        short_lives += 1;
+                        short_connections += 1;
                     }
-                    if short_lives <= 1 {
+                    if short_connections <= 1 {
                         lost = Some(why);
                         continue;
                     }
@@ -127,11 +130,11 @@ impl<C: Connector> Task<C> {
                 }
             };
             let next = began + backoff.wait();
-            let wanted = try_now.notified();
+            let wanted = reset_backoff.notified();
             tokio::pin!(wanted);
             // Enabled before the balancer can hear of the failure, so its answer is not missed.
             wanted.as_mut().enable();
-            self.tell(State::TransientFailure(why));
+            self.report(SubchannelUpdate::TransientFailure(why));
             tokio::select! {
                 () = sleep_until(next) => {}
                 () = wanted => {}
@@ -144,23 +147,23 @@ impl<C: Connector> Task<C> {
     /// calls in flight go on to their end.
     async fn serve(
         &self,
-        sender: Sender,
-        mut connection: Connection,
+        client: Http2Client,
+        mut connection: ConnectionMonitor,
         stop: &CancellationToken,
-    ) -> Option<Ended> {
+    ) -> Option<ConnectionEnd> {
         let ended = {
-            let mut health = pin!(self.watch(sender));
+            let mut health = pin!(self.watch(client));
             loop {
                 tokio::select! {
                     change = connection.next() => match change {
-                        Change::Silent => self.tell(State::Silent(true)),
-                        Change::Heard => self.tell(State::Silent(false)),
-                        Change::Draining(leaving) => break Some(leaving),
+                        ConnectionEvent::Silent => self.report(SubchannelUpdate::Silent(true)),
+                        ConnectionEvent::Responsive => self.report(SubchannelUpdate::Silent(false)),
+                        ConnectionEvent::Draining(reason) => break Some(reason),
                         // Without callers, a connection ends by itself.
-                        Change::Lost(_) if stop.is_cancelled() => break None,
-                        Change::Lost(Lost { why, disconnect }) => {
+                        ConnectionEvent::Lost(_) if stop.is_cancelled() => break None,
+                        ConnectionEvent::Lost(ConnectionLost { why, disconnect }) => {
                             self.connections.lost(disconnect);
-                            return Some(Ended { why, in_order: false });
+                            return Some(ConnectionEnd { why, graceful: false });
                         }
                     },
                     () = &mut health => {}
@@ -169,44 +172,49 @@ impl<C: Connector> Task<C> {
             }
         };
         // The health watch is over; it was a call on this connection too.
-        let Some(leaving) = ended else {
+        let Some(reason) = ended else {
             self.connections.lost(Disconnect::Shutdown);
             return None;
         };
-        self.connections.lost(leaving.disconnect());
-        if leaving.too_many_pings() {
-            self.http2.complain(self.subchannel.endpoint.address);
+        self.connections.lost(reason.disconnect());
+        if reason.too_many_pings() {
+            self.http2.record_too_many_pings(self.subchannel.endpoint.address);
         }
-        Some(Ended { why: leaving.to_string(), in_order: leaving.in_order() })
+        Some(ConnectionEnd { why: reason.to_string(), graceful: reason.is_graceful() })
     }
 
     /// Tells that the connection is READY: at once, or as the health of its server has it. Does not
     /// end.
-    async fn watch(&self, sender: Sender) {
-        let ready =
-            |sender| State::Ready(Arc::new(Ready::new(self.subchannel.clone(), sender, self.error_penalty)));
+    async fn watch(&self, client: Http2Client) {
+        let ready = |client| {
+            SubchannelUpdate::Ready(Arc::new(ReadySubchannel::new(
+                self.subchannel.clone(),
+                client,
+                self.error_penalty,
+            )))
+        };
         let Some(check) = &self.health_check else {
-            self.tell(ready(sender));
+            self.report(ready(client));
             return pending().await;
         };
-        self.subchannel.note_health(None);
+        self.subchannel.set_health(None);
         let address = self.subchannel.endpoint.address;
-        let tell = |health| match health {
-            Health::Asked => self.tell(State::Connecting { lost: None }),
-            Health::Good(name) => {
-                self.subchannel.note_health(Some(name));
-                self.tell(ready(sender.clone()));
+        let report = |health| match health {
+            HealthStatus::Unknown => self.report(SubchannelUpdate::Connecting { lost: None }),
+            HealthStatus::Healthy(name) => {
+                self.subchannel.set_health(Some(name));
+                self.report(ready(client.clone()));
             }
-            Health::Bad(name, why) => {
-                self.subchannel.note_health(name);
-                self.tell(State::TransientFailure(ConnectError::unhealthy(why)));
+            HealthStatus::Unhealthy(name, why) => {
+                self.subchannel.set_health(name);
+                self.report(SubchannelUpdate::TransientFailure(ConnectError::unhealthy(why)));
             }
         };
-        check.watch(address, sender.clone(), self.backoff, tell).await;
+        check.watch(address, client.clone(), self.backoff, report).await;
     }
 
-    fn tell(&self, state: State) {
+    fn report(&self, update: SubchannelUpdate) {
         // The balancer may be gone; then `stop` ends this task.
-        let _ = self.events.send(Event { number: self.number, state });
+        let _ = self.events.send(SubchannelEvent { id: self.id, update });
     }
 }

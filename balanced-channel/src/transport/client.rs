@@ -14,18 +14,18 @@ use http::{Request, Response};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 
 use super::{
-    replay::RequestBody,
-    request_body::Pipe,
-    response_body::{Incoming, Slot},
-    shared::{Leaving, Link},
-    stream_quota::Admission,
+    replay::AttemptBody,
+    request_body::RequestBodyWriter,
+    response_body::{IncomingBody, StreamPermit},
+    shared::{DrainReason, Shared},
+    stream_quota::StreamGrant,
 };
 
 /// Sends calls over one connection, for as long as it takes any.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender {
+pub(crate) struct Http2Client {
     h2: SendRequest<Bytes>,
-    link: Arc<Link>,
+    shared: Arc<Shared>,
 }
 
 /// Why a request has no response.
@@ -36,53 +36,53 @@ pub(crate) enum SendError {
     Closed,
     /// The connection ended before it could be sent.
     #[error("the connection ended before the call was sent: {0}")]
-    NeverLeft(h2::Error),
+    NotSent(h2::Error),
     /// HTTP/2 cannot say it.
     #[error("the request cannot be sent over HTTP/2: {0}")]
-    Unsendable(h2::Error),
+    InvalidRequest(h2::Error),
     /// It was sent, or some of it.
     #[error(transparent)]
-    Broken(h2::Error),
+    Failed(h2::Error),
 }
 
 /// Keeps the gate until a stream is open, also when its call is given up before.
-struct Keeper {
+struct AboveLimitPermit {
     stream: Option<(SendRequest<Bytes>, OwnedSemaphorePermit)>,
     runtime: Handle,
 }
 
-// === impl Sender ===
+// === impl Http2Client ===
 
-impl Sender {
-    pub(super) fn new(h2: SendRequest<Bytes>, link: Arc<Link>) -> Self {
-        Self { h2, link }
+impl Http2Client {
+    pub(super) fn new(h2: SendRequest<Bytes>, shared: Arc<Shared>) -> Self {
+        Self { h2, shared }
     }
 
     /// Whether the connection takes no more calls.
     pub(crate) fn is_closed(&self) -> bool {
-        self.link.slots.is_closed()
+        self.shared.quota.is_closed()
     }
 
     /// Sends a request, which is made when there is a stream for it, and waits for its response to
     /// begin. Dropping the future, or the response, resets the stream.
     pub(crate) async fn send(
         &self,
-        request: impl FnOnce() -> Request<RequestBody>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let (slot, admission) = Slot::take(&self.link).await.ok_or(SendError::Closed)?;
+        request: impl FnOnce() -> Request<AttemptBody>,
+    ) -> Result<Response<IncomingBody>, SendError> {
+        let (permit, grant) = StreamPermit::acquire(&self.shared).await.ok_or(SendError::Closed)?;
         // Its own handle: h2 keeps one that has filled the last stream from sending more.
         let mut h2 = self.h2.clone();
         let (head, body) = request().into_parts();
-        let empty = matches!(&body, RequestBody::Whole(data) if data.is_empty());
+        let empty = matches!(&body, AttemptBody::Whole(data) if data.is_empty());
         let (mut response, mut stream) = h2
             .send_request(Request::from_parts(head, ()), empty)
-            .map_err(|error| self.unsent(&mut h2, error))?;
-        if let Admission::Gate(permit) = admission {
-            let runtime = self.link.runtime.clone();
-            Keeper { stream: Some((h2, permit)), runtime }.opened().await;
+            .map_err(|error| self.send_error(&mut h2, error))?;
+        if let StreamGrant::AboveLimit(permit) = grant {
+            let runtime = self.shared.runtime.clone();
+            AboveLimitPermit { stream: Some((h2, permit)), runtime }.wait_until_open().await;
         }
-        let mut pipe = match body {
-            RequestBody::Whole(data) => {
+        let mut upload = match body {
+            AttemptBody::Whole(data) => {
                 if !empty {
                     // h2 holds it until the peer's window is open. That the stream is gone already,
                     // the response says better.
@@ -91,55 +91,55 @@ impl Sender {
                 drop(stream);
                 None
             }
-            body => Some(Box::new(Pipe::new(body, stream))),
+            body => Some(Box::new(RequestBodyWriter::new(body, stream))),
         };
         let answer = poll_fn(|cx| {
-            if pipe.as_mut().is_some_and(|pipe| Pin::new(pipe).poll(cx).is_ready()) {
-                pipe = None;
+            if upload.as_mut().is_some_and(|upload| Pin::new(upload).poll(cx).is_ready()) {
+                upload = None;
             }
             Pin::new(&mut response).poll(cx)
         });
         match answer.await {
             Ok(answer) => {
-                if let Some(pipe) = pipe
+                if let Some(upload) = upload
                     && !answer.body().is_end_stream()
                 {
-                    self.link.runtime.spawn(pipe);
+                    self.shared.runtime.spawn(upload);
                 }
-                Ok(answer.map(|body| Incoming::new(body, slot)))
+                Ok(answer.map(|body| IncomingBody::new(body, permit)))
             }
-            Err(error) if self.never_left(&response) => Err(SendError::NeverLeft(error)),
-            Err(error) => Err(SendError::Broken(error)),
+            Err(error) if self.was_not_sent(&response) => Err(SendError::NotSent(error)),
+            Err(error) => Err(SendError::Failed(error)),
         }
     }
 
     /// Why h2 did not take a request.
-    fn unsent(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
+    fn send_error(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
         // Asked, not waited for.
         match h2.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => {
                 // No word of the peer's, and no error of the stream below: the numbers are used up.
                 if error.reason().is_none() && !error.is_io() {
-                    self.link.leave(Leaving::UsedUp);
+                    self.shared.drain(DrainReason::StreamIdsExhausted);
                 }
-                SendError::NeverLeft(error)
+                SendError::NotSent(error)
             }
             // The connection would take another one.
-            _ => SendError::Unsendable(error),
+            _ => SendError::InvalidRequest(error),
         }
     }
 
     /// Whether no frame of the call was written.
-    fn never_left(&self, response: &ResponseFuture) -> bool {
-        response.stream_id().as_u32() > self.link.passed.opened.load(Ordering::Relaxed)
+    fn was_not_sent(&self, response: &ResponseFuture) -> bool {
+        response.stream_id().as_u32() > self.shared.observed.last_opened_stream.load(Ordering::Relaxed)
     }
 }
 
-// === impl Keeper ===
+// === impl AboveLimitPermit ===
 
-impl Keeper {
+impl AboveLimitPermit {
     /// Waits until the stream is open, or will never be; which of them, the response says.
-    async fn opened(mut self) {
+    async fn wait_until_open(mut self) {
         if let Some((h2, _)) = &mut self.stream {
             let _ = poll_fn(|cx| h2.poll_ready(cx)).await;
         }
@@ -147,7 +147,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for AboveLimitPermit {
     fn drop(&mut self) {
         if let Some((mut h2, permit)) = self.stream.take() {
             self.runtime.spawn(async move {

@@ -17,64 +17,64 @@ use tokio::{
 };
 
 use super::{
-    keepalive::pinger::{Beat, Heartbeat},
-    shared::{Leaving, Link, Lost, Peer},
-    sniffer::Wire,
+    keepalive::pinger::Pinger,
+    shared::{ConnectionLost, DrainReason, PeerState, Shared},
+    sniffer::SniffedIo,
 };
 use crate::metrics::Disconnect;
 
 /// A connection whose peer speaks HTTP/2, to be watched. It goes on without being watched, until it
 /// takes no more calls and the last one has ended.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    peer: watch::Receiver<Peer>,
+pub(crate) struct ConnectionMonitor {
+    peer: watch::Receiver<PeerState>,
     /// Whether the peer is silent, as was last said.
     silent: bool,
 }
 
 /// What becomes of a connection.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) enum ConnectionEvent {
     /// The peer answers no ping; calls had better go elsewhere.
     Silent,
     /// The peer has spoken again.
-    Heard,
+    Responsive,
     /// There will be no new calls; those in flight go on.
-    Draining(Leaving),
+    Draining(DrainReason),
     /// It is gone.
-    Lost(Lost),
+    Lost(ConnectionLost),
 }
 
 /// The task. It waits for the socket, for calls, and for what the keepalive wants. It ends with the
 /// connection: when that is lost, or when nobody can send calls any more and the last one has ended.
 pub(super) struct Driver<I> {
-    h2: client::Connection<Wire<I>, Bytes>,
-    heartbeat: Option<Heartbeat>,
-    link: Arc<Link>,
+    h2: client::Connection<SniffedIo<I>, Bytes>,
+    pinger: Option<Pinger>,
+    shared: Arc<Shared>,
 }
 
-// === impl Connection ===
+// === impl ConnectionMonitor ===
 
-impl Connection {
-    pub(super) fn new(peer: watch::Receiver<Peer>) -> Self {
+impl ConnectionMonitor {
+    pub(super) fn new(peer: watch::Receiver<PeerState>) -> Self {
         Self { peer, silent: false }
     }
 
     /// Waits until something is to be said about the connection. Not to be asked again once it is
     /// draining or lost.
-    pub(crate) async fn next(&mut self) -> Change {
+    pub(crate) async fn next(&mut self) -> ConnectionEvent {
         let silent = self.silent;
-        let news = |peer: &Peer| peer.leaving.is_some() || peer.lost.is_some() || peer.silent != silent;
+        let news = |peer: &PeerState| peer.draining.is_some() || peer.lost.is_some() || peer.silent != silent;
         let Ok(peer) = self.peer.wait_for(news).await else {
             let why = "its task has ended".to_owned();
-            return Change::Lost(Lost { why, disconnect: Disconnect::Unknown });
+            return ConnectionEvent::Lost(ConnectionLost { why, disconnect: Disconnect::Unknown });
         };
         self.silent = peer.silent;
         match &*peer {
-            Peer { leaving: Some(why), .. } => Change::Draining(*why),
-            Peer { lost: Some(lost), .. } => Change::Lost(lost.clone()),
-            Peer { silent: true, .. } => Change::Silent,
-            Peer { silent: false, .. } => Change::Heard,
+            PeerState { draining: Some(why), .. } => ConnectionEvent::Draining(*why),
+            PeerState { lost: Some(lost), .. } => ConnectionEvent::Lost(lost.clone()),
+            PeerState { silent: true, .. } => ConnectionEvent::Silent,
+            PeerState { silent: false, .. } => ConnectionEvent::Responsive,
         }
     }
 }
@@ -83,25 +83,25 @@ impl Connection {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     pub(super) fn new(
-        h2: client::Connection<Wire<I>, Bytes>,
-        heartbeat: Option<Heartbeat>,
-        link: Arc<Link>,
+        h2: client::Connection<SniffedIo<I>, Bytes>,
+        pinger: Option<Pinger>,
+        shared: Arc<Shared>,
     ) -> Self {
-        Self { h2, heartbeat, link }
+        Self { h2, pinger, shared }
     }
 
     /// Tells what the peer has said.
-    fn listen(&self) {
-        let passed = &self.link.passed;
-        if let Some(goaway) = passed.goaway.get()
-            && !self.link.slots.is_closed()
+    fn apply_observed(&self) {
+        let observed = &self.shared.observed;
+        if let Some(goaway) = observed.goaway.get()
+            && !self.shared.quota.is_closed()
         {
-            self.link.leave(Leaving::GoAway(*goaway));
+            self.shared.drain(DrainReason::GoAway(*goaway));
         }
-        if passed.settings.load(Ordering::Relaxed) {
+        if observed.settings.load(Ordering::Relaxed) {
             // h2 knows what they mean once it has read them all.
-            self.link.slots.allow(self.h2.max_concurrent_send_streams());
-            self.link.peer.send_if_modified(|peer| !mem::replace(&mut peer.open, true));
+            self.shared.quota.set_limit(self.h2.max_concurrent_send_streams());
+            self.shared.peer.send_if_modified(|peer| !mem::replace(&mut peer.open, true));
         }
     }
 }
@@ -113,16 +113,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Driver<I> {
         let this = self.get_mut();
         loop {
             let polled = Pin::new(&mut this.h2).poll(cx);
-            this.listen();
+            this.apply_observed();
             if let Poll::Ready(ended) = polled {
-                this.link.slots.close();
-                this.link.peer.send_modify(|peer| peer.lost = Some(Lost::new(ended)));
+                this.shared.quota.close();
+                this.shared.peer.send_modify(|peer| peer.lost = Some(ConnectionLost::new(ended)));
                 return Poll::Ready(());
             }
-            let Some(heartbeat) = &mut this.heartbeat else { return Poll::Pending };
-            match heartbeat.poll(&this.link, cx) {
-                Beat::Wait => return Poll::Pending,
-                Beat::GiveUp => this.link.passed.given_up.store(true, Ordering::Relaxed),
+            let Some(pinger) = &mut this.pinger else { return Poll::Pending };
+            match pinger.poll(&this.shared, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => this.shared.observed.keepalive_timed_out.store(true, Ordering::Relaxed),
             }
         }
     }

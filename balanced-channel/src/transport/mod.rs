@@ -10,6 +10,8 @@ mod response_body;
 mod shared;
 mod sniffer;
 mod stream_quota;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -25,17 +27,17 @@ use std::{
 };
 
 use bytes::Bytes;
-pub(crate) use client::{SendError, Sender};
+pub(crate) use client::{Http2Client, SendError};
 pub use connector::{Connector, TcpConnector};
 use driver::Driver;
-pub(crate) use driver::{Change, Connection};
+pub(crate) use driver::{ConnectionEvent, ConnectionMonitor};
 pub use keepalive::Keepalive;
-use keepalive::pinger::Heartbeat;
-pub(crate) use replay::{RequestBody, Sent, Source, Upload};
-pub(crate) use response_body::Incoming;
-use shared::Link;
-pub(crate) use shared::Lost;
-use sniffer::Wire;
+use keepalive::pinger::Pinger;
+pub(crate) use replay::{AttemptBody, ReplayBody, SentMessages, UploadGuard};
+pub(crate) use response_body::IncomingBody;
+pub(crate) use shared::ConnectionLost;
+use shared::Shared;
+use sniffer::SniffedIo;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsConnector, TlsError};
 use tokio::{
@@ -59,11 +61,11 @@ const SEND_BUFFER: usize = 1 << 20;
 
 /// What a connection is made with.
 #[derive(Clone, Debug)]
-pub(crate) struct Http2 {
+pub(crate) struct Http2Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
     /// How often servers have said that there are too many pings; all connections share it.
-    pub(crate) complaints: Arc<AtomicU32>,
+    pub(crate) too_many_pings: Arc<AtomicU32>,
 }
 
 /// Why there is no connection.
@@ -71,16 +73,16 @@ pub(crate) struct Http2 {
 #[error("{0}")]
 pub(crate) struct ConnectError(String);
 
-// === impl Http2 ===
+// === impl Http2Config ===
 
-impl Http2 {
+impl Http2Config {
     /// Connects, and waits until the peer has sent its SETTINGS: a peer that accepts and says
     /// nothing is not ready (gRPC connectivity semantics).
     pub(crate) async fn connect<C: Connector>(
         &self,
         connector: &C,
         endpoint: &Endpoint,
-    ) -> Result<(Sender, Connection), ConnectError> {
+    ) -> Result<(Http2Client, ConnectionMonitor), ConnectError> {
         let connected = timeout(self.connect_timeout, self.open(connector, endpoint)).await;
         connected
             .unwrap_or_else(|_| Err(format!("not connected within {:?}", self.connect_timeout)))
@@ -89,13 +91,13 @@ impl Http2 {
 
     /// The keepalive of new connections.
     pub(crate) fn keepalive(&self) -> Option<Keepalive> {
-        let complaints = self.complaints.load(Ordering::Relaxed);
-        self.keepalive.map(|keepalive| keepalive.calmed(complaints))
+        let too_many_pings = self.too_many_pings.load(Ordering::Relaxed);
+        self.keepalive.map(|keepalive| keepalive.after_too_many_pings(too_many_pings))
     }
 
     /// Notes that a server wants fewer pings.
-    pub(crate) fn complain(&self, address: SocketAddr) {
-        self.complaints.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn record_too_many_pings(&self, address: SocketAddr) {
+        self.too_many_pings.fetch_add(1, Ordering::Relaxed);
         let time = self.keepalive().map(|keepalive| keepalive.time);
         tracing::warn!(%address, ?time, "the server wants fewer keepalive pings; later connections wait longer");
     }
@@ -104,11 +106,11 @@ impl Http2 {
         &self,
         connector: &C,
         endpoint: &Endpoint,
-    ) -> Result<(Sender, Connection), String> {
+    ) -> Result<(Http2Client, ConnectionMonitor), String> {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
-        let (sender, mut driver, link) =
+        let (client, mut driver, shared) =
             handshake(io, self.keepalive()).await.map_err(|error| chain(&error))?;
-        let mut peer = link.peer.subscribe();
+        let mut peer = shared.peer.subscribe();
         let ended = tokio::select! {
             biased;
             () = &mut driver => true,
@@ -119,7 +121,7 @@ impl Http2 {
         } else if let Some(lost) = peer.borrow().failure() {
             return Err(lost.why.clone());
         }
-        Ok((sender, Connection::new(peer)))
+        Ok((client, ConnectionMonitor::new(peer)))
     }
 }
 
@@ -127,8 +129,8 @@ impl Http2 {
 async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
     io: I,
     keepalive: Option<Keepalive>,
-) -> Result<(Sender, Driver<I>, Arc<Link>), h2::Error> {
-    let link = Arc::new(Link::new());
+) -> Result<(Http2Client, Driver<I>, Arc<Shared>), h2::Error> {
+    let shared = Arc::new(Shared::new());
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -136,11 +138,11 @@ async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false);
-    let (h2, mut connection) = builder.handshake::<_, Bytes>(Wire::new(io, link.clone())).await?;
+    let (h2, mut connection) = builder.handshake::<_, Bytes>(SniffedIo::new(io, shared.clone())).await?;
     // There is one to take: nobody has taken it before.
     let pings = connection.ping_pong();
-    let heartbeat = keepalive.zip(pings).map(|(keepalive, pings)| Heartbeat::new(keepalive, pings));
-    Ok((Sender::new(h2, link.clone()), Driver::new(connection, heartbeat, link.clone()), link))
+    let pinger = keepalive.zip(pings).map(|(keepalive, pings)| Pinger::new(keepalive, pings));
+    Ok((Http2Client::new(h2, shared.clone()), Driver::new(connection, pinger, shared.clone()), shared))
 }
 
 // === impl ConnectError ===
@@ -170,12 +172,4 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     sentence
-}
-
-/// Sends calls over a stream whose peer has not said a word yet.
-#[cfg(test)]
-pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Sender {
-    let (sender, driver, _) = handshake(io, None).await.expect("the stream takes what comes first");
-    tokio::spawn(driver);
-    sender
 }

@@ -9,37 +9,37 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 
-use super::replay::RequestBody;
+use super::replay::AttemptBody;
 
 /// Sends a body. It ends with the body, or when the stream is reset by either side.
 #[derive(Debug)]
-pub(super) struct Pipe {
-    body: RequestBody,
+pub(super) struct RequestBodyWriter {
+    body: AttemptBody,
     stream: SendStream<Bytes>,
     /// A piece that waits for the peer to make room, and whether it is the last.
-    waiting: Option<(Bytes, bool)>,
+    pending: Option<(Bytes, bool)>,
 }
 
-// === impl Pipe ===
+// === impl RequestBodyWriter ===
 
-impl Pipe {
-    pub(super) fn new(body: RequestBody, stream: SendStream<Bytes>) -> Self {
-        Self { body, stream, waiting: None }
+impl RequestBodyWriter {
+    pub(super) fn new(body: AttemptBody, stream: SendStream<Bytes>) -> Self {
+        Self { body, stream, pending: None }
     }
 
     /// An error means that the stream is gone; why, the response says.
-    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             if self.stream.poll_reset(cx)?.is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if let Some((data, last)) = self.waiting.take() {
+            if let Some((data, last)) = self.pending.take() {
                 if self.body.poll_superseded(cx).is_ready() {
                     self.stream.send_reset(Reason::CANCEL);
                     return Poll::Ready(Ok(()));
                 }
-                if self.poll_room(cx)?.is_pending() {
-                    self.waiting = Some((data, last));
+                if self.poll_window(cx)?.is_pending() {
+                    self.pending = Some((data, last));
                     return Poll::Pending;
                 }
                 self.stream.send_data(data, last)?;
@@ -53,7 +53,7 @@ impl Pipe {
                     // Not more: room that is reserved here is missing elsewhere, and h2 asks for the
                     // rest when it has the piece.
                     self.stream.reserve_capacity(1);
-                    self.waiting = Some((data, self.body.is_end_stream()));
+                    self.pending = Some((data, self.body.is_end_stream()));
                 }
                 Some(Err(reason)) => {
                     self.stream.send_reset(reason);
@@ -65,7 +65,7 @@ impl Pipe {
     }
 
     /// Waits until a piece may be sent.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         while self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(room) => _ = room?,
@@ -77,10 +77,10 @@ impl Pipe {
     }
 }
 
-impl Future for Pipe {
+impl Future for RequestBodyWriter {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_pipe(cx).map(drop)
+        self.poll_write(cx).map(drop)
     }
 }

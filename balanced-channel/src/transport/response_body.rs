@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame};
 
-use super::{shared::Link, stream_quota::Admission};
+use super::{shared::Shared, stream_quota::StreamGrant};
 
 /// How much may be read before the peer is told that it may send more. The smaller part of a window
 /// (RFC 9113, section 6.9.1), so that a short response needs no word about it.
@@ -18,12 +18,12 @@ const RELEASE: usize = 64 << 10;
 
 /// The body of a response. Dropping it before its end resets the stream.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub(crate) struct IncomingBody {
     stream: RecvStream,
     /// What was read and not yet released.
     read: usize,
     /// Given back with the last byte.
-    slot: Option<Slot>,
+    permit: Option<StreamPermit>,
     state: State,
 }
 
@@ -36,34 +36,34 @@ enum State {
 
 /// A call's right to a stream of its connection. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Slot(Arc<Link>);
+pub(super) struct StreamPermit(Arc<Shared>);
 
-// === impl Slot ===
+// === impl StreamPermit ===
 
-impl Slot {
+impl StreamPermit {
     /// Waits for a stream to be free; none when the connection takes no more calls.
-    pub(super) async fn take(link: &Arc<Link>) -> Option<(Self, Admission)> {
-        let admission = link.slots.take().await?;
-        Some((Self(link.clone()), admission))
+    pub(super) async fn acquire(shared: &Arc<Shared>) -> Option<(Self, StreamGrant)> {
+        let grant = shared.quota.acquire().await?;
+        Some((Self(shared.clone()), grant))
     }
 }
 
-impl Drop for Slot {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
-        self.0.slots.give_back();
+        self.0.quota.release();
     }
 }
 
-// === impl Incoming ===
+// === impl IncomingBody ===
 
-impl Incoming {
-    pub(super) fn new(stream: RecvStream, slot: Slot) -> Self {
-        Self { stream, read: 0, slot: Some(slot), state: State::Data }
+impl IncomingBody {
+    pub(super) fn new(stream: RecvStream, permit: StreamPermit) -> Self {
+        Self { stream, read: 0, permit: Some(permit), state: State::Data }
     }
 
     fn end(&mut self) {
         self.state = State::Ended;
-        self.slot = None;
+        self.permit = None;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
@@ -87,7 +87,7 @@ impl Incoming {
     }
 }
 
-impl Body for Incoming {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = h2::Error;
 

@@ -10,35 +10,35 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{chain, sniffer::frame_reader::GoAway, stream_quota::Slots};
+use super::{chain, sniffer::frame_reader::GoAway, stream_quota::StreamQuota};
 use crate::metrics::Disconnect;
 
 /// One connection, as its calls, its wire and its task see it.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Shared {
     /// The streams that calls may open.
-    pub(super) slots: Slots,
-    pub(super) passed: Passed,
+    pub(super) quota: StreamQuota,
+    pub(super) observed: Observed,
     /// What is told of the peer.
-    pub(super) peer: watch::Sender<Peer>,
+    pub(super) peer: watch::Sender<PeerState>,
     /// Where the rest of an upload goes on when its response has begun.
     pub(super) runtime: Handle,
 }
 
 /// What has passed over the wire. Only the wire writes it; nobody waits to read it.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
+pub(super) struct Observed {
     /// How often something was read.
     pub(super) reads: Counter,
     /// How many frames of headers or data were read.
-    pub(super) answers: Counter,
+    pub(super) responses: Counter,
     /// The last stream whose headers were written.
-    pub(super) opened: AtomicU32,
+    pub(super) last_opened_stream: AtomicU32,
     /// The peer has sent its SETTINGS.
     pub(super) settings: AtomicBool,
     pub(super) goaway: OnceLock<GoAway>,
     /// Set by the task when the peer has been silent for too long: the wire fails.
-    pub(super) given_up: AtomicBool,
+    pub(super) keepalive_timed_out: AtomicBool,
 }
 
 /// Counts for one writer.
@@ -47,50 +47,50 @@ pub(super) struct Counter(AtomicU64);
 
 /// What a peer has said of the connection, or failed to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct PeerState {
     /// It has sent its SETTINGS: it speaks HTTP/2.
     pub(super) open: bool,
     /// It has left a ping unanswered.
     pub(super) silent: bool,
     /// There are no new calls, and those in flight go on.
-    pub(super) leaving: Option<Leaving>,
-    pub(super) lost: Option<Lost>,
+    pub(super) draining: Option<DrainReason>,
+    pub(super) lost: Option<ConnectionLost>,
 }
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub(crate) struct ConnectionLost {
     pub(crate) why: String,
     pub(crate) disconnect: Disconnect,
 }
 
 /// Why a connection takes no more calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaving {
+pub(crate) enum DrainReason {
     /// The peer said so.
     GoAway(GoAway),
     /// There are 2^30 streams in a connection.
-    UsedUp,
+    StreamIdsExhausted,
 }
 
-// === impl Link ===
+// === impl Shared ===
 
-impl Link {
+impl Shared {
     pub(super) fn new() -> Self {
         Self {
-            slots: Slots::default(),
-            passed: Passed::default(),
+            quota: StreamQuota::default(),
+            observed: Observed::default(),
             peer: watch::Sender::default(),
             runtime: Handle::current(),
         }
     }
 
     /// Takes no more calls.
-    pub(super) fn leave(&self, why: Leaving) {
-        self.slots.close();
+    pub(super) fn drain(&self, why: DrainReason) {
+        self.quota.close();
         self.peer.send_if_modified(|peer| {
-            let first = peer.leaving.is_none();
-            peer.leaving.get_or_insert(why);
+            let first = peer.draining.is_none();
+            peer.draining.get_or_insert(why);
             first
         });
     }
@@ -108,19 +108,19 @@ impl Counter {
     }
 }
 
-// === impl Peer ===
+// === impl PeerState ===
 
-impl Peer {
+impl PeerState {
     /// Why a connection that has ended never took a call. One that was open may still have said
     /// GOAWAY, and that is how it ended then.
-    pub(super) fn failure(&self) -> Option<&Lost> {
-        self.lost.as_ref().filter(|_| !self.open || self.leaving.is_none())
+    pub(super) fn failure(&self) -> Option<&ConnectionLost> {
+        self.lost.as_ref().filter(|_| !self.open || self.draining.is_none())
     }
 }
 
-// === impl Lost ===
+// === impl ConnectionLost ===
 
-impl Lost {
+impl ConnectionLost {
     pub(super) fn new(ended: Result<(), h2::Error>) -> Self {
         let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
         let why = ended.map_or_else(|error| chain(&error), |()| "closed by the peer".to_owned());
@@ -128,14 +128,14 @@ impl Lost {
     }
 }
 
-// === impl Leaving ===
+// === impl DrainReason ===
 
-impl Leaving {
+impl DrainReason {
     /// Whether nothing is wrong.
-    pub(crate) fn in_order(self) -> bool {
+    pub(crate) fn is_graceful(self) -> bool {
         match self {
             Self::GoAway(goaway) => goaway.error == 0,
-            Self::UsedUp => true,
+            Self::StreamIdsExhausted => true,
         }
     }
 
@@ -143,7 +143,7 @@ impl Leaving {
     pub(crate) fn disconnect(self) -> Disconnect {
         match self {
             Self::GoAway(goaway) => Disconnect::GoAway(goaway.error),
-            Self::UsedUp => Disconnect::Unknown,
+            Self::StreamIdsExhausted => Disconnect::Unknown,
         }
     }
 
@@ -153,11 +153,11 @@ impl Leaving {
     }
 }
 
-impl fmt::Display for Leaving {
+impl fmt::Display for DrainReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GoAway(goaway) => goaway.fmt(f),
-            Self::UsedUp => f.write_str("it has carried as many calls as HTTP/2 has numbers for"),
+            Self::StreamIdsExhausted => f.write_str("it has carried as many calls as HTTP/2 has numbers for"),
         }
     }
 }

@@ -13,71 +13,71 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The streams that calls may open.
 #[derive(Debug)]
-pub(super) struct Slots {
-    taken: AtomicUsize,
+pub(super) struct StreamQuota {
+    in_flight: AtomicUsize,
     limit: AtomicUsize,
     /// One permit, for a call above the limit. It goes to h2, which may know better: of a response
     /// that nobody has read to its end, the stream can be closed all the same.
-    gate: Arc<Semaphore>,
+    above_limit: Arc<Semaphore>,
 }
 
 /// How a call may go on.
 #[derive(Debug)]
-pub(super) enum Admission {
+pub(super) enum StreamGrant {
     /// There is a stream for it.
-    Free,
+    WithinLimit,
     /// There may be none yet. To be held until its stream is open.
-    Gate(OwnedSemaphorePermit),
+    AboveLimit(OwnedSemaphorePermit),
 }
 
-// === impl Slots ===
+// === impl StreamQuota ===
 
-impl Default for Slots {
+impl Default for StreamQuota {
     fn default() -> Self {
         Self {
-            taken: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
-            gate: Arc::new(Semaphore::new(1)),
+            above_limit: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
-impl Slots {
+impl StreamQuota {
     /// Takes a slot, which must be given back, when it is this call's turn; none when the connection
     /// takes no more calls.
-    pub(super) async fn take(&self) -> Option<Admission> {
-        if self.gate.available_permits() > 0 {
-            if self.taken.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
-                return Some(Admission::Free);
+    pub(super) async fn acquire(&self) -> Option<StreamGrant> {
+        if self.above_limit.available_permits() > 0 {
+            if self.in_flight.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
+                return Some(StreamGrant::WithinLimit);
             }
-            self.give_back();
+            self.release();
         }
-        let permit = self.gate.clone().acquire_owned().await.ok()?;
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(Admission::Gate(permit))
+        let permit = self.above_limit.clone().acquire_owned().await.ok()?;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(StreamGrant::AboveLimit(permit))
     }
 
-    pub(super) fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn release(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Sets how many calls the peer allows.
-    pub(super) fn allow(&self, limit: usize) {
+    pub(super) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Whether calls are in flight.
     pub(super) fn in_use(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > 0
+        self.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// Takes no more calls. Those that wait hear of it.
     pub(super) fn close(&self) {
-        self.gate.close();
+        self.above_limit.close();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.gate.is_closed()
+        self.above_limit.is_closed()
     }
 }
 
@@ -90,42 +90,44 @@ mod tests {
     use super::*;
 
     /// Whether a call may go on now, and whether it is one above the limit.
-    fn taken(slots: &Slots) -> Option<Admission> {
-        slots.take().now_or_never().map(|taken| taken.expect("it is open"))
+    fn in_flight(quota: &StreamQuota) -> Option<StreamGrant> {
+        quota.acquire().now_or_never().map(|in_flight| in_flight.expect("it is open"))
     }
 
     #[tokio::test]
     async fn calls_above_the_limit_go_one_at_a_time_and_in_their_order() {
-        let slots = Slots::default();
-        slots.allow(2);
-        assert!(!slots.in_use());
-        assert!(matches!(taken(&slots), Some(Admission::Free)));
-        assert!(matches!(taken(&slots), Some(Admission::Free)));
-        let Some(Admission::Gate(permit)) = taken(&slots) else { panic!("one may ask h2") };
-        let (mut first, mut last) = (Box::pin(slots.take()), pin!(slots.take()));
+        let quota = StreamQuota::default();
+        quota.set_limit(2);
+        assert!(!quota.in_use());
+        assert!(matches!(in_flight(&quota), Some(StreamGrant::WithinLimit)));
+        assert!(matches!(in_flight(&quota), Some(StreamGrant::WithinLimit)));
+        let Some(StreamGrant::AboveLimit(permit)) = in_flight(&quota) else { panic!("one may ask h2") };
+        let (mut first, mut last) = (Box::pin(quota.acquire()), pin!(quota.acquire()));
         assert!(poll!(&mut first).is_pending() && poll!(&mut last).is_pending());
-        slots.give_back();
-        slots.give_back();
-        assert!(taken(&slots).is_none(), "nobody overtakes who waits");
+        quota.release();
+        quota.release();
+        assert!(in_flight(&quota).is_none(), "nobody overtakes who waits");
         drop(first);
         drop(permit);
-        let Poll::Ready(Some(Admission::Gate(permit))) = poll!(&mut last) else { panic!("it is its turn") };
+        let Poll::Ready(Some(StreamGrant::AboveLimit(permit))) = poll!(&mut last) else {
+            panic!("it is its turn")
+        };
         drop(permit);
-        slots.give_back();
-        assert!(matches!(taken(&slots), Some(Admission::Free)));
-        slots.give_back();
-        slots.give_back();
-        assert!(!slots.in_use());
+        quota.release();
+        assert!(matches!(in_flight(&quota), Some(StreamGrant::WithinLimit)));
+        quota.release();
+        quota.release();
+        assert!(!quota.in_use());
     }
 
     #[tokio::test]
     async fn who_waits_hears_of_the_end() {
-        let slots = Slots::default();
-        slots.allow(0);
-        let _gate = taken(&slots);
-        let mut waiting = pin!(slots.take());
+        let quota = StreamQuota::default();
+        quota.set_limit(0);
+        let _gate = in_flight(&quota);
+        let mut waiting = pin!(quota.acquire());
         assert!(poll!(&mut waiting).is_pending());
-        slots.close();
-        assert!(waiting.await.is_none() && slots.is_closed());
+        quota.close();
+        assert!(waiting.await.is_none() && quota.is_closed());
     }
 }

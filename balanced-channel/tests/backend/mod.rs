@@ -31,7 +31,7 @@ use tonic_health::{
 };
 
 /// The longest that any test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server with a runtime of its own, so that dropping it closes its sockets as a kill does.
 pub struct Backend {
@@ -39,7 +39,7 @@ pub struct Backend {
     pub calls: Arc<AtomicU64>,
     /// What its health service says; there is one if it was started so.
     pub health: Option<HealthReporter>,
-    mood: watch::Sender<Mood>,
+    behavior: watch::Sender<Behavior>,
     ended: Arc<AtomicBool>,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
@@ -47,24 +47,24 @@ pub struct Backend {
 
 /// How a backend treats every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    Well,
+pub enum Behavior {
+    Healthy,
     /// Answers UNAVAILABLE.
-    Sick,
+    Failing,
 }
 
 /// Says its address, and stays away for as long as the caller's name says in milliseconds.
-struct Says {
+struct Greeter {
     address: SocketAddr,
     calls: Arc<AtomicU64>,
-    mood: watch::Receiver<Mood>,
+    behavior: watch::Receiver<Behavior>,
 }
 
 #[tonic::async_trait]
-impl Hello for Says {
+impl Hello for Greeter {
     async fn say_hello(&self, request: Request<Greeting>) -> Result<Response<Introduction>, Status> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        if *self.mood.borrow() == Mood::Sick {
+        if *self.behavior.borrow() == Behavior::Failing {
             return Err(Status::unavailable("sick"));
         }
         let name = request.into_inner().name;
@@ -116,8 +116,8 @@ impl Backend {
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = oneshot::channel();
-        let (mood, moods) = watch::channel(Mood::Well);
-        let says = Says { address, calls: calls.clone(), mood: moods };
+        let (behavior, moods) = watch::channel(Behavior::Healthy);
+        let says = Greeter { address, calls: calls.clone(), behavior: moods };
         let service =
             health.clone().map(|health| HealthServer::new(HealthService::from_health_reporter(health)));
         let ended = Arc::new(AtomicBool::new(false));
@@ -128,7 +128,7 @@ impl Backend {
             server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await.unwrap();
             done.store(true, Ordering::Relaxed);
         });
-        Self { address, calls, health, mood, ended, runtime: Some(runtime), stop: Some(stop) }
+        Self { address, calls, health, behavior, ended, runtime: Some(runtime), stop: Some(stop) }
     }
 
     pub fn some(count: usize) -> Vec<Self> {
@@ -138,7 +138,7 @@ impl Backend {
     /// Stops the whole process, as SIGSTOP does: the kernel goes on taking bytes for it, and it reads
     /// and says nothing until the result is dropped.
     #[must_use]
-    pub fn stop_world(&self) -> std::sync::mpsc::Sender<()> {
+    pub fn freeze(&self) -> std::sync::mpsc::Sender<()> {
         let (go_on, wait) = std::sync::mpsc::channel();
         let (stopping, stopped) = std::sync::mpsc::channel::<()>();
         self.runtime.as_ref().unwrap().spawn(async move {
@@ -154,8 +154,8 @@ impl Backend {
         drop(self.stop.take());
     }
 
-    pub fn feel(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.behavior.send_replace(behavior);
     }
 
     /// Whether it has drained: the last connection is closed.
@@ -199,16 +199,16 @@ pub fn nowhere() -> SocketAddr {
 }
 
 /// A resolver that hands its [`Updates`] to the test.
-pub struct Told(oneshot::Sender<Updates>);
+pub struct ManualResolver(oneshot::Sender<Updates>);
 
-impl Told {
+impl ManualResolver {
     pub fn new() -> (Self, oneshot::Receiver<Updates>) {
         let (sender, receiver) = oneshot::channel();
         (Self(sender), receiver)
     }
 }
 
-impl Resolver for Told {
+impl Resolver for ManualResolver {
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
         drop(self.0.send(updates.clone()));
         Box::pin(async move { updates.closed().await })
@@ -216,13 +216,13 @@ impl Resolver for Told {
 }
 
 /// A channel, and what tells it its endpoints.
-pub async fn told() -> (Channel, Updates) {
-    told_by(|builder| builder).await
+pub async fn manual_channel() -> (Channel, Updates) {
+    manual_channel_with(|builder| builder).await
 }
 
 /// The same, of a channel with other settings.
-pub async fn told_by(configure: impl FnOnce(Builder) -> Builder) -> (Channel, Updates) {
-    let (resolver, updates) = Told::new();
+pub async fn manual_channel_with(configure: impl FnOnce(Builder) -> Builder) -> (Channel, Updates) {
+    let (resolver, updates) = ManualResolver::new();
     let channel = configure(Channel::builder("dns:///told:1").resolver(resolver)).build().unwrap();
     (channel, updates.await.unwrap())
 }
@@ -250,14 +250,15 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never saw {what}"))
+    tokio::time::timeout(TEST_TIMEOUT, looking).await.unwrap_or_else(|_| panic!("never saw {what}"))
 }
 
 /// Makes one call; the answer is the address of who answered.
 pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
     let greeting = Greeting { name: name.to_owned() };
     let mut client = HelloClient::new(channel.clone());
-    let answer = tokio::time::timeout(PATIENCE, client.say_hello(greeting)).await.expect("a call must end");
+    let answer =
+        tokio::time::timeout(TEST_TIMEOUT, client.say_hello(greeting)).await.expect("a call must end");
     answer.map(|answer| answer.into_inner().hostname)
 }
 

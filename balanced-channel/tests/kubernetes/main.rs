@@ -6,7 +6,7 @@
 mod backend;
 mod endpoints;
 mod failures;
-mod refusals;
+mod rejections;
 mod tls;
 mod zones;
 

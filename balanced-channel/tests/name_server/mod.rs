@@ -21,7 +21,7 @@ use tokio::{
 /// The longest UDP answer, which an asker without EDNS halves.
 const MAX_UDP: u16 = 1232;
 /// The longest that a test waits for queries.
-const PATIENCE: Duration = Duration::from_secs(30);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server. Dropping it closes its sockets.
 pub struct NameServer {
@@ -32,14 +32,14 @@ pub struct NameServer {
 
 struct Shared {
     script: Mutex<Script>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<Query>>,
 }
 
-type Script = Box<dyn FnMut(&Asked) -> Reply + Send>;
+type Script = Box<dyn FnMut(&Query) -> Reply + Send>;
 
 /// A query as it came.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Query {
     pub name: String,
     pub family: RecordType,
     pub tcp: bool,
@@ -62,7 +62,7 @@ pub enum Reply {
 
 impl NameServer {
     /// Starts a server that answers with what `script` says.
-    pub async fn start(script: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
+    pub async fn start(script: impl FnMut(&Query) -> Reply + Send + 'static) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             // The port may be taken for UDP.
@@ -79,23 +79,23 @@ impl NameServer {
     }
 
     /// Answers otherwise from now on.
-    pub fn says(&self, script: impl FnMut(&Asked) -> Reply + Send + 'static) {
+    pub fn set_script(&self, script: impl FnMut(&Query) -> Reply + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn queries(&self) -> Vec<Query> {
         self.shared.asked.lock().unwrap().clone()
     }
 
     /// Waits for `count` queries from now on, and returns them.
-    pub async fn asked_again(&self, count: usize) -> Vec<Asked> {
-        let (before, began) = (self.asked().len(), Instant::now());
+    pub async fn next_queries(&self, count: usize) -> Vec<Query> {
+        let (before, began) = (self.queries().len(), Instant::now());
         loop {
-            let asked = self.asked();
+            let asked = self.queries();
             if asked.len() >= before + count {
                 return asked[before..].to_vec();
             }
-            assert!(began.elapsed() < PATIENCE, "{} of {count} queries came", asked.len() - before);
+            assert!(began.elapsed() < QUERY_TIMEOUT, "{} of {count} queries came", asked.len() - before);
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -140,7 +140,7 @@ impl Shared {
     fn reply(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).unwrap();
         let question = query.queries[0].clone();
-        let asked = Asked {
+        let asked = Query {
             name: question.name().to_string(),
             family: question.query_type(),
             tcp,
@@ -179,7 +179,7 @@ pub fn record(name: &Name, address: &str, ttl: u32) -> Record {
 }
 
 /// The records of these addresses, of the family that was asked for.
-pub fn addresses<S: AsRef<str>>(asked: &Asked, addresses: impl IntoIterator<Item = S>) -> Reply {
+pub fn addresses<S: AsRef<str>>(asked: &Query, addresses: impl IntoIterator<Item = S>) -> Reply {
     let name: Name = asked.name.parse().unwrap();
     let records = addresses.into_iter().map(|address| record(&name, address.as_ref(), 30));
     Reply::Records(records.filter(|record| record.record_type() == asked.family).collect())

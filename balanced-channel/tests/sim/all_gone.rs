@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::{Load, call, ready},
-    machine::Backend,
     network::FINE,
+    node::Backend,
     registry::Registry,
-    world::{World, simulate},
 };
 
 const GONE: Duration = Duration::from_secs(30);
@@ -32,12 +32,12 @@ async fn returns(channel: &Channel, registry: &Registry, backends: &[Backend]) {
 
 #[test]
 fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows_new_addresses() {
-    simulate(FINE, ["machine"], |[machine]| async move {
+    simulate(FINE, ["machine"], |[node]| async move {
         let registry = Registry::of(&[]);
         let channel = registry.channel();
         // At several moments between two lookups, with the old addresses still listed and not.
         for (round, emptied) in [(1, true), (2, false), (3, true), (4, false), (5, false)] {
-            let backends: Vec<_> = (0..3).map(|n| machine.backend(100 * round + n).started()).collect();
+            let backends: Vec<_> = (0..3).map(|n| node.backend(100 * round + n).started()).collect();
             sleep(Duration::from_millis(137)).await;
             registry.list(&backends);
             ready(&channel, 3).await;
@@ -48,12 +48,12 @@ fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows
                 registry.list(&[]);
             }
             sleep(Duration::from_secs(2)).await;
-            let tally = load.stop().await;
-            assert!(tally.succeeded > 1900, "{tally:?}");
-            assert!(tally.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
+            let stats = load.stop().await;
+            assert!(stats.succeeded > 1900, "{stats:?}");
+            assert!(stats.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
             sleep(GONE - Duration::from_secs(2) + Duration::from_millis(u64::from(round) * 173)).await;
 
-            let new: Vec<_> = (0..3).map(|n| machine.backend(1000 + 100 * round + n).started()).collect();
+            let new: Vec<_> = (0..3).map(|n| node.backend(1000 + 100 * round + n).started()).collect();
             sleep(Duration::from_millis(10)).await;
             returns(&channel, &registry, &new).await;
             new.iter().for_each(Backend::kill);
@@ -64,7 +64,7 @@ fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows
 #[test]
 fn addresses_that_swallow_every_packet_do_not_delay_the_way_back() {
     simulate(FINE, ["old", "new"], |[old, new]| async move {
-        let World { registry, channel, .. } = World::with(&old, 3).await;
+        let Cluster { registry, channel, .. } = Cluster::with(&old, 3).await;
         // The machine goes with them: nobody is told, but calls go unanswered.
         let load = Load { deadline: DEADLINE, burst: 1, ..Load::default() }.start(&channel);
         turmoil::hold("client", "old");

@@ -6,15 +6,15 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::Load,
     network::FINE,
-    world::{World, simulate},
 };
 
 #[test]
 fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
     simulate(FINE, ["good", "bad"], |[good, bad]| async move {
-        let World { channel, .. } = World::of([good.backends(2), bad.backends(1)].concat()).await;
+        let Cluster { channel, .. } = Cluster::of([good.backends(2), bad.backends(1)].concat()).await;
         let deadline = Duration::from_millis(200);
         let load = Load { deadline: Some(deadline), ..Load::default() }.start(&channel);
         sleep(Duration::from_secs(2)).await;
@@ -22,23 +22,24 @@ fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wai
         let cut = Instant::now();
         sleep(Duration::from_secs(10)).await;
 
-        let tally = load.stop().await;
-        assert!(!tally.failed.is_empty() && tally.succeeded > 20_000, "{} calls", tally.succeeded);
-        for (when, status) in &tally.failed {
+        let stats = load.stop().await;
+        assert!(!stats.failed.is_empty() && stats.succeeded > 20_000, "{} calls", stats.succeeded);
+        for (when, status) in &stats.failed {
             assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
             // The first calls set out at the cut, fail at their deadline, and that ends it: the last
             // to fail are those that had set out before it was known.
             let after = *when - cut;
             assert!(after <= 2 * deadline + Duration::from_millis(50), "failed {after:?} after the cut");
         }
-        assert!(tally.slowest_success < Duration::from_millis(50), "{:?}", tally.slowest_success);
+        assert!(stats.slowest_success < Duration::from_millis(50), "{:?}", stats.slowest_success);
     });
 }
 
 #[test]
 fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
     simulate(FINE, ["good", "bad"], |[good, bad]| async move {
-        let World { backends, channel, .. } = World::of([good.backends(2), bad.backends(1)].concat()).await;
+        let Cluster { backends, channel, .. } =
+            Cluster::of([good.backends(2), bad.backends(1)].concat()).await;
         let given = || {
             let snapshot = channel.snapshot();
             snapshot.subchannels.iter().find(|s| s.address == backends[2].address).unwrap().started
@@ -58,10 +59,10 @@ fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
         let after = last - cut;
         assert!(after <= Duration::from_secs(5), "a call went to the black hole {after:?} after the cut");
         // What went there ends all the same, and whatever went elsewhere never waited.
-        let tally = load.stop().await;
-        assert!(!tally.failed.is_empty());
-        assert!(tally.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
-        let (harmed, there) = (tally.slow + tally.failed.len() as u64, calls - first + before);
+        let stats = load.stop().await;
+        assert!(!stats.failed.is_empty());
+        assert!(stats.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
+        let (harmed, there) = (stats.slow + stats.failed.len() as u64, calls - first + before);
         assert!(harmed <= there, "{harmed} calls were late or lost, and {there} were there");
     });
 }

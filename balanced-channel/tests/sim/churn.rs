@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use crate::{
+    cluster::simulate,
     load::{Load, ready, until},
-    machine::Backend,
     network::FINE,
-    registry::{endpoints, told},
-    world::simulate,
+    node::Backend,
+    registry::{endpoints, manual_channel},
 };
 
 /// How many calls each endpoint was ever given.
@@ -27,10 +27,10 @@ fn tasks() -> usize {
 
 #[test]
 fn churn_fails_no_call_shares_within_one_call_and_leaks_no_task_and_no_socket() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let backends = machine.backends(50);
+    simulate(FINE, ["machine"], |[node]| async move {
+        let backends = node.backends(50);
         let at_first = tasks();
-        let (channel, updates) = told().await;
+        let (channel, updates) = manual_channel().await;
         updates.publish(endpoints(&backends[..2]));
         ready(&channel, 2).await;
         sleep(Duration::from_millis(100)).await;

@@ -6,16 +6,16 @@ use balanced_channel::RetryPolicy;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::{Load, ready, until},
     network::FINE,
     registry::Registry,
-    world::{World, simulate},
 };
 
 #[test]
 fn a_backend_that_is_dead_from_the_start_costs_no_call() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let backends = machine.backends(3);
+    simulate(FINE, ["machine"], |[node]| async move {
+        let backends = node.backends(3);
         backends[1].kill();
         let channel = Registry::of(&backends).channel();
         let load = Load::default().start(&channel);
@@ -26,8 +26,8 @@ fn a_backend_that_is_dead_from_the_start_costs_no_call() {
 
 #[test]
 fn a_kill_fails_no_call_with_a_retry_policy() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let backends = machine.backends(3);
+    simulate(FINE, ["machine"], |[node]| async move {
+        let backends = node.backends(3);
         let channel = Registry::of(&backends).builder().retry_policy(RetryPolicy::default()).build().unwrap();
         ready(&channel, 3).await;
         let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
@@ -38,26 +38,26 @@ fn a_kill_fails_no_call_with_a_retry_policy() {
             victim.start();
             ready(&channel, 3).await;
         }
-        let tally = load.stop().await;
-        assert!(tally.most_in_flight >= 600, "{} calls in flight", tally.most_in_flight);
-        tally.assert_all_succeeded(10_000);
+        let stats = load.stop().await;
+        assert!(stats.most_in_flight >= 600, "{} calls in flight", stats.most_in_flight);
+        stats.assert_all_succeeded(10_000);
     });
 }
 
 #[test]
 fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a_restart() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let World { backends, channel, .. } = World::with(&machine, 3).await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
         for down in [10, 1500, 7300] {
             sleep(Duration::from_secs(2)).await;
-            let failed = load.tally().failed.len() as u64;
+            let failed = load.stats().failed.len() as u64;
             let victim = &backends[1];
             let in_flight = channel.snapshot().subchannels[1].in_flight;
             assert!(in_flight > 150, "{in_flight} calls in flight are no load");
             victim.kill();
             sleep(Duration::from_millis(down)).await;
-            let lost = load.tally().failed.len() as u64 - failed;
+            let lost = load.stats().failed.len() as u64 - failed;
             // In the millisecond that the news takes, two more calls may set out.
             assert!(lost <= in_flight + 2, "{lost} calls failed, {in_flight} were in flight");
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::{Load, call, ready, until},
     network::FINE,
-    world::{World, simulate},
 };
 
 #[test]
 fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let World { backends, channel, .. } = World::with(&machine, 3).await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load { work_ms: 700, burst: 1, ..Load::default() }.start(&channel);
         for goaway in 0_u64..60 {
             // Now and then faster than the calls end, and faster than a connection counts as good.
@@ -22,9 +22,9 @@ fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
             backends[1].recycle();
         }
         ready(&channel, 3).await;
-        let tally = load.stop().await;
-        assert!(tally.most_in_flight > 600, "{} calls in flight are no load", tally.most_in_flight);
-        tally.assert_all_succeeded(30_000);
+        let stats = load.stop().await;
+        assert!(stats.most_in_flight > 600, "{} calls in flight are no load", stats.most_in_flight);
+        stats.assert_all_succeeded(30_000);
         assert!(backends[0].counts.accepted() > 20, "{} connections", backends[0].counts.accepted());
         assert_eq!(backends[2].counts.accepted(), 1, "a connection without GOAWAY stays");
     });
@@ -32,8 +32,8 @@ fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
 
 #[test]
 fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_connection_ends() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let World { backends, channel, .. } = World::with(&machine, 1).await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let Cluster { backends, channel, .. } = Cluster::with(&node, 1).await;
         let slow = tokio::spawn({
             let channel = channel.clone();
             async move { call(&channel, 3000, None).await }

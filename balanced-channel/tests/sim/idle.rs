@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::call,
-    machine::Backend,
-    world::{World, simulate},
+    node::Backend,
 };
 
 /// Long, because an hour has many ticks.
@@ -15,10 +15,10 @@ const TICK: Duration = Duration::from_millis(50);
 
 #[test]
 fn the_first_call_after_an_idle_hour_succeeds_at_once_though_every_endpoint_was_replaced() {
-    simulate(TICK, ["machine"], |[machine]| async move {
-        let World { backends: old, registry, channel } = World::with(&machine, 3).await;
+    simulate(TICK, ["machine"], |[node]| async move {
+        let Cluster { backends: old, registry, channel } = Cluster::with(&node, 3).await;
         sleep(Duration::from_secs(30 * 60)).await;
-        let new: Vec<_> = (0..3).map(|n| machine.backend(9000 + n).started()).collect();
+        let new: Vec<_> = (0..3).map(|n| node.backend(9000 + n).started()).collect();
         registry.list(&new);
         sleep(Duration::from_secs(10)).await;
         assert!(old.iter().all(|backend| backend.connections() == 0), "what is not listed is let go");

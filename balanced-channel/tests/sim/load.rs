@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
 
 /// The longest that a test waits for anything, in simulated time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How calls are made.
 #[derive(Clone, Copy)]
@@ -30,12 +30,12 @@ pub struct Load {
 pub struct Running {
     stop: CancellationToken,
     calls: TaskTracker,
-    tally: Arc<Mutex<Tally>>,
+    stats: Arc<Mutex<CallStats>>,
 }
 
 /// What became of the calls.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct CallStats {
     pub succeeded: u64,
     pub by_address: BTreeMap<String, u64>,
     /// When a call failed, and how.
@@ -59,8 +59,8 @@ impl Default for Load {
 impl Load {
     pub fn start(self, channel: &Channel) -> Running {
         let running =
-            Running { stop: CancellationToken::new(), calls: TaskTracker::new(), tally: Arc::default() };
-        let (stop, calls, tally) = (running.stop.clone(), running.calls.clone(), running.tally.clone());
+            Running { stop: CancellationToken::new(), calls: TaskTracker::new(), stats: Arc::default() };
+        let (stop, calls, stats) = (running.stop.clone(), running.calls.clone(), running.stats.clone());
         let channel = channel.clone();
         let pace = async move {
             let mut clock = interval(self.every);
@@ -68,7 +68,7 @@ impl Load {
             loop {
                 clock.tick().await;
                 for _ in 0..self.burst {
-                    calls.spawn(self.call(channel.clone(), tally.clone()));
+                    calls.spawn(self.call(channel.clone(), stats.clone()));
                 }
             }
         };
@@ -76,25 +76,25 @@ impl Load {
         running
     }
 
-    async fn call(self, channel: Channel, tally: Arc<Mutex<Tally>>) {
+    async fn call(self, channel: Channel, stats: Arc<Mutex<CallStats>>) {
         {
-            let mut tally = tally.lock().unwrap();
-            tally.in_flight += 1;
-            tally.most_in_flight = tally.most_in_flight.max(tally.in_flight);
+            let mut stats = stats.lock().unwrap();
+            stats.in_flight += 1;
+            stats.most_in_flight = stats.most_in_flight.max(stats.in_flight);
         }
         let began = Instant::now();
         let outcome = call(&channel, self.work_ms, self.deadline).await;
-        let mut tally = tally.lock().unwrap();
-        tally.in_flight -= 1;
+        let mut stats = stats.lock().unwrap();
+        stats.in_flight -= 1;
         match outcome {
             Ok(address) => {
-                tally.succeeded += 1;
+                stats.succeeded += 1;
                 let took = began.elapsed();
-                tally.slowest_success = tally.slowest_success.max(took);
-                tally.slow += u64::from(took > Duration::from_millis(self.work_ms + 50));
-                *tally.by_address.entry(address).or_default() += 1;
+                stats.slowest_success = stats.slowest_success.max(took);
+                stats.slow += u64::from(took > Duration::from_millis(self.work_ms + 50));
+                *stats.by_address.entry(address).or_default() += 1;
             }
-            Err(status) => tally.failed.push((Instant::now(), status)),
+            Err(status) => stats.failed.push((Instant::now(), status)),
         }
     }
 }
@@ -103,20 +103,20 @@ impl Load {
 
 impl Running {
     /// What became of the calls that have ended.
-    pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap().clone()
+    pub fn stats(&self) -> CallStats {
+        self.stats.lock().unwrap().clone()
     }
 
     /// Starts no more calls, and waits for those that were started.
-    pub async fn stop(self) -> Tally {
+    pub async fn stop(self) -> CallStats {
         self.stop.cancel();
         self.calls.close();
         self.calls.wait().await;
-        self.tally()
+        self.stats()
     }
 }
 
-impl Tally {
+impl CallStats {
     /// Fails the test if a call failed, or if there were fewer than `calls`.
     pub fn assert_all_succeeded(&self, calls: u64) {
         if let Some((_, status)) = self.failed.first() {
@@ -137,7 +137,7 @@ pub async fn call(channel: &Channel, work_ms: u64, deadline: Option<Duration>) -
         request.set_timeout(deadline);
     }
     let mut client = HelloClient::new(channel.clone());
-    let answer = timeout(PATIENCE, client.say_hello(request)).await.expect("a call must end");
+    let answer = timeout(TEST_TIMEOUT, client.say_hello(request)).await.expect("a call must end");
     Ok(answer?.into_inner().hostname)
 }
 
@@ -148,7 +148,7 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "never saw {what}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "never saw {what}");
         sleep(Duration::from_millis(1)).await;
     }
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 #![allow(unreachable_pub, reason = "the rooms of one test program")]
 
+mod cluster;
 mod load;
-mod machine;
 mod network;
+mod node;
 mod registry;
 mod service;
-mod world;
 
 mod all_gone;
 mod black_hole;

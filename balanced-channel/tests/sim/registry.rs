@@ -9,12 +9,13 @@ use std::{
 };
 
 use balanced_channel::{
-    Answer, Builder, Channel, Connector, Endpoint, Lookup, Polled, Refresh, ResolveError, Resolver, Updates,
+    Builder, Channel, Connector, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError,
+    Resolver, Updates,
 };
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::{machine::Backend, network::SimulatedTcp};
+use crate::{network::SimulatedTcp, node::Backend};
 
 /// What the registry answers, which a test changes at any time.
 #[derive(Clone)]
@@ -51,17 +52,17 @@ impl Registry {
     pub fn builder(&self) -> Builder<impl Connector> {
         Channel::builder("dns:///simulated:1")
             .connector(SimulatedTcp)
-            .resolver(Polled::new(self.clone(), Refresh::default()))
+            .resolver(PollingResolver::new(self.clone(), Refresh::default()))
     }
 }
 
 /// A resolver that hands its [`Updates`] to the test, which then publishes what it likes.
-pub struct Told(oneshot::Sender<Updates>);
+pub struct ManualResolver(oneshot::Sender<Updates>);
 
 /// A channel over the simulated network, and what tells it its endpoints.
-pub async fn told() -> (Channel, Updates) {
+pub async fn manual_channel() -> (Channel, Updates) {
     let (sender, updates) = oneshot::channel();
-    let builder = Channel::builder("dns:///told:1").connector(SimulatedTcp).resolver(Told(sender));
+    let builder = Channel::builder("dns:///told:1").connector(SimulatedTcp).resolver(ManualResolver(sender));
     (builder.build().unwrap(), updates.await.unwrap())
 }
 
@@ -69,7 +70,7 @@ pub fn endpoints<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Vec<End
     backends.into_iter().map(|backend| backend.address.into()).collect()
 }
 
-impl Resolver for Told {
+impl Resolver for ManualResolver {
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
         drop(self.0.send(updates.clone()));
         Box::pin(async move { updates.closed().await })
@@ -77,11 +78,11 @@ impl Resolver for Told {
 }
 
 impl Lookup for Registry {
-    async fn look(&mut self) -> Result<Answer, ResolveError> {
+    async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         // An answer takes its time.
         tokio::time::sleep(Duration::from_millis(3)).await;
         let endpoints = self.answer.lock().unwrap().clone()?;
-        Ok(Answer { endpoints, ttl: TTL })
+        Ok(LookupAnswer { endpoints, ttl: TTL })
     }
 }

@@ -5,15 +5,15 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::{Load, ready},
     network::COARSE,
-    world::{World, simulate},
 };
 
 #[test]
 fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
-    simulate(COARSE, ["machine"], |[machine]| async move {
-        let World { backends, registry, channel } = World::with(&machine, 3).await;
+    simulate(COARSE, ["machine"], |[node]| async move {
+        let Cluster { backends, registry, channel } = Cluster::with(&node, 3).await;
         registry.fail();
         let before = registry.lookups.load(Ordering::Relaxed);
         let steady = Load { burst: 10, every: Duration::from_secs(1), ..Load::default() }.start(&channel);

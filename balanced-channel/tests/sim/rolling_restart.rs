@@ -6,10 +6,10 @@ use balanced_channel::Channel;
 use tokio::time::sleep;
 
 use crate::{
+    cluster::{Cluster, simulate},
     load::{Load, ready, until},
-    machine::Backend,
     network::FINE,
-    world::{World, simulate},
+    node::Backend,
 };
 
 const CALLS: u64 = 50_000;
@@ -26,11 +26,11 @@ async fn serving(channel: &Channel, backends: &[Backend]) {
 
 #[test]
 fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let World { backends, channel, .. } = World::with(&machine, 3).await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load::default().start(&channel);
         let mut restarts = 0;
-        while load.tally().succeeded < CALLS {
+        while load.stats().succeeded < CALLS {
             let backend = &backends[restarts % 3];
             backend.drain();
             until("the last connection's end", || (backend.connections() == 0).then_some(())).await;
@@ -46,14 +46,14 @@ fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
 
 #[test]
 fn a_rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let World { mut backends, registry, channel } = World::with(&machine, 3).await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let Cluster { mut backends, registry, channel } = Cluster::with(&node, 3).await;
         let load = Load::default().start(&channel);
         let mut replaced = 0;
-        while load.tally().succeeded < CALLS {
+        while load.stats().succeeded < CALLS {
             // As a Deployment does it: a new pod is ready, and at once an old one is told to go. It
             // drains and then refuses, while the channel has not asked the registry again.
-            let new = machine.backend(9000 + replaced).started();
+            let new = node.backend(9000 + replaced).started();
             sleep(Duration::from_millis(100)).await;
             let old = std::mem::replace(&mut backends[usize::from(replaced % 3)], new);
             registry.list(&backends);

@@ -42,7 +42,7 @@ pub struct Greeter {
 }
 
 type Introductions = Pin<Box<dyn Stream<Item = Result<Introduction, Status>> + Send>>;
-type Answer<T> = BoxFuture<'static, Result<tonic::Response<T>, Status>>;
+type ResponseFuture<T> = BoxFuture<'static, Result<tonic::Response<T>, Status>>;
 
 // === impl Greeter ===
 
@@ -87,7 +87,7 @@ struct Echo(Greeter);
 impl ServerStreamingService<Greeting> for Count {
     type Response = Introduction;
     type ResponseStream = Introductions;
-    type Future = Answer<Introductions>;
+    type Future = ResponseFuture<Introductions>;
 
     fn call(&mut self, request: tonic::Request<Greeting>) -> Self::Future {
         self.0.called();
@@ -107,7 +107,7 @@ impl ServerStreamingService<Greeting> for Count {
 impl StreamingService<Greeting> for Echo {
     type Response = Introduction;
     type ResponseStream = Introductions;
-    type Future = Answer<Introductions>;
+    type Future = ResponseFuture<Introductions>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Greeting>>) -> Self::Future {
         self.0.called();

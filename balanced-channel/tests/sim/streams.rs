@@ -12,12 +12,12 @@ use tonic::{Request, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 
 use crate::{
+    cluster::simulate,
     load::{Load, ready, until},
-    machine::Backend,
     network::FINE,
-    registry::{endpoints, told},
+    node::Backend,
+    registry::{endpoints, manual_channel},
     service::{COUNT, ECHO},
-    world::simulate,
 };
 
 type Codec = ProstCodec<Greeting, Introduction>;
@@ -89,9 +89,9 @@ async fn all_end_well(streams: Vec<Stream>) -> BTreeMap<String, u32> {
 
 #[test]
 fn streams_are_balanced_call_by_call_and_survive_the_removal_of_their_endpoints() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let (old, new) = (machine.backends(3), [machine.backend(9000).started()]);
-        let (channel, updates) = told().await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let (old, new) = (node.backends(3), [node.backend(9000).started()]);
+        let (channel, updates) = manual_channel().await;
         updates.publish(endpoints(&old));
         ready(&channel, 3).await;
         let streams = start(&channel, &old).await;
@@ -109,9 +109,9 @@ fn streams_are_balanced_call_by_call_and_survive_the_removal_of_their_endpoints(
 
 #[test]
 fn streams_survive_the_goaway_of_their_backends_while_new_calls_go_elsewhere() {
-    simulate(FINE, ["machine"], |[machine]| async move {
-        let backends = machine.backends(3);
-        let (channel, updates) = told().await;
+    simulate(FINE, ["machine"], |[node]| async move {
+        let backends = node.backends(3);
+        let (channel, updates) = manual_channel().await;
         updates.publish(endpoints(&backends));
         ready(&channel, 3).await;
         let streams = start(&channel, &backends).await;

@@ -22,11 +22,11 @@ fn name(zone: usize) -> String {
 /// What the clients of `zone` use: only their own zone, or everything.
 fn keeps(zone: &str, sizes: &[usize]) -> bool {
     let endpoints = layout(sizes);
-    let near = near(zone, &endpoints);
-    for endpoint in near.iter().flatten() {
+    let preferred = preferred(zone, &endpoints);
+    for endpoint in preferred.iter().flatten() {
         assert_eq!(endpoint.zone.as_deref(), Some(zone));
     }
-    near.is_some()
+    preferred.is_some()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn one_endpoint_is_too_few_and_one_zone_is_all() {
 fn an_endpoint_without_a_zone_spoils_the_count() {
     let mut endpoints = layout(&[3, 3]);
     endpoints.push(endpoint(100));
-    assert_eq!(near("a", &endpoints), None);
+    assert_eq!(preferred("a", &endpoints), None);
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
     };
     let chosen = |zone: &str, for_zones: &[&[&str]]| -> Option<Vec<usize>> {
         let all = hinted(for_zones);
-        let near = near(zone, &all)?;
-        Some(near.iter().map(|one| all.iter().position(|other| one == other).unwrap()).collect())
+        let preferred = preferred(zone, &all)?;
+        Some(preferred.iter().map(|one| all.iter().position(|other| one == other).unwrap()).collect())
     };
     assert_eq!(chosen("a", &[&["a"], &["b"], &["a", "b"]]), Some(vec![0, 2]));
     assert_eq!(chosen("b", &[&["a"], &["b"], &["a", "b"]]), Some(vec![1, 2]));
@@ -81,26 +81,26 @@ fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
 #[test]
 fn all_are_used_from_when_none_takes_calls_until_half_do() {
     let endpoints: Arc<[_]> = layout(&[4, 4]).into();
-    let mut nearby = Nearby::new(Some("a".into()));
-    nearby.take(endpoints.clone());
-    assert_eq!(*nearby.endpoints(), endpoints[..4]);
-    assert!(!nearby.narrow(|_| false), "it is narrow");
-    assert!(nearby.widen() && !nearby.widen());
-    assert_eq!(nearby.endpoints(), endpoints);
-    assert!(!nearby.narrow(|address| *address == endpoints[0].address));
+    let mut locality = Locality::new(Some("a".into()));
+    locality.update(endpoints.clone());
+    assert_eq!(*locality.endpoints(), endpoints[..4]);
+    assert!(!locality.narrow(|_| false), "it is narrow");
+    assert!(locality.widen() && !locality.widen());
+    assert_eq!(locality.endpoints(), endpoints);
+    assert!(!locality.narrow(|address| *address == endpoints[0].address));
     // The other zone's do not count.
-    assert!(!nearby.narrow(|address| endpoints[3..].iter().any(|endpoint| endpoint.address == *address)));
-    nearby.take(endpoints.clone());
-    assert_eq!(nearby.endpoints(), endpoints, "a new answer alone is no reason to believe in them");
-    assert!(nearby.narrow(|address| endpoints[2..4].iter().any(|endpoint| endpoint.address == *address)));
-    assert_eq!(*nearby.endpoints(), endpoints[..4]);
+    assert!(!locality.narrow(|address| endpoints[3..].iter().any(|endpoint| endpoint.address == *address)));
+    locality.update(endpoints.clone());
+    assert_eq!(locality.endpoints(), endpoints, "a new answer alone is no reason to believe in them");
+    assert!(locality.narrow(|address| endpoints[2..4].iter().any(|endpoint| endpoint.address == *address)));
+    assert_eq!(*locality.endpoints(), endpoints[..4]);
 
-    nearby.widen();
-    nearby.take(endpoints[..4].into());
-    nearby.take(endpoints);
-    assert_eq!(nearby.endpoints().len(), 4, "it was forgotten when there was nothing to prefer");
-    let mut anywhere = Nearby::new(None);
-    anywhere.take(layout(&[4, 4]).into());
+    locality.widen();
+    locality.update(endpoints[..4].into());
+    locality.update(endpoints);
+    assert_eq!(locality.endpoints().len(), 4, "it was forgotten when there was nothing to prefer");
+    let mut anywhere = Locality::new(None);
+    anywhere.update(layout(&[4, 4]).into());
     assert!(!anywhere.widen() && anywhere.endpoints().len() == 8);
 }
 
@@ -112,7 +112,7 @@ fn loads(sizes: &[usize]) -> Vec<f64> {
         sizes.iter().enumerate().filter(|(_, size)| **size > 0).map(|(zone, _)| name(zone)).collect();
     let mut calls = BTreeMap::<SocketAddr, f64>::new();
     for zone in &zones {
-        let used = near(zone, &endpoints).unwrap_or_else(|| endpoints.clone());
+        let used = preferred(zone, &endpoints).unwrap_or_else(|| endpoints.clone());
         for endpoint in &used {
             *calls.entry(endpoint.address).or_default() += 1.0 / used.len() as f64;
         }

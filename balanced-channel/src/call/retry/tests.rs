@@ -12,19 +12,19 @@ fn policy() -> RetryPolicy {
     }
 }
 
-fn failed(code: Code, seen: Seen, pushback: Pushback) -> Failed {
-    Failed { pushback, seen, ..Failed::nowhere(code) }
+fn failed(code: Code, progress: Progress, pushback: Pushback) -> AttemptFailure {
+    AttemptFailure { pushback, progress, ..AttemptFailure::nowhere(code) }
 }
 
-fn unavailable() -> Failed {
-    failed(Code::Unavailable, Seen::Maybe, Pushback::None)
+fn unavailable() -> AttemptFailure {
+    failed(Code::Unavailable, Progress::MaybeProcessed, Pushback::None)
 }
 
 #[test]
 fn waits_grow_to_the_maximum_with_jitter_until_the_attempts_are_used_up() {
     let policy = policy();
     for _ in 0..100 {
-        let mut retry = Retry::new(Some(&policy), None);
+        let mut retry = RetryState::new(Some(&policy), None);
         for (previous, base) in [(1, 100.0), (2, 200.0), (3, 300.0), (4, 300.0)] {
             let wait = retry.after(&unavailable(), true, None).unwrap().as_secs_f64() * 1000.0;
             assert!((base * 0.8..=base * 1.2).contains(&wait), "{wait} for {base}");
@@ -37,10 +37,10 @@ fn waits_grow_to_the_maximum_with_jitter_until_the_attempts_are_used_up() {
 #[test]
 fn pushback_sets_the_wait_once_and_starts_the_backoff_again() {
     let policy = policy();
-    let mut retry = Retry::new(Some(&policy), None);
+    let mut retry = RetryState::new(Some(&policy), None);
     retry.after(&unavailable(), true, None).unwrap();
     retry.after(&unavailable(), true, None).unwrap();
-    let pushed = failed(Code::Unavailable, Seen::Maybe, Pushback::After(Duration::from_secs(7)));
+    let pushed = failed(Code::Unavailable, Progress::MaybeProcessed, Pushback::After(Duration::from_secs(7)));
     assert_eq!(retry.after(&pushed, true, None), Some(Duration::from_secs(7)));
     assert!(retry.after(&unavailable(), true, None).unwrap() <= Duration::from_millis(120));
 }
@@ -48,21 +48,21 @@ fn pushback_sets_the_wait_once_and_starts_the_backoff_again() {
 #[test]
 fn nothing_is_retried_without_reason_or_against_a_rule() {
     let policy = policy();
-    let other = failed(Code::Internal, Seen::Maybe, Pushback::None);
-    let never = failed(Code::Unavailable, Seen::Maybe, Pushback::Never);
-    assert_eq!(Retry::new(None, None).after(&unavailable(), true, None), None, "no policy");
-    assert_eq!(Retry::new(Some(&policy), None).after(&other, true, None), None, "another code");
-    assert_eq!(Retry::new(Some(&policy), None).after(&never, true, None), None, "pushback");
-    assert_eq!(Retry::new(Some(&policy), None).after(&unavailable(), false, None), None, "committed");
+    let other = failed(Code::Internal, Progress::MaybeProcessed, Pushback::None);
+    let never = failed(Code::Unavailable, Progress::MaybeProcessed, Pushback::Never);
+    assert_eq!(RetryState::new(None, None).after(&unavailable(), true, None), None, "no policy");
+    assert_eq!(RetryState::new(Some(&policy), None).after(&other, true, None), None, "another code");
+    assert_eq!(RetryState::new(Some(&policy), None).after(&never, true, None), None, "pushback");
+    assert_eq!(RetryState::new(Some(&policy), None).after(&unavailable(), false, None), None, "committed");
     let left = Some(Duration::from_millis(79));
-    assert_eq!(Retry::new(Some(&policy), None).after(&unavailable(), true, left), None, "too late");
+    assert_eq!(RetryState::new(Some(&policy), None).after(&unavailable(), true, left), None, "too late");
 }
 
 #[test]
 fn what_no_server_has_seen_is_sent_again_without_a_policy() {
-    let mut retry = Retry::new(None, None);
-    let unsent = failed(Code::Unavailable, Seen::NeverLeft, Pushback::None);
-    let refused = failed(Code::Unavailable, Seen::Refused, Pushback::None);
+    let mut retry = RetryState::new(None, None);
+    let unsent = failed(Code::Unavailable, Progress::NotSent, Pushback::None);
+    let refused = failed(Code::Unavailable, Progress::Refused, Pushback::None);
     for _ in 0..100 {
         assert_eq!(retry.after(&unsent, true, None), Some(Duration::ZERO));
     }
@@ -77,29 +77,30 @@ fn what_no_server_has_seen_is_sent_again_without_a_policy() {
 #[test]
 fn the_throttle_counts_what_the_policy_covers_and_pushback() {
     let policy = policy();
-    let throttle = Arc::new(Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
-    let retry =
-        |failed: &Failed| Retry::new(Some(&policy), Some(&throttle)).after(failed, true, None).is_some();
+    let throttle = Arc::new(RetryThrottle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
+    let retry = |failed: &AttemptFailure| {
+        RetryState::new(Some(&policy), Some(&throttle)).after(failed, true, None).is_some()
+    };
     for _ in 0..10 {
-        retry(&failed(Code::Internal, Seen::Maybe, Pushback::None));
-        retry(&failed(Code::Unavailable, Seen::NeverLeft, Pushback::None));
+        retry(&failed(Code::Internal, Progress::MaybeProcessed, Pushback::None));
+        retry(&failed(Code::Unavailable, Progress::NotSent, Pushback::None));
     }
     assert!(retry(&unavailable()), "3 of 4 are left");
-    retry(&failed(Code::Internal, Seen::Maybe, Pushback::Never));
+    retry(&failed(Code::Internal, Progress::MaybeProcessed, Pushback::Never));
     assert!(!retry(&unavailable()), "1 of 4 is left");
 }
 
 #[test]
 fn an_attempt_is_given_up_only_for_another_one() {
     let policy = RetryPolicy { max_attempts: 2, ..policy() };
-    let throttle = Arc::new(Throttle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
-    let given_up = Failed { given_up: true, ..Failed::nowhere(Code::DeadlineExceeded) };
-    let retry = || Retry::new(Some(&policy), Some(&throttle));
+    let throttle = Arc::new(RetryThrottle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
+    let given_up = AttemptFailure { given_up: true, ..AttemptFailure::nowhere(Code::DeadlineExceeded) };
+    let retry = || RetryState::new(Some(&policy), Some(&throttle));
     let long = Some(Duration::from_secs(1));
     assert!(retry().may_give_up(true, None) && retry().may_give_up(true, long));
     assert!(!retry().may_give_up(false, long), "committed");
     assert!(!retry().may_give_up(true, Some(policy.max_backoff)), "too late");
-    assert!(!Retry::new(None, None).may_give_up(true, long), "no policy");
+    assert!(!RetryState::new(None, None).may_give_up(true, long), "no policy");
     let mut first = retry();
     assert!(first.after(&given_up, true, long).is_some(), "whatever the codes");
     assert!(!first.may_give_up(true, long), "the last attempt");

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Stage, looks};
-use crate::policy::{Call, LeastRequest, Pick, PickFirst, Policy, RingHash, SlowStart, WeightedRoundRobin};
+use super::{TestSubchannels, looks};
+use crate::policy::{
+    LeastRequest, PickArgs, PickFirst, Picker, Policy, RingHash, SlowStart, WeightedRoundRobin,
+};
 
 const KEY: HeaderName = HeaderName::from_static("x-key");
 /// How many picks are timed together.
@@ -27,15 +29,15 @@ fn policies() -> [(&'static str, Policy); 6] {
 }
 
 /// A stage whose endpoints report weights that differ by up to a half.
-async fn stage(endpoints: usize) -> Stage {
-    let stage = Stage::new(endpoints).await;
-    (0..endpoints).for_each(|at| stage.report(at, 100.0, 1.0 - (at % 3) as f64 / 4.0));
-    stage
+async fn subchannels(endpoints: usize) -> TestSubchannels {
+    let subchannels = TestSubchannels::new(endpoints).await;
+    (0..endpoints).for_each(|at| subchannels.report(at, 100.0, 1.0 - (at % 3) as f64 / 4.0));
+    subchannels
 }
 
-fn picks(picker: &dyn Pick, headers: &HeaderMap) {
+fn picks(picker: &dyn Picker, headers: &HeaderMap) {
     for _ in 0..PICKS {
-        assert!(std::hint::black_box(picker.pick(&Call { headers })).is_some());
+        assert!(std::hint::black_box(picker.pick(&PickArgs { headers })).is_some());
     }
 }
 
@@ -43,9 +45,9 @@ fn picks(picker: &dyn Pick, headers: &HeaderMap) {
 async fn no_pick_allocates() {
     let headers: HeaderMap = [(KEY, "value".parse().unwrap())].into_iter().collect();
     for endpoints in [1, 3, 1000] {
-        let stage = stage(endpoints).await;
+        let subchannels = subchannels(endpoints).await;
         for (name, policy) in policies() {
-            let picker = policy.make(&Arc::default()).picker(stage.ready());
+            let picker = policy.build(&Arc::default()).picker(subchannels.ready());
             picks(&*picker, &headers);
             let counted = allocation_counter::measure(|| picks(&*picker, &headers));
             assert_eq!(counted.count_total, 0, "{name} among {endpoints}");
@@ -65,8 +67,8 @@ async fn a_pick_among_1000_looks_at_no_more_than_twice_what_one_among_3_does() {
     fastrand::seed(7);
     for (name, policy) in policies() {
         let mut looks = [0, 0];
-        for (looks, stage) in looks.iter_mut().zip([stage(3).await, stage(1000).await]) {
-            let picker = policy.clone().make(&Arc::default()).picker(stage.ready());
+        for (looks, subchannels) in looks.iter_mut().zip([subchannels(3).await, subchannels(1000).await]) {
+            let picker = policy.clone().build(&Arc::default()).picker(subchannels.ready());
             *looks = looks::of(|| picks(&*picker, &headers));
         }
         let [few, many] = looks;
@@ -80,11 +82,11 @@ async fn a_pick_among_1000_looks_at_no_more_than_twice_what_one_among_3_does() {
 #[tokio::test]
 async fn a_pick_among_1000_costs_at_most_twice_one_among_3() {
     let headers: HeaderMap = [(KEY, "value".parse().unwrap())].into_iter().collect();
-    let (few, many) = (stage(3).await, stage(1000).await);
+    let (few, many) = (subchannels(3).await, subchannels(1000).await);
     for (name, policy) in policies() {
         let pickers = [
-            policy.clone().make(&Arc::default()).picker(few.ready()),
-            policy.make(&Arc::default()).picker(many.ready()),
+            policy.clone().build(&Arc::default()).picker(few.ready()),
+            policy.build(&Arc::default()).picker(many.ready()),
         ];
         let best = pickers.map(|picker| {
             let time = || {

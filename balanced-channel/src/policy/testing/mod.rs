@@ -10,20 +10,20 @@ use http::HeaderMap;
 use tokio::io::DuplexStream;
 use tonic::Code;
 
-use super::{Call, Pick};
+use super::{PickArgs, Picker};
 use crate::{
-    outlier::Streak,
-    subchannel::{Ready, Subchannel},
+    outlier::ConsecutiveFailures,
+    subchannel::{ReadySubchannel, Subchannel},
     transport,
 };
 
 #[derive(Default)]
-pub(crate) struct Stage {
-    ready: Vec<Arc<Ready>>,
+pub(crate) struct TestSubchannels {
+    ready: Vec<Arc<ReadySubchannel>>,
     pipes: RefCell<BTreeMap<usize, DuplexStream>>,
 }
 
-impl Stage {
+impl TestSubchannels {
     pub(crate) async fn new(count: usize) -> Self {
         Self::default().and(count).await
     }
@@ -32,17 +32,18 @@ impl Stage {
     pub(crate) async fn and(mut self, count: usize) -> Self {
         for _ in 0..count {
             let (pipe, end) = tokio::io::duplex(4096);
-            let sender = transport::over(end).await;
+            let client = transport::testing::connect_over(end).await;
             let at = self.ready.len();
             let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80));
-            let subchannel = Arc::new(Subchannel::new(address.into(), Streak::new(0, Arc::default())));
-            self.ready.push(Arc::new(Ready::new(subchannel, sender, Some(1.0))));
+            let subchannel =
+                Arc::new(Subchannel::new(address.into(), ConsecutiveFailures::new(0, Arc::default())));
+            self.ready.push(Arc::new(ReadySubchannel::new(subchannel, client, Some(1.0))));
             self.pipes.get_mut().insert(at, pipe);
         }
         self
     }
 
-    pub(crate) fn ready(&self) -> Vec<Arc<Ready>> {
+    pub(crate) fn ready(&self) -> Vec<Arc<ReadySubchannel>> {
         self.ready.clone()
     }
 
@@ -54,12 +55,12 @@ impl Stage {
         }
     }
 
-    pub(crate) fn picked(&self, picker: &dyn Pick) -> Option<usize> {
+    pub(crate) fn picked(&self, picker: &dyn Picker) -> Option<usize> {
         pick(picker, &HeaderMap::new())
     }
 
     /// How many of `calls` each subchannel gets.
-    pub(crate) fn tally(&self, picker: &dyn Pick, calls: usize) -> Vec<usize> {
+    pub(crate) fn distribution(&self, picker: &dyn Picker, calls: usize) -> Vec<usize> {
         let mut counts = vec![0; self.ready.len()];
         (0..calls).filter_map(|_| self.picked(picker)).for_each(|at| counts[at] += 1);
         counts
@@ -93,8 +94,8 @@ impl Stage {
 }
 
 /// Where a call with these headers goes: the number of the subchannel.
-pub(crate) fn pick(picker: &dyn Pick, headers: &HeaderMap) -> Option<usize> {
-    let ready = picker.pick(&Call { headers })?;
+pub(crate) fn pick(picker: &dyn Picker, headers: &HeaderMap) -> Option<usize> {
+    let ready = picker.pick(&PickArgs { headers })?;
     let SocketAddr::V4(address) = ready.subchannel.endpoint.address else { unreachable!() };
     let [_, _, high, low] = address.ip().octets();
     Some(usize::from(u16::from_be_bytes([high, low])))

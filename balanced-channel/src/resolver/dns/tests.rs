@@ -2,7 +2,7 @@
 mod name_server;
 
 use hickory_resolver::proto::op::ResponseCode;
-use name_server::{Asked, NameServer, Reply, addresses};
+use name_server::{NameServer, Query, Reply, addresses};
 
 use super::*;
 
@@ -35,21 +35,21 @@ fn an_absolute_name_is_not_searched() {
 }
 
 /// What a pod's resolv.conf says, with `server` as the cluster's.
-fn pod(server: &NameServer, host: &str) -> Dns {
-    let mut dns = Dns::new(Some(server.address), host.to_owned(), 80);
+fn pod(server: &NameServer, host: &str) -> DnsLookup {
+    let mut dns = DnsLookup::new(Some(server.address), host.to_owned(), 80);
     let (config, mut options) = dns.config.take().unwrap();
     let servers = config.name_servers().to_vec();
     options.ndots = 5;
-    Dns { config: Some((ResolverConfig::from_parts(None, domains(), servers), options)), ..dns }
+    DnsLookup { config: Some((ResolverConfig::from_parts(None, domains(), servers), options)), ..dns }
 }
 
-async fn look(dns: &mut Dns) -> Result<Vec<String>, String> {
-    let answer = dns.look().await.map_err(|error| error.to_string())?;
+async fn look(dns: &mut DnsLookup) -> Result<Vec<String>, String> {
+    let answer = dns.lookup().await.map_err(|error| error.to_string())?;
     Ok(answer.endpoints.iter().map(|endpoint| endpoint.address.ip().to_string()).collect())
 }
 
 /// Answers for one name, and says of every other that it does not exist.
-fn only(name: &'static str, ip: &'static str) -> impl FnMut(&Asked) -> Reply + Send {
+fn only(name: &'static str, ip: &'static str) -> impl FnMut(&Query) -> Reply + Send {
     move |asked| match asked.name == name {
         true => addresses(asked, [ip]),
         false => Reply::Code(ResponseCode::NXDomain),
@@ -66,7 +66,7 @@ async fn the_first_name_of_the_search_list_that_has_addresses_is_used() {
         let server = NameServer::start(only(name, "10.0.0.1")).await;
         let mut dns = pod(&server, "svc");
         assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-        let mut asked: Vec<_> = server.asked().iter().map(|asked| asked.name.clone()).collect();
+        let mut asked: Vec<_> = server.queries().iter().map(|asked| asked.name.clone()).collect();
         asked.dedup();
         assert_eq!(asked.len(), place + 1, "{asked:?}");
         assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
@@ -78,7 +78,7 @@ async fn a_name_that_is_nowhere_is_an_empty_answer_and_a_failure_on_the_way_is_n
     let server = NameServer::start(|_| Reply::Code(ResponseCode::NXDomain)).await;
     let mut dns = pod(&server, "svc");
     assert_eq!(look(&mut dns).await, Ok(vec![]));
-    server.says(|asked| match asked.name.as_str() {
+    server.set_script(|asked| match asked.name.as_str() {
         "svc.svc.cluster.local." => Reply::Code(ResponseCode::ServFail),
         _ => Reply::Code(ResponseCode::NXDomain),
     });
@@ -100,7 +100,7 @@ async fn a_search_domain_that_always_fails_does_not_hide_the_names_after_it() {
 #[tokio::test]
 async fn a_name_that_was_found_and_then_fails_or_is_empty_is_not_sought_under_the_companys_wildcard() {
     let wildcard = |code: Option<ResponseCode>| {
-        move |asked: &Asked| match (asked.name.as_str(), code) {
+        move |asked: &Query| match (asked.name.as_str(), code) {
             ("svc.svc.cluster.local.", None) => addresses(asked, ["10.0.0.1"]),
             ("svc.svc.cluster.local.", Some(code)) => Reply::Code(code),
             (name, _) if name.ends_with("corp.test.") => addresses(asked, ["192.0.2.1"]),
@@ -110,12 +110,12 @@ async fn a_name_that_was_found_and_then_fails_or_is_empty_is_not_sought_under_th
     let server = NameServer::start(wildcard(None)).await;
     let mut dns = pod(&server, "svc");
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-    server.says(wildcard(Some(ResponseCode::ServFail)));
+    server.set_script(wildcard(Some(ResponseCode::ServFail)));
     look(&mut dns).await.unwrap_err();
     // Scaled to nothing.
-    server.says(wildcard(Some(ResponseCode::NXDomain)));
+    server.set_script(wildcard(Some(ResponseCode::NXDomain)));
     assert_eq!(look(&mut dns).await, Ok(vec![]));
-    server.says(wildcard(None));
+    server.set_script(wildcard(None));
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
 }
 
@@ -123,23 +123,23 @@ async fn a_name_that_was_found_and_then_fails_or_is_empty_is_not_sought_under_th
 async fn of_a_dual_stack_name_one_family_is_used_and_kept() {
     let server =
         NameServer::start(|asked| addresses(asked, ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"])).await;
-    let mut dns = Dns::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1", "10.0.0.2"]);
     // One record of the other family more, as when the two queries straddle a change.
-    server.says(|asked| addresses(asked, ["10.0.0.1", "fd00::1", "fd00::2"]));
+    server.set_script(|asked| addresses(asked, ["10.0.0.1", "fd00::1", "fd00::2"]));
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-    server.says(|asked| addresses(asked, ["fd00::1", "fd00::2"]));
+    server.set_script(|asked| addresses(asked, ["fd00::1", "fd00::2"]));
     assert_eq!(look(&mut dns).await.unwrap(), ["fd00::1", "fd00::2"]);
-    server.says(|asked| addresses(asked, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1"]));
+    server.set_script(|asked| addresses(asked, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1"]));
     assert_eq!(look(&mut dns).await.unwrap(), ["fd00::1"]);
 }
 
 #[tokio::test]
 async fn half_an_answer_does_not_look_like_the_loss_of_a_family() {
     let server = NameServer::start(|asked| addresses(asked, ["10.0.0.1", "fd00::1"])).await;
-    let mut dns = Dns::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-    server.says(|asked| match asked.family {
+    server.set_script(|asked| match asked.family {
         RecordType::A => Reply::Code(ResponseCode::ServFail),
         _ => addresses(asked, ["fd00::1"]),
     });
@@ -153,11 +153,11 @@ async fn a_server_that_never_answers_for_a_family_delays_only_the_first_lookup()
         _ => Reply::Silence,
     })
     .await;
-    let mut dns = Dns::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-    let before = server.asked().len();
+    let before = server.queries().len();
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
-    assert!(server.asked()[before..].iter().all(|asked| asked.family == RecordType::A));
+    assert!(server.queries()[before..].iter().all(|asked| asked.family == RecordType::A));
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,13 +167,13 @@ async fn a_lookup_is_given_up_in_bounded_time_however_many_names_it_has() {
     let began = Instant::now();
     let error = look(&mut dns).await.unwrap_err();
     assert!(began.elapsed() <= LOOKUP_TIMEOUT + QUERY_TIMEOUT, "{:?}", began.elapsed());
-    assert!(error.contains("svc") && !server.asked().is_empty(), "{error}");
+    assert!(error.contains("svc") && !server.queries().is_empty(), "{error}");
 }
 
 /// A cluster without a way out: its own DNS answers, and what is behind that never does.
 #[tokio::test(start_paused = true)]
 async fn silence_behind_the_clusters_own_names_holds_a_service_that_is_about_to_come_up_for_a_second() {
-    let outside = |asked: &Asked| !asked.name.ends_with("cluster.local.");
+    let outside = |asked: &Query| !asked.name.ends_with("cluster.local.");
     let server = NameServer::start(move |asked| match outside(asked) {
         true => Reply::Silence,
         false => Reply::Code(ResponseCode::NXDomain),
@@ -185,6 +185,6 @@ async fn silence_behind_the_clusters_own_names_holds_a_service_that_is_about_to_
     // Two names, each asked for twice, would take four.
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert!(error.contains("svc"), "{error}");
-    server.says(only("svc.default.svc.cluster.local.", "10.0.0.1"));
+    server.set_script(only("svc.default.svc.cluster.local.", "10.0.0.1"));
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
 }

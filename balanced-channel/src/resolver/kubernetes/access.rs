@@ -13,7 +13,7 @@ use kube::{
 use tokio::task::spawn_blocking;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
-use super::error::{Asked, Fault};
+use super::error::{ApiError, RequestContext};
 
 /// How long a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(crate) struct Session {
 
 impl Access {
     /// Reads everything anew: what has been rotated meanwhile is as it is now. Connects to nothing yet.
-    pub(crate) async fn open(&self) -> Result<Session, Fault> {
+    pub(crate) async fn open(&self) -> Result<Session, ApiError> {
         let options = KubeConfigOptions::default();
         let config = match self {
             Self::Inferred => match Config::from_kubeconfig(&options).await {
@@ -65,7 +65,7 @@ impl Access {
             }
         };
         if config.proxy_url.is_some() {
-            return Err(Fault::new(
+            return Err(ApiError::new(
                 "the kubeconfig names a proxy, and proxies to the Kubernetes API are not built in",
             ));
         }
@@ -74,10 +74,10 @@ impl Access {
     }
 }
 
-fn session(config: &Config) -> Result<Session, Fault> {
+fn session(config: &Config) -> Result<Session, ApiError> {
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    let asked = Asked { server: server.clone(), namespace: config.default_namespace.clone() };
-    let unusable = |error: kube::Error| asked.broken(&error);
+    let context = RequestContext { server: server.clone(), namespace: config.default_namespace.clone() };
+    let unusable = |error: kube::Error| context.call_failed(&error);
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -112,19 +112,21 @@ where
     Ok(requests.send_request(request).await?)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    spawn_blocking(work).await.map_err(|error| Fault::new(format!("the Kubernetes configuration: {error}")))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::new(format!("the Kubernetes configuration: {error}")))
 }
 
 /// Neither a kubeconfig nor the account of a pod can be used.
-fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> Fault {
+fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
     match pod {
-        InClusterError::ReadEnvironmentVariable(_) => Fault::new(format!(
+        InClusterError::ReadEnvironmentVariable(_) => ApiError::new(format!(
             "no way to the Kubernetes API is known: this is not a pod, as KUBERNETES_SERVICE_HOST is not set, and \
              there is no kubeconfig: {kubeconfig}"
         )),
         InClusterError::ReadDefaultNamespace(error) | InClusterError::ReadCertificateBundle(error) => {
-            Fault::new(format!(
+            ApiError::new(format!(
                 "this pod has no account for the Kubernetes API: {ACCOUNT} cannot be read ({error}); set \
                  serviceAccountName and automountServiceAccountToken: true in the pod"
             ))
@@ -133,6 +135,6 @@ fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> Fault {
     }
 }
 
-fn unknown(error: &dyn std::error::Error) -> Fault {
-    Fault::new(format!("no way to the Kubernetes API is known: {error}"))
+fn unknown(error: &dyn std::error::Error) -> ApiError {
+    ApiError::new(format!("no way to the Kubernetes API is known: {error}"))
 }

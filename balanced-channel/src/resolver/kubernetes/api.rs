@@ -22,45 +22,45 @@ use tokio::time::timeout;
 
 use super::{
     access::Session,
-    error::{Asked, Fault},
-    model::{Event, List, Status},
+    error::{ApiError, RequestContext},
+    model::{ApiStatus, SliceList, WatchEvent},
     service::Service,
 };
 
 /// The label by which every EndpointSlice names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// How long the server may take to begin an answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server may take for a whole list.
-pub(crate) const LISTING: Duration = Duration::from_secs(30);
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After how long the server is asked to end a watch.
-pub(crate) const WATCHING: Duration = Duration::from_secs(280);
+pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(280);
 /// The longest list, and the longest line of a watch, in bytes: far more than any service has.
 const MAX_BYTES: usize = 64 << 20;
 /// How much of a watch is read at once before it is acted upon, in bytes.
-const BATCH: usize = 1 << 20;
+const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The longest pause that a server may ask for.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Asks for the slices of one service.
 pub(crate) struct Api {
     client: Client,
-    asked: Asked,
+    context: RequestContext,
     /// Where the EndpointSlices of the namespace are.
     slices: Resource,
     selector: String,
 }
 
 /// A watch under way.
-pub(crate) struct Events {
+pub(crate) struct WatchEvents {
     body: Body,
     /// What has come, and is not a whole line yet.
     read: BytesMut,
     /// How much of it is known to have no end of line.
     searched: usize,
     /// How it ended, once it has.
-    end: Option<Result<(), Fault>>,
-    asked: Asked,
+    end: Option<Result<(), ApiError>>,
+    context: RequestContext,
 }
 
 // === impl Api ===
@@ -72,80 +72,89 @@ impl Api {
         Self {
             slices: Resource::new(format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")),
             selector: format!("{SERVICE_NAME}={}", service.name),
-            asked: Asked { server, namespace },
+            context: RequestContext { server, namespace },
             client,
         }
     }
 
     /// All slices, at once and as new as they are.
-    pub(crate) async fn list(&self) -> Result<List, Fault> {
+    pub(crate) async fn list(&self) -> Result<SliceList, ApiError> {
         let params = ListParams::default().labels(&self.selector);
-        let request = self.slices.list(&params).map_err(|error| self.asked.broken(&error))?;
+        let request = self.slices.list(&params).map_err(|error| self.context.call_failed(&error))?;
         let listing = async {
-            let body = send(&self.client, &self.asked, request).await?.into_body();
+            let body = send(&self.client, &self.context, request).await?.into_body();
             let body = Limited::new(body, MAX_BYTES).collect().await;
-            let body = body.map_err(|error| self.asked.broken(&*error))?.to_bytes();
-            serde_json::from_slice(&body).map_err(|error| self.asked.nonsense(&error))
+            let body = body.map_err(|error| self.context.call_failed(&*error))?.to_bytes();
+            serde_json::from_slice(&body).map_err(|error| self.context.unexpected_response(&error))
         };
-        timeout(LISTING, listing).await.unwrap_or_else(|_| Err(self.asked.silent(LISTING)))
+        timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(|_| Err(self.context.timed_out(LIST_TIMEOUT)))
     }
 
     /// What happens after `version`. The future is its own: it may be awaited while this does other things.
-    pub(crate) fn watch(&self, version: &str) -> impl Future<Output = Result<Events, Fault>> + use<> {
+    pub(crate) fn watch(&self, version: &str) -> impl Future<Output = Result<WatchEvents, ApiError>> + use<> {
         let params = WatchParams::default().labels(&self.selector);
-        let params = WatchParams { timeout: Some(WATCHING.as_secs() as u32), ..params };
+        let params = WatchParams { timeout: Some(WATCH_TIMEOUT.as_secs() as u32), ..params };
         let request = self.slices.watch(&params, version);
-        let (client, asked) = (self.client.clone(), self.asked.clone());
+        let (client, context) = (self.client.clone(), self.context.clone());
         async move {
-            let request = request.map_err(|error| asked.broken(&error))?;
-            let body = send(&client, &asked, request).await?.into_body();
-            Ok(Events { body, read: BytesMut::new(), searched: 0, end: None, asked })
+            let request = request.map_err(|error| context.call_failed(&error))?;
+            let body = send(&client, &context, request).await?.into_body();
+            Ok(WatchEvents { body, read: BytesMut::new(), searched: 0, end: None, context })
         }
     }
 
     /// What a refusal within a watch means.
-    pub(crate) fn refused(&self, status: &Status) -> Fault {
-        self.asked.refused(status, None)
+    pub(crate) fn rejected(&self, status: &ApiStatus) -> ApiError {
+        self.context.rejected(status, None)
     }
 
     /// What it means that a watch ends as soon as it has begun.
-    pub(crate) fn restless(&self) -> Fault {
-        self.asked.restless()
+    pub(crate) fn watches_end_at_once(&self) -> ApiError {
+        self.context.watches_end_at_once()
     }
 }
 
-async fn send(client: &Client, asked: &Asked, request: Request<Vec<u8>>) -> Result<Response<Body>, Fault> {
+async fn send(
+    client: &Client,
+    context: &RequestContext,
+    request: Request<Vec<u8>>,
+) -> Result<Response<Body>, ApiError> {
     let answer = async {
-        let response = client.send(request.map(Body::from)).await.map_err(|error| asked.broken(&error))?;
+        let response =
+            client.send(request.map(Body::from)).await.map_err(|error| context.call_failed(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let (head, body) = response.into_parts();
         // The server says why in a Status; what stands before it may say anything.
-        let body = Limited::new(body, BATCH).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        let said: Status = serde_json::from_slice(&body).unwrap_or_default();
-        let message = if said.message.is_empty() {
+        let body = Limited::new(body, MAX_BATCH_BYTES)
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
+        let status: ApiStatus = serde_json::from_slice(&body).unwrap_or_default();
+        let message = if status.message.is_empty() {
             head.status.canonical_reason().unwrap_or("no reason").to_owned()
         } else {
-            said.message
+            status.message
         };
-        let status = Status { code: head.status.as_u16(), message };
-        Err(asked.refused(&status, retry_after(&head.headers)))
+        let status = ApiStatus { code: head.status.as_u16(), message };
+        Err(context.rejected(&status, retry_after(&head.headers)))
     };
-    timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(asked.silent(ANSWER)))
+    timeout(RESPONSE_TIMEOUT, answer).await.unwrap_or_else(|_| Err(context.timed_out(RESPONSE_TIMEOUT)))
 }
 
 /// The pause that the server asks for, in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_WAIT))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
-// === impl Events ===
+// === impl WatchEvents ===
 
-impl Events {
+impl WatchEvents {
     /// Waits until anything has come since, or the end.
-    pub(crate) async fn heard(&mut self) {
+    pub(crate) async fn wait_for_data(&mut self) {
         if self.end.is_none() {
             let frame = self.body.frame().await;
             self.take(frame);
@@ -154,9 +163,9 @@ impl Events {
 
     /// Waits for an event, and takes with it those that have come already; none is the end. Nothing is
     /// lost when it is dropped.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, Fault> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<WatchEvent>>, ApiError> {
         loop {
-            while self.end.is_none() && self.read.len() < BATCH {
+            while self.end.is_none() && self.read.len() < MAX_BATCH_BYTES {
                 let Some(frame) = self.body.frame().now_or_never() else { break };
                 self.take(frame);
             }
@@ -168,7 +177,7 @@ impl Events {
                 return end.map(|()| None);
             }
             if self.read.len() > MAX_BYTES {
-                return Err(self.asked.nonsense("a line without end"));
+                return Err(self.context.unexpected_response("a line without end"));
             }
             let frame = self.body.frame().await;
             self.take(frame);
@@ -178,20 +187,23 @@ impl Events {
     fn take(&mut self, frame: Option<Result<Frame<Bytes>, kube::Error>>) {
         match frame {
             Some(Ok(frame)) => self.read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Some(Err(error)) => self.end = Some(Err(self.asked.broken(&error))),
+            Some(Err(error)) => self.end = Some(Err(self.context.call_failed(&error))),
             None => self.end = Some(Ok(())),
         }
     }
 
     /// The events of every line that is whole.
-    fn lines(&mut self) -> Result<Vec<Event>, Fault> {
+    fn lines(&mut self) -> Result<Vec<WatchEvent>, ApiError> {
         let mut events = Vec::new();
         while let Some(end) = self.read[self.searched..].iter().position(|byte| *byte == b'\n') {
             let line = self.read.split_to(self.searched + end);
             self.read.advance(1);
             self.searched = 0;
             if !line.is_empty() {
-                events.push(serde_json::from_slice(&line).map_err(|error| self.asked.nonsense(&error))?);
+                events.push(
+                    serde_json::from_slice(&line)
+                        .map_err(|error| self.context.unexpected_response(&error))?,
+                );
             }
         }
         self.searched = self.read.len();

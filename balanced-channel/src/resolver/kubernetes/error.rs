@@ -2,12 +2,12 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use super::model::Status;
+use super::model::ApiStatus;
 
 /// An answer that is not one.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) sentence: String,
+pub(crate) struct ApiError {
+    pub(crate) message: String,
     /// The least wait that the server asks for.
     pub(crate) wait: Option<Duration>,
     /// Whether a watch from the same version may fail for ever in the same way, such as with 410 Gone.
@@ -16,27 +16,27 @@ pub(crate) struct Fault {
 
 /// Who is asked, and for what.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RequestContext {
     /// The URL of the API server.
     pub(crate) server: String,
     pub(crate) namespace: String,
 }
 
-// === impl Fault ===
+// === impl ApiError ===
 
-impl Fault {
-    pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), wait: None, relist: false }
+impl ApiError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), wait: None, relist: false }
     }
 }
 
-// === impl Asked ===
+// === impl RequestContext ===
 
-impl Asked {
+impl RequestContext {
     /// What a refusal means.
-    pub(crate) fn refused(&self, status: &Status, wait: Option<Duration>) -> Fault {
+    pub(crate) fn rejected(&self, status: &ApiStatus, wait: Option<Duration>) -> ApiError {
         let Self { server, namespace } = self;
-        let sentence = match status.code {
+        let message = match status.code {
             410 => format!("the Kubernetes API at {server} forgets at once what it has listed (410 Gone)"),
             401 => format!(
                 "the Kubernetes API at {server} does not take this account's token (401 Unauthorized): it has \
@@ -51,28 +51,32 @@ impl Asked {
             }
             code => format!("the Kubernetes API at {server} answers {code}: {}", status.message),
         };
-        Fault { sentence, wait, relist: true }
+        ApiError { message, wait, relist: true }
     }
 
     /// The call did not come to an answer.
-    pub(crate) fn broken(&self, error: &(dyn Error + 'static)) -> Fault {
-        Fault::new(format!("the call to the Kubernetes API at {} failed: {}", self.server, innermost(error)))
+    pub(crate) fn call_failed(&self, error: &(dyn Error + 'static)) -> ApiError {
+        ApiError::new(format!(
+            "the call to the Kubernetes API at {} failed: {}",
+            self.server,
+            innermost(error)
+        ))
     }
 
     /// There was no answer in time.
-    pub(crate) fn silent(&self, bound: Duration) -> Fault {
-        Fault::new(format!("the Kubernetes API at {} did not answer within {bound:?}", self.server))
+    pub(crate) fn timed_out(&self, bound: Duration) -> ApiError {
+        ApiError::new(format!("the Kubernetes API at {} did not answer within {bound:?}", self.server))
     }
 
     /// Its watches last for no time.
-    pub(crate) fn restless(&self) -> Fault {
-        Fault::new(format!("the Kubernetes API at {} ends every watch at once", self.server))
+    pub(crate) fn watches_end_at_once(&self) -> ApiError {
+        ApiError::new(format!("the Kubernetes API at {} ends every watch at once", self.server))
     }
 
     /// What came is not what was asked for.
-    pub(crate) fn nonsense(&self, error: impl fmt::Display) -> Fault {
-        let sentence = format!("the Kubernetes API at {} answers with something else: {error}", self.server);
-        Fault { relist: true, ..Fault::new(sentence) }
+    pub(crate) fn unexpected_response(&self, error: impl fmt::Display) -> ApiError {
+        let message = format!("the Kubernetes API at {} answers with something else: {error}", self.server);
+        ApiError { relist: true, ..ApiError::new(message) }
     }
 }
 

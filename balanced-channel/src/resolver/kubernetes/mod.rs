@@ -15,10 +15,10 @@ use std::{mem, pin::pin, time::Duration};
 
 pub(crate) use access::Access;
 use access::Session;
-use api::{Api, Events, WATCHING};
-use error::Fault;
+use api::{Api, WATCH_TIMEOUT, WatchEvents};
+use error::ApiError;
 use futures_util::future::BoxFuture;
-use model::Event;
+use model::WatchEvent;
 pub(crate) use service::Service;
 use slices::{NoSuchPort, Slices};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -27,21 +27,21 @@ use super::{Endpoint, ResolveError, Resolver, Updates};
 use crate::backoff::{Backoff, BackoffPolicy};
 
 /// The pauses between attempts that fail: short at first, as an API server that restarts is soon back.
-const PAUSES: BackoffPolicy = BackoffPolicy {
+const RETRY_BACKOFF: BackoffPolicy = BackoffPolicy {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(5),
     multiplier: 1.6,
     jitter: 0.2,
 };
 /// The least time between two attempts when the channel asks for one.
-const SOONEST: Duration = Duration::from_secs(1);
+const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A watch that lasts for less, and brings nothing, did not work.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 /// How long over its time a watch may go on before it counts as dead.
-const OVERTIME: Duration = Duration::from_secs(20);
+const WATCH_GRACE: Duration = Duration::from_secs(20);
 /// After how much silence a watch is doubted when the channel loses connections; twice as long after each
 /// doubt that proved nothing.
-const DOUBT: BackoffPolicy = BackoffPolicy {
+const STALE_CHECK_BACKOFF: BackoffPolicy = BackoffPolicy {
     initial: Duration::from_secs(10),
     max: Duration::from_secs(160),
     multiplier: 2.0,
@@ -49,19 +49,19 @@ const DOUBT: BackoffPolicy = BackoffPolicy {
 };
 
 /// So many reasons are logged while the server does not answer.
-const MAX_COMPLAINTS: usize = 5;
+const MAX_LOGGED_ERRORS: usize = 5;
 
 /// Follows the EndpointSlices of one service.
-pub(crate) struct Kubernetes {
+pub(crate) struct KubernetesResolver {
     service: Service,
-    open: Open,
+    open: OpenSession,
 }
 
 /// Opens a way to the API server, with the credentials of this moment.
-type Open = Box<dyn Fn() -> BoxFuture<'static, Result<Session, Fault>> + Send>;
+type OpenSession = Box<dyn Fn() -> BoxFuture<'static, Result<Session, ApiError>> + Send>;
 
 /// What is known so far, and where it is told.
-struct Follower {
+struct Watcher {
     service: Service,
     updates: Updates,
     slices: Slices,
@@ -70,18 +70,18 @@ struct Follower {
     /// What was published last; none when something failed since.
     published: Option<Vec<Endpoint>>,
     /// The failures that were logged and have not been mended.
-    complaints: Vec<String>,
+    logged_errors: Vec<String>,
     /// That no pod has the port, if that was logged and is so.
     mismatch: Option<String>,
     /// How many watches in a row did not work.
-    short_lives: u32,
-    pauses: Backoff,
-    doubt: Backoff,
+    short_watches: u32,
+    retry_backoff: Backoff,
+    stale_check: Backoff,
 }
 
-// === impl Kubernetes ===
+// === impl KubernetesResolver ===
 
-impl Kubernetes {
+impl KubernetesResolver {
     pub(crate) fn new(service: Service, access: Access) -> Self {
         let open = move || -> BoxFuture<'static, _> {
             let access = access.clone();
@@ -91,42 +91,42 @@ impl Kubernetes {
     }
 }
 
-impl Resolver for Kubernetes {
+impl Resolver for KubernetesResolver {
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
-        let follower = Follower {
+        let watcher = Watcher {
             service: self.service,
             updates,
             slices: Slices::default(),
             version: None,
             published: None,
-            complaints: Vec::new(),
+            logged_errors: Vec::new(),
             mismatch: None,
-            short_lives: 0,
-            pauses: Backoff::new(PAUSES),
-            doubt: Backoff::new(DOUBT),
+            short_watches: 0,
+            retry_backoff: Backoff::new(RETRY_BACKOFF),
+            stale_check: Backoff::new(STALE_CHECK_BACKOFF),
         };
-        Box::pin(follower.run(self.open))
+        Box::pin(watcher.run(self.open))
     }
 }
 
-// === impl Follower ===
+// === impl Watcher ===
 
-impl Follower {
-    async fn run(mut self, open: Open) {
+impl Watcher {
+    async fn run(mut self, open: OpenSession) {
         loop {
-            let soonest = Instant::now() + SOONEST;
-            let fault = match open().await {
+            let soonest = Instant::now() + MIN_RETRY_INTERVAL;
+            let error = match open().await {
                 Ok(session) => self.follow(&Api::new(session, &self.service)).await,
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            if fault.relist {
+            if error.relist {
                 self.version = None;
             }
-            let pause = Instant::now() + self.pauses.wait().max(fault.wait.unwrap_or_default());
-            let patient = fault.wait.is_some();
-            self.fail(fault.sentence);
+            let pause = Instant::now() + self.retry_backoff.wait().max(error.wait.unwrap_or_default());
+            let patient = error.wait.is_some();
+            self.fail(error.message);
             let asked = async {
-                self.updates.asked().await;
+                self.updates.refresh_requested().await;
                 sleep_until(soonest).await;
             };
             tokio::select! {
@@ -137,7 +137,7 @@ impl Follower {
     }
 
     /// Follows until something fails.
-    async fn follow(&mut self, api: &Api) -> Fault {
+    async fn follow(&mut self, api: &Api) -> ApiError {
         loop {
             let listed = self.version.is_none();
             if listed {
@@ -147,7 +147,7 @@ impl Follower {
                         self.version = Some(list.metadata.resource_version);
                         self.publish();
                     }
-                    Err(fault) => return fault,
+                    Err(error) => return error,
                 }
             }
             let version = self.version.clone().unwrap_or_default();
@@ -155,47 +155,47 @@ impl Follower {
             let mut events = match api.watch(&version).await {
                 Ok(events) => events,
                 // Such as 410 Gone, which is nothing unusual: the server forgets what is old.
-                Err(fault) if fault.relist && !listed => {
+                Err(error) if error.relist && !listed => {
                     self.version = None;
                     continue;
                 }
-                Err(fault) => return fault,
+                Err(error) => return error,
             };
             // What is known holds: all that happened since is about to come.
             self.confirm();
             let ended = self.watch(api, &mut events).await;
-            if self.version.as_ref() != Some(&version) || began.elapsed() >= SHORT_LIFE {
-                self.pauses.reset();
-                self.short_lives = 0;
+            if self.version.as_ref() != Some(&version) || began.elapsed() >= MIN_WATCH_DURATION {
+                self.retry_backoff.reset();
+                self.short_watches = 0;
             } else {
-                self.short_lives += 1;
+                self.short_watches += 1;
             }
-            if ended.as_ref().is_err_and(|fault| fault.relist) {
+            if ended.as_ref().is_err_and(|error| error.relist) {
                 self.version = None;
             }
             // However it ended, it is begun again at once, unless that did not help the last time.
-            if self.short_lives > 1 {
-                return ended.err().unwrap_or_else(|| api.restless());
+            if self.short_watches > 1 {
+                return ended.err().unwrap_or_else(|| api.watches_end_at_once());
             }
         }
     }
 
     /// Follows one watch to its end.
-    async fn watch(&mut self, api: &Api, events: &mut Events) -> Result<(), Fault> {
-        let mut over = pin!(sleep(WATCHING + OVERTIME));
-        let mut doubted = Instant::now() + self.doubt.wait();
+    async fn watch(&mut self, api: &Api, events: &mut WatchEvents) -> Result<(), ApiError> {
+        let mut over = pin!(sleep(WATCH_TIMEOUT + WATCH_GRACE));
+        let mut stale_check_at = Instant::now() + self.stale_check.wait();
         loop {
             let asked = async {
-                sleep_until(doubted).await;
-                self.updates.asked().await;
+                sleep_until(stale_check_at).await;
+                self.updates.refresh_requested().await;
             };
             tokio::select! {
                 biased;
                 batch = events.next() => match batch? {
                     Some(batch) => {
                         self.apply(api, batch)?;
-                        self.doubt.reset();
-                        doubted = Instant::now() + self.doubt.wait();
+                        self.stale_check.reset();
+                        stale_check_at = Instant::now() + self.stale_check.wait();
                     }
                     None => return Ok(()),
                 },
@@ -205,13 +205,13 @@ impl Follower {
                     let version = self.version.clone().unwrap_or_default();
                     let another = tokio::select! {
                         biased;
-                        () = events.heard() => continue,
+                        () = events.wait_for_data() => continue,
                         another = api.watch(&version) => another?,
                     };
                     *events = another;
                     self.confirm();
-                    over.set(sleep(WATCHING + OVERTIME));
-                    doubted = Instant::now() + self.doubt.wait();
+                    over.set(sleep(WATCH_TIMEOUT + WATCH_GRACE));
+                    stale_check_at = Instant::now() + self.stale_check.wait();
                 }
                 () = &mut over => return Ok(()),
             }
@@ -219,25 +219,25 @@ impl Follower {
     }
 
     /// Takes in what has happened, and publishes what it comes to.
-    fn apply(&mut self, api: &Api, batch: Vec<Event>) -> Result<(), Fault> {
+    fn apply(&mut self, api: &Api, batch: Vec<WatchEvent>) -> Result<(), ApiError> {
         let mut confirmed = false;
-        let mut fault = None;
+        let mut error = None;
         for event in batch {
             match event {
-                Event::Added(slice) | Event::Modified(slice) => {
+                WatchEvent::Added(slice) | WatchEvent::Modified(slice) => {
                     self.version = Some(slice.metadata.resource_version.clone());
                     self.slices.apply(slice);
                 }
-                Event::Deleted(slice) => {
+                WatchEvent::Deleted(slice) => {
                     self.slices.delete(&slice);
                     self.version = Some(slice.metadata.resource_version);
                 }
-                Event::Bookmark(bookmark) => {
+                WatchEvent::Bookmark(bookmark) => {
                     self.version = Some(bookmark.metadata.resource_version);
                     confirmed = true;
                 }
-                Event::Error(status) => {
-                    fault = Some(api.refused(&status));
+                WatchEvent::Error(status) => {
+                    error = Some(api.rejected(&status));
                     break;
                 }
             }
@@ -246,7 +246,7 @@ impl Follower {
             self.published = None;
         }
         self.publish();
-        fault.map_or(Ok(()), Err)
+        error.map_or(Ok(()), Err)
     }
 
     /// Publishes what the slices mean, unless it is known already.
@@ -261,21 +261,21 @@ impl Follower {
             }
             Err(NoSuchPort { ports }) => {
                 let Service { name, port, .. } = &self.service;
-                let sentence = format!("the pods of service {name} have no port {port}: they have {ports}");
-                if self.mismatch.as_ref() != Some(&sentence) {
-                    tracing::warn!("{sentence}");
-                    self.mismatch = Some(sentence.clone());
+                let message = format!("the pods of service {name} have no port {port}: they have {ports}");
+                if self.mismatch.as_ref() != Some(&message) {
+                    tracing::warn!("{message}");
+                    self.mismatch = Some(message.clone());
                 }
                 self.published = None;
                 self.updates.publish([]);
-                self.updates.fail(ResolveError::new(sentence));
+                self.updates.fail(ResolveError::new(message));
             }
         }
     }
 
     /// The server answers, so what is known is true now.
     fn confirm(&mut self) {
-        if !mem::take(&mut self.complaints).is_empty() {
+        if !mem::take(&mut self.logged_errors).is_empty() {
             tracing::info!(service = self.service.name, "the Kubernetes API answers again");
         }
         self.published = None;
@@ -283,13 +283,13 @@ impl Follower {
     }
 
     /// Says why nothing is known better. The log hears each reason once, until the server answers again.
-    fn fail(&mut self, sentence: String) {
-        if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains(&sentence) {
-            tracing::warn!(service = self.service.name, "{sentence}; the endpoints known so far stand");
-            self.complaints.push(sentence.clone());
+    fn fail(&mut self, message: String) {
+        if self.logged_errors.len() < MAX_LOGGED_ERRORS && !self.logged_errors.contains(&message) {
+            tracing::warn!(service = self.service.name, "{message}; the endpoints known so far stand");
+            self.logged_errors.push(message.clone());
         }
         self.published = None;
-        self.updates.fail(ResolveError::new(sentence));
+        self.updates.fail(ResolveError::new(message));
     }
 }
 

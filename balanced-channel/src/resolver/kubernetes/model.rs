@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 /// The answer to a list.
 #[derive(Debug, Deserialize)]
-pub(crate) struct List {
+pub(crate) struct SliceList {
     pub(crate) metadata: Version,
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) items: Vec<Slice>,
@@ -16,13 +16,13 @@ pub(crate) struct List {
 /// One line of a watch.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-pub(crate) enum Event {
+pub(crate) enum WatchEvent {
     Added(Slice),
     Modified(Slice),
     Deleted(Slice),
     /// Nothing else has changed up to this version.
     Bookmark(Bookmark),
-    Error(Status),
+    Error(ApiStatus),
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,7 @@ pub(crate) struct Version {
 
 /// Why the API server refuses.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Status {
+pub(crate) struct ApiStatus {
     #[serde(default)]
     pub(crate) code: u16,
     #[serde(default, deserialize_with = "or_null")]
@@ -55,9 +55,9 @@ pub(crate) struct Slice {
     pub(crate) address_type: String,
     // Go writes a list without elements as null.
     #[serde(default, deserialize_with = "or_null")]
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<SliceEndpoint>,
     #[serde(default, deserialize_with = "or_null")]
-    pub(crate) ports: Vec<Port>,
+    pub(crate) ports: Vec<SlicePort>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +70,7 @@ pub(crate) struct Metadata {
 /// Usually a pod.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Endpoint {
+pub(crate) struct SliceEndpoint {
     /// All lead to the same place; the first is enough.
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) addresses: Vec<String>,
@@ -107,7 +107,7 @@ pub(crate) struct ForZone {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Port {
+pub(crate) struct SlicePort {
     /// Empty when the service has one port without a name.
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) name: String,

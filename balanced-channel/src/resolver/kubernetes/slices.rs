@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    model::{Conditions, Endpoint as Listed, Port as ListedPort, Slice},
+    model::{Conditions, Slice, SliceEndpoint, SlicePort},
     service::{Port, Service},
 };
 use crate::Endpoint;
@@ -29,7 +29,7 @@ enum Family {
 
 /// Whether calls may go to an endpoint. In order: the lesser is the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Use {
+enum Usability {
     Ready,
     /// It is about to go, and still serves: for when nothing else is left.
     Draining,
@@ -79,12 +79,13 @@ impl Slices {
 
     /// The endpoints of one family, one for each address. It may be in two slices while it moves from one
     /// to the other; the better word counts.
-    fn of(&self, family: Family, service: &Service) -> BTreeMap<SocketAddr, (Use, Endpoint)> {
+    fn of(&self, family: Family, service: &Service) -> BTreeMap<SocketAddr, (Usability, Endpoint)> {
         let mut found = BTreeMap::new();
         for slice in self.slices.values().filter(|slice| Family::of(slice) == Some(family)) {
             let Some(port) = port(&slice.ports, &service.port) else { continue };
             for listed in &slice.endpoints {
-                let (Some(usable), Some(ip)) = (Use::of(listed.conditions), family.address(listed)) else {
+                let (Some(usable), Some(ip)) = (Usability::of(listed.conditions), family.address(listed))
+                else {
                     continue;
                 };
                 let endpoint = endpoint(SocketAddr::new(ip, port), listed);
@@ -103,11 +104,11 @@ impl Slices {
     /// Nobody may be called; is it for the port?
     fn nothing(&self) -> Result<Vec<Endpoint>, NoSuchPort> {
         let usable = |slice: &&Slice| {
-            slice.endpoints.iter().any(|listed| Use::of(listed.conditions).is_some())
+            slice.endpoints.iter().any(|listed| Usability::of(listed.conditions).is_some())
                 && Family::of(slice).is_some()
         };
         let ports: BTreeSet<_> =
-            self.slices.values().filter(usable).flat_map(|slice| slice.ports.iter().map(told)).collect();
+            self.slices.values().filter(usable).flat_map(|slice| slice.ports.iter().map(label)).collect();
         if ports.is_empty() {
             return Ok(Vec::new());
         }
@@ -127,15 +128,15 @@ impl Family {
         }
     }
 
-    fn address(self, listed: &Listed) -> Option<IpAddr> {
+    fn address(self, listed: &SliceEndpoint) -> Option<IpAddr> {
         let address: IpAddr = listed.addresses.first()?.parse().ok()?;
         (address.is_ipv4() == (self == Self::V4)).then_some(address)
     }
 }
 
-// === impl Use ===
+// === impl Usability ===
 
-impl Use {
+impl Usability {
     fn of(conditions: Conditions) -> Option<Self> {
         if conditions.terminating() {
             conditions.serving().then_some(Self::Draining)
@@ -146,12 +147,12 @@ impl Use {
 }
 
 /// The best there are.
-fn best(found: BTreeMap<SocketAddr, (Use, Endpoint)>) -> Vec<Endpoint> {
+fn best(found: BTreeMap<SocketAddr, (Usability, Endpoint)>) -> Vec<Endpoint> {
     let best = found.values().map(|(usable, _)| *usable).min();
     found.into_values().filter(|(usable, _)| Some(*usable) == best).map(|(_, endpoint)| endpoint).collect()
 }
 
-fn endpoint(address: SocketAddr, listed: &Listed) -> Endpoint {
+fn endpoint(address: SocketAddr, listed: &SliceEndpoint) -> Endpoint {
     let owned = |text: &String| Arc::<str>::from(text.as_str());
     Endpoint {
         address,
@@ -163,7 +164,7 @@ fn endpoint(address: SocketAddr, listed: &Listed) -> Endpoint {
 
 /// The number that the wanted port has in a slice with these ports. A slice without ports, or with one
 /// that has no number, restricts nothing.
-fn port(ports: &[ListedPort], wanted: &Port) -> Option<u16> {
+fn port(ports: &[SlicePort], wanted: &Port) -> Option<u16> {
     let mut tcp = ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
     match wanted {
         Port::Number(number) => {
@@ -174,7 +175,7 @@ fn port(ports: &[ListedPort], wanted: &Port) -> Option<u16> {
     }
 }
 
-fn told(port: &ListedPort) -> String {
+fn label(port: &SlicePort) -> String {
     let number = port.port.map_or_else(|| "any".to_owned(), |number| number.to_string());
     if port.name.is_empty() { number } else { format!("{} ({number})", port.name) }
 }

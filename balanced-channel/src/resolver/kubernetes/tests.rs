@@ -42,7 +42,7 @@ enum Says {
     #[default]
     Well,
     Nothing,
-    Status(u16, Option<u16>),
+    ApiStatus(u16, Option<u16>),
     /// Well, and ends at once.
     End,
 }
@@ -53,17 +53,17 @@ const LIST: &str = r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":
 fn follow() -> (Server, Resolutions, AbortOnDropHandle<()>) {
     let server = Server::default();
     let answering = server.clone();
-    let open: Open = Box::new(move || {
+    let open: OpenSession = Box::new(move || {
         let answering = answering.clone();
         let down = answering.0.lock().unwrap().down.pop_front();
         let service = tower::service_fn(move |request| answering.clone().answer(request));
         let client = Client::new(service, "default");
         Box::pin(async move {
-            down.map_or(Ok(Session { client, server: "http://test".into() }), |why| Err(Fault::new(why)))
+            down.map_or(Ok(Session { client, server: "http://test".into() }), |why| Err(ApiError::new(why)))
         })
     });
     let (updates, resolutions) = updates();
-    let resolver = Kubernetes { service: Service::parse("///svc:grpc").unwrap(), open };
+    let resolver = KubernetesResolver { service: Service::parse("///svc:grpc").unwrap(), open };
     let task = AbortOnDropHandle::new(tokio::spawn(Box::new(resolver).run(updates)));
     (server, resolutions, task)
 }
@@ -87,7 +87,7 @@ impl Server {
         };
         Ok(match says {
             Says::Nothing => std::future::pending().await,
-            Says::Status(code, wait) => {
+            Says::ApiStatus(code, wait) => {
                 let mut response = Response::builder().status(code);
                 if let Some(wait) = wait {
                     response = response.header("retry-after", wait);
@@ -212,7 +212,7 @@ async fn a_server_that_never_answers_is_given_up_and_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_answered_with_longer_pauses_and_those_the_server_asks_for() {
     let (server, resolutions, _task) = follow();
-    server.lists(Says::Status(500, None));
+    server.lists(Says::ApiStatus(500, None));
     passes(120).await;
     let pauses = server.pauses("list");
     assert!((160..=240).contains(&pauses[0]), "{pauses:?}");
@@ -221,18 +221,18 @@ async fn refusals_are_answered_with_longer_pauses_and_those_the_server_asks_for(
     // The channel may ask, but not more than once a second.
     let before = server.pauses("list").len();
     for _ in 0..500 {
-        resolutions.ask.notify_one();
+        resolutions.request_refresh.notify_one();
         sleep(Duration::from_millis(20)).await;
     }
     let asked = &server.pauses("list")[before + 1..];
     assert!((8..=10).contains(&asked.len()) && asked.iter().all(|pause| *pause >= 1000), "{asked:?}");
 
     // And not while the server wants to be left alone.
-    server.lists(Says::Status(429, Some(20)));
+    server.lists(Says::ApiStatus(429, Some(20)));
     passes(10).await;
     let before = server.pauses("list").len();
     for _ in 0..3000 {
-        resolutions.ask.notify_one();
+        resolutions.request_refresh.notify_one();
         sleep(Duration::from_millis(20)).await;
     }
     let asked = &server.pauses("list")[before..];
@@ -245,7 +245,7 @@ async fn refusals_are_answered_with_longer_pauses_and_those_the_server_asks_for(
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_ends_every_watch_at_once_is_not_hammered() {
-    for (says, words) in [(Says::End, "ends every watch at once"), (Says::Status(410, None), "410 Gone")] {
+    for (says, words) in [(Says::End, "ends every watch at once"), (Says::ApiStatus(410, None), "410 Gone")] {
         let (server, resolutions, _task) = follow();
         server.watches(says);
         passes(60).await;
@@ -279,7 +279,7 @@ async fn a_watch_is_doubted_when_connections_are_lost_and_it_says_nothing() {
     passes(60).await;
     let ask = async |seconds: u32| {
         for _ in 0..seconds {
-            resolutions.ask.notify_one();
+            resolutions.request_refresh.notify_one();
             passes(1).await;
         }
     };

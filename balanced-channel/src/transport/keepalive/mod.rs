@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long calls in flight on a silent connection are given, at least: A8's default timeout.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many probes may follow one answer. A server forgives two pings that come too early.
-const PROBES: u32 = 2;
+const MAX_PROBES: u32 = 2;
 
 /// Finds peers that are gone without a word, by HTTP/2 pings ([gRFC A8]).
 ///
@@ -60,27 +60,27 @@ pub struct Keepalive {
 
 /// Keeps the time of one connection.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(super) struct KeepaliveTimer {
     config: Keepalive,
     last_read: Instant,
     /// When the ping went out that is not answered yet.
-    pinged: Option<Instant>,
+    ping_sent_at: Option<Instant>,
     /// The probes since the peer last sent headers or data: what a server counts.
     probes: u32,
     /// When the first call began since anything was read.
-    asked: Option<Instant>,
+    unanswered_since: Option<Instant>,
     /// Whether the peer is taken for dead.
     silent: bool,
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum KeepaliveAction {
     Ping,
     /// To send calls elsewhere.
-    Avoid,
+    MarkSilent,
     /// To give the connection up.
-    GiveUp,
+    Close,
 }
 
 // === impl Keepalive ===
@@ -103,86 +103,96 @@ impl Keepalive {
     }
 
     /// After so many complaints of servers.
-    pub(super) fn calmed(self, complaints: u32) -> Self {
-        match complaints {
+    pub(super) fn after_too_many_pings(self, too_many_pings: u32) -> Self {
+        match too_many_pings {
             0 => self,
-            _ => Self { time: self.time.saturating_mul(1 << complaints.min(20)), probe_time: None, ..self },
+            _ => {
+                Self { time: self.time.saturating_mul(1 << too_many_pings.min(20)), probe_time: None, ..self }
+            }
         }
     }
 
     /// How long after a ping a connection is given up.
-    pub(super) fn patience(&self) -> Duration {
-        self.timeout.max(PATIENCE)
+    pub(super) fn close_timeout(&self) -> Duration {
+        self.timeout.max(MIN_CLOSE_TIMEOUT)
     }
 }
 
-// === impl Watchdog ===
+// === impl KeepaliveTimer ===
 
-impl Watchdog {
+impl KeepaliveTimer {
     pub(super) fn new(config: Keepalive) -> Self {
-        Self { config, last_read: Instant::now(), pinged: None, probes: 0, asked: None, silent: false }
+        Self {
+            config,
+            last_read: Instant::now(),
+            ping_sent_at: None,
+            probes: 0,
+            unanswered_since: None,
+            silent: false,
+        }
     }
 
     /// The next thing to do, and when, if nothing happens before; `in_use` by calls in flight.
-    pub(super) fn due(&self, in_use: bool) -> Option<(Instant, Due)> {
-        if let Some(pinged) = self.pinged {
-            let quiet = pinged.max(self.last_read);
+    pub(super) fn next_action(&self, in_use: bool) -> Option<(Instant, KeepaliveAction)> {
+        if let Some(ping_sent_at) = self.ping_sent_at {
+            let quiet = ping_sent_at.max(self.last_read);
             return match self.silent {
-                false => Some((later(quiet, self.config.timeout), Due::Avoid)),
-                true => Some((later(quiet, self.config.patience()), Due::GiveUp)),
+                false => Some((later(quiet, self.config.timeout), KeepaliveAction::MarkSilent)),
+                true => Some((later(quiet, self.config.close_timeout()), KeepaliveAction::Close)),
             };
         }
         let in_use = in_use || self.config.without_calls;
         let regular = in_use.then(|| later(self.last_read, self.config.time));
         // A call that was given up unanswered is as good a reason as one that waits.
-        let may_probe = in_use && self.probes == 0 || self.probes < PROBES && self.asked.is_some();
+        let may_probe =
+            in_use && self.probes == 0 || self.probes < MAX_PROBES && self.unanswered_since.is_some();
         let probe = self.config.probe_time.filter(|_| may_probe);
-        let probe = probe.map(|time| later(self.asked.unwrap_or(self.last_read), time));
-        regular.into_iter().chain(probe).min().map(|at| (at, Due::Ping))
+        let probe = probe.map(|time| later(self.unanswered_since.unwrap_or(self.last_read), time));
+        regular.into_iter().chain(probe).min().map(|at| (at, KeepaliveAction::Ping))
     }
 
-    pub(super) fn pinged(&mut self) {
+    pub(super) fn ping_sent(&mut self) {
         let now = Instant::now();
         self.probes += u32::from(now < later(self.last_read, self.config.time));
-        self.pinged = Some(now);
-        self.asked = None;
+        self.ping_sent_at = Some(now);
+        self.unanswered_since = None;
     }
 
-    pub(super) fn avoided(&mut self) {
+    pub(super) fn marked_silent(&mut self) {
         self.silent = true;
     }
 
     /// Something was read; says whether the peer was taken for dead.
-    pub(super) fn read(&mut self) -> bool {
+    pub(super) fn bytes_read(&mut self) -> bool {
         self.last_read = Instant::now();
-        self.asked = None;
+        self.unanswered_since = None;
         std::mem::replace(&mut self.silent, false)
     }
 
     /// Headers or data came.
-    pub(super) fn spoken(&mut self) {
+    pub(super) fn message_read(&mut self) {
         self.probes = 0;
     }
 
     /// The ping was answered.
-    pub(super) fn answered(&mut self) {
-        self.pinged = None;
+    pub(super) fn pong_received(&mut self) {
+        self.ping_sent_at = None;
     }
 
     /// A call was sent.
-    pub(super) fn asked(&mut self) {
-        self.asked.get_or_insert_with(Instant::now);
+    pub(super) fn call_started(&mut self) {
+        self.unanswered_since.get_or_insert_with(Instant::now);
     }
 
     /// Whether the answer to a ping is still to come.
-    pub(super) fn expects_pong(&self) -> bool {
-        self.pinged.is_some()
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.ping_sent_at.is_some()
     }
 }
 
 fn later(from: Instant, time: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    from + time.min(FAR)
+    const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    from + time.min(MAX)
 }
 
 #[cfg(test)]

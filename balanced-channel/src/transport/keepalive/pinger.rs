@@ -5,103 +5,98 @@ use std::{
     mem,
     pin::Pin,
     sync::atomic::Ordering,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Due, Keepalive, Watchdog};
-use crate::transport::shared::Link;
+use super::{Keepalive, KeepaliveAction, KeepaliveTimer};
+use crate::transport::shared::Shared;
 
 /// The keepalive of one connection.
-pub(crate) struct Heartbeat {
-    dog: Watchdog,
+pub(crate) struct Pinger {
+    timer: KeepaliveTimer,
     pings: PingPong,
     /// What had passed when it was last looked at.
     reads: u64,
-    answers: u64,
-    opened: u32,
+    responses: u64,
+    last_opened_stream: u32,
     /// Wakes at the time that was due next when it was set, or earlier.
     alarm: Pin<Box<Sleep>>,
     /// Whom the alarm wakes; setting it anew each time would cost more than a call.
-    woken: Option<Waker>,
+    waker: Option<Waker>,
 }
 
-/// What is to be done.
-pub(crate) enum Beat {
-    /// To wait; the task is woken for what comes next.
-    Wait,
-    /// To give the connection up.
-    GiveUp,
-}
+// === impl Pinger ===
 
-// === impl Heartbeat ===
-
-impl Heartbeat {
+impl Pinger {
     pub(crate) fn new(config: Keepalive, pings: PingPong) -> Self {
         Self {
-            dog: Watchdog::new(config),
+            timer: KeepaliveTimer::new(config),
             pings,
             reads: 0,
-            answers: 0,
-            opened: 0,
+            responses: 0,
+            last_opened_stream: 0,
             alarm: Box::pin(sleep_until(Instant::now())),
-            woken: None,
+            waker: None,
         }
     }
 
-    /// Does what is due by now. To be asked after the connection has read and written what it could.
-    pub(crate) fn poll(&mut self, link: &Link, cx: &mut Context<'_>) -> Beat {
-        self.look(link);
-        if self.dog.expects_pong() && self.pings.poll_pong(cx).is_ready() {
-            self.dog.answered();
+    /// Does what is due by now. Ready once the peer must be given up. The driver polls it after the connection has
+    /// read and written what it could.
+    pub(crate) fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+        self.observe(shared);
+        if self.timer.awaits_pong() && self.pings.poll_pong(cx).is_ready() {
+            self.timer.pong_received();
         }
-        while let Some((at, due)) = self.dog.due(link.slots.in_use()) {
+        while let Some((at, due)) = self.timer.next_action(shared.quota.in_use()) {
             // An alarm that rings before is enough: each answer puts off what is due.
-            let set = self.woken.as_ref().is_some_and(|woken| woken.will_wake(cx.waker()));
+            let set = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             if set && !self.alarm.is_elapsed() && self.alarm.deadline() <= at {
                 break;
             }
             if at > Instant::now() {
                 self.alarm.as_mut().reset(at);
                 if self.alarm.as_mut().poll(cx).is_pending() {
-                    self.woken = Some(cx.waker().clone());
+                    self.waker = Some(cx.waker().clone());
                     break;
                 }
                 continue;
             }
             match due {
-                Due::Ping => {
-                    self.dog.pinged();
+                KeepaliveAction::Ping => {
+                    self.timer.ping_sent();
                     // It fails on a connection that has ended, and then nothing is due any more.
                     let _ = self.pings.send_ping(Ping::opaque());
                     if self.pings.poll_pong(cx).is_ready() {
-                        self.dog.answered();
+                        self.timer.pong_received();
                     }
                 }
-                Due::Avoid => {
-                    self.dog.avoided();
-                    link.peer.send_modify(|peer| peer.silent = true);
+                KeepaliveAction::MarkSilent => {
+                    self.timer.marked_silent();
+                    shared.peer.send_modify(|peer| peer.silent = true);
                 }
-                Due::GiveUp => return Beat::GiveUp,
+                KeepaliveAction::Close => return Poll::Ready(()),
             }
         }
-        Beat::Wait
+        Poll::Pending
     }
 
     /// Sees what has passed since it last looked.
-    fn look(&mut self, link: &Link) {
-        let passed = &link.passed;
-        if mem::replace(&mut self.reads, passed.reads.get()) != passed.reads.get() && self.dog.read() {
-            link.peer.send_modify(|peer| peer.silent = false);
+    fn observe(&mut self, shared: &Shared) {
+        let observed = &shared.observed;
+        if mem::replace(&mut self.reads, observed.reads.get()) != observed.reads.get()
+            && self.timer.bytes_read()
+        {
+            shared.peer.send_modify(|peer| peer.silent = false);
         }
-        if mem::replace(&mut self.answers, passed.answers.get()) != passed.answers.get() {
-            self.dog.spoken();
+        if mem::replace(&mut self.responses, observed.responses.get()) != observed.responses.get() {
+            self.timer.message_read();
         }
-        let opened = passed.opened.load(Ordering::Relaxed);
-        if mem::replace(&mut self.opened, opened) != opened {
-            self.dog.asked();
+        let last_opened_stream = observed.last_opened_stream.load(Ordering::Relaxed);
+        if mem::replace(&mut self.last_opened_stream, last_opened_stream) != last_opened_stream {
+            self.timer.call_started();
         }
     }
 }

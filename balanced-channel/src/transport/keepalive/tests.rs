@@ -10,100 +10,111 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Headers or data come.
-fn hear(dog: &mut Watchdog) {
-    dog.read();
-    dog.spoken();
+fn hear(timer: &mut KeepaliveTimer) {
+    timer.bytes_read();
+    timer.message_read();
 }
 
-fn pong(dog: &mut Watchdog) {
-    dog.read();
-    dog.answered();
+fn pong(timer: &mut KeepaliveTimer) {
+    timer.bytes_read();
+    timer.pong_received();
 }
 
 /// What is due next with calls in flight, and in how many milliseconds.
-fn due(dog: &Watchdog) -> Option<(u128, Due)> {
+fn due(timer: &KeepaliveTimer) -> Option<(u128, KeepaliveAction)> {
     let wait = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis();
-    dog.due(true).map(|(at, due)| (wait(at), due))
+    timer.next_action(true).map(|(at, due)| (wait(at), due))
 }
 
-fn due_in(time: Duration) -> Option<(Instant, Due)> {
-    Some((Instant::now() + time, Due::Ping))
+fn due_in(time: Duration) -> Option<(Instant, KeepaliveAction)> {
+    Some((Instant::now() + time, KeepaliveAction::Ping))
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_calls_there_are_no_pings_unless_wanted() {
-    let mut dog = Watchdog::new(Keepalive::default());
-    assert_eq!(dog.due(false), None);
-    dog.asked();
-    assert_eq!(due(&dog), Some((2000, Due::Ping)));
-    assert_eq!(dog.due(false), due_in(2 * SECOND), "a call that was given up is owed an answer too");
-    hear(&mut dog);
-    assert_eq!(dog.due(false), None);
-    let dog = Watchdog::new(Keepalive { without_calls: true, ..Keepalive::default() });
-    assert_eq!(dog.due(false), due_in(2 * SECOND));
+    let mut timer = KeepaliveTimer::new(Keepalive::default());
+    assert_eq!(timer.next_action(false), None);
+    timer.call_started();
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::Ping)));
+    assert_eq!(
+        timer.next_action(false),
+        due_in(2 * SECOND),
+        "a call that was given up is owed an answer too"
+    );
+    hear(&mut timer);
+    assert_eq!(timer.next_action(false), None);
+    let timer = KeepaliveTimer::new(Keepalive { without_calls: true, ..Keepalive::default() });
+    assert_eq!(timer.next_action(false), due_in(2 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_on_a_connection_long_idle_is_given_the_probe_time() {
-    let mut dog = Watchdog::new(Keepalive::default());
+    let mut timer = KeepaliveTimer::new(Keepalive::default());
     advance(100 * SECOND).await;
-    dog.asked();
-    assert_eq!(due(&dog), Some((2000, Due::Ping)));
+    timer.call_started();
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::Ping)));
     advance(SECOND).await;
-    dog.asked();
-    assert_eq!(due(&dog), Some((1000, Due::Ping)), "further calls do not put it off");
+    timer.call_started();
+    assert_eq!(due(&timer), Some((1000, KeepaliveAction::Ping)), "further calls do not put it off");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_probed_once_and_then_seldom() {
-    let mut dog = Watchdog::new(Keepalive::default());
-    dog.asked();
-    hear(&mut dog);
+    let mut timer = KeepaliveTimer::new(Keepalive::default());
+    timer.call_started();
+    hear(&mut timer);
     advance(2 * SECOND).await;
-    assert_eq!(due(&dog), Some((0, Due::Ping)));
-    dog.pinged();
-    pong(&mut dog);
+    assert_eq!(due(&timer), Some((0, KeepaliveAction::Ping)));
+    timer.ping_sent();
+    pong(&mut timer);
     for _ in 0..3 {
-        assert_eq!(due(&dog), Some((310_000, Due::Ping)));
+        assert_eq!(due(&timer), Some((310_000, KeepaliveAction::Ping)));
         advance(310 * SECOND).await;
-        dog.pinged();
-        pong(&mut dog);
+        timer.ping_sent();
+        pong(&mut timer);
     }
-    dog.asked();
-    assert_eq!(due(&dog), Some((2000, Due::Ping)), "a call that goes unanswered is another reason");
+    timer.call_started();
+    assert_eq!(
+        due(&timer),
+        Some((2000, KeepaliveAction::Ping)),
+        "a call that goes unanswered is another reason"
+    );
     advance(2 * SECOND).await;
-    dog.pinged();
-    pong(&mut dog);
-    dog.asked();
-    assert_eq!(due(&dog), Some((310_000, Due::Ping)), "that was the last");
-    hear(&mut dog);
-    assert_eq!(due(&dog), Some((2000, Due::Ping)), "a message allows it again");
+    timer.ping_sent();
+    pong(&mut timer);
+    timer.call_started();
+    assert_eq!(due(&timer), Some((310_000, KeepaliveAction::Ping)), "that was the last");
+    hear(&mut timer);
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::Ping)), "a message allows it again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
-    let mut dog = Watchdog::new(Keepalive::default());
-    dog.asked();
+    let mut timer = KeepaliveTimer::new(Keepalive::default());
+    timer.call_started();
     advance(2 * SECOND).await;
-    dog.pinged();
-    assert_eq!(due(&dog), Some((2000, Due::Avoid)));
+    timer.ping_sent();
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::MarkSilent)));
     advance(2 * SECOND).await;
-    dog.avoided();
-    assert_eq!(due(&dog), Some((18_000, Due::GiveUp)));
+    timer.marked_silent();
+    assert_eq!(due(&timer), Some((18_000, KeepaliveAction::Close)));
     advance(17 * SECOND).await;
-    assert!(dog.read(), "it was taken for dead");
-    assert_eq!(due(&dog), Some((2000, Due::Avoid)), "the ping is not answered yet");
-    pong(&mut dog);
-    assert!(!dog.read());
-    assert_eq!(due(&dog), Some((310_000, Due::Ping)));
+    assert!(timer.bytes_read(), "it was taken for dead");
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::MarkSilent)), "the ping is not answered yet");
+    pong(&mut timer);
+    assert!(!timer.bytes_read());
+    assert_eq!(due(&timer), Some((310_000, KeepaliveAction::Ping)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_complaint_ends_probes_and_doubles_the_time() {
-    let mut dog = Watchdog::new(Keepalive::default().calmed(2));
-    dog.asked();
-    assert_eq!(due(&dog), Some((1_240_000, Due::Ping)));
-    Watchdog::new(Keepalive { time: Duration::MAX, ..Keepalive::default() }.calmed(u32::MAX)).due(true);
+    let mut timer = KeepaliveTimer::new(Keepalive::default().after_too_many_pings(2));
+    timer.call_started();
+    assert_eq!(due(&timer), Some((1_240_000, KeepaliveAction::Ping)));
+    KeepaliveTimer::new(
+        Keepalive { time: Duration::MAX, ..Keepalive::default() }.after_too_many_pings(u32::MAX),
+    )
+    .next_action(true);
 }
 
 /// How a server counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
@@ -167,7 +178,7 @@ proptest! {
     fn no_default_server_is_provoked(acts in prop::collection::vec(act(), 1..60), delay in 0..1900_u64, go: bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let (mut dog, mut server) = (Watchdog::new(Keepalive::default()), Server { go, ..Server::default() });
+            let (mut timer, mut server) = (KeepaliveTimer::new(Keepalive::default()), Server { go, ..Server::default() });
             let (mut up, mut down) = (VecDeque::<(Instant, Frame)>::new(), VecDeque::<(Instant, Frame)>::new());
             let delay = Duration::from_millis(delay);
             let (mut stream, mut open) = (1, BTreeSet::new());
@@ -175,7 +186,7 @@ proptest! {
                 let until = match act {
                     Act::Wait(millis) => Instant::now() + Duration::from_millis(millis),
                     Act::Call if stream < 250 => {
-                        dog.asked();
+                        timer.call_started();
                         open.insert(stream);
                         up.push_back((Instant::now() + delay, Frame::Headers(stream)));
                         stream += 2;
@@ -200,7 +211,7 @@ proptest! {
                     }
                 };
                 loop {
-                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), dog.due(!open.is_empty()).map(|(at, _)| at)];
+                    let next = [up.front().map(|(at, _)| *at), down.front().map(|(at, _)| *at), timer.next_action(!open.is_empty()).map(|(at, _)| at)];
                     let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= until) else { break };
                     advance(next.saturating_duration_since(Instant::now())).await;
                     if let Some((_, frame)) = up.pop_front_if(|(at, _)| *at <= next) {
@@ -219,17 +230,17 @@ proptest! {
                             Frame::Headers(_) | Frame::Reset(_) => {}
                             Frame::End(stream) => {
                                 open.remove(&stream);
-                                hear(&mut dog);
+                                hear(&mut timer);
                             }
-                            Frame::Data => hear(&mut dog),
-                            Frame::Ping => pong(&mut dog),
+                            Frame::Data => hear(&mut timer),
+                            Frame::Ping => pong(&mut timer),
                         }
-                    } else if let Some((_, Due::Ping)) = dog.due(!open.is_empty()) {
-                        dog.pinged();
+                    } else if let Some((_, KeepaliveAction::Ping)) = timer.next_action(!open.is_empty()) {
+                        timer.ping_sent();
                         up.push_back((Instant::now() + delay, Frame::Ping));
                     } else {
                         // The link is that slow; a real connection would be avoided meanwhile.
-                        dog.avoided();
+                        timer.marked_silent();
                     }
                 }
                 advance(until.saturating_duration_since(Instant::now())).await;

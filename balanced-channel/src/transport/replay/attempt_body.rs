@@ -10,42 +10,42 @@ use bytes::Bytes;
 use h2::Reason;
 use http_body::Body as _;
 
-use super::streaming_body::{Stream, lock};
+use super::streaming_body::{StreamingBody, lock};
 
 /// The body of one attempt.
 #[derive(Debug)]
-pub(crate) enum RequestBody {
+pub(crate) enum AttemptBody {
     Whole(Bytes),
     Stream {
-        stream: Arc<Mutex<Stream>>,
+        stream: Arc<Mutex<StreamingBody>>,
         /// The number of the attempt; only the latest one may read.
         attempt: u32,
         /// How many of the kept pieces it has sent.
-        at: usize,
+        position: usize,
     },
 }
 
-// === impl RequestBody ===
+// === impl AttemptBody ===
 
-impl RequestBody {
+impl AttemptBody {
     /// The next piece. An error is the reason to reset the server's stream with.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
         match self {
             Self::Whole(data) if data.is_empty() => Poll::Ready(None),
             Self::Whole(data) => Poll::Ready(Some(Ok(mem::take(data)))),
-            Self::Stream { stream, attempt, at } => {
+            Self::Stream { stream, attempt, position } => {
                 let mut stream = lock(stream);
                 if stream.attempt != *attempt {
                     return Poll::Ready(Some(Err(Reason::CANCEL)));
                 }
-                match stream.poll_next(at, cx) {
+                match stream.poll_next(position, cx) {
                     Poll::Ready(Some(data)) => {
                         stream.sent.add(&data);
                         Poll::Ready(Some(Ok(data)))
                     }
-                    Poll::Ready(None) => Poll::Ready(stream.broken.is_some().then_some(Err(Reason::CANCEL))),
+                    Poll::Ready(None) => Poll::Ready(stream.error.is_some().then_some(Err(Reason::CANCEL))),
                     Poll::Pending => {
-                        stream.reader = Some(cx.waker().clone());
+                        stream.waker = Some(cx.waker().clone());
                         Poll::Pending
                     }
                 }
@@ -60,7 +60,7 @@ impl RequestBody {
         if stream.attempt != *attempt {
             return Poll::Ready(());
         }
-        stream.reader = Some(cx.waker().clone());
+        stream.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -68,11 +68,11 @@ impl RequestBody {
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(data) => data.is_empty(),
-            Self::Stream { stream, attempt, at } => {
+            Self::Stream { stream, attempt, position } => {
                 let stream = lock(stream);
                 stream.attempt == *attempt
-                    && *at >= stream.kept.len()
-                    && stream.broken.is_none()
+                    && *position >= stream.buffered.len()
+                    && stream.error.is_none()
                     && (stream.ended || stream.body.is_end_stream())
             }
         }

@@ -11,9 +11,9 @@ use std::{
     task::Poll,
 };
 
-pub(crate) use attempt_body::RequestBody;
+pub(crate) use attempt_body::AttemptBody;
 use bytes::Bytes;
-pub(crate) use streaming_body::Stream;
+pub(crate) use streaming_body::StreamingBody;
 use streaming_body::lock;
 use tonic::{Status, body::Body};
 
@@ -21,41 +21,41 @@ use crate::metrics::MessageSize;
 
 /// What the caller sends, and every attempt reads.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum ReplayBody {
     /// The whole body, in one piece.
     Whole(Bytes),
     /// A body that comes in pieces.
-    Stream(Arc<Mutex<Stream>>),
+    Stream(Arc<Mutex<StreamingBody>>),
 }
 
 /// What an attempt has sent of its request.
 #[derive(Debug)]
-pub(crate) enum Sent {
+pub(crate) enum SentMessages {
     Nothing,
     /// This many bytes of messages.
     Whole(u64),
     /// As much as has been read of it.
-    Stream(Arc<Mutex<Stream>>),
+    Stream(Arc<Mutex<StreamingBody>>),
 }
 
 /// A response's hold on the upload that it answers. Dropping it ends the upload: the server has said
 /// how the attempt ended, or nobody wants to know any more.
 #[derive(Debug)]
-pub(crate) struct Upload(Arc<Mutex<Stream>>);
+pub(crate) struct UploadGuard(Arc<Mutex<StreamingBody>>);
 
-// === impl Source ===
+// === impl ReplayBody ===
 
-impl Source {
+impl ReplayBody {
     /// Takes a body, and reads what is there of it: of a unary call, all. The first message is kept
     /// whatever its size, for the caller holds it anyway.
-    pub(crate) async fn read(body: Body, room: usize) -> Result<Self, Status> {
-        let mut stream = Stream::new(body, room);
-        let first = match stream.what_is_there().await {
+    pub(crate) async fn read(body: Body, buffer_left: usize) -> Result<Self, Status> {
+        let mut stream = StreamingBody::new(body, buffer_left);
+        let first = match stream.next_if_ready().await {
             Poll::Ready(Some(data)) => data,
             Poll::Ready(None) => return stream.whole(Bytes::new()),
             Poll::Pending => return Ok(Self::Stream(Arc::new(Mutex::new(stream)))),
         };
-        match stream.what_is_there().await {
+        match stream.next_if_ready().await {
             Poll::Ready(Some(second)) => [first, second].into_iter().for_each(|data| stream.keep(data)),
             Poll::Ready(None) => return stream.whole(first),
             Poll::Pending => stream.keep(first),
@@ -64,23 +64,23 @@ impl Source {
     }
 
     /// The body for the next attempt; the one before reads no more.
-    pub(crate) fn attempt(&self) -> RequestBody {
+    pub(crate) fn attempt(&self) -> AttemptBody {
         match self {
-            Self::Whole(data) => RequestBody::Whole(data.clone()),
+            Self::Whole(data) => AttemptBody::Whole(data.clone()),
             Self::Stream(stream) => {
                 let mut current = lock(stream);
                 let attempt = current.supersede();
                 current.sent = MessageSize::default();
-                RequestBody::Stream { stream: stream.clone(), attempt, at: 0 }
+                AttemptBody::Stream { stream: stream.clone(), attempt, position: 0 }
             }
         }
     }
 
     /// What the latest attempt has sent.
-    pub(crate) fn sent(&self) -> Sent {
+    pub(crate) fn sent(&self) -> SentMessages {
         match self {
-            Self::Whole(data) => Sent::Whole(MessageSize::of(data)),
-            Self::Stream(stream) => Sent::Stream(stream.clone()),
+            Self::Whole(data) => SentMessages::Whole(MessageSize::of(data)),
+            Self::Stream(stream) => SentMessages::Stream(stream.clone()),
         }
     }
 
@@ -90,16 +90,16 @@ impl Source {
             Self::Whole(_) => true,
             Self::Stream(stream) => {
                 let stream = lock(stream);
-                !stream.committed && stream.broken.is_none()
+                !stream.committed && stream.error.is_none()
             }
         }
     }
 
     /// Why the caller's body broke off, if it did.
-    pub(crate) fn broken(&self) -> Option<Status> {
+    pub(crate) fn error(&self) -> Option<Status> {
         match self {
             Self::Whole(_) => None,
-            Self::Stream(stream) => lock(stream).broken.clone(),
+            Self::Stream(stream) => lock(stream).error.clone(),
         }
     }
 
@@ -111,17 +111,17 @@ impl Source {
     }
 
     /// The hold of a response on the upload that it answers.
-    pub(crate) fn upload(&self) -> Option<Upload> {
+    pub(crate) fn upload(&self) -> Option<UploadGuard> {
         match self {
             Self::Whole(_) => None,
-            Self::Stream(stream) => Some(Upload(stream.clone())),
+            Self::Stream(stream) => Some(UploadGuard(stream.clone())),
         }
     }
 }
 
-// === impl Sent ===
+// === impl SentMessages ===
 
-impl Sent {
+impl SentMessages {
     /// The bytes of messages so far.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
@@ -132,9 +132,9 @@ impl Sent {
     }
 }
 
-// === impl Upload ===
+// === impl UploadGuard ===
 
-impl Drop for Upload {
+impl Drop for UploadGuard {
     fn drop(&mut self) {
         lock(&self.0).supersede();
     }

@@ -12,89 +12,89 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tonic::{Status, body::Body};
 
-use super::Source;
+use super::ReplayBody;
 use crate::metrics::MessageSize;
 
 /// A streaming body, and what was read of it.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct StreamingBody {
     pub(super) body: Body,
-    pub(super) kept: Vec<Bytes>,
+    pub(super) buffered: Vec<Bytes>,
     /// How many more bytes may be kept.
-    room: usize,
+    buffer_left: usize,
     /// Whether the attempt under way is the last: what it reads is not kept any more.
     pub(super) committed: bool,
     pub(super) ended: bool,
     /// Why the caller's body broke off.
-    pub(super) broken: Option<Status>,
+    pub(super) error: Option<Status>,
     pub(super) attempt: u32,
     /// What that attempt has read.
     pub(super) sent: MessageSize,
     /// Wakes the attempt that waits for the next piece.
-    pub(super) reader: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
-// === impl Stream ===
+// === impl StreamingBody ===
 
-impl Stream {
-    /// A body of which up to `room` bytes are kept.
-    pub(super) fn new(body: Body, room: usize) -> Self {
+impl StreamingBody {
+    /// A body of which up to `buffer_left` bytes are kept.
+    pub(super) fn new(body: Body, buffer_left: usize) -> Self {
         Self {
             body,
-            kept: Vec::new(),
-            room,
+            buffered: Vec::new(),
+            buffer_left,
             committed: false,
             ended: false,
-            broken: None,
+            error: None,
             attempt: 0,
             sent: MessageSize::default(),
-            reader: None,
+            waker: None,
         }
     }
 
     /// A piece, or the end, if it need not be waited for.
-    pub(super) async fn what_is_there(&mut self) -> Poll<Option<Bytes>> {
+    pub(super) async fn next_if_ready(&mut self) -> Poll<Option<Bytes>> {
         poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await
     }
 
     /// What has ended is no stream.
-    pub(super) fn whole(self, data: Bytes) -> Result<Source, Status> {
-        self.broken.map_or(Ok(Source::Whole(data)), Err)
+    pub(super) fn whole(self, data: Bytes) -> Result<ReplayBody, Status> {
+        self.error.map_or(Ok(ReplayBody::Whole(data)), Err)
     }
 
     pub(super) fn keep(&mut self, data: Bytes) {
-        self.room = self.room.saturating_sub(data.len());
-        self.kept.push(data);
+        self.buffer_left = self.buffer_left.saturating_sub(data.len());
+        self.buffered.push(data);
     }
 
     /// Sends the attempt that reads away; the number of the one that may read from now on.
     pub(super) fn supersede(&mut self) -> u32 {
         self.attempt += 1;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
         self.attempt
     }
 
-    /// The next piece for the reader that has sent `at` kept ones.
-    pub(super) fn poll_next(&mut self, at: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(data) = self.kept.get_mut(*at) {
-            *at += 1;
+    /// The next piece for the reader that has sent `position` kept ones.
+    pub(super) fn poll_next(&mut self, position: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(data) = self.buffered.get_mut(*position) {
+            *position += 1;
             return Poll::Ready(Some(if self.committed { mem::take(data) } else { data.clone() }));
         }
         let next = ready!(self.poll_body(cx));
         if let Some(data) = &next {
-            match self.room.checked_sub(data.len()) {
-                Some(room) if !self.committed => {
-                    self.room = room;
-                    self.kept.push(data.clone());
+            match self.buffer_left.checked_sub(data.len()) {
+                Some(buffer_left) if !self.committed => {
+                    self.buffer_left = buffer_left;
+                    self.buffered.push(data.clone());
                 }
                 _ => {
                     self.committed = true;
-                    self.kept = Vec::new();
+                    self.buffered = Vec::new();
                 }
             }
-            *at = self.kept.len();
+            *position = self.buffered.len();
         }
         Poll::Ready(next)
     }
@@ -110,7 +110,7 @@ impl Stream {
                 }
                 Some(Err(status)) => {
                     self.ended = true;
-                    self.broken = Some(status);
+                    self.error = Some(status);
                 }
                 None => self.ended = true,
             }
@@ -119,7 +119,7 @@ impl Stream {
     }
 }
 
-pub(super) fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+pub(super) fn lock(stream: &Mutex<StreamingBody>) -> MutexGuard<'_, StreamingBody> {
     // Nothing panics while holding it; if something did, the bytes are still whole.
     stream.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,7 +16,7 @@ const TOO_MANY_PINGS: &[u8] = b"too_many_pings";
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// The types of frames that mean something here.
-pub(crate) mod kind {
+pub(crate) mod frame_type {
     pub(crate) const DATA: u8 = 0x0;
     pub(crate) const HEADERS: u8 = 0x1;
     pub(crate) const SETTINGS: u8 = 0x4;
@@ -25,29 +25,29 @@ pub(crate) mod kind {
 
 /// A stream that arrives in pieces of any size.
 #[derive(Debug, Default)]
-pub(crate) struct Frames {
+pub(crate) struct FrameReader {
     header: [u8; HEADER],
     /// How much of `header` has arrived.
-    have: usize,
+    header_len: usize,
     /// How much of the current frame's payload is still to come.
-    skip: usize,
+    payload_left: usize,
     /// The beginning of the payload, of a GOAWAY.
     goaway: Option<Vec<u8>>,
 }
 
 /// What has been found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FrameEvent {
     /// The header of a frame.
-    Header(Header),
+    Header(FrameHeader),
     /// The whole of a GOAWAY.
     GoAway(GoAway),
 }
 
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) kind: u8,
+pub(crate) struct FrameHeader {
+    pub(crate) frame_type: u8,
     pub(crate) stream: u32,
 }
 
@@ -60,58 +60,58 @@ pub(crate) struct GoAway {
     pub(crate) too_many_pings: bool,
 }
 
-// === impl Frames ===
+// === impl FrameReader ===
 
-impl Frames {
+impl FrameReader {
     /// What a client sends.
     pub(crate) fn after_preface() -> Self {
-        Self { skip: PREFACE, ..Self::default() }
+        Self { payload_left: PREFACE, ..Self::default() }
     }
 
     /// How many bytes there are to the end of the current frame's payload, or else of its header.
-    fn left(&self) -> usize {
-        if self.skip > 0 { self.skip } else { HEADER - self.have }
+    fn remaining(&self) -> usize {
+        if self.payload_left > 0 { self.payload_left } else { HEADER - self.header_len }
     }
 
-    /// Reads on; calls `found` with what ends in `bytes`.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(Found)) {
+    /// Reads on; calls `on_event` with what ends in `bytes`.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], mut on_event: impl FnMut(FrameEvent)) {
         while !bytes.is_empty() {
-            let (step, rest) = bytes.split_at(self.left().min(bytes.len()));
+            let (step, rest) = bytes.split_at(self.remaining().min(bytes.len()));
             bytes = rest;
-            if self.skip > 0 {
-                self.skip -= step.len();
+            if self.payload_left > 0 {
+                self.payload_left -= step.len();
                 if let Some(payload) = &mut self.goaway {
                     let room = GOAWAY_LEN - payload.len();
                     payload.extend_from_slice(&step[..step.len().min(room)]);
                 }
             } else {
-                self.header[self.have..self.have + step.len()].copy_from_slice(step);
-                self.have += step.len();
-                if self.have < HEADER {
+                self.header[self.header_len..self.header_len + step.len()].copy_from_slice(step);
+                self.header_len += step.len();
+                if self.header_len < HEADER {
                     return;
                 }
                 let [high, middle, low, ..] = self.header;
-                self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-                self.have = 0;
-                let header = Header::read(&self.header);
-                self.goaway = (header.kind == kind::GOAWAY).then(Vec::new);
-                found(Found::Header(header));
+                self.payload_left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.header_len = 0;
+                let header = FrameHeader::read(&self.header);
+                self.goaway = (header.frame_type == frame_type::GOAWAY).then(Vec::new);
+                on_event(FrameEvent::Header(header));
             }
-            if self.skip == 0
+            if self.payload_left == 0
                 && let Some(payload) = self.goaway.take()
             {
-                found(Found::GoAway(GoAway::read(&payload)));
+                on_event(FrameEvent::GoAway(GoAway::read(&payload)));
             }
         }
     }
 }
 
-// === impl Header ===
+// === impl FrameHeader ===
 
-impl Header {
+impl FrameHeader {
     fn read(bytes: &[u8; HEADER]) -> Self {
-        let [_, _, _, kind, _, stream @ ..] = *bytes;
-        Self { kind, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
+        let [_, _, _, frame_type, _, stream @ ..] = *bytes;
+        Self { frame_type, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
     }
 }
 
@@ -138,44 +138,44 @@ pub(crate) mod tests {
 
     pub(crate) const PING: u8 = 0x6;
 
-    pub(crate) fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(frame_type: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
+        let mut frame = vec![length[1], length[2], length[3], frame_type, flags, 0, 0, 0, stream];
         frame.extend_from_slice(payload);
         frame
     }
 
     pub(crate) fn goaway(error: u8, text: &[u8]) -> Vec<u8> {
-        frame(kind::GOAWAY, 0, 0, &[&[0, 0, 0, 1, 0, 0, 0, error], text].concat())
+        frame(frame_type::GOAWAY, 0, 0, &[&[0, 0, 0, 1, 0, 0, 0, error], text].concat())
     }
 
     #[test]
     fn headers_are_found_however_the_bytes_arrive() {
         let stream = [
-            frame(kind::SETTINGS, 0, 0, &[]),
+            frame(frame_type::SETTINGS, 0, 0, &[]),
             // A payload full of bytes that would read as GOAWAY headers.
-            frame(kind::DATA, 0, 3, &[kind::GOAWAY; 300]),
-            frame(kind::HEADERS, 1, 5, &[1]),
+            frame(frame_type::DATA, 0, 3, &[frame_type::GOAWAY; 300]),
+            frame(frame_type::HEADERS, 1, 5, &[1]),
             goaway(0, b""),
             frame(PING, 1, 0, &[0; 8]),
         ]
         .concat();
-        let header = |kind, stream| Found::Header(Header { kind, stream });
+        let header = |frame_type, stream| FrameEvent::Header(FrameHeader { frame_type, stream });
         for size in 1..stream.len() {
-            let (mut frames, mut seen) = (Frames::default(), Vec::new());
+            let (mut frames, mut seen) = (FrameReader::default(), Vec::new());
             for piece in stream.chunks(size) {
-                frames.feed(piece, |found| seen.push(found));
+                frames.read(piece, |on_event| seen.push(on_event));
             }
             let all = [
-                header(kind::SETTINGS, 0),
-                header(kind::DATA, 3),
-                header(kind::HEADERS, 5),
-                header(kind::GOAWAY, 0),
-                Found::GoAway(GoAway { error: 0, too_many_pings: false }),
+                header(frame_type::SETTINGS, 0),
+                header(frame_type::DATA, 3),
+                header(frame_type::HEADERS, 5),
+                header(frame_type::GOAWAY, 0),
+                FrameEvent::GoAway(GoAway { error: 0, too_many_pings: false }),
                 header(PING, 0),
             ];
             assert_eq!(seen, all, "in pieces of {size}");
-            assert_eq!(frames.left(), HEADER, "it waits for the next frame");
+            assert_eq!(frames.remaining(), HEADER, "it waits for the next frame");
         }
     }
 
@@ -186,12 +186,12 @@ pub(crate) mod tests {
             (goaway(0xb, b"too_many_pings, and a long sermon"), 0xb, true),
             (goaway(0xb, b"too_many"), 0xb, false),
             (goaway(0x2, b"too_many_pings"), 0x2, false),
-            (frame(kind::GOAWAY, 0, 0, b"short"), 0, false),
-            (frame(kind::GOAWAY, 0, 0, b""), 0, false),
+            (frame(frame_type::GOAWAY, 0, 0, b"short"), 0, false),
+            (frame(frame_type::GOAWAY, 0, 0, b""), 0, false),
         ] {
             let mut seen = Vec::new();
-            Frames::default().feed(&bytes, |found| seen.push(found));
-            assert_eq!(seen[1], Found::GoAway(GoAway { error, too_many_pings }), "{bytes:?}");
+            FrameReader::default().read(&bytes, |on_event| seen.push(on_event));
+            assert_eq!(seen[1], FrameEvent::GoAway(GoAway { error, too_many_pings }), "{bytes:?}");
         }
     }
 }

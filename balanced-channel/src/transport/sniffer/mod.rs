@@ -12,59 +12,59 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use frame_reader::{Found, Frames, kind};
+use frame_reader::{FrameEvent, FrameReader, frame_type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::shared::Link;
+use super::shared::Shared;
 
 /// A byte stream that takes note of its frames.
 #[derive(Debug)]
-pub(crate) struct Wire<I> {
+pub(crate) struct SniffedIo<I> {
     io: I,
-    read: Frames,
-    written: Frames,
-    link: Arc<Link>,
+    read_frames: FrameReader,
+    written_frames: FrameReader,
+    shared: Arc<Shared>,
 }
 
-// === impl Wire ===
+// === impl SniffedIo ===
 
-impl<I> Wire<I> {
-    pub(crate) fn new(io: I, link: Arc<Link>) -> Self {
-        Self { io, read: Frames::default(), written: Frames::after_preface(), link }
+impl<I> SniffedIo<I> {
+    pub(crate) fn new(io: I, shared: Arc<Shared>) -> Self {
+        Self { io, read_frames: FrameReader::default(), written_frames: FrameReader::after_preface(), shared }
     }
 
     /// Takes note of bytes that were read.
-    fn note_read(&mut self, bytes: &[u8]) {
-        let passed = &self.link.passed;
+    fn sniff_read(&mut self, bytes: &[u8]) {
+        let observed = &self.shared.observed;
         if !bytes.is_empty() {
-            passed.reads.add();
+            observed.reads.add();
         }
-        self.read.feed(bytes, |found| match found {
-            Found::Header(header) => match header.kind {
-                kind::HEADERS | kind::DATA => passed.answers.add(),
-                kind::SETTINGS => passed.settings.store(true, Ordering::Relaxed),
+        self.read_frames.read(bytes, |event| match event {
+            FrameEvent::Header(header) => match header.frame_type {
+                frame_type::HEADERS | frame_type::DATA => observed.responses.add(),
+                frame_type::SETTINGS => observed.settings.store(true, Ordering::Relaxed),
                 _ => {}
             },
             // The first is how it began; a second one may only lower the last stream.
-            Found::GoAway(goaway) => _ = passed.goaway.set(goaway),
+            FrameEvent::GoAway(goaway) => _ = observed.goaway.set(goaway),
         });
     }
 
     /// Takes note of bytes that were written.
-    fn note_written(&mut self, bytes: &[u8]) {
-        let passed = &self.link.passed;
-        self.written.feed(bytes, |found| {
-            if let Found::Header(header) = found
-                && header.kind == kind::HEADERS
+    fn sniff_written(&mut self, bytes: &[u8]) {
+        let observed = &self.shared.observed;
+        self.written_frames.read(bytes, |event| {
+            if let FrameEvent::Header(header) = event
+                && header.frame_type == frame_type::HEADERS
             {
-                passed.opened.store(header.stream, Ordering::Relaxed);
+                observed.last_opened_stream.store(header.stream, Ordering::Relaxed);
             }
         });
     }
 
     /// An error, if the peer is given up.
-    fn check(&self) -> io::Result<()> {
-        if self.link.passed.given_up.load(Ordering::Relaxed) {
+    fn check_keepalive(&self) -> io::Result<()> {
+        if self.shared.observed.keepalive_timed_out.load(Ordering::Relaxed) {
             let why = "the peer does not answer a keepalive ping";
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
@@ -72,26 +72,26 @@ impl<I> Wire<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for SniffedIo<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
             // Only when there is nothing to read.
-            this.check()?;
+            this.check_keepalive()?;
             return Poll::Pending;
         };
-        this.note_read(&buf.filled()[before..]);
+        this.sniff_read(&buf.filled()[before..]);
         Poll::Ready(read)
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for SniffedIo<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.check()?;
+        this.check_keepalive()?;
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        this.note_written(&buf[..written]);
+        this.sniff_written(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
@@ -101,13 +101,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.check()?;
+        this.check_keepalive()?;
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
-        let mut left = written;
+        let mut remaining = written;
         for buf in bufs {
-            let step = left.min(buf.len());
-            this.note_written(&buf[..step]);
-            left -= step;
+            let step = remaining.min(buf.len());
+            this.sniff_written(&buf[..step]);
+            remaining -= step;
         }
         Poll::Ready(Ok(written))
     }
@@ -117,12 +117,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_keepalive()?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.check_keepalive()?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

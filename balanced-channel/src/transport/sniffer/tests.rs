@@ -12,60 +12,60 @@ use super::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-fn pipe() -> (DuplexStream, Wire<DuplexStream>, Arc<Link>) {
+fn pipe() -> (DuplexStream, SniffedIo<DuplexStream>, Arc<Shared>) {
     let (peer, io) = duplex(1 << 16);
-    let link = Arc::new(Link::new());
-    (peer, Wire::new(io, link.clone()), link)
+    let shared = Arc::new(Shared::new());
+    (peer, SniffedIo::new(io, shared.clone()), shared)
 }
 
 #[tokio::test]
 async fn what_the_peer_says_is_noted_once_it_is_whole() {
-    let (mut peer, mut wire, link) = pipe();
+    let (mut peer, mut io, shared) = pipe();
     let mut buf = [0; 1024];
-    let passed = &link.passed;
-    peer.write_all(&frame(kind::SETTINGS, 0, 0, b"")).await.unwrap();
-    assert!(!passed.settings.load(Ordering::Relaxed));
-    _ = wire.read(&mut buf).await.unwrap();
-    assert!(passed.settings.load(Ordering::Relaxed) && passed.goaway.get().is_none());
-    assert_eq!((passed.reads.get(), passed.answers.get()), (1, 0));
-    let bytes = [frame(kind::HEADERS, 0, 1, b"head"), frame(kind::DATA, 0, 1, b"data")].concat();
+    let observed = &shared.observed;
+    peer.write_all(&frame(frame_type::SETTINGS, 0, 0, b"")).await.unwrap();
+    assert!(!observed.settings.load(Ordering::Relaxed));
+    _ = io.read(&mut buf).await.unwrap();
+    assert!(observed.settings.load(Ordering::Relaxed) && observed.goaway.get().is_none());
+    assert_eq!((observed.reads.get(), observed.responses.get()), (1, 0));
+    let bytes = [frame(frame_type::HEADERS, 0, 1, b"head"), frame(frame_type::DATA, 0, 1, b"data")].concat();
     peer.write_all(&bytes).await.unwrap();
-    _ = wire.read(&mut buf).await.unwrap();
-    assert_eq!((passed.reads.get(), passed.answers.get()), (2, 2));
+    _ = io.read(&mut buf).await.unwrap();
+    assert_eq!((observed.reads.get(), observed.responses.get()), (2, 2));
     for piece in goaway(0xb, b"too_many_pings").chunks(5) {
-        assert_eq!(passed.goaway.get(), None);
+        assert_eq!(observed.goaway.get(), None);
         peer.write_all(piece).await.unwrap();
-        _ = wire.read(&mut buf).await.unwrap();
+        _ = io.read(&mut buf).await.unwrap();
     }
-    assert_eq!(passed.goaway.get(), Some(&GoAway { error: 0xb, too_many_pings: true }));
+    assert_eq!(observed.goaway.get(), Some(&GoAway { error: 0xb, too_many_pings: true }));
 }
 
 #[tokio::test]
 async fn a_call_has_left_once_its_headers_began_to() {
-    let (_peer, mut wire, link) = pipe();
-    let opened = || link.passed.opened.load(Ordering::Relaxed);
-    wire.write_all(PREFACE).await.unwrap();
-    wire.write_all(&frame(kind::SETTINGS, 0, 0, b"")).await.unwrap();
-    assert_eq!(opened(), 0);
-    wire.write_all(&frame(kind::HEADERS, 0, 1, b"head")).await.unwrap();
-    assert_eq!(opened(), 1);
-    let (data, headers) = (frame(kind::DATA, 0, 1, b"a message"), frame(kind::HEADERS, 0, 3, b"head"));
-    let (left, kept) = headers.split_at(10);
-    let bufs = [IoSlice::new(&data), IoSlice::new(left)];
-    let written =
-        std::future::poll_fn(|cx| Pin::new(&mut wire).poll_write_vectored(cx, &bufs)).await.unwrap();
-    assert!(written == data.len() || written == data.len() + left.len());
-    wire.write_all(&left[(written - data.len())..]).await.unwrap();
-    assert_eq!(opened(), 3);
-    wire.write_all(kept).await.unwrap();
-    assert_eq!(opened(), 3);
+    let (_peer, mut io, shared) = pipe();
+    let last_opened_stream = || shared.observed.last_opened_stream.load(Ordering::Relaxed);
+    io.write_all(PREFACE).await.unwrap();
+    io.write_all(&frame(frame_type::SETTINGS, 0, 0, b"")).await.unwrap();
+    assert_eq!(last_opened_stream(), 0);
+    io.write_all(&frame(frame_type::HEADERS, 0, 1, b"head")).await.unwrap();
+    assert_eq!(last_opened_stream(), 1);
+    let (data, headers) =
+        (frame(frame_type::DATA, 0, 1, b"a message"), frame(frame_type::HEADERS, 0, 3, b"head"));
+    let (remaining, kept) = headers.split_at(10);
+    let bufs = [IoSlice::new(&data), IoSlice::new(remaining)];
+    let written = std::future::poll_fn(|cx| Pin::new(&mut io).poll_write_vectored(cx, &bufs)).await.unwrap();
+    assert!(written == data.len() || written == data.len() + remaining.len());
+    io.write_all(&remaining[(written - data.len())..]).await.unwrap();
+    assert_eq!(last_opened_stream(), 3);
+    io.write_all(kept).await.unwrap();
+    assert_eq!(last_opened_stream(), 3);
 }
 
 #[tokio::test]
 async fn a_peer_that_is_given_up_fails_the_stream() {
-    let (_peer, mut wire, link) = pipe();
-    link.passed.given_up.store(true, Ordering::Relaxed);
-    let error = wire.read(&mut [0; 1]).await.unwrap_err();
+    let (_peer, mut io, shared) = pipe();
+    shared.observed.keepalive_timed_out.store(true, Ordering::Relaxed);
+    let error = io.read(&mut [0; 1]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(wire.write(&[0; 1]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(io.write(&[0; 1]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }

@@ -31,10 +31,10 @@ fn pod(address: &str, conditions: Value) -> Value {
 fn found(slices: impl IntoIterator<Item = Slice>, port: &str) -> Vec<String> {
     let mut all = Slices::default();
     all.replace(slices);
-    told(&all.endpoints(&service(port)).unwrap())
+    addresses(&all.endpoints(&service(port)).unwrap())
 }
 
-fn told(endpoints: &[Endpoint]) -> Vec<String> {
+fn addresses(endpoints: &[Endpoint]) -> Vec<String> {
     endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
 }
 
@@ -157,7 +157,7 @@ fn a_dual_stack_service_has_one_endpoint_a_pod_and_keeps_to_its_family() {
     let mut all = Slices::default();
     let mut of = |slices: [Slice; 2]| {
         all.replace(slices);
-        told(&all.endpoints(&service("grpc")).unwrap())
+        addresses(&all.endpoints(&service("grpc")).unwrap())
     };
     assert_eq!(of([four(2), six(2)]), ["10.0.0.0:8000", "10.0.0.1:8000"]);
     // One slice is behind the other: that is no reason to move every call.
@@ -224,6 +224,6 @@ proptest! {
         let ready: BTreeSet<_> =
             last.values().flat_map(|pods| pods.iter()).filter(|pod| pod.1).map(|pod| pod.0).collect();
         let expected: Vec<_> = ready.iter().map(|number| format!("10.0.0.{number}:8000")).collect();
-        prop_assert_eq!(told(&followed.endpoints(&service("grpc")).unwrap()), expected);
+        prop_assert_eq!(addresses(&followed.endpoints(&service("grpc")).unwrap()), expected);
     }
 }

@@ -73,11 +73,11 @@ async fn a_minute_without_the_api_server_is_one_line_for_each_reason_and_one_whe
 
     let away = |why: &str| format!("WARN {PLACE} {why}; the endpoints known so far stand service=\"svc\"");
     let back = format!("INFO {PLACE} the Kubernetes API answers again service=\"svc\"");
-    let restless = away("the Kubernetes API at http://test ends every watch at once");
+    let watches_end_at_once = away("the Kubernetes API at http://test ends every watch at once");
     for (reasons, expected) in [
-        ([REFUSED, REFUSED], vec![restless.clone(), away(REFUSED), back.clone()]),
+        ([REFUSED, REFUSED], vec![watches_end_at_once.clone(), away(REFUSED), back.clone()]),
         // One moment it refuses connections, the next it breaks them.
-        ([REFUSED, RESET], vec![restless, away(REFUSED), away(RESET), back]),
+        ([REFUSED, RESET], vec![watches_end_at_once, away(REFUSED), away(RESET), back]),
     ] {
         let began = Instant::now();
         assert_eq!(outage(&log, &server, reasons.repeat(10)).await, expected);

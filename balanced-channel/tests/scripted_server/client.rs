@@ -11,11 +11,11 @@ use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 use tonic::{Code, Status, body::Body};
 use tower_service::Service;
 
-use super::{MESSAGE, PATIENCE};
+use super::{MESSAGE, TEST_TIMEOUT};
 
 /// What a caller got.
 #[derive(Debug)]
-pub struct Got {
+pub struct CallOutput {
     pub code: Code,
     pub message: String,
     pub headers: HeaderMap,
@@ -23,7 +23,7 @@ pub struct Got {
 }
 
 /// Sends `request` and reads the answer to its end.
-pub async fn send(channel: &Channel, request: Request<Body>) -> Got {
+pub async fn send(channel: &Channel, request: Request<Body>) -> CallOutput {
     let exchange = async {
         let response = channel.clone().call(request).await?;
         let (head, mut body) = response.into_parts();
@@ -36,10 +36,10 @@ pub async fn send(channel: &Channel, request: Request<Body>) -> Got {
         }
         let end = Status::from_header_map(trailers.as_ref().unwrap_or(&head.headers));
         let code = end.map_or(Code::Unknown, |status| status.code());
-        Ok(Got { code, message: String::new(), headers: head.headers, body: data })
+        Ok(CallOutput { code, message: String::new(), headers: head.headers, body: data })
     };
-    let got = tokio::time::timeout(PATIENCE, exchange).await.expect("a call must end");
-    got.unwrap_or_else(|status: Status| Got {
+    let got = tokio::time::timeout(TEST_TIMEOUT, exchange).await.expect("a call must end");
+    got.unwrap_or_else(|status: Status| CallOutput {
         code: status.code(),
         message: status.message().to_owned(),
         headers: HeaderMap::new(),
@@ -48,7 +48,7 @@ pub async fn send(channel: &Channel, request: Request<Body>) -> Got {
 }
 
 /// A unary call with one small message.
-pub async fn unary(channel: &Channel) -> Got {
+pub async fn unary(channel: &Channel) -> CallOutput {
     send(channel, request(&[], Full::from(MESSAGE))).await
 }
 

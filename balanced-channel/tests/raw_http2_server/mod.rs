@@ -23,12 +23,12 @@ const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 
 /// What the peer says first.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Start {
+pub struct InitialSettings {
     pub max_streams: Option<u32>,
 }
 
 /// The peer. Dropping it closes its connection.
-pub struct Framed {
+pub struct RawHttp2Server {
     pub address: SocketAddr,
     writer: Option<oneshot::Receiver<OwnedWriteHalf>>,
     open: Option<OwnedWriteHalf>,
@@ -37,8 +37,8 @@ pub struct Framed {
     reading: JoinHandle<()>,
 }
 
-impl Framed {
-    pub async fn start(start: Start) -> Self {
+impl RawHttp2Server {
+    pub async fn start(start: InitialSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (count, streams) = watch::channel(Vec::new());
@@ -82,13 +82,13 @@ impl Framed {
     pub fn close(self) {}
 }
 
-impl Drop for Framed {
+impl Drop for RawHttp2Server {
     fn drop(&mut self) {
         self.reading.abort();
     }
 }
 
-async fn greet(mut stream: TcpStream, start: Start) -> (OwnedReadHalf, OwnedWriteHalf) {
+async fn greet(mut stream: TcpStream, start: InitialSettings) -> (OwnedReadHalf, OwnedWriteHalf) {
     stream.read_exact(&mut [0; PREFACE]).await.unwrap();
     let mut settings = Vec::new();
     if let Some(max) = start.max_streams {

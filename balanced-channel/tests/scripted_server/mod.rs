@@ -1,7 +1,7 @@
 //! A server that answers each request as a test's script says.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses the part it needs")]
 
-mod calling;
+mod client;
 
 use std::{
     net::SocketAddr,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-pub use calling::{request, send, unary, upload};
+pub use client::{request, send, unary, upload};
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::{
@@ -21,14 +21,14 @@ use tokio::{
 use tonic::Code;
 
 /// The longest that any test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One message: compressed no, length 3.
 pub const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer {
+pub enum ScriptedResponse {
     /// A message, and the status in the trailers.
     Message(Code),
     /// Nothing but a status.
@@ -55,12 +55,12 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     pub read: usize,
-    pub answer: Answer,
+    pub answer: ScriptedResponse,
 }
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub at: Instant,
@@ -69,24 +69,24 @@ pub struct Seen {
 }
 
 /// The server. Dropping it closes its connections.
-pub struct Scripted {
+pub struct ScriptedServer {
     pub address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     _serving: JoinSet<()>,
 }
 
 type Script = dyn Fn(usize) -> Step + Send + Sync;
 
-impl From<Answer> for Step {
+impl From<ScriptedResponse> for Step {
     /// Reads the whole request first.
-    fn from(answer: Answer) -> Self {
+    fn from(answer: ScriptedResponse) -> Self {
         Self { read: usize::MAX, answer }
     }
 }
 
 // === impl Scripted ===
 
-impl Scripted {
+impl ScriptedServer {
     /// A server whose answer to its first request is `script(0)`, and so on.
     pub async fn start<S: Into<Step>>(script: impl Fn(usize) -> S + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -106,16 +106,16 @@ impl Scripted {
     }
 
     /// One that gives every request the same answer.
-    pub async fn always(answer: Answer) -> Self {
+    pub async fn always(answer: ScriptedResponse) -> Self {
         Self::start(move |_| answer).await
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-async fn serve(stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<ReceivedRequest>>>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let mut answering = JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
@@ -127,12 +127,17 @@ async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     script: Arc<Script>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 ) {
     let (head, mut body) = request.into_parts();
     let (number, step) = {
         let mut seen = seen.lock().unwrap();
-        seen.push(Seen { headers: head.headers, body: Vec::new(), at: Instant::now(), reset: None });
+        seen.push(ReceivedRequest {
+            headers: head.headers,
+            body: Vec::new(),
+            at: Instant::now(),
+            reset: None,
+        });
         (seen.len() - 1, script(seen.len() - 1))
     };
     let mut read = 0;
@@ -149,34 +154,34 @@ async fn answer(
         head
     };
     match step.answer {
-        Answer::Message(code) => {
+        ScriptedResponse::Message(code) => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
             drop(stream.send_trailers([status(code)].into_iter().collect()));
         }
-        Answer::Status(code) => drop(respond.send_response(head(Some(code)), true)),
-        Answer::Pushback(value) => {
+        ScriptedResponse::Status(code) => drop(respond.send_response(head(Some(code)), true)),
+        ScriptedResponse::Pushback(value) => {
             let mut head = head(Some(Code::Unavailable));
             head.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from_static(value));
             drop(respond.send_response(head, true));
         }
-        Answer::Http(status) => {
+        ScriptedResponse::Http(status) => {
             drop(respond.send_response(Response::builder().status(status).body(()).unwrap(), true));
         }
-        Answer::Reset(reason) => respond.send_reset(reason),
-        Answer::Half => {
+        ScriptedResponse::Reset(reason) => respond.send_reset(reason),
+        ScriptedResponse::Half => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             stream.send_data(Bytes::from_static(&MESSAGE[..4]), false).unwrap();
             // So that the reset does not overtake the rest.
             tokio::time::sleep(Duration::from_millis(20)).await;
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
-        Answer::Begin => {
+        ScriptedResponse::Begin => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
             seen.lock().unwrap()[number].reset = reset.ok();
         }
-        Answer::Echo => {
+        ScriptedResponse::Echo => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             while let Some(Ok(data)) = body.data().await {
                 drop(body.flow_control().release_capacity(data.len()));
@@ -187,7 +192,7 @@ async fn answer(
             }
             drop(stream.send_trailers([status(Code::Ok)].into_iter().collect()));
         }
-        Answer::Messages(messages, pause) => {
+        ScriptedResponse::Messages(messages, pause) => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             for _ in 0..messages {
                 if pause > 0 {
@@ -197,7 +202,7 @@ async fn answer(
             }
             drop(stream.send_trailers([status(Code::Ok)].into_iter().collect()));
         }
-        Answer::Silence => {
+        ScriptedResponse::Silence => {
             let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
             seen.lock().unwrap()[number].reset = reset.ok();
         }

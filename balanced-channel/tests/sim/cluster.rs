@@ -6,25 +6,25 @@ use balanced_channel::Channel;
 
 use crate::{
     load::ready,
-    machine::{Backend, Machine},
     network::simulation,
+    node::{Backend, Node},
     registry::Registry,
 };
 
 /// Backends, the registry that lists them, and a channel that is connected to all of them.
-pub struct World {
+pub struct Cluster {
     pub backends: Vec<Backend>,
     pub registry: Registry,
     pub channel: Channel,
 }
 
 /// Runs `test` on the host `client`, with a machine of each of the names beside it.
-pub fn simulate<const N: usize, F>(tick: Duration, names: [&str; N], test: impl FnOnce([Machine; N]) -> F)
+pub fn simulate<const N: usize, F>(tick: Duration, names: [&str; N], test: impl FnOnce([Node; N]) -> F)
 where
     F: Future<Output = ()> + 'static,
 {
     let mut sim = simulation(tick).build();
-    let test = test(names.map(|name| Machine::new(&mut sim, name)));
+    let test = test(names.map(|name| Node::new(&mut sim, name)));
     sim.client("client", async move {
         test.await;
         Ok(())
@@ -34,10 +34,10 @@ where
 
 // === impl World ===
 
-impl World {
+impl Cluster {
     /// With so many backends of a machine.
-    pub async fn with(machine: &Machine, backends: u16) -> Self {
-        Self::of(machine.backends(backends)).await
+    pub async fn with(node: &Node, backends: u16) -> Self {
+        Self::of(node.backends(backends)).await
     }
 
     /// With these backends.

@@ -27,16 +27,16 @@ use crate::service::Greeter;
 
 /// A host that runs backends.
 #[derive(Clone)]
-pub struct Machine {
+pub struct Node {
     ip: IpAddr,
-    table: watch::Sender<BTreeMap<u16, Wanted>>,
+    table: watch::Sender<BTreeMap<u16, DesiredBackend>>,
     counts: Rc<RefCell<BTreeMap<u16, Counts>>>,
 }
 
 /// One backend on a machine, running or not.
 #[derive(Clone)]
 pub struct Backend {
-    machine: Machine,
+    node: Node,
     pub address: SocketAddr,
     pub counts: Counts,
 }
@@ -57,16 +57,16 @@ impl Counts {
 
 /// What should become of a backend; one that is not in the table is dead.
 #[derive(Clone)]
-struct Wanted {
+struct DesiredBackend {
     /// Which life of it: a backend that is started again is another process.
-    life: u32,
-    orders: Orders,
+    generation: u32,
+    commands: Commands,
     counts: Counts,
 }
 
 /// What a process is told.
 #[derive(Clone, Copy, Default)]
-struct Orders {
+struct Commands {
     draining: bool,
     /// How often it was told to say GOAWAY on the connections that it has.
     goaways: u32,
@@ -74,25 +74,25 @@ struct Orders {
 
 /// A backend that runs.
 struct Process {
-    life: u32,
-    orders: watch::Sender<Orders>,
+    generation: u32,
+    commands: watch::Sender<Commands>,
     _task: AbortOnDropHandle<()>,
 }
 
 // === impl Machine ===
 
-impl Machine {
+impl Node {
     pub fn new(sim: &mut Sim<'_>, name: &str) -> Self {
         let (ip, table) = (sim.lookup(name), watch::Sender::new(BTreeMap::new()));
-        let orders = table.clone();
-        sim.host(name, move || run(ip, orders.subscribe()));
+        let commands = table.clone();
+        sim.host(name, move || run(ip, commands.subscribe()));
         Self { ip, table, counts: Rc::default() }
     }
 
     /// The backend at a port, which does not run until it is started.
     pub fn backend(&self, port: u16) -> Backend {
         let counts = self.counts.borrow_mut().entry(port).or_default().clone();
-        Backend { machine: self.clone(), address: SocketAddr::new(self.ip, port), counts }
+        Backend { node: self.clone(), address: SocketAddr::new(self.ip, port), counts }
     }
 
     /// Starts a backend at each of `count` ports.
@@ -106,10 +106,11 @@ impl Machine {
 impl Backend {
     /// Runs it, or runs it again beside a life of it that drains.
     pub fn start(&self) {
-        self.machine.table.send_modify(|table| {
-            let life = table.get(&self.address.port()).map_or(0, |wanted| wanted.life + 1);
-            let wanted = Wanted { life, orders: Orders::default(), counts: self.counts.clone() };
-            table.insert(self.address.port(), wanted);
+        self.node.table.send_modify(|table| {
+            let generation = table.get(&self.address.port()).map_or(0, |desired| desired.generation + 1);
+            let desired =
+                DesiredBackend { generation, commands: Commands::default(), counts: self.counts.clone() };
+            table.insert(self.address.port(), desired);
         });
     }
 
@@ -120,23 +121,23 @@ impl Backend {
 
     /// Takes no more connections, says GOAWAY on those there are, and finishes what is in flight.
     pub fn drain(&self) {
-        self.order(|orders| orders.draining = true);
+        self.order(|commands| commands.draining = true);
     }
 
     /// Says GOAWAY on the connections there are, as at their maximum age, and takes new ones.
     pub fn recycle(&self) {
-        self.order(|orders| orders.goaways += 1);
+        self.order(|commands| commands.goaways += 1);
     }
 
-    fn order(&self, change: impl FnOnce(&mut Orders)) {
-        self.machine.table.send_modify(|table| {
-            change(&mut table.get_mut(&self.address.port()).expect("it runs").orders);
+    fn order(&self, change: impl FnOnce(&mut Commands)) {
+        self.node.table.send_modify(|table| {
+            change(&mut table.get_mut(&self.address.port()).expect("it runs").commands);
         });
     }
 
     /// Ends it as SIGKILL does: every socket is closed at once, and the port refuses.
     pub fn kill(&self) {
-        self.machine.table.send_modify(|table| {
+        self.node.table.send_modify(|table| {
             table.remove(&self.address.port());
         });
     }
@@ -153,18 +154,18 @@ impl Backend {
 
 // === the machine's software ===
 
-async fn run(ip: IpAddr, mut table: watch::Receiver<BTreeMap<u16, Wanted>>) -> turmoil::Result {
+async fn run(ip: IpAddr, mut table: watch::Receiver<BTreeMap<u16, DesiredBackend>>) -> turmoil::Result {
     let mut running: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
     loop {
-        let wanted = table.borrow_and_update().clone();
-        running.retain(|port, _| wanted.contains_key(port));
-        for (port, wanted) in wanted {
-            let lives = running.entry(port).or_default();
-            if lives.last().is_none_or(|last| last.life != wanted.life) {
-                lives.push(Process::start(SocketAddr::new(ip, port), &wanted).await?);
+        let desired = table.borrow_and_update().clone();
+        running.retain(|port, _| desired.contains_key(port));
+        for (port, desired) in desired {
+            let processes = running.entry(port).or_default();
+            if processes.last().is_none_or(|last| last.generation != desired.generation) {
+                processes.push(Process::start(SocketAddr::new(ip, port), &desired).await?);
             }
-            if let Some(last) = lives.last() {
-                last.orders.send_replace(wanted.orders);
+            if let Some(last) = processes.last() {
+                last.commands.send_replace(desired.commands);
             }
         }
         if table.changed().await.is_err() {
@@ -174,12 +175,12 @@ async fn run(ip: IpAddr, mut table: watch::Receiver<BTreeMap<u16, Wanted>>) -> t
 }
 
 impl Process {
-    async fn start(address: SocketAddr, wanted: &Wanted) -> turmoil::Result<Self> {
+    async fn start(address: SocketAddr, desired: &DesiredBackend) -> turmoil::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?;
-        let greeter = Greeter { address, calls: wanted.counts.calls.clone() };
-        let orders = watch::Sender::new(wanted.orders);
-        let task = tokio::spawn(accept(listener, greeter, wanted.counts.clone(), orders.subscribe()));
-        Ok(Self { life: wanted.life, orders, _task: AbortOnDropHandle::new(task) })
+        let greeter = Greeter { address, calls: desired.counts.calls.clone() };
+        let commands = watch::Sender::new(desired.commands);
+        let task = tokio::spawn(accept(listener, greeter, desired.counts.clone(), commands.subscribe()));
+        Ok(Self { generation: desired.generation, commands, _task: AbortOnDropHandle::new(task) })
     }
 }
 
@@ -187,20 +188,20 @@ async fn accept(
     listener: TcpListener,
     greeter: Greeter,
     counts: Counts,
-    mut orders: watch::Receiver<Orders>,
+    mut commands: watch::Receiver<Commands>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.expect("a simulated listener does not fail").0,
             Some(_) = connections.join_next() => continue,
-            _ = orders.wait_for(|orders| orders.draining) => break,
+            _ = commands.wait_for(|commands| commands.draining) => break,
         };
         counts.accepted.fetch_add(1, Ordering::Relaxed);
         let open = Open(counts.clone());
-        let (greeter, orders) = (greeter.clone(), orders.clone());
+        let (greeter, commands) = (greeter.clone(), commands.clone());
         connections.spawn(async move {
-            serve(stream, greeter, orders).await;
+            serve(stream, greeter, commands).await;
             drop(open);
         });
     }
@@ -208,15 +209,15 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, greeter: Greeter, mut orders: watch::Receiver<Orders>) {
-    let before = orders.borrow().goaways;
+async fn serve(stream: TcpStream, greeter: Greeter, mut commands: watch::Receiver<Commands>) {
+    let before = commands.borrow().goaways;
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service_fn(move |request| greeter.clone().serve(request)));
     tokio::pin!(connection);
     let draining = tokio::select! {
         _ = connection.as_mut() => false,
-        _ = orders.wait_for(|now| now.draining || now.goaways > before) => true,
+        _ = commands.wait_for(|now| now.draining || now.goaways > before) => true,
     };
     if draining {
         connection.as_mut().graceful_shutdown();

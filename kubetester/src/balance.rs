@@ -28,7 +28,7 @@ pub struct Balance {
     pub p_value: Option<f64>,
 }
 
-/// What the figures say.
+/// The evenness that the figures show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
     /// Nothing was answered, or no answer said who gave it.
@@ -73,7 +73,7 @@ impl Balance {
         }
     }
 
-    /// What the figures say.
+    /// Returns the evenness that the figures show.
     pub fn spread(&self) -> Spread {
         match (self.pods, self.p_value) {
             (0, _) => Spread::Unknown,

@@ -56,7 +56,7 @@ struct Stop {
     sentence: String,
 }
 
-/// What `main` does: reads the command line, runs the subcommand, and says how it ended.
+/// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Call(call) => block_on(call.run()),

@@ -30,15 +30,15 @@ pub struct Comparison {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Compared {
-    /// What it is called: the route of a gateway, or the target itself.
+    /// The route of a gateway, or the target itself.
     pub name: String,
     /// In which figures no other is better, and some other worse.
     pub best: Vec<Figure>,
-    /// What `load` says of the target. Its times leave out those in which the others had their turn.
+    /// The load on this target, as `load` reports it. Its times leave out the turns of the other targets.
     pub load: LoadResult,
 }
 
-/// What targets are compared by.
+/// The figures by which targets are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -71,7 +71,7 @@ impl Comparison {
         Self { schema: SCHEMA, rounds, results: results.into_iter().enumerate().map(compared).collect() }
     }
 
-    /// Whether every expectation held for every target.
+    /// Returns whether every expectation held for every target.
     pub fn held(&self) -> bool {
         self.results.iter().all(|one| one.load.held())
     }
@@ -84,7 +84,7 @@ impl Figure {
     pub const ALL: [Self; 6] =
         [Self::CallsPerSecond, Self::Failed, Self::Pods, Self::Skew, Self::P50, Self::P99];
 
-    /// What a result has of it, if it has any.
+    /// Returns this figure of a result, if the result has it.
     pub fn of(self, load: &LoadResult) -> Option<f64> {
         let answered = load.succeeded > 0;
         match self {

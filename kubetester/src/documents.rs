@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{compare::Comparison, drill::result::DrillResult, result::LoadResult};
 
-/// What comes below it in the page is made here.
+/// The line below which a test generates the page.
 const MARK: &str = "<!-- From here on, a test makes the page from the types. -->\n";
 
 fn docs() -> PathBuf {

@@ -3,9 +3,9 @@
 //! Callers are dealt to as many crews as there are processors. A crew is one task with a [`Tally`] of its
 //! own, so that counting takes no lock; the tallies are merged when all calls have ended.
 
-mod crew;
-mod pace;
 mod progress;
+mod schedule;
+mod worker;
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::progress::{Progress, Seen};
-use self::{crew::Crew, pace::Pace};
+use self::{schedule::Pace, worker::Worker};
 use crate::tally::Tally;
 
 /// Makes one call after the other; one value for each caller.
@@ -34,7 +34,7 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// How many calls to make, and how fast.
+/// The number of calls that to make, and how fast.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Stop after this many calls.
@@ -48,7 +48,7 @@ pub struct Plan {
     pub timeout: Duration,
 }
 
-/// What became of a [`Plan`].
+/// The outcome of a [`Plan`].
 #[derive(Debug, Default)]
 pub struct Run {
     /// The calls.
@@ -107,7 +107,7 @@ pub async fn resume<C: Call>(
 
     let mut crews = JoinSet::new();
     for callers in deal(callers) {
-        let crew = Crew {
+        let crew = Worker {
             callers,
             pace: pace.clone(),
             earlier: earlier.elapsed,

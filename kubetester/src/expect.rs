@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{balance::Balance, tally::Tally, verdict::figure};
 
-/// What is expected of a load; nothing by default.
+/// The expectations of a load; empty by default.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Expectations (exit code 1 when one does not hold)")]
 pub struct Expectations {
@@ -30,21 +30,21 @@ pub struct Expectations {
 /// A limit on failed calls.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxErrors {
-    /// So many.
+    /// An absolute number.
     Count(u64),
-    /// So many of a hundred.
+    /// The number of of that a hundred.
     Percent(f64),
 }
 
-/// What became of one expectation.
+/// The outcome of an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Checked {
     /// Which: the flag, without dashes.
     pub expectation: &'static str,
-    /// Whether it held.
+    /// True if it held.
     pub held: bool,
-    /// What was expected and what was seen, as a sentence.
+    /// The expected and the actual value, as a sentence.
     pub detail: String,
 }
 

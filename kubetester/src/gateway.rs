@@ -18,15 +18,15 @@ pub struct Gateway(Endpoint);
 /// Why a gateway has no routes to call.
 #[derive(Debug, thiserror::Error)]
 pub enum NoRoutes {
-    /// Nobody is there.
+    /// The gateway cannot be reached.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     /// It says something else.
     #[error("{gateway} does not list its routes as a helloserve does: {why}")]
     Answer {
-        /// What was asked.
+        /// The URL of the request.
         gateway: String,
-        /// What is wrong with the answer.
+        /// The problem with the response.
         why: String,
     },
 }
@@ -36,7 +36,7 @@ struct Listed {
     routes: Vec<Route>,
 }
 
-/// What is wanted of a route; it says more.
+/// The part of a route that the tool uses.
 #[derive(Deserialize)]
 struct Route {
     name: String,

@@ -8,7 +8,7 @@
 //! - [`transport`]: how a call travels, over HTTP/1.1 or gRPC, and why it failed.
 //! - [`method`]: which gRPC method is called, with what, and how its answers are read.
 //! - [`engine`]: when the next call is made, and by which caller.
-//! - [`answered`]: which pod an answer came from, [`printable`]: its name, fit to be shown.
+//! - [`pod_name`]: which pod an answer came from, [`sanitize`]: its name, fit to be shown.
 //! - [`tally`]: what is counted, by each crew for itself.
 //! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
 //!   is what was expected.
@@ -23,7 +23,6 @@
 //! - [`dns`]: a real DNS server with names that change while it runs.
 //! - [`loopback`]: addresses that two systems on one machine do not share.
 
-pub mod answered;
 pub mod balance;
 pub mod cli;
 pub mod compare;
@@ -37,10 +36,11 @@ pub mod expect;
 pub mod gateway;
 pub mod loopback;
 pub mod method;
-pub mod printable;
+pub mod pod_name;
 pub mod render;
 pub mod report;
 pub mod result;
+pub mod sanitize;
 pub mod tally;
 pub mod target;
 pub mod transport;

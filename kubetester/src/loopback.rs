@@ -11,7 +11,7 @@ use std::{
 /// The port, at the last address of a block, whose UDP socket says that the block is taken.
 const CLAIM_PORT: u16 = 8200;
 
-/// How many blocks to try; with 65 000 of them a clash is rare and a second one rarer.
+/// The number of blocks that to try; with 65 000 of them a clash is rare and a second one rarer.
 const TRIES: usize = 64;
 
 /// A block of 254 addresses that no other kubetester uses, as long as this value lives.

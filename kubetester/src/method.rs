@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
 pub use self::{
-    answer::{Answered, Reader},
+    answer::{PodExtractor, Reader},
     choice::Choice,
     name::MethodName,
 };
@@ -31,14 +31,14 @@ pub struct Method {
     pub request: Bytes,
     /// The message that answers.
     pub output: MessageDescriptor,
-    /// Whether any number of messages answers, and the call lasts until the last of them.
+    /// True if any number of messages answers, and the call lasts until the last of them.
     pub streams: bool,
 }
 
 /// Why a method cannot be called; each is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// What was asked for does not fit the method, or there is no such method.
+    /// The request does not fit the method, or there is no such method.
     #[error("{0}")]
     Usage(String),
     /// The server does not say what its methods are.

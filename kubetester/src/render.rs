@@ -3,13 +3,13 @@
 mod bar;
 mod compare;
 mod drill;
+mod format;
 mod load;
-mod words;
 
 pub use self::{
     bar::bar,
     compare::{compare, header, shown},
     drill::{consequence, drill},
+    format::{count, percent, time},
     load::load,
-    words::{count, percent, time},
 };

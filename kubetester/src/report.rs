@@ -11,23 +11,23 @@
 //! readable on a phone nor in the dark. Here a path is stretched to the width that there is, a stylesheet has the
 //! colours, and labels are text of the page.
 
-mod about;
 mod drill;
 mod file;
-mod lives;
+mod format;
+mod intervals;
 mod page;
 mod panel;
 mod path;
 mod plot;
 mod plots;
+mod pod_timeline;
 mod pods;
+mod run_info;
 mod scale;
-mod spans;
-mod words;
 
 pub use self::{
-    about::About,
     drill::drill,
     file::{CannotWrite, ReportFile},
     page::{compare, load},
+    run_info::About,
 };

@@ -48,7 +48,7 @@ pub struct LoadResult {
     pub unnamed: u64,
     /// Only in an open loop: how well the schedule was kept.
     pub schedule: Option<Schedule>,
-    /// Of the calls that succeeded; in an open loop counted from when each was due.
+    /// Latency of the calls that succeeded; in an open loop counted from when each was due.
     pub latency: Percentiles,
     /// Pods that answered, in the order of their names.
     pub pods: Vec<Pod>,
@@ -56,14 +56,14 @@ pub struct LoadResult {
     pub errors: Vec<Errors>,
     /// How evenly the calls were spread.
     pub balance: Figures,
-    /// What that most likely means.
+    /// The most likely meaning of the figures.
     pub verdict: String,
-    /// What was expected, and whether it held.
+    /// The expectations and their outcome.
     pub expectations: Vec<Checked>,
     /// The calls over time. In the document only if `--details` are wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_time: Option<OverTime>,
-    /// Of the latencies of the calls that succeeded. In the document only if `--details` are wanted.
+    /// Distribution of the latencies of the calls that succeeded. In the document only with `--details`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Vec<Bin>>,
 }
@@ -105,7 +105,7 @@ pub struct Pod {
     pub name: String,
     /// Calls it answered with success.
     pub calls: u64,
-    /// Of all calls that named their pod and succeeded, from 0 to 1.
+    /// Share of all calls that named their pod and succeeded, from 0 to 1.
     pub share: f64,
     /// Calls it answered with an error.
     pub errors: u64,
@@ -125,7 +125,7 @@ pub struct Pod {
 pub struct Errors {
     /// A sentence.
     pub cause: String,
-    /// How many.
+    /// The number.
     pub count: u64,
 }
 
@@ -141,7 +141,7 @@ pub struct Figures {
     pub skew: Option<f64>,
     /// Coefficient of variation of the calls per pod.
     pub variation: f64,
-    /// Of the chi-squared test against equal shares; null with fewer than two pods.
+    /// P-value of the chi-squared test against equal shares; null with fewer than two pods.
     pub p_value: Option<f64>,
 }
 
@@ -185,7 +185,7 @@ impl LoadResult {
         }
     }
 
-    /// What a reader of the latencies has to know about how the schedule was kept; one sentence each.
+    /// Returns a sentence for each problem with the schedule that affects the latencies.
     pub fn remarks(&self) -> Vec<String> {
         let Some(Schedule { late, latest, unsent }) = self.schedule else { return Vec::new() };
         let mut remarks = Vec::new();
@@ -212,7 +212,7 @@ impl LoadResult {
         self.histogram = None;
     }
 
-    /// Whether every expectation held.
+    /// Returns whether every expectation held.
     pub fn held(&self) -> bool {
         self.expectations.iter().all(|one| one.held)
     }

@@ -17,10 +17,10 @@ const MOST_CAUSES: usize = 64;
 /// A name that is another one with each answer is no pod's, and must not eat memory either.
 const MOST_PODS: usize = 10_000;
 
-/// What a [`Tally`] calls the causes beyond the first [`MOST_CAUSES`].
+/// The label of the causes beyond the first [`MOST_CAUSES`].
 const OTHER_CAUSES: &str = "other errors";
 
-/// What became of a number of calls.
+/// The outcome of a number of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// By the name of the pod that answered. Answers that name none are not here.
@@ -31,22 +31,22 @@ pub struct Tally {
     pub succeeded: u64,
     /// Successful answers that did not name their pod, or gave a name after too many others.
     pub unnamed: u64,
-    /// Of the calls that succeeded, from when each was due.
+    /// Latency of the calls that succeeded, from when each was due.
     pub latency: Latency,
-    /// How much later than due the latest call began, and how many began over 1 ms late.
+    /// The latest start after a call was due, and the number of calls that started over 1 ms late.
     pub lateness: Lateness,
     /// All calls over time.
     pub series: Series,
 }
 
-/// What became of the calls that one pod answered.
+/// The outcome of the calls of one pod.
 #[derive(Debug, Clone, Default)]
 pub struct PodTally {
     /// Calls it answered with success.
     pub calls: u64,
     /// Calls it answered with an error.
     pub errors: u64,
-    /// Of the calls that succeeded.
+    /// Latency of the calls that succeeded.
     pub latency: Latency,
     /// When it answered first, counted from the start of the load.
     pub first_at: Duration,
@@ -70,7 +70,7 @@ pub struct Lateness {
 pub struct Sample {
     /// When it ended, counted from the start of the load.
     pub at: Duration,
-    /// How long after it was due it began.
+    /// The time that after it was due it began.
     pub late: Duration,
     /// From when it was due until it ended.
     pub latency: Duration,

@@ -1,4 +1,4 @@
-//! What the user wants to call, as it is written on the command line.
+//! The target on the command line.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use url::{Host, Url};
 
-/// What a target of tonic's own balancer begins with.
+/// The prefix of a target of tonic's own balancer.
 const TONIC: &str = "tonic:";
 
 /// Where calls go, and how.
@@ -33,7 +33,7 @@ pub struct Endpoint {
     pub port: u16,
     /// Path and query; `/` when there is none.
     pub path: String,
-    /// Whether TLS is spoken.
+    /// True if TLS is spoken.
     pub tls: bool,
 }
 

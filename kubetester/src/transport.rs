@@ -15,14 +15,14 @@ use tokio::time::timeout;
 
 pub use self::tls::Tls;
 use crate::{
-    answered::PodFrom,
     engine::{Call, Outcome},
     method::{Choice, Unfit},
-    printable,
+    pod_name::PodFrom,
+    sanitize,
     target::{Endpoint, Target},
 };
 
-/// What all calls of a load have in common.
+/// The settings that all calls of a load share.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// Sent with each call; for gRPC as metadata.
@@ -53,10 +53,10 @@ pub enum Caller {
     Grpc(grpc::Caller),
 }
 
-/// What was answered to a greeting. Empty where the answer does not say.
+/// The response to a greeting. Fields that the response does not have are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeted {
-    /// Who was greeted.
+    /// The name that was greeted.
     pub name: String,
     /// The version of who answered.
     pub version: String,
@@ -71,15 +71,15 @@ pub struct Greeted {
 /// Why a target cannot be called at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
-    /// What was asked for does not fit the target.
+    /// The request does not fit the target.
     #[error("{0}")]
     Usage(String),
-    /// Nobody there.
+    /// The peer cannot be reached.
     #[error("cannot reach {target}: {why}")]
     Peer {
         /// The target.
         target: String,
-        /// What went wrong.
+        /// The cause.
         why: String,
     },
     /// Somebody is there who does not say what there is to call.
@@ -89,7 +89,7 @@ pub enum Unreachable {
         target: String,
         /// The method.
         method: String,
-        /// What went wrong.
+        /// The cause.
         why: String,
     },
 }
@@ -206,7 +206,7 @@ impl Call for Caller {
             Self::Http(caller) => caller.call().await,
             Self::Grpc(caller) => caller.call().await,
         };
-        Outcome { pod: pod.map(printable::name), error: error.map(printable::reason) }
+        Outcome { pod: pod.map(sanitize::name), error: error.map(sanitize::reason) }
     }
 }
 

@@ -17,7 +17,7 @@ async fn demo(arguments: &[&str]) -> Exit {
     exit_of(TOOL, &[&["demo", "--listen", "127.0.0.1:0"], arguments].concat(), &[]).await
 }
 
-/// How many calls the output shows for each pod of a kind, without pods that took none.
+/// Returns the number of calls that the output shows for each pod of a kind, without pods that took none.
 fn calls(stdout: &str, kind: &str) -> Vec<u64> {
     let bars = stdout.lines().filter(|line| line.contains('█') && line.trim_start().starts_with(kind));
     bars.map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()

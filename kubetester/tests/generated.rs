@@ -13,7 +13,7 @@ use service::testing::exit_of;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 
-/// What a program says of its input; none if it is not installed.
+/// Returns the output of a program; `None` if it is not installed.
 fn said(program: &str, arguments: &[&str], input: &str) -> Option<std::process::Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -13,10 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{COULD_NOT_RUN, OK, Stop, USAGE, some_time, stop_on_interrupt};
 use crate::{
-    answered::PodFrom,
     engine::{Plan, Run},
     expect::Expectations,
     method::Choice,
+    pod_name::PodFrom,
     render::{self, time},
     result::LoadResult,
     tally::{Sample, Tally},
@@ -33,7 +33,7 @@ const DEFAULT_PORT: u16 = 8000;
 /// and 3 when none did.
 #[derive(Debug, Args)]
 pub(super) struct Call {
-    /// What to call, as `kubetester load` takes it [default: dns:///SERVER_DOMAIN:SERVER_PORT]
+    /// Target to call, as for `kubetester load` [default: dns:///SERVER_DOMAIN:SERVER_PORT]
     target: Option<Target>,
 
     /// The server's name, when no target is given
@@ -48,7 +48,7 @@ pub(super) struct Call {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     every: Duration,
 
-    /// Who calls: the name to be greeted
+    /// Name to greet
     #[arg(long, value_name = "NAME", default_value = "", conflicts_with_all = ["method", "data"])]
     name: String,
 

@@ -24,7 +24,7 @@ use crate::{
 /// meanwhile on the machine or the network hits all alike. Expectations are of each target. Exits as `load` does.
 #[derive(Debug, Args)]
 pub(super) struct Compare {
-    /// What to compare: targets as `load` takes them
+    /// Targets to compare, as for `kubetester load`
     #[arg(value_name = "TARGET", required_unless_present = "gateway")]
     targets: Vec<Target>,
 

@@ -17,7 +17,7 @@ use crate::{
     tally::Tally,
 };
 
-/// How long the gateway may take to connect to its backends.
+/// The time that the gateway may take to connect to its backends.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The bar of a pod that took every call.
 const BAR: usize = 36;
@@ -123,7 +123,7 @@ impl Demo {
     }
 }
 
-/// What runs where, and what to type.
+/// Returns the addresses of the programs and the commands to try.
 fn what_runs(system: &System) -> String {
     let gateway = format!("http://{}", system.reachable_gateway());
     let mut text = String::new();

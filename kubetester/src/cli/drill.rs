@@ -11,20 +11,20 @@ use super::{
     COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, output, report::Report, some_time, watch::watched,
 };
 use crate::{
-    answered::PodFrom,
     drill::{
         compose::{self, Compose},
         demo::{self, Demo},
+        event_log::EventLog,
         expect::DrillExpectations,
-        journal::Journal,
         kubernetes::{Kubernetes, Place},
+        platform::{Aim, Platform, Trouble},
         result::DrillResult,
         scenario::{Scenario, Times},
-        stage::{Aim, Stage, Trouble},
-        trail::Trail,
+        success_log::SuccessLog,
     },
     engine::{Plan, Run},
     method::Choice,
+    pod_name::PodFrom,
     render, report,
     result::LoadResult,
     transport::{self, Setup, Tls, Transport},
@@ -43,7 +43,7 @@ const COMPOSE: &str =
 /// restart`) and scale. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
 #[derive(Debug, Args)]
 pub(super) struct Drill {
-    /// What is done
+    /// Scenario to run
     scenario: Name,
 
     /// For scale: how many pods
@@ -54,7 +54,7 @@ pub(super) struct Drill {
     #[arg(long, value_name = "SYSTEM", default_value = "demo")]
     on: On,
 
-    /// What is called: a path of the system's gateway; direct: the pods over a balanced channel in this program; tonic:
+    /// Target of the load: a path of the system's gateway; direct: the pods over a balanced channel in this program; tonic:
     /// the pods over tonic's own balancer; or any target that `load` takes
     #[arg(long, alias = "url", value_name = "TARGET", default_value = "/hellogrpc")]
     target: Aim,
@@ -71,7 +71,7 @@ pub(super) struct Drill {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     timeout: Duration,
 
-    /// How long the load runs before anything is done
+    /// The time that the load runs before anything is done
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
     steady: Duration,
 
@@ -80,11 +80,11 @@ pub(super) struct Drill {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     outage: Duration,
 
-    /// How long it is waited for a pod that is ready to take its first call
+    /// The time that it is waited for a pod that is ready to take its first call
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     patience: Duration,
 
-    /// How long the load runs on when everything is well again
+    /// The time that the load runs on when everything is well again
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
     settle: Duration,
 
@@ -117,7 +117,7 @@ pub(super) struct Drill {
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = DEMO)]
     pods: u8,
 
-    /// How long a pod of the demo takes for an answer; without it hardly a call would be in flight at the loss
+    /// The time that a pod of the demo takes for an answer; without it hardly a call would be in flight at the loss
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = service::parse_duration, help_heading = DEMO)]
     work: Duration,
 
@@ -223,7 +223,7 @@ impl Drill {
         }
     }
 
-    async fn stage(&self) -> Result<Box<dyn Stage>, Stop> {
+    async fn stage(&self) -> Result<Box<dyn Platform>, Stop> {
         Ok(match self.on {
             On::Demo => Box::new(Demo::start(demo::Settings { pods: self.pods, work: self.work }).await?),
             On::Compose => {
@@ -239,7 +239,7 @@ impl Drill {
     }
 
     /// The drill itself: the load, and what is done meanwhile.
-    async fn hold(&self, scenario: Scenario, stage: &mut dyn Stage) -> Result<DrillResult, Stop> {
+    async fn hold(&self, scenario: Scenario, stage: &mut dyn Platform) -> Result<DrillResult, Stop> {
         let target = stage.target(&self.target).await?;
         let setup = Setup {
             headers: self.header.iter().cloned().collect(),
@@ -253,8 +253,8 @@ impl Drill {
             Times { steady: self.steady, outage: self.outage, patience: self.patience, settle: self.settle };
         let plan = Plan { calls: None, duration: None, rate: Some(self.rate), timeout: self.timeout };
 
-        let journal = Journal::new();
-        let trail = Arc::new(Trail::new(journal.start()));
+        let journal = EventLog::new();
+        let trail = Arc::new(SuccessLog::new(journal.start()));
         let callers = trail.follow(transport.callers(self.callers));
         let end = CancellationToken::new();
         let label = format!("{scenario} on {}: ", stage.name());

@@ -17,7 +17,7 @@ use super::{COULD_NOT_RUN, Cli, OK, Stop};
 /// For bash, for example: kubetester completions bash > ~/.local/share/bash-completion/completions/kubetester
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// Of which shell
+    /// Shell to generate completions for
     shell: Shell,
 }
 

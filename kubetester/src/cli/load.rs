@@ -13,7 +13,7 @@ use crate::{engine::Run, render, report, result::LoadResult, target::Target};
 /// not run at all, or no call of it succeeded and --max-errors does not allow that.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// What to call: http://host:port/path, grpc://host:port (one plain connection), either with an s for TLS, or a
+    /// Target to call: http://host:port/path, grpc://host:port (one plain connection), either with an s for TLS, or a
     /// target of the balanced channel: dns:///host:port, dns://server:port/host:port, ipv4:a:p,b:p, ipv6:[a]:p, host:port
     target: Target,
 

@@ -8,19 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{COULD_NOT_RUN, Stop, report::Report, some_time};
 use crate::{
-    answered::PodFrom,
     engine::{self, Plan, Progress},
     expect::Expectations,
     method::Choice,
+    pod_name::PodFrom,
     result::LoadResult,
     target::Target,
     transport::{self, Caller, Setup, Tls, Transport},
 };
 
-/// How long a load without `-n` and `--duration` lasts.
+/// The time that a load without `-n` and `--duration` lasts.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
-/// What is asked of a load.
+/// The flags of a load.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Make this many calls to a target
@@ -85,7 +85,7 @@ pub(super) struct Options {
 // === impl Options ===
 
 impl Options {
-    /// What is to be counted.
+    /// Returns the plan of the load.
     pub(super) fn plan(&self) -> Plan {
         let unlimited = self.calls.is_none() && self.duration.is_none();
         Plan {
@@ -108,7 +108,7 @@ impl Options {
         Ok(engine::run(&plan, callers, stop, &Progress::default()).await.1)
     }
 
-    /// What all calls have in common.
+    /// Returns the settings that all calls share.
     pub(super) fn setup(&self) -> Setup {
         Setup {
             headers: self.header.iter().cloned().collect(),
@@ -119,7 +119,7 @@ impl Options {
         }
     }
 
-    /// Whether a load of which no call succeeded has failed to run, and why.
+    /// Returns whether a load of which no call succeeded has failed to run, and why.
     pub(super) fn ran(&self, result: &LoadResult) -> Result<(), Stop> {
         if result.succeeded > 0 || self.expectations.max_errors.is_some() {
             return Ok(());

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{COULD_NOT_RUN, Stop};
 use crate::report::{About, CannotWrite, ReportFile};
 
-/// Whether a report is wanted, and where.
+/// True if a report is wanted, and where.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     /// Write the result with its plots to this file, as one page of HTML

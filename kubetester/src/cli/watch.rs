@@ -10,7 +10,7 @@ use crate::{
     render,
 };
 
-/// How often the progress is redrawn.
+/// The number of times that the progress is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// [`engine::resume`], with a line that begins with `label` and is gone when it ends.

@@ -79,7 +79,7 @@ async fn burst(
     Ok(())
 }
 
-/// What of the calls is not as it has to be; one sentence each.
+/// Returns a sentence for each requirement that the calls do not meet.
 pub fn unmet(system: &System, grpc: &Tally, http: &Tally) -> Vec<String> {
     let mut unmet = Vec::new();
     for (path, tally) in [("/hellogrpc", grpc), ("/hellohttp", http)] {

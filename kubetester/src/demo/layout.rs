@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::loopback::Block;
 
-/// How many pods of a kind there can be: they share a block of addresses with the rest.
+/// The number of pods that of a kind there can be: they share a block of addresses with the rest.
 pub const REPLICAS: RangeInclusive<u8> = 1..=100;
 
 /// The first address of each kind, within the block.
@@ -23,7 +23,7 @@ const CLUSTER_IP: u8 = 201;
 const DNS: u8 = 202;
 const ADMIN: u8 = 203;
 
-/// How often to look for a port that is free on all addresses of a kind.
+/// The interval to look for a port that is free on all addresses of a kind.
 const TRIES: usize = 16;
 
 /// The listeners of a demo, bound.

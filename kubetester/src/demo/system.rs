@@ -37,9 +37,9 @@ pub(crate) const ROUTES: &str = r#"[
     {"name": "least_request", "serviceConfig": {"loadBalancingConfig": [{"least_request": {}}]}}
 ]"#;
 
-/// How often the gateway is asked for the state of its connections.
+/// The number of times that the gateway is asked for the state of its connections.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long programs may take to end.
+/// The time that programs may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -50,9 +50,9 @@ pub struct System {
     pub gateway: SocketAddr,
     /// Where the gateway says what it knows of its backends.
     pub admin: SocketAddr,
-    /// What the gateway calls for `/hellogrpc`.
+    /// The gateway's target for `/hellogrpc`.
     pub grpc_target: String,
-    /// What the gateway calls for `/hellohttp`.
+    /// The gateway's target for `/hellohttp`.
     pub http_target: String,
     /// The hellogrpc pods.
     pub grpc: Vec<Pod>,
@@ -62,7 +62,7 @@ pub struct System {
     pub dns: DnsServer,
     /// Stands before the hellohttp pods.
     pub cluster_ip: ClusterIp,
-    /// Whether each pod has an address of its own.
+    /// True if each pod has an address of its own.
     pub own_addresses: bool,
     admin_routes: Router,
     programs: Programs,
@@ -72,7 +72,7 @@ pub struct System {
 /// One backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
-    /// What it answers as its hostname.
+    /// The hostname in its responses.
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,

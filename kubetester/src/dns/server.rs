@@ -28,10 +28,10 @@ const MAX_UDP_ANSWER: u16 = 1232;
 /// A client that keeps a TCP connection open without asking is let go after this.
 const TCP_IDLE: Duration = Duration::from_secs(5);
 
-/// How many answers may wait for a slow TCP client.
+/// The number of answers that may wait for a slow TCP client.
 const TCP_QUEUE: usize = 16;
 
-/// How many ports to try until one is free for both UDP and TCP.
+/// The number of ports that to try until one is free for both UDP and TCP.
 const PORT_TRIES: usize = 32;
 
 /// A running DNS server. Dropping it closes its sockets.
@@ -67,7 +67,7 @@ impl DnsServer {
         self.address
     }
 
-    /// What it knows; change it at any time.
+    /// Returns the zone, which can be changed at any time.
     pub fn zone(&self) -> &Arc<Zone> {
         &self.zone
     }

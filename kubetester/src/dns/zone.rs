@@ -1,4 +1,4 @@
-//! What the DNS server knows: names, their addresses, and how it behaves when it is asked.
+//! The zone of the DNS server: names, their addresses, and how the server reacts to queries.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// How long an answer may be kept: 5 s, the default of CoreDNS's kubernetes plugin.
+/// The time that an answer may be kept: 5 s, the default of CoreDNS's kubernetes plugin.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(5);
 
 /// Names and their addresses, as Kubernetes would publish them.
@@ -23,7 +23,7 @@ pub struct Zone {
     asked: AtomicU64,
 }
 
-/// What the server does with a question; the drills switch it.
+/// The server's reaction to queries; the drills change it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Conduct {
     /// Answers from the zone.
@@ -35,7 +35,7 @@ pub enum Conduct {
     Silent,
 }
 
-/// What a question gets.
+/// The response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The addresses of the wanted family, turned by one with each question; none is NOERROR without data.
@@ -68,7 +68,7 @@ struct Entry {
     addresses: Vec<IpAddr>,
     /// Where the next answer starts, so that clients which take the first address meet different pods.
     turn: usize,
-    /// How many answers held each address that was ever handed out.
+    /// The number of answers that held each address that was ever handed out.
     handed_out: HashMap<IpAddr, u64>,
 }
 
@@ -104,12 +104,12 @@ impl Zone {
         self.state().conduct = conduct;
     }
 
-    /// How many questions arrived so far, whatever they were answered.
+    /// Returns the number of questions that arrived so far, whatever they were answered.
     pub fn questions(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// How many answers for `name` held `address` so far.
+    /// Returns the number of answers that for `name` held `address` so far.
     pub fn handed_out(&self, name: &str, address: IpAddr) -> u64 {
         let state = self.state();
         state.names.get(&canonical(name)).and_then(|entry| entry.handed_out.get(&address)).map_or(0, |n| *n)

@@ -16,16 +16,16 @@ use tokio::time::{Instant, sleep};
 
 use self::docker::{Container, Docker};
 use super::{
-    journal::Journal,
-    stage::{Aim, Conduct, Stage, Trouble},
+    event_log::EventLog,
+    platform::{Aim, Conduct, Platform, Trouble},
 };
 use crate::target::{Endpoint, Target};
 
-/// How long a container that was started may take to be healthy.
+/// The time that a container that was started may take to be healthy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
-/// How long one without a health check is given instead: more than the 2 s between two looks at DNS.
+/// The time that one without a health check is given instead: more than the 2 s between two looks at DNS.
 const UNCHECKED: Duration = Duration::from_secs(3);
-/// How often its health is looked at.
+/// The number of times that its health is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A compose project that runs.
@@ -34,7 +34,7 @@ pub struct Compose {
     settings: Settings,
     /// The containers that ran when the drill began.
     before: Vec<Container>,
-    /// Whether there may be more or fewer of them now.
+    /// True if there may be more or fewer of them now.
     scaled: bool,
 }
 
@@ -85,7 +85,7 @@ impl Compose {
     }
 
     /// Does something to a container, and notes what Docker says that happened.
-    async fn act(&self, command: &[&str], pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn act(&self, command: &[&str], pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         let container = self.container(pod).await?;
         let since = SystemTime::now();
         self.docker.run(&[command, &[&container.id]].concat()).await?;
@@ -122,7 +122,7 @@ impl Compose {
 }
 
 #[async_trait]
-impl Stage for Compose {
+impl Platform for Compose {
     fn name(&self) -> &'static str {
         "compose"
     }
@@ -154,23 +154,23 @@ impl Stage for Compose {
         Ok(running.into_iter().map(|container| container.name).collect())
     }
 
-    async fn kill(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.act(&["kill", "--signal", "KILL"], pod, journal).await
     }
 
-    async fn revive(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.act(&["start"], pod, journal).await
     }
 
-    async fn freeze(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.act(&["pause"], pod, journal).await
     }
 
-    async fn thaw(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.act(&["unpause"], pod, journal).await
     }
 
-    async fn scale(&mut self, pods: u16, journal: &Journal) -> Result<(), Trouble> {
+    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
         let since = SystemTime::now();
         self.make_it(pods.into()).await?;
         let mut seen = self.docker.running(&self.settings.service).await?;
@@ -178,7 +178,7 @@ impl Stage for Compose {
         self.docker.tell(since, &seen, journal).await
     }
 
-    async fn restart(&mut self, journal: &Journal) -> Result<(), Trouble> {
+    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
         for pod in self.pods().await? {
             // No time is given: the service's own stop_grace_period counts.
             self.act(&["stop"], &pod, journal).await?;
@@ -188,7 +188,7 @@ impl Stage for Compose {
         Ok(())
     }
 
-    async fn dns(&mut self, _: Conduct, _: &Journal) -> Result<(), Trouble> {
+    async fn dns(&mut self, _: Conduct, _: &EventLog) -> Result<(), Trouble> {
         Err(Trouble("Docker's DNS server cannot be told to fail; hold this drill on the demo".to_owned()))
     }
 

@@ -15,8 +15,8 @@ use tokio::{task::JoinSet, time::sleep};
 
 use self::{gateway::Gateway, process::Process};
 use super::{
-    journal::{Journal, What},
-    stage::{Aim, Conduct, Stage, Trouble},
+    event_log::{EventLog, What},
+    platform::{Aim, Conduct, Platform, Trouble},
 };
 use crate::{
     demo::system::GRPC_SVC,
@@ -25,11 +25,11 @@ use crate::{
     target::{Endpoint, Target},
 };
 
-/// How long the name of a killed pod still has its address: about what a kubelet takes to see it.
+/// The time that the name of a killed pod still has its address: about what a kubelet takes to see it.
 const SEEN_DEAD_AFTER: Duration = Duration::from_millis(500);
-/// How long a new pod has to be well before the next old one is told to stop (`minReadySeconds`).
+/// The time that a new pod has to be well before the next old one is told to stop (`minReadySeconds`).
 const MIN_READY: Duration = Duration::from_millis(1000);
-/// How long a pod that was told to stop still takes calls. A little more than the 2 s after which the gateway has
+/// The time that a pod that was told to stop still takes calls. A little more than the 2 s after which the gateway has
 /// asked DNS again; on Kubernetes it has to be more than cluster DNS lets answers be cached.
 const DRAIN_DELAY: &str = "2500ms";
 
@@ -57,17 +57,17 @@ pub struct Demo {
 /// How the pods are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How many there are at first.
+    /// The number of there that are at first.
     pub pods: u8,
-    /// How long each takes for an answer.
+    /// The time that each takes for an answer.
     pub work: Duration,
 }
 
 /// A pod, by its number, which is the last part of its name and of its address.
 struct Pod {
-    /// None while it is dead.
+    /// `None` while the pod is down.
     process: Option<Process>,
-    /// Whether its name in DNS has its address.
+    /// True if its name in DNS has its address.
     listed: bool,
 }
 
@@ -103,7 +103,7 @@ impl Demo {
     }
 
     /// Starts a pod that there was not yet, and lists it.
-    async fn add(&mut self, journal: &Journal) -> Result<(), Trouble> {
+    async fn add(&mut self, journal: &EventLog) -> Result<(), Trouble> {
         let count = PODS.end();
         let mut numbers = (0..*count).map(|step| (self.last + step) % count + 1);
         let number = numbers.find(|number| !self.pods.contains_key(number));
@@ -119,7 +119,7 @@ impl Demo {
     }
 
     /// Tells a pod to stop, and takes it off the list, as Kubernetes does: both at once.
-    fn stop(&mut self, number: u8, journal: &Journal) -> Result<(), Trouble> {
+    fn stop(&mut self, number: u8, journal: &EventLog) -> Result<(), Trouble> {
         let Some(Pod { process: Some(process), .. }) = self.pods.remove(&number) else { return Ok(()) };
         journal.note(What::Stopping, &name(number));
         process.signal(Signal::TERM)?;
@@ -144,7 +144,7 @@ impl Demo {
 }
 
 #[async_trait]
-impl Stage for Demo {
+impl Platform for Demo {
     fn name(&self) -> &'static str {
         "demo"
     }
@@ -171,7 +171,7 @@ impl Stage for Demo {
         Ok(alive.map(|(number, _)| name(*number)).collect())
     }
 
-    async fn kill(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         let process = self.pod(pod)?.1.process.take();
         let process = process.ok_or_else(|| Trouble(format!("{pod} does not run")))?;
         journal.note(What::Killed, pod);
@@ -182,7 +182,7 @@ impl Stage for Demo {
         Ok(())
     }
 
-    async fn revive(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         let (number, _) = self.pod(pod)?;
         // As a container that is started again: the same name and address.
         let port = self.gateway.pods_port;
@@ -193,17 +193,17 @@ impl Stage for Demo {
         Ok(())
     }
 
-    async fn freeze(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         journal.note(What::Frozen, pod);
         self.process(pod)?.signal(Signal::STOP)
     }
 
-    async fn thaw(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         journal.note(What::Thawed, pod);
         self.process(pod)?.signal(Signal::CONT)
     }
 
-    async fn scale(&mut self, pods: u16, journal: &Journal) -> Result<(), Trouble> {
+    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
         while self.pods.len() < pods.into() {
             self.add(journal).await?;
         }
@@ -214,7 +214,7 @@ impl Stage for Demo {
         Ok(())
     }
 
-    async fn restart(&mut self, journal: &Journal) -> Result<(), Trouble> {
+    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
         let old: Vec<_> = self.pods.keys().copied().collect();
         for number in old {
             self.add(journal).await?;
@@ -227,7 +227,7 @@ impl Stage for Demo {
         Ok(())
     }
 
-    async fn dns(&mut self, conduct: Conduct, journal: &Journal) -> Result<(), Trouble> {
+    async fn dns(&mut self, conduct: Conduct, journal: &EventLog) -> Result<(), Trouble> {
         journal.note_all(match conduct {
             Conduct::Answer => What::DnsAnswers,
             Conduct::Fail => What::DnsFails,

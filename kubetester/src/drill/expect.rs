@@ -1,18 +1,18 @@
-//! What is expected of a drill: what is expected of a load, and how long the loss and the discovery may take.
+//! The expectations of a drill: those of a load, and limits on gaps and on the time of discovery.
 
 use std::time::Duration;
 
-use super::findings::{Findings, Found};
+use super::analysis::{Analysis, Found};
 use crate::{
     expect::{Checked, Expectations},
     render::time,
 };
 
-/// What is expected of a drill; nothing by default.
+/// The expectations of a drill; empty by default.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Expectations (exit code 1 when one does not hold)")]
 pub struct DrillExpectations {
-    /// Those of a load.
+    /// The expectations of the load.
     #[command(flatten)]
     pub load: Expectations,
 
@@ -29,7 +29,7 @@ pub struct DrillExpectations {
 
 impl DrillExpectations {
     /// Compares those that a load does not have with what was found.
-    pub fn check(&self, findings: &Findings) -> Vec<Checked> {
+    pub fn check(&self, findings: &Analysis) -> Vec<Checked> {
         let mut checked = Vec::new();
         let mut check = |expectation, held, detail| checked.push(Checked { expectation, held, detail });
         if let Some(limit) = self.max_gap {
@@ -52,7 +52,7 @@ impl DrillExpectations {
     }
 }
 
-/// Whether all were found in time, and what became of the one that took the longest.
+/// Returns whether all were found in time, and what became of the one that took the longest.
 fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
     if let Some(never) = found.iter().find(|one| one.discovery.is_none()) {
         return (false, format!("{} was ready and took no call to the end", never.pod));
@@ -71,7 +71,7 @@ fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::findings::Gap;
+    use crate::drill::analysis::Gap;
 
     fn found(pod: &str, discovery: Option<f64>) -> Found {
         Found {
@@ -89,7 +89,7 @@ mod tests {
             ..DrillExpectations::default()
         };
         let longest_gap = Gap { seconds: 0.2, at: 2.0 };
-        let findings = Findings { longest_gap, failures: None, lost: Vec::new(), found };
+        let findings = Analysis { longest_gap, failures: None, lost: Vec::new(), found };
         expectations.check(&findings).into_iter().map(|one| (one.held, one.detail)).collect()
     }
 

@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::{api::Cluster, pods::Pods};
 use super::{
-    journal::{Journal, What},
-    stage::{Aim, Conduct, Stage, Trouble},
+    event_log::{EventLog, What},
+    platform::{Aim, Conduct, Platform, Trouble},
 };
 use crate::target::{Endpoint, Target};
 
-/// How long pods may take to become what is wanted.
+/// The time that pods may take to become what is wanted.
 const WITHIN: Duration = Duration::from_secs(300);
-/// How often it is looked whether they are, when nothing happens to them.
+/// The number of times that it is looked whether they are, when nothing happens to them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The gateway's Service.
 const GATEWAY: &str = "serve-svc";
@@ -32,9 +32,9 @@ const GATEWAY: &str = "serve-svc";
 pub struct Kubernetes {
     cluster: Cluster,
     selector: Selector,
-    /// How many pods it had before the drill.
+    /// The number of pods that it had before the drill.
     replicas: i32,
-    /// Whether it was asked for another number.
+    /// True if it was asked for another number.
     scaled: bool,
     pods: Pods,
 }
@@ -56,12 +56,12 @@ pub struct Place {
     pub context: Option<String>,
 }
 
-/// What is waited for.
+/// A state to wait for.
 #[derive(Debug, Clone, Copy)]
 enum Until {
-    /// So many pods, or more, are ready.
+    /// At least this number of pods is ready.
     Ready(usize),
-    /// So many are ready, and no others were not told to stop.
+    /// The number of are that ready, and no others were not told to stop.
     Exactly(usize),
     /// All pods are of this generation, and available.
     RolledOut(i64),
@@ -105,7 +105,7 @@ impl Kubernetes {
     }
 
     /// Follows the pods until they are what is wanted, and notes what happens to them.
-    async fn follow(&mut self, until: Until, journal: &Journal) -> Result<(), Trouble> {
+    async fn follow(&mut self, until: Until, journal: &EventLog) -> Result<(), Trouble> {
         let deadline = Instant::now() + WITHIN;
         'list: loop {
             let list = self.cluster.list(&self.selector).await?;
@@ -159,7 +159,7 @@ impl Kubernetes {
     }
 }
 
-/// Whether the pods are what is wanted.
+/// Returns whether the pods are what is wanted.
 async fn reached(until: Until, cluster: &Cluster, pods: &Pods) -> Result<bool, Trouble> {
     match until {
         Until::Ready(wanted) => Ok(pods.ready().count() >= wanted),
@@ -183,7 +183,7 @@ fn cannot(what: &str) -> Trouble {
 }
 
 #[async_trait]
-impl Stage for Kubernetes {
+impl Platform for Kubernetes {
     fn name(&self) -> &'static str {
         "kubernetes"
     }
@@ -216,7 +216,7 @@ impl Stage for Kubernetes {
     }
 
     /// The controller makes another by itself and at once, and so it is followed from here on.
-    async fn kill(&mut self, pod: &str, journal: &Journal) -> Result<(), Trouble> {
+    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.look().await?;
         self.cluster.delete(pod).await?;
         journal.note(What::Killed, pod);
@@ -225,19 +225,19 @@ impl Stage for Kubernetes {
     }
 
     /// It has been.
-    async fn revive(&mut self, _pod: &str, _journal: &Journal) -> Result<(), Trouble> {
+    async fn revive(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
         Ok(())
     }
 
-    async fn freeze(&mut self, _pod: &str, _journal: &Journal) -> Result<(), Trouble> {
+    async fn freeze(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
         Err(cannot("freeze"))
     }
 
-    async fn thaw(&mut self, _pod: &str, _journal: &Journal) -> Result<(), Trouble> {
+    async fn thaw(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
         Err(cannot("freeze"))
     }
 
-    async fn scale(&mut self, pods: u16, journal: &Journal) -> Result<(), Trouble> {
+    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
         self.look().await?;
         // Also when it is not answered: it may have been heard.
         self.scaled = true;
@@ -245,13 +245,13 @@ impl Stage for Kubernetes {
         self.follow(Until::Exactly(pods.into()), journal).await
     }
 
-    async fn restart(&mut self, journal: &Journal) -> Result<(), Trouble> {
+    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
         self.look().await?;
         let generation = self.cluster.restart().await?;
         self.follow(Until::RolledOut(generation), journal).await
     }
 
-    async fn dns(&mut self, _conduct: Conduct, _journal: &Journal) -> Result<(), Trouble> {
+    async fn dns(&mut self, _conduct: Conduct, _journal: &EventLog) -> Result<(), Trouble> {
         Err(cannot("dns-outage"))
     }
 

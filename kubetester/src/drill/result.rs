@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{
-    expect::DrillExpectations, findings::Findings, journal::Event, scenario::Scenario, trail::Steps,
+    analysis::Analysis, event_log::Event, expect::DrillExpectations, scenario::Scenario, success_log::Steps,
     verdict::verdict,
 };
 use crate::{expect::Checked, result::LoadResult};
@@ -19,18 +19,18 @@ pub struct DrillResult {
     /// The version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// What was done: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
+    /// The scenario: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
     pub scenario: String,
     /// To which system: `demo`, `compose`.
     pub on: &'static str,
-    /// What happened, in the order of time.
+    /// The events, in order of time.
     pub events: Vec<Event>,
-    /// What that did to the calls.
+    /// The effect on the calls.
     #[serde(flatten)]
-    pub findings: Findings,
+    pub findings: Analysis,
     /// In words.
     pub verdict: String,
-    /// What was expected, of the load too, and whether it held.
+    /// The expectations, of the load too, and their outcome.
     pub expectations: Vec<Checked>,
     /// The calls. Its expectations are above.
     pub load: LoadResult,
@@ -48,7 +48,7 @@ impl DrillResult {
         mut load: LoadResult,
         expectations: &DrillExpectations,
     ) -> Self {
-        let findings = Findings::of(&events, steps, load.elapsed);
+        let findings = Analysis::of(&events, steps, load.elapsed);
         let mut checked = std::mem::take(&mut load.expectations);
         checked.extend(expectations.check(&findings));
         Self {
@@ -63,7 +63,7 @@ impl DrillResult {
         }
     }
 
-    /// Whether every expectation held.
+    /// Returns whether every expectation held.
     pub fn held(&self) -> bool {
         self.expectations.iter().all(|one| one.held)
     }

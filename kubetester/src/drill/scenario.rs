@@ -5,15 +5,15 @@ use std::{fmt, time::Duration};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use super::{
-    journal::Journal,
-    stage::{Conduct, Stage, Trouble},
-    trail::Trail,
+    event_log::EventLog,
+    platform::{Conduct, Platform, Trouble},
+    success_log::SuccessLog,
 };
 
-/// How often it is looked whether a pod was found.
+/// The number of times that it is looked whether a pod was found.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What is done.
+/// The scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// One pod is killed, and returns after a while.
@@ -28,7 +28,7 @@ pub enum Scenario {
     DnsOutage,
 }
 
-/// How long each part takes.
+/// The time that each part takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// Before anything happens.
@@ -52,9 +52,9 @@ impl Scenario {
     pub async fn play(
         self,
         times: &Times,
-        stage: &mut dyn Stage,
-        journal: &Journal,
-        trail: &Trail,
+        stage: &mut dyn Platform,
+        journal: &EventLog,
+        trail: &SuccessLog,
     ) -> Result<(), Trouble> {
         sleep(times.steady).await;
         if !trail.any_success() {
@@ -70,9 +70,9 @@ impl Scenario {
     async fn act(
         self,
         times: &Times,
-        stage: &mut dyn Stage,
-        journal: &Journal,
-        trail: &Trail,
+        stage: &mut dyn Platform,
+        journal: &EventLog,
+        trail: &SuccessLog,
     ) -> Result<(), Trouble> {
         match self {
             Self::Kill => {
@@ -118,14 +118,14 @@ impl fmt::Display for Scenario {
 }
 
 /// The pod that took the most calls so far: with one connection there is only one whose loss would be felt.
-async fn victim(stage: &mut dyn Stage, trail: &Trail) -> Result<String, Trouble> {
+async fn victim(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<String, Trouble> {
     let pods = stage.pods().await?;
     let busiest = pods.into_iter().max_by_key(|pod| trail.calls(pod));
     busiest.ok_or_else(|| Trouble("there is no pod to do it to".to_owned()))
 }
 
 /// Waits until every pod that became ready has answered since.
-async fn found(journal: &Journal, trail: &Trail, until: Instant) {
+async fn found(journal: &EventLog, trail: &SuccessLog, until: Instant) {
     let gains: Vec<_> = journal.events().into_iter().filter(|event| event.what.is_gain()).collect();
     let all = async {
         let mut look = interval(LOOK_EVERY);

@@ -1,13 +1,13 @@
 //! The verdict on a drill: what it cost, in words.
 
-use super::{findings::Findings, scenario::Scenario};
+use super::{analysis::Analysis, scenario::Scenario};
 use crate::{
     render::{count, time},
     result::LoadResult,
 };
 
-/// What the loss cost, and how soon what came was found.
-pub fn verdict(scenario: Scenario, load: &LoadResult, findings: &Findings) -> String {
+/// Returns the verdict: the cost of the loss, and the time of discovery.
+pub fn verdict(scenario: Scenario, load: &LoadResult, findings: &Analysis) -> String {
     let mut sentence = match load.failed {
         0 => format!("{scenario} cost no call: all {} succeeded", count(load.calls)),
         failed => {

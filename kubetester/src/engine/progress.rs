@@ -1,4 +1,4 @@
-//! What a person sees while the load runs: counters that the crews write and a terminal reads.
+//! The progress line of a running load: counters that the workers write and a terminal reads.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -1,4 +1,4 @@
-//! What is read of an answer: the pod's name, by decoding as little as that takes.
+//! Reads the pod's name from a response, decoding as little as that takes.
 
 mod field;
 mod pointer;
@@ -10,7 +10,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use self::pointer::Found;
 use super::Unfit;
-use crate::answered::{Evidence, PodFrom};
+use crate::pod_name::{Evidence, PodFrom};
 
 /// Where programs that are known name themselves, as this system's gateway and backends do.
 const KNOWN: [&str; 2] = ["/response/hostname", "/hostname"];
@@ -37,7 +37,7 @@ enum Place {
 
 /// An answer as it came.
 #[derive(Debug, Clone, Copy)]
-pub struct Answered<'a> {
+pub struct PodExtractor<'a> {
     /// Response headers.
     pub headers: &'a HeaderMap,
     /// Trailers, where they were not put with the headers.
@@ -76,7 +76,7 @@ impl Reader {
         Ok(Self { message: message.clone(), place })
     }
 
-    /// Whether the address at the other end has to be known.
+    /// Returns whether the address at the other end has to be known.
     pub fn wants_peer(&self) -> bool {
         matches!(self.place, Place::Beside(PodFrom::Peer))
     }
@@ -86,8 +86,8 @@ impl Reader {
     /// # Errors
     ///
     /// When the answer is no such message; not every place makes that known.
-    pub fn pod(&self, answer: Answered<'_>) -> Result<Option<String>, String> {
-        let Answered { headers, trailers, message, peer } = answer;
+    pub fn pod(&self, answer: PodExtractor<'_>) -> Result<Option<String>, String> {
+        let PodExtractor { headers, trailers, message, peer } = answer;
         let find = |place: &PodFrom, body: &[u8]| place.find(Evidence { headers, trailers, body, peer });
         match (&self.place, message) {
             (Place::Nowhere, _) | (Place::Field(_) | Place::Json(_), None) => Ok(None),
@@ -146,7 +146,7 @@ mod tests {
         trailers.insert("x-node", "trailer-1".parse().unwrap());
         let peer = Some(([10, 1, 2, 3], 8000).into());
         reader
-            .pod(Answered { headers: &headers, trailers: Some(&trailers), message: Some(&encoded), peer })
+            .pod(PodExtractor { headers: &headers, trailers: Some(&trailers), message: Some(&encoded), peer })
             .unwrap()
     }
 
@@ -182,7 +182,7 @@ mod tests {
             [("/hostname", &b"\x0a\xff"[..]), ("/hostname", b"\x0a\x01\xff"), ("regex:.", b"\x0a\xff")]
         {
             let reader = Reader::new(&from.parse().unwrap(), &message).unwrap();
-            let answer = Answered { headers: &headers, trailers: None, message: Some(bytes), peer: None };
+            let answer = PodExtractor { headers: &headers, trailers: None, message: Some(bytes), peer: None };
             let sentence = reader.pod(answer).unwrap_err();
             assert!(sentence.starts_with("the answer is no shop.Plain: "), "{sentence}");
         }

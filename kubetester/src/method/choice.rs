@@ -30,7 +30,7 @@ pub struct Choice {
 // === impl Choice ===
 
 impl Choice {
-    /// Whether anything was chosen.
+    /// Returns whether anything was chosen.
     pub fn is_set(&self) -> bool {
         *self != Self::default()
     }

@@ -40,7 +40,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// What one file says.
+    /// Returns the descriptors of one source file.
     pub(in crate::method) fn pool(source: &str) -> DescriptorPool {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("test.proto");

@@ -81,7 +81,7 @@ fn table(results: &[Compared]) -> Table {
     table
 }
 
-/// What a figure is called at the top of its column; with a space after it, where the rows have their mark.
+/// Returns the header of a figure's column; with a space after it, where the rows have their mark.
 pub fn header(figure: Figure) -> &'static str {
     match figure {
         Figure::CallsPerSecond => "calls/s ",

@@ -11,8 +11,8 @@ use super::{
     time,
 };
 use crate::drill::{
-    findings::{Found, Lost},
-    journal::Event,
+    analysis::{Found, LostPod},
+    event_log::Event,
     result::DrillResult,
 };
 
@@ -61,7 +61,7 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
     expectations(page, &result.expectations)
 }
 
-/// What happened, and what came of it.
+/// Returns the table of events and their consequences.
 fn timeline(result: &DrillResult) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["at", "what happened", "and then"]);
@@ -79,20 +79,20 @@ fn timeline(result: &DrillResult) -> Table {
     table
 }
 
-/// What came of an event, in words.
+/// Returns the consequence of an event, as text.
 pub fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
     let pod = event.pod.as_ref()?;
     let of_event = |name: &String, at: f64| name == pod && at.total_cmp(&event.at).is_eq();
     let lost = result.findings.lost.iter().find(|lost| of_event(&lost.pod, lost.at));
     let found = result.findings.found.iter().find(|found| of_event(&found.pod, found.ready_at));
     match (lost, found) {
-        (Some(Lost { at, last_answer_at: Some(last), .. }), _) if last >= at => {
+        (Some(LostPod { at, last_answer_at: Some(last), .. }), _) if last >= at => {
             Some(format!("its last answer came {} later", time(last - at)))
         }
-        (Some(Lost { at, last_answer_at: Some(last), .. }), _) => {
+        (Some(LostPod { at, last_answer_at: Some(last), .. }), _) => {
             Some(format!("its last answer had come {} before", time(at - last)))
         }
-        (Some(Lost { last_answer_at: None, .. }), _) => Some("it had answered no call".to_owned()),
+        (Some(LostPod { last_answer_at: None, .. }), _) => Some("it had answered no call".to_owned()),
         (_, Some(Found { discovery: Some(discovery), .. })) => {
             Some(format!("its first answer came {} later", time(*discovery)))
         }

@@ -73,7 +73,7 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
     expectations(page, &result.expectations)
 }
 
-/// What was expected, a line for each.
+/// Adds a line for each expectation.
 pub(super) fn expectations(page: &mut String, checked: &[Checked]) -> fmt::Result {
     for one in checked {
         let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };

@@ -4,15 +4,15 @@ use askama::Template;
 
 use super::{
     About,
-    lives::Lives,
+    format::{count, time},
     page::written,
     panel::{Head, Panel},
     plots::Plots,
-    words::{count, time},
+    pod_timeline::PodTimeline,
 };
 use crate::{
     drill::{
-        journal::Event,
+        event_log::Event,
         result::{DrillResult, SCHEMA},
     },
     render,
@@ -26,7 +26,7 @@ struct DrillPage<'a> {
     target: &'a str,
     head: Head<'a>,
     events: Vec<Happened>,
-    lives: Option<Lives>,
+    lives: Option<PodTimeline>,
     panel: Panel<'a>,
 }
 
@@ -68,7 +68,7 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
         title: format!("{} on {}", result.scenario, result.on),
         target: &load.target,
         events: result.events.iter().map(|event| Happened::new(result, event)).collect(),
-        lives: Lives::of(load, &result.events),
+        lives: PodTimeline::of(load, &result.events),
         head,
         panel,
     })

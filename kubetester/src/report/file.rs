@@ -24,7 +24,7 @@ pub struct CannotWrite {
 // === impl ReportFile ===
 
 impl ReportFile {
-    /// Whether a page could be written now: nobody wants to hear that it cannot after an hour of load.
+    /// Returns whether a page could be written now: nobody wants to hear that it cannot after an hour of load.
     ///
     /// # Errors
     ///

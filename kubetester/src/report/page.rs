@@ -4,9 +4,9 @@ use askama::Template;
 
 use super::{
     About,
+    format::{count, time},
     panel::Panel,
     plots::Plots,
-    words::{count, time},
 };
 use crate::{
     compare::{Compared, Comparison, Figure},

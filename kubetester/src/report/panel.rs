@@ -3,10 +3,10 @@
 use askama::Template;
 
 use super::{
+    format::{count, percent, time},
+    intervals::Intervals,
     plots::{Drawing, Plots},
     scale::tenth,
-    spans::Spans,
-    words::{count, percent, time},
 };
 use crate::{
     expect::Checked,
@@ -23,14 +23,14 @@ const SHOWN_CAUSES: usize = 20;
 #[derive(Debug, Template)]
 #[template(path = "panel.html")]
 pub(super) struct Panel<'a> {
-    /// What its parts are named after.
+    /// The prefix of the ids of its elements.
     id: String,
     /// The level of the headings of its parts.
     level: u8,
     pub(super) head: Option<Head<'a>>,
     pods: Vec<Line<'a>>,
     more_pods: Vec<Line<'a>>,
-    /// How many calls, and why.
+    /// The number of calls, and why.
     causes: Vec<(String, &'a str)>,
     more_causes: usize,
     percentiles: Vec<(&'static str, String)>,
@@ -38,11 +38,11 @@ pub(super) struct Panel<'a> {
     intervals: Vec<[String; 6]>,
 }
 
-/// What it comes to.
+/// The head of a panel.
 #[derive(Debug, Template)]
 #[template(path = "head.html")]
 pub(super) struct Head<'a> {
-    /// None where the page is about it alone.
+    /// `None` if the page has only this panel.
     pub(super) name: Option<&'a str>,
     /// Its looks: the word for a spread.
     pub(super) tone: &'a str,
@@ -60,7 +60,7 @@ struct Line<'a> {
     pod: &'a Pod,
     calls: String,
     share: String,
-    /// Of the busiest pod's bar, in percent.
+    /// The length in percent of the busiest pod's bar.
     bar: f64,
     errors: String,
     p50: String,
@@ -155,7 +155,7 @@ fn percentiles(load: &LoadResult) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|_| load.succeeded > 0).map(|(name, value)| (name, time(value))).collect()
 }
 
-/// What the plots over time show, as text.
+/// Returns the plots over time as rows of text.
 fn intervals(load: &LoadResult) -> Vec<[String; 6]> {
     let Some(over_time) = &load.over_time else { return Vec::new() };
     let latency = |value: Option<f64>| value.map_or("–".to_owned(), time);
@@ -171,7 +171,7 @@ fn intervals(load: &LoadResult) -> Vec<[String; 6]> {
             slow(&over_time.p99),
         ]
     };
-    let spans = Spans::new(over_time.width, over_time.width * over_time.succeeded.len() as f64);
+    let spans = Intervals::new(over_time.width, over_time.width * over_time.succeeded.len() as f64);
     spans.iter().enumerate().map(row).collect()
 }
 

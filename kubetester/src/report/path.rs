@@ -8,7 +8,7 @@ use super::scale::tenth;
 /// The width of a plot in the units of its paths; it is stretched to the width that there is.
 pub(super) const WIDTH: f64 = 1000.0;
 
-/// What is drawn so far.
+/// A path under construction.
 #[derive(Debug)]
 pub(super) struct Path {
     height: f64,

@@ -20,7 +20,7 @@ pub(super) struct Plot {
     /// Unlike that of any other plot on the page.
     pub(super) id: String,
     pub(super) caption: String,
-    /// What can be seen, for who cannot see it.
+    /// The description for screen readers.
     pub(super) description: String,
     /// In pixels.
     pub(super) height: u32,
@@ -39,7 +39,7 @@ pub(super) struct Shape {
     /// Its looks.
     pub(super) class: String,
     pub(super) path: String,
-    /// What it is.
+    /// The title.
     pub(super) title: String,
 }
 
@@ -133,7 +133,7 @@ impl Plot {
         self
     }
 
-    /// How many lines of text the marks need above.
+    /// Returns the number of lines that of text the marks need above.
     pub(super) fn rows(&self) -> usize {
         height(&self.marks)
     }
@@ -164,7 +164,7 @@ pub(super) fn rows(mut marks: Vec<Mark>) -> Vec<Mark> {
     marks
 }
 
-/// How many rows the marks are in.
+/// Returns the number of rows that the marks are in.
 pub(super) fn height(marks: &[Mark]) -> usize {
     marks.iter().map(|mark| mark.row + 1).max().unwrap_or_default()
 }
@@ -177,7 +177,7 @@ impl Mark {
         Self { at: scale.percent(value), label, row: 0 }
     }
 
-    /// Whether its label ends at the line: near the right side, it would leave the plot.
+    /// Returns whether its label ends at the line: near the right side, it would leave the plot.
     pub(super) fn leftward(&self) -> bool {
         self.at > 60.0
     }

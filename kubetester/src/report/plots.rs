@@ -1,12 +1,12 @@
 //! The plots of a page: of one load, or of several on the same scales.
 
 use super::{
+    format::{count, round_count, round_percent, round_time, time},
+    intervals::Intervals,
     path::Path,
     plot::{Mark, Plot, rows},
     pods::Drawn,
     scale::Scale,
-    spans::Spans,
-    words::{count, round_count, round_percent, round_time, time},
 };
 use crate::result::{Bin, LoadResult, OverTime};
 
@@ -16,7 +16,7 @@ const LOW: u32 = 90;
 /// Where there are more pods than this, another plot has them by their calls.
 const MANY: usize = 12;
 
-/// What the plots of a page have in common.
+/// The scales that the plots of a page share.
 #[derive(Debug)]
 pub(super) struct Plots {
     drawn: Drawn,
@@ -33,7 +33,7 @@ pub(super) struct Plots {
 #[derive(Debug, Default)]
 pub(super) struct Drawing {
     pub(super) over_time: Vec<Plot>,
-    /// Of latencies.
+    /// The distribution of latencies.
     pub(super) histogram: Option<Plot>,
     /// Pods by their calls, where there are many.
     pub(super) ranks: Option<Plot>,
@@ -54,7 +54,7 @@ impl Plots {
         let details = || loads.iter().filter_map(|load| Some((*load, load.over_time.as_ref()?)));
         let rates = |counts: fn(&OverTime) -> &[u64]| {
             let of = |(load, over_time): (&LoadResult, &OverTime)| {
-                let rates = Spans::new(over_time.width, load.elapsed).rates(counts(over_time));
+                let rates = Intervals::new(over_time.width, load.elapsed).rates(counts(over_time));
                 rates.into_iter().fold(0.0, f64::max)
             };
             details().map(of).fold(0.0, f64::max)
@@ -83,7 +83,7 @@ impl Plots {
     pub(super) fn draw(&self, name: &str, load: &LoadResult) -> Drawing {
         let mut drawing = Drawing::default();
         let Some(over_time) = load.over_time.as_ref().filter(|_| load.calls > 0) else { return drawing };
-        let spans = Spans::new(over_time.width, load.elapsed);
+        let spans = Intervals::new(over_time.width, load.elapsed);
         drawing.over_time.push(self.calls(name, load, over_time, &spans));
         if let Some(scale) = self.failures {
             drawing.over_time.push(self.failures(name, over_time, &spans, scale));
@@ -96,7 +96,7 @@ impl Plots {
         drawing
     }
 
-    fn calls(&self, name: &str, load: &LoadResult, over_time: &OverTime, spans: &Spans) -> Plot {
+    fn calls(&self, name: &str, load: &LoadResult, over_time: &OverTime, spans: &Intervals) -> Plot {
         let caption = "Calls a second that succeeded, by pod";
         let mut plot = self.over_time(format!("{name}-calls"), caption, HEIGHT, self.rate, round_count);
         let bands = self.bands(over_time, spans);
@@ -128,7 +128,7 @@ impl Plots {
         plot.settle()
     }
 
-    fn bands(&self, over_time: &OverTime, spans: &Spans) -> Vec<Band<'_>> {
+    fn bands(&self, over_time: &OverTime, spans: &Intervals) -> Vec<Band<'_>> {
         let mut rest = over_time.succeeded.clone();
         let mut take = |counts: &[u64]| {
             for (rest, count) in rest.iter_mut().zip(counts) {
@@ -148,7 +148,7 @@ impl Plots {
         bands
     }
 
-    fn failures(&self, name: &str, over_time: &OverTime, spans: &Spans, scale: Scale) -> Plot {
+    fn failures(&self, name: &str, over_time: &OverTime, spans: &Intervals, scale: Scale) -> Plot {
         let caption = "Calls a second that failed";
         let mut plot = self.over_time(format!("{name}-failures"), caption, LOW, scale, round_count);
         let rates = spans.rates(&over_time.failed);
@@ -165,7 +165,7 @@ impl Plots {
         plot
     }
 
-    fn latency(&self, name: &str, over_time: &OverTime, spans: &Spans, scale: Scale) -> Plot {
+    fn latency(&self, name: &str, over_time: &OverTime, spans: &Intervals, scale: Scale) -> Plot {
         let caption = "Latency of the calls that succeeded";
         let mut plot = self.over_time(format!("{name}-latency"), caption, HEIGHT, scale, round_time);
         for (class, series) in [("p99", &over_time.p99), ("p90", &over_time.p90), ("p50", &over_time.p50)] {

@@ -11,7 +11,7 @@ const MOST: usize = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Drawn {
     pods: Vec<String>,
-    /// How many more there are.
+    /// The number of more that there are.
     pub(super) others: usize,
 }
 

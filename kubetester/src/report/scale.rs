@@ -21,7 +21,7 @@ impl Scale {
         Self::Linear(if most > 0.0 { (most / step - 1e-9).ceil() * step } else { 1.0 })
     }
 
-    /// Of latencies from `least` to `most`, at ticks.
+    /// Returns a scale for latencies from `least` to `most`, ending at ticks.
     pub(super) fn around(least: f64, most: f64) -> Self {
         let least = least.max(1e-7);
         let (from, to) = (nice_below(least * 1.000_001), nice_above(most.max(least) * 0.999_999));

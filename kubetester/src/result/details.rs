@@ -1,4 +1,4 @@
-//! What a result's plots are drawn from: the calls over time, and the distribution of their latencies.
+//! The data of a result's plots: the calls over time, and the distribution of their latencies.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::tally::{Counts, Interval, Latency, Tally};
 
 /// Fewer calls than this in the average interval make figures of chance: wider intervals are better, but for these.
 const ENOUGH_CALLS: u64 = 20;
-/// So many intervals are kept, however few their calls.
+/// The number of intervals that are kept, however few their calls.
 const ENOUGH_INTERVALS: usize = 20;
 
 /// Bins of a histogram from one latency to ten times that.
 const BINS: f64 = 20.0;
 
-/// What happened over time, in intervals of equal width. A call counts in the interval in which it ended.
+/// The calls over time, in intervals of equal width. A call counts in the interval in which it ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OverTime {
@@ -53,7 +53,7 @@ pub struct Bin {
     /// The upper bound: that of the lower one times the twentieth root of ten. Calls that took just as long are not
     /// in it.
     pub to: f64,
-    /// How many.
+    /// The number.
     pub calls: u64,
 }
 

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 /// Three digits of a latency are kept: 1.23 ms, not 1.234.
 const DIGITS: u8 = 3;
 
-/// Of one that there are many of: enough for a plot, an eighth of the memory.
+/// Precision of a distribution of which there are many: enough for a plot, an eighth of the memory.
 const ROUGH_DIGITS: u8 = 2;
 
 /// The unit that latencies are counted in; finer than any network, coarse enough to stay small.
@@ -44,7 +44,7 @@ impl Latency {
         }
     }
 
-    /// How many were counted.
+    /// Returns the number of were that counted.
     pub fn count(&self) -> u64 {
         self.0.len()
     }

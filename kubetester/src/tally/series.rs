@@ -1,4 +1,4 @@
-//! What happened over time: calls in intervals of equal width. However long a run is, the intervals stay few; they
+//! The calls over time, in intervals of equal width. However long a run is, the intervals stay few; they
 //! double in width when a run outgrows them.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Series {
 pub struct Interval {
     /// Calls that failed.
     pub failed: u64,
-    /// Of the calls that succeeded.
+    /// Latency of the calls that succeeded.
     pub latency: Latency,
 }
 
@@ -44,7 +44,7 @@ impl Series {
         &self.intervals
     }
 
-    /// Whether a call that ended at that time fits in without wider intervals.
+    /// Returns whether a call that ended at that time fits in without wider intervals.
     pub(super) fn spans(&self, at: Duration) -> bool {
         self.number(at) < MOST_INTERVALS
     }
@@ -109,7 +109,7 @@ impl Default for Interval {
 // === impl Counts ===
 
 impl Counts {
-    /// That of one interval.
+    /// Returns the value of one interval.
     pub fn at(&self, interval: usize) -> u64 {
         self.0.get(interval).copied().unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-/// What an I/O error says about the peer; operating systems each word it their own way.
+/// Returns the meaning of an I/O error for the peer; operating systems word it differently.
 pub(super) fn of_io(error: &io::Error, peer: &str) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("{peer} refused the connection: nothing listens there"),

@@ -29,13 +29,13 @@ use tower::util::MapResponse;
 use self::codec::Encoded;
 use super::{Greeted, Setup, Unreachable};
 use crate::{
-    answered::PodFrom,
     engine::Outcome,
-    method::{Answered, Choice, Method, MethodName, Reader, Unfit},
+    method::{Choice, Method, MethodName, PodExtractor, Reader, Unfit},
+    pod_name::PodFrom,
     target::Target,
 };
 
-/// What all callers of one target share.
+/// The state that all callers of one target share.
 pub(super) struct Server {
     /// Callers are dealt to these.
     clients: Vec<Client>,
@@ -82,7 +82,7 @@ struct Answer {
     trailers: Option<HeaderMap>,
     /// The first message; a stream may have none.
     message: Option<Bytes>,
-    /// Who sent it, where the response says so.
+    /// The peer that sent it, if the response has it.
     peer: Option<SocketAddr>,
 }
 
@@ -185,7 +185,7 @@ impl Shared {
 // === impl Called ===
 
 impl Called {
-    /// What there is without asking anybody.
+    /// Returns the method if it is known without reflection.
     fn beforehand(setup: &Setup) -> Result<Option<Self>, Unfit> {
         setup.method.method()?.ok().map(|method| Self::new(method, &setup.pod_from)).transpose()
     }
@@ -198,7 +198,12 @@ impl Called {
     fn pod(&self, answer: &Answer, client: &Client) -> Result<Option<String>, String> {
         let Answer { headers, trailers, message, .. } = answer;
         let peer = if self.reader.wants_peer() { client.peer(answer) } else { None };
-        self.reader.pod(Answered { headers, trailers: trailers.as_ref(), message: message.as_deref(), peer })
+        self.reader.pod(PodExtractor {
+            headers,
+            trailers: trailers.as_ref(),
+            message: message.as_deref(),
+            peer,
+        })
     }
 
     /// Calls once. A stream is read to its end.
@@ -241,7 +246,7 @@ impl Client {
         }
     }
 
-    /// Who sent the answer, where that is known.
+    /// Returns the peer that sent the response, if it is known.
     fn peer(&self, answer: &Answer) -> Option<SocketAddr> {
         match self {
             Self::Plain(_, peer) => peer.get(),

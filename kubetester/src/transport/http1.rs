@@ -17,15 +17,15 @@ use url::form_urlencoded;
 use self::connection::{Answer, Connection};
 use super::{Greeted, Setup, Unreachable, tls::Encrypt};
 use crate::{
-    answered::{Evidence, PodFrom},
     engine::Outcome,
+    pod_name::{Evidence, PodFrom},
     target::Endpoint,
 };
 
 /// The name of HTTP/1.1 in a TLS handshake.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What all callers of one target share.
+/// The state that all callers of one target share.
 pub(super) struct Server(Arc<Shared>);
 
 struct Shared {

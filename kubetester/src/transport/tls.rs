@@ -59,7 +59,7 @@ pub(super) struct Encrypt {
 // === impl Tls ===
 
 impl Tls {
-    /// Whether anything was said about TLS.
+    /// Returns whether anything was said about TLS.
     pub(super) fn is_set(&self) -> bool {
         let Self { tls, ca, insecure, cert, key: _, server_name } = self;
         *tls || ca.is_some() || *insecure || cert.is_some() || server_name.is_some()

@@ -22,7 +22,7 @@ async fn drill(arguments: &[&str]) -> Exit {
     exit_of(TOOL, &[&["drill"], arguments, &TIMES].concat(), &[]).await
 }
 
-/// What `--json` says of a drill that was held; it is what the published schema allows.
+/// Returns the `--json` of a drill whose expectations held, checked against the published schema.
 async fn result(arguments: &[&str]) -> Value {
     let exit = drill(&[arguments, &["--json"]].concat()).await;
     assert_eq!((exit.code, exit.stderr.as_str()), (Some(0), ""), "{exit:?}");

@@ -1,4 +1,4 @@
-//! What each scenario does, and that the gateway's default channel loses no call to it.
+//! Each scenario, and that the gateway's default channel loses no call in it.
 
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
-//! What is asked of the API server, and what is noted while it happens.
+//! The requests to the API server, and the events that follow.
 
 use kubetester::drill::{
-    journal::{Journal, What},
+    event_log::{EventLog, What},
     kubernetes::Kubernetes,
-    stage::Stage,
+    platform::Platform,
 };
 use service::testing::{
     api_server::{Behaviour, Order},
@@ -17,8 +17,8 @@ async fn stage(cluster: &Cluster) -> Kubernetes {
     Kubernetes::at(cluster.config().await, NAME).await.unwrap()
 }
 
-/// How often it was noted, and for how many pods.
-fn noted(journal: &Journal, what: What) -> Vec<String> {
+/// Returns the number of times that it was noted, and for how many pods.
+fn noted(journal: &EventLog, what: What) -> Vec<String> {
     let events = journal.events().into_iter().filter(|event| event.what == what);
     events.map(|event| event.pod.unwrap()).collect()
 }
@@ -26,7 +26,7 @@ fn noted(journal: &Journal, what: What) -> Vec<String> {
 #[tokio::test]
 async fn restart_changes_the_template_and_waits_for_the_last_pod() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     bounded(stage.restart(&journal)).await.unwrap();
     assert_eq!(noted(&journal, What::Ready), ["hellogrpc-4", "hellogrpc-5", "hellogrpc-6"]);
     assert_eq!(noted(&journal, What::Stopping), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
@@ -52,7 +52,7 @@ async fn restart_changes_the_template_and_waits_for_the_last_pod() {
 #[tokio::test]
 async fn scale_is_put_back() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     bounded(stage.scale(5, &journal)).await.unwrap();
     assert_eq!(noted(&journal, What::Ready), ["hellogrpc-4", "hellogrpc-5"]);
     bounded(stage.scale(1, &journal)).await.unwrap();
@@ -70,7 +70,7 @@ async fn scale_is_put_back() {
 #[tokio::test]
 async fn kill_leaves_no_grace_and_waits_for_the_replacement() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     assert_eq!(stage.pods().await.unwrap(), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
     bounded(stage.kill("hellogrpc-2", &journal)).await.unwrap();
     bounded(stage.revive("hellogrpc-2", &journal)).await.unwrap();
@@ -85,7 +85,7 @@ async fn kill_leaves_no_grace_and_waits_for_the_replacement() {
 async fn only_the_deployments_own_pods_are_looked_at() {
     let cluster = Cluster::start(2).await;
     let mut stage = stage(&cluster).await;
-    bounded(stage.scale(3, &Journal::new())).await.unwrap();
+    bounded(stage.scale(3, &EventLog::new())).await.unwrap();
     let asked = cluster.server().await.asked();
     let of_pods: Vec<_> = asked.iter().filter(|asked| asked.path == PODS).collect();
     assert!(of_pods.iter().any(|asked| asked.watch) && of_pods.iter().any(|asked| !asked.watch));
@@ -98,7 +98,7 @@ async fn only_the_deployments_own_pods_are_looked_at() {
 #[tokio::test]
 async fn ctrl_c_in_the_middle_is_put_back() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     cluster.stop_controller();
     tokio::select! {
         _ = stage.scale(9, &journal) => panic!("nobody made the pods"),
@@ -111,7 +111,7 @@ async fn ctrl_c_in_the_middle_is_put_back() {
 #[tokio::test]
 async fn an_api_server_that_goes_away_for_a_while_costs_only_time() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     let away = async {
         while noted(&journal, What::Ready).is_empty() {
             yield_now().await;
@@ -131,7 +131,7 @@ async fn an_api_server_that_goes_away_for_a_while_costs_only_time() {
 #[tokio::test]
 async fn watches_that_break_off_miss_nothing() {
     let cluster = Cluster::start(3).await;
-    let (mut stage, journal) = (stage(&cluster).await, Journal::new());
+    let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     let broken = async {
         for order in
             [Order::Gone, Order::Cut, Order::End, Order::Error(500), Order::Say("no JSON\n"), Order::Bookmark]

@@ -26,7 +26,7 @@ pub(crate) struct Cluster {
     controller: JoinHandle<()>,
 }
 
-/// What the controller knows of a pod.
+/// The controller's state of a pod.
 struct Pod {
     name: String,
     generation: i64,
@@ -84,7 +84,7 @@ impl Cluster {
         self.controller.abort();
     }
 
-    /// What was asked, but for lists, watches and reads: method, path, type and body.
+    /// Returns the requests except lists, watches and reads: method, path, type and body.
     pub(crate) async fn changes(&self) -> Vec<String> {
         let asked = self.server().await.asked().into_iter().filter(|asked| asked.method != "GET");
         asked

@@ -1,9 +1,9 @@
-//! What cannot be done, or may not, in one sentence each.
+//! Operations that are impossible or forbidden: each ends with one sentence.
 
 use kubetester::drill::{
-    journal::Journal,
+    event_log::EventLog,
     kubernetes::Kubernetes,
-    stage::{Aim, Stage, Trouble},
+    platform::{Aim, Platform, Trouble},
 };
 use serde_json::json;
 use service::testing::{api_server::Behaviour, bounded};
@@ -22,7 +22,7 @@ fn told(outcome: Result<(), Trouble>, words: &[&str]) {
 async fn a_missing_permission_is_named_by_verb_and_resource() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
-    let journal = Journal::new();
+    let journal = EventLog::new();
     // Without it pods stay as they are, and each drill comes as far as it may.
     cluster.stop_controller();
     for (verb, resource, group) in [
@@ -55,7 +55,7 @@ async fn a_missing_permission_is_named_by_verb_and_resource() {
 async fn what_could_not_be_put_back_comes_with_the_command_that_does() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
-    bounded(stage.scale(4, &Journal::new())).await.unwrap();
+    bounded(stage.scale(4, &EventLog::new())).await.unwrap();
     cluster.server().await.behave(Behaviour::Denied("patch", "deployments/scale"));
     let command = "'kubectl -n default scale deployment/hellogrpc --replicas=3'";
     told(bounded(stage.put_back()).await, &[command, "you may not patch deployments/scale"]);
@@ -80,7 +80,7 @@ async fn a_rollout_that_is_stuck_ends_the_drill_with_the_controllers_words() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     cluster.stop_controller();
-    let journal = Journal::new();
+    let journal = EventLog::new();
     let stuck = async {
         while cluster.changes().await.is_empty() {
             tokio::task::yield_now().await;
@@ -109,7 +109,7 @@ async fn an_api_server_that_stays_away_ends_the_drill() {
     cluster.server().await.stop().await;
     tokio::time::pause();
     told(
-        stage.restart(&Journal::new()).await,
+        stage.restart(&EventLog::new()).await,
         &["the API server http://127.0.0.1:", "did not list pods for 30s"],
     );
 }
@@ -119,7 +119,7 @@ async fn what_no_api_server_can_do_is_refused() {
     let cluster = Cluster::start(1).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     told(
-        stage.freeze("hellogrpc-1", &Journal::new()).await,
+        stage.freeze("hellogrpc-1", &EventLog::new()).await,
         &["freeze cannot be done", "restart, scale and kill"],
     );
     let aim = Aim::Gateway("/hellogrpc".to_owned());

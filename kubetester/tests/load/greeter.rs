@@ -50,7 +50,7 @@ const REPLY: &str = r#"
     message HelloReply { string message = 1; google.protobuf.Timestamp at = 2; }
 "#;
 
-/// What a server answers to a question of reflection; nothing ends the stream.
+/// The response of a server to a reflection request; `None` ends the stream.
 pub(super) type Says = fn(MessageRequest) -> Option<Result<MessageResponse, Status>>;
 
 /// How a server says what its methods are.

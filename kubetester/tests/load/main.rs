@@ -33,7 +33,7 @@ async fn compare(arguments: &[&str]) -> Exit {
     exit_of(TOOL, &[&["compare"], arguments].concat(), &[]).await
 }
 
-/// What `--json` says, of a load that ran.
+/// Returns the `--json` of a load that ran.
 async fn result(target: &str, arguments: &[&str]) -> Value {
     let exit = load(target, &[arguments, &["--json"]].concat()).await;
     assert_eq!(exit.stderr, "");

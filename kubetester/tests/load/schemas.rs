@@ -1,4 +1,4 @@
-//! What `--json` prints is what the published schemas allow.
+//! The `--json` output conforms to the published schemas.
 
 use super::{compare, load, schema::check, servers::Draws};
 

@@ -27,7 +27,7 @@ struct Drawn {
     random: fastrand::Rng,
     /// Pods and how often each is drawn, of 100 times.
     weights: Vec<(&'static str, u32)>,
-    /// Of 100 answers, so many are errors.
+    /// The number of errors in 100 responses.
     errors: u32,
     counts: BTreeMap<&'static str, (u64, u64)>,
 }

@@ -1,4 +1,4 @@
-//! What the tool counts is what the server counted.
+//! The tool's counts are those of the servers.
 
 use std::time::Duration;
 

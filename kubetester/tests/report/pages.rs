@@ -1,20 +1,20 @@
-//! What stands on the pages.
+//! The text of the pages.
 
 use std::time::Duration;
 
 use kubetester::{
     compare::Comparison,
     drill::{
+        event_log::{Event, What},
         expect::DrillExpectations,
-        journal::{Event, What},
         result::DrillResult,
         scenario::Scenario,
-        trail::Steps,
+        success_log::Steps,
     },
     report,
 };
 
-use super::{CALLS, Calls, Page, about};
+use super::{CALLS, Calls, Page, run_info};
 
 #[test]
 fn a_load_has_its_verdict_its_figures_and_its_pods() {

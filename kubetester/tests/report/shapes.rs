@@ -1,10 +1,10 @@
-//! What is drawn, also of loads that have little to draw, or much.
+//! The drawings, also of loads with little or much to draw.
 
 use std::time::Duration;
 
 use super::{CALLS, Calls, Page};
 
-/// How often a path goes sideways.
+/// Returns the number of times that a path goes sideways.
 fn steps(page: &Page, what: &str) -> Vec<usize> {
     page.all(what).iter().map(|path| path.attr("d").unwrap().matches('H').count()).collect()
 }

@@ -87,7 +87,7 @@ pub(super) fn over(channel: &Channel) -> Call {
     })
 }
 
-/// Who answers `count` calls, made one after the other.
+/// Makes `count` calls one after the other and returns the pods that responded.
 pub(super) async fn in_turn(call: &Call, count: usize) -> HashMap<String, u64> {
     let mut answered = HashMap::new();
     for _ in 0..count {
@@ -112,7 +112,7 @@ pub(super) async fn ready(channel: &Channel, count: usize) -> ChannelSnapshot {
     channel.snapshot()
 }
 
-/// How many calls a subchannel was given so far, and whether it is READY.
+/// Returns the number of calls that a subchannel was given so far, and whether it is READY.
 pub(super) fn given(channel: &Channel, address: std::net::SocketAddr) -> (u64, bool) {
     let snapshot = channel.snapshot();
     let subchannel = snapshot.subchannels.iter().find(|subchannel| subchannel.address == address).unwrap();

@@ -12,11 +12,11 @@ use serde_json::Value;
 use tokio::{process::Command, sync::Mutex, time::timeout};
 
 use crate::drill::{
-    journal::{Journal, What},
-    stage::Trouble,
+    event_log::{EventLog, What},
+    platform::Trouble,
 };
 
-/// How long a command may take; stopping a container takes its whole grace period at worst.
+/// The time that a command may take; stopping a container takes its whole grace period at worst.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs commands, one at a time, each to its end: also when nobody waits for it any more. Half a command would leave
@@ -139,7 +139,7 @@ impl Docker {
         Ok(document.iter().filter_map(container).collect())
     }
 
-    /// What its health check says of a container; nothing when it has none.
+    /// Returns the state of a container's health check, empty if it has none.
     pub(super) async fn health(&self, id: &str) -> Result<String, Trouble> {
         let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
         Ok(self.run(&["inspect", "--format", format, id]).await?.trim().to_owned())
@@ -165,7 +165,7 @@ impl Docker {
         &self,
         since: SystemTime,
         containers: &[Container],
-        journal: &Journal,
+        journal: &EventLog,
     ) -> Result<(), Trouble> {
         let (since, until) = (unix(since), unix(SystemTime::now()));
         let only = ["kill", "start", "pause", "unpause"].map(|event| format!("event={event}"));

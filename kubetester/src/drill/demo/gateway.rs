@@ -11,21 +11,21 @@ use tokio::time::{Instant, sleep};
 use super::process::Process;
 use crate::{
     demo::system::ROUTES,
-    drill::stage::Trouble,
+    drill::platform::Trouble,
     target::Endpoint,
     transport::{self, Setup},
 };
 
-/// How long it may take until it is connected to every pod, or a pod until it is ready.
+/// The time that it may take until it is connected to every pod, or a pod until it is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is asked.
+/// The number of times that it is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A gateway that is connected.
 pub(super) struct Gateway {
     process: Option<Process>,
     listen: SocketAddr,
-    /// What it calls for `/hellogrpc`.
+    /// The target of `/hellogrpc`.
     pub(super) target: String,
     /// The port that all pods share.
     pub(super) pods_port: u16,
@@ -73,7 +73,7 @@ pub(super) async fn ready(process: &Process) -> Result<(), Trouble> {
     asked(process, process.admin, "/readyz", |_| true, "is ready").await
 }
 
-/// Whether each route is connected to every pod, or to one if its policy wants no more, as `/routes` says.
+/// Returns whether each route is connected to every pod, or to one if its policy wants no more, as `/routes` says.
 fn connected(routes: &[u8], pods: usize) -> bool {
     let document: Value = serde_json::from_slice(routes).unwrap_or_default();
     let connected = |route: &Value| {

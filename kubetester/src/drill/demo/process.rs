@@ -10,9 +10,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::drill::stage::Trouble;
+use crate::drill::platform::Trouble;
 
-/// How long a program may take until it listens, or until it ends.
+/// The time that a program may take until it listens, or until it ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program that listens. Dropped, it is killed; and it ends by itself when this process does, however that ends.
@@ -28,7 +28,7 @@ pub(super) struct Process {
     pub(super) admin: SocketAddr,
 }
 
-/// What a program says first.
+/// The first log line of a program.
 #[derive(Deserialize)]
 struct Started {
     listen: SocketAddr,

@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::objects::{self, Deployment, Pod};
-use crate::{drill::stage::Trouble, transport::cause};
+use crate::{drill::platform::Trouble, transport::cause};
 
-/// How long one request may take.
+/// The time that one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
-/// How long the API server may be away.
+/// The time that the API server may be away.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long a watch lasts before the API server ends it, in seconds; it is then begun again.
+/// The time that a watch lasts before the API server ends it, in seconds; it is then begun again.
 const WATCH: u32 = 240;
-/// What a Pod of a cluster has in its environment.
+/// The variable that every pod of a cluster has in its environment.
 const INSIDE: &str = "KUBERNETES_SERVICE_HOST";
 
 /// A Deployment, its pods, and the API server that has them.
@@ -60,7 +60,7 @@ const LIST: Request = Request { verb: "list", resource: "pods", group: "" };
 const FOLLOW: Request = Request { verb: "watch", resource: "pods", group: "" };
 const DELETE: Request = Request { verb: "delete", resource: "pods", group: "" };
 
-/// Whether this program runs in a pod.
+/// Returns whether this program runs in a pod.
 pub(super) fn inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
@@ -161,7 +161,7 @@ impl Cluster {
         self.persist(LIST, || self.pods.list(&parameters)).await
     }
 
-    /// What happens to the pods from `version` on. It ends, for many reasons, and then a new list is needed.
+    /// Watches the pods from `version` on. When the watch ends, for any of many reasons, a new list is needed.
     pub(super) async fn watch(
         &self,
         selector: &Selector,
@@ -172,7 +172,7 @@ impl Cluster {
         self.persist(FOLLOW, watch).await
     }
 
-    /// What the error of a watch means: a refusal comes as one.
+    /// Returns the meaning of a watch's error: a refusal comes as one.
     ///
     /// # Errors
     ///

@@ -10,10 +10,10 @@ pub(super) type Deployment = Object<DeploymentSpec, DeploymentStatus>;
 /// A pod, `v1`.
 pub(super) type Pod = Object<PodSpec, PodStatus>;
 
-/// What is wanted.
+/// The desired state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DeploymentSpec {
-    /// How many pods; the API server fills in 1 when nobody says.
+    /// The number of pods; the API server fills in 1 when nobody says.
     #[serde(default = "one")]
     pub(super) replicas: i32,
     /// Which pods are its own.
@@ -28,9 +28,9 @@ pub(super) struct DeploymentStatus {
     pub(super) observed_generation: i64,
     /// Pods of every generation that were not told to stop.
     pub(super) replicas: i32,
-    /// Those of the newest.
+    /// The replicas of the newest revision.
     pub(super) updated_replicas: i32,
-    /// Those that have been ready for `minReadySeconds`.
+    /// The replicas that have been ready for `minReadySeconds`.
     pub(super) available_replicas: i32,
     /// `Available`, `Progressing`.
     pub(super) conditions: Vec<Condition>,
@@ -90,7 +90,7 @@ fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
 
 // === impl Deployment ===
 
-/// Whether the controller has replaced every pod by one of `generation`, and all of them are available: the rule of
+/// Returns whether the controller has replaced every pod by one of `generation`, and all of them are available: the rule of
 /// `kubectl rollout status`.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ pub(super) fn rolled_out(deployment: &Deployment, generation: i64) -> Result<boo
     Ok([status.updated_replicas, status.replicas, status.available_replicas] == [wanted; 3])
 }
 
-/// Whether the pod takes calls: its condition `Ready`.
+/// Returns whether the pod takes calls: its condition `Ready`.
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let ready = |one: &Condition| one.kind == "Ready" && one.status == "True";
     pod.status.as_ref().is_some_and(|status| status.conditions.iter().any(ready))

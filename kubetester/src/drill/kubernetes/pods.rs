@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::objects::{Pod, is_ready};
-use crate::drill::journal::{Journal, What};
+use crate::drill::event_log::{EventLog, What};
 
 /// Pods by name.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct State {
 
 impl Pods {
     /// All of them, as a list has them; those that are not in it are gone. Notes what happened since.
-    pub(super) fn list(&mut self, pods: &[Pod], journal: Option<&Journal>) {
+    pub(super) fn list(&mut self, pods: &[Pod], journal: Option<&EventLog>) {
         let listed: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
         let known: Vec<_> = self.0.keys().cloned().collect();
         for name in known.iter().filter(|name| !listed.contains(&name.as_str())) {
@@ -34,7 +34,7 @@ impl Pods {
     }
 
     /// One of them, as it is now. Notes when it became ready, or was told to stop.
-    pub(super) fn see(&mut self, pod: &Pod, journal: Option<&Journal>) {
+    pub(super) fn see(&mut self, pod: &Pod, journal: Option<&EventLog>) {
         let Some(name) = &pod.metadata.name else { return };
         let now = State { ready: is_ready(pod), stopping: pod.metadata.deletion_timestamp.is_some() };
         let before = self.0.insert(name.clone(), now);
@@ -49,7 +49,7 @@ impl Pods {
     }
 
     /// One of them is no more. Notes it, unless it had been told to stop.
-    pub(super) fn gone(&mut self, name: &str, journal: Option<&Journal>) {
+    pub(super) fn gone(&mut self, name: &str, journal: Option<&EventLog>) {
         let before = self.0.remove(name);
         if let (Some(State { stopping: false, .. }), Some(journal)) = (before, journal) {
             journal.note(What::Stopping, name);
@@ -61,12 +61,12 @@ impl Pods {
         self.0.remove(name);
     }
 
-    /// Those that take calls.
+    /// Returns the pods that take calls.
     pub(super) fn ready(&self) -> impl Iterator<Item = &String> {
         self.0.iter().filter(|(_, state)| state.ready && !state.stopping).map(|(name, _)| name)
     }
 
-    /// How many there are that were not told to stop.
+    /// Returns the number of there that are that were not told to stop.
     pub(super) fn staying(&self) -> usize {
         self.0.values().filter(|state| !state.stopping).count()
     }
@@ -88,13 +88,13 @@ mod tests {
         .unwrap()
     }
 
-    fn noted(journal: &Journal) -> Vec<(What, String)> {
+    fn noted(journal: &EventLog) -> Vec<(What, String)> {
         journal.events().into_iter().map(|event| (event.what, event.pod.unwrap())).collect()
     }
 
     #[test]
     fn what_changes_is_noted_once() {
-        let (journal, mut pods) = (Journal::new(), Pods::default());
+        let (journal, mut pods) = (EventLog::new(), Pods::default());
         let note = Some(&journal);
         pods.list(&[pod("old", true, false)], None);
         for (ready, stopping) in [(false, false), (true, false), (true, false)] {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_happened_between_two_lists_is_noted_too() {
-        let (journal, mut pods) = (Journal::new(), Pods::default());
+        let (journal, mut pods) = (EventLog::new(), Pods::default());
         pods.list(&[pod("a", true, false), pod("b", true, false), pod("killed", true, false)], None);
         pods.forget("killed");
         // First seen when it stops: nobody counted on it.

@@ -6,7 +6,7 @@ use tonic::{
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// What a frame adds to a message: whether it is compressed, and its length.
+/// The length of a frame's header: a flag for compression, and the length of the message.
 const FRAME_HEADER: usize = 5;
 
 /// tonic's own threshold, which only matters to a stream of requests.

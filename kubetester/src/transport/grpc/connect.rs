@@ -26,15 +26,15 @@ use crate::{
 /// The name of HTTP/2 in a TLS handshake.
 const ALPN: &[u8] = b"h2";
 
-/// How often a balanced channel is asked whether it is connected.
+/// The number of times that a balanced channel is asked whether it is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// What HTTP/2 is spoken over.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+/// The stream below HTTP/2.
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-type Stream = Box<dyn Wire>;
+type Stream = Box<dyn ByteStream>;
 
 /// Has the balanced channel speak TLS as everything here does.
 struct Encrypted(Encrypt);

@@ -148,7 +148,7 @@ where
         }
     }
 
-    /// What is said when the service is not described.
+    /// Returns the error for a service that is not described.
     async fn no_service(&mut self, name: &MethodName, why: &str) -> Unfit {
         let answers = self.ask(vec![MessageRequest::ListServices(String::new())]).await;
         match answers.as_deref() {

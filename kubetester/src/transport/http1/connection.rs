@@ -30,7 +30,7 @@ use crate::{
 /// As much of a body is looked at; the rest is read and forgotten.
 const MOST_EVIDENCE: usize = 64 * 1024;
 
-/// How often, at a time, an exchange and its connection take turns.
+/// The number of turns that an exchange and its connection take before they yield.
 const ROUNDS: usize = 2;
 
 /// A connection that can be asked, one request at a time.
@@ -45,7 +45,7 @@ pub(super) struct Connection {
 
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
-/// What came back, whole.
+/// A complete response.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -57,7 +57,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Broken {
     error: hyper::Error,
-    /// Whether the answer had begun.
+    /// True if the answer had begun.
     begun: bool,
     peer: SocketAddr,
 }
@@ -94,7 +94,7 @@ impl Connection {
         self.peer
     }
 
-    /// Whether another request can be sent, as far as is known here.
+    /// Returns whether another request can be sent, as far as is known here.
     pub(super) async fn is_open(&mut self) -> bool {
         let Self { requests, driver, .. } = self;
         driven(driver, requests.ready()).await.is_ok()
@@ -165,7 +165,7 @@ async fn read(body: &mut Incoming) -> Result<Bytes, hyper::Error> {
 // === impl Broken ===
 
 impl Broken {
-    /// Whether the server closed the connection before it can have worked on the request.
+    /// Returns whether the server closed the connection before it can have worked on the request.
     pub(super) fn is_stale(&self) -> bool {
         let Self { error, begun, .. } = self;
         let closed = || error.is_canceled() || error.is_closed() || error.is_incomplete_message();

@@ -1,4 +1,4 @@
-//! Who answered: finds the pod's name in an answer.
+//! Identifies the pod that responded.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Where an answer names the pod that gave it (`--pod-from`).
 #[derive(Debug, Clone, Default)]
 pub enum PodFrom {
-    /// What is known to work: see [`known`].
+    /// The built-in rules: see [`known`].
     #[default]
     Known,
     /// A JSON pointer (RFC 6901) into the body.
@@ -22,7 +22,7 @@ pub enum PodFrom {
     Peer,
 }
 
-/// What there is of an answer to find the name in.
+/// The parts of a response that may contain the name.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     /// Response headers.
@@ -35,7 +35,7 @@ pub struct Evidence<'a> {
     pub peer: Option<SocketAddr>,
 }
 
-/// What was wrong with a `--pod-from`.
+/// A `--pod-from` is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: want /a/json/pointer, header:NAME, regex:EXPRESSION, peer or known")]
 pub struct InvalidPodFrom(String);

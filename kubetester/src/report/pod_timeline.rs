@@ -1,17 +1,17 @@
-//! Who answered when: a line for each pod, with what happened to it.
+//! The timeline: a line for each pod, with its events.
 
 use askama::Template;
 
 use super::{
+    format::round_time,
+    intervals::Intervals,
     path::Path,
     plot::{Mark, Tick, height, rows},
     scale::Scale,
-    spans::Spans,
-    words::round_time,
 };
-use crate::{drill::journal::Event, result::LoadResult};
+use crate::{drill::event_log::Event, result::LoadResult};
 
-/// Of one line, in pixels.
+/// The height of a line, in pixels.
 const HEIGHT: u32 = 26;
 
 /// More lines than this say less; those of pods to which nothing happened are left out first.
@@ -20,12 +20,12 @@ const MOST: usize = 16;
 /// A line for each pod, one above the other, over the same time.
 #[derive(Debug, Template)]
 #[template(path = "lives.html")]
-pub(super) struct Lives {
+pub(super) struct PodTimeline {
     lives: Vec<Life>,
     /// Pods that are left out.
     others: usize,
     horizontal: Vec<Tick>,
-    /// What happened to no pod in particular.
+    /// The events that concern no single pod.
     marks: Vec<Mark>,
 }
 
@@ -38,13 +38,13 @@ struct Life {
     marks: Vec<Mark>,
 }
 
-// === impl Lives ===
+// === impl PodTimeline ===
 
-impl Lives {
-    /// Those of the pods of a load; none if no pod is known.
+impl PodTimeline {
+    /// Returns the timeline of a load's pods; `None` if no pod is known.
     pub(super) fn of(load: &LoadResult, events: &[Event]) -> Option<Self> {
         let over_time = load.over_time.as_ref().filter(|over_time| !over_time.pods.is_empty())?;
-        let spans = Spans::new(over_time.width, load.elapsed);
+        let spans = Intervals::new(over_time.width, load.elapsed);
         let along = Scale::Linear(load.elapsed);
         let mark = |event: &Event| Mark::new(along, event.at, event.what.words().to_owned());
         let eventful = |name: &str| events.iter().any(|event| event.pod.as_deref() == Some(name));

@@ -5,15 +5,15 @@ const SHORT: f64 = 0.25;
 
 /// The spans of a load, from its start to its end without a gap.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Spans {
+pub(super) struct Intervals {
     /// Where they begin, in seconds, and where the last one ends.
     bounds: Vec<f64>,
 }
 
-// === impl Spans ===
+// === impl Intervals ===
 
-impl Spans {
-    /// Those of a load that took `elapsed` seconds.
+impl Intervals {
+    /// Returns the intervals of a load that took `elapsed` seconds.
     pub(super) fn new(width: f64, elapsed: f64) -> Self {
         let count = (elapsed / width).ceil() as usize;
         let mut bounds: Vec<f64> = (0..count).map(|number| number as f64 * width).collect();
@@ -65,7 +65,7 @@ mod tests {
             (1.0, &[], &[0.0]),
             (0.0, &[], &[]),
         ] {
-            let spans = Spans::new(1.0, elapsed);
+            let spans = Intervals::new(1.0, elapsed);
             assert_eq!(spans.rates(counts), rates, "{elapsed}");
             assert_eq!(spans.len(), rates.len());
             assert!(spans.iter().last().is_none_or(|(_, end)| end == elapsed));

@@ -1,4 +1,4 @@
-//! What happened to the system during a drill, and when.
+//! The log of what happened to the system during a drill.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 pub struct Event {
     /// When, in seconds from the start of the load.
     pub at: f64,
-    /// What.
+    /// The kind of event.
     pub what: What,
     /// To which pod, by the name that its answers give; none when it was not to one.
     pub pod: Option<String>,
 }
 
-/// What can happen.
+/// The kinds of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -45,7 +45,7 @@ pub enum What {
 
 /// Notes events. Time begins when it is made.
 #[derive(Debug)]
-pub struct Journal {
+pub struct EventLog {
     start: Instant,
     began: SystemTime,
     events: Mutex<Vec<Event>>,
@@ -54,12 +54,12 @@ pub struct Journal {
 // === impl What ===
 
 impl What {
-    /// Whether a pod is lost to its clients with it.
+    /// Returns whether a pod is lost to its clients with it.
     pub fn is_loss(self) -> bool {
         matches!(self, Self::Killed | Self::Stopping | Self::Frozen)
     }
 
-    /// Whether a pod is to be found by its clients from now on.
+    /// Returns whether a pod is to be found by its clients from now on.
     pub fn is_gain(self) -> bool {
         matches!(self, Self::Ready | Self::Thawed)
     }
@@ -79,15 +79,15 @@ impl What {
     }
 }
 
-// === impl Journal ===
+// === impl EventLog ===
 
-impl Default for Journal {
+impl Default for EventLog {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Journal {
+impl EventLog {
     /// An empty one, that begins now.
     pub fn new() -> Self {
         Self { start: Instant::now(), began: SystemTime::now(), events: Mutex::default() }
@@ -113,7 +113,7 @@ impl Journal {
         self.push(self.start.elapsed(), what, None);
     }
 
-    /// What happened so far, in the order of time.
+    /// Returns the events so far, in order of time.
     pub fn events(&self) -> Vec<Event> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         events.sort_by(|a, b| a.at.total_cmp(&b.at));

@@ -18,9 +18,9 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 pub(super) struct Pace {
     start: Instant,
     end: Option<Instant>,
-    /// How many calls there are to hand out.
+    /// The number of calls that there are to hand out.
     calls: u64,
-    /// How many callers asked; past `calls`, they were sent home.
+    /// The number of callers that asked; past `calls`, they were sent home.
     taken: AtomicU64,
     stopped: AtomicBool,
     schedule: Option<Schedule>,
@@ -127,7 +127,7 @@ impl Schedule {
         Duration::from_secs_f64(self.interval.as_secs_f64() * number as f64)
     }
 
-    /// How many calls are due once `elapsed` has passed; the first one at once.
+    /// Returns the number of calls that are due once `elapsed` has passed; the first one at once.
     fn due_until(&self, elapsed: Duration) -> u64 {
         (elapsed.as_secs_f64() / self.interval.as_secs_f64()) as u64 + 1
     }

@@ -1,5 +1,5 @@
-//! What others say, made fit to be shown: a pod's name, or the reason of a failure, comes from a peer that may lie,
-//! and ends on a terminal that obeys what it reads.
+//! Sanitizes text from peers before it is shown: a pod's name or a failure's cause may contain control sequences, which
+//! a terminal would obey.
 
 /// No name in Kubernetes is longer.
 const LONGEST_NAME: usize = 253;
@@ -29,7 +29,7 @@ fn printable(text: String, longest: usize) -> String {
     cut
 }
 
-/// Whether a terminal does something instead of showing it: control characters, and those that turn the direction of
+/// Returns whether a terminal does something instead of showing it: control characters, and those that turn the direction of
 /// the text around them.
 fn obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

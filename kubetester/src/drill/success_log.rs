@@ -1,4 +1,4 @@
-//! Who answered when: every success of a drill, so that it can be compared with what happened meanwhile.
+//! The log of a drill's successful calls, to compare with the events.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use crate::engine::{Call, Outcome};
 /// All successes and failures so far, in seconds from the start. A drill makes some thousand calls a second at most,
 /// so a lock for each does no harm.
 #[derive(Debug)]
-pub struct Trail {
+pub struct SuccessLog {
     start: Instant,
     steps: Mutex<Steps>,
 }
@@ -31,15 +31,15 @@ pub struct Steps {
 /// A caller whose calls leave a trail.
 pub struct Trailing<C> {
     caller: C,
-    trail: Arc<Trail>,
+    trail: Arc<SuccessLog>,
 }
 
 /// A call that is under way. Dropped before its outcome is known, it was given up, and has failed.
-struct UnderWay<'a>(Option<&'a Trail>);
+struct UnderWay<'a>(Option<&'a SuccessLog>);
 
-// === impl Trail ===
+// === impl SuccessLog ===
 
-impl Trail {
+impl SuccessLog {
     /// An empty one.
     pub fn new(start: Instant) -> Self {
         Self { start, steps: Mutex::default() }
@@ -55,20 +55,20 @@ impl Trail {
         self.lock().clone()
     }
 
-    /// Whether any call succeeded.
+    /// Returns whether any call succeeded.
     pub fn any_success(&self) -> bool {
         let steps = self.lock();
         !steps.pods.is_empty() || !steps.unnamed.is_empty()
     }
 
-    /// Whether `pod` has answered after `at`.
+    /// Returns whether `pod` has answered after `at`.
     pub fn answered_after(&self, pod: &str, at: f64) -> bool {
         let steps = self.lock();
         // Late ones are at the end, or next to it.
         steps.pods.get(pod).is_some_and(|times| times.iter().rev().take(64).any(|time| *time > at))
     }
 
-    /// How many calls `pod` has answered.
+    /// Returns the number of calls that `pod` has answered.
     pub fn calls(&self, pod: &str) -> usize {
         self.lock().pods.get(pod).map_or(0, Vec::len)
     }

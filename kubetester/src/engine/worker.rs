@@ -8,22 +8,22 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Call, Outcome, pace::Pace, progress::Seen};
+use super::{Call, Outcome, progress::Seen, schedule::Pace};
 use crate::tally::{Sample, Tally};
 
 /// Calls until there is no more to call.
-pub(super) struct Crew<C> {
+pub(super) struct Worker<C> {
     pub(super) callers: Vec<C>,
     pub(super) pace: Arc<Pace>,
-    /// How long the load had lasted when this crew began.
+    /// The time that the load had lasted when this crew began.
     pub(super) earlier: Duration,
     pub(super) timeout: Duration,
     pub(super) seen: Arc<Seen>,
 }
 
-// === impl Crew ===
+// === impl Worker ===
 
-impl<C: Call> Crew<C> {
+impl<C: Call> Worker<C> {
     /// Ends when each caller was sent home; gives the callers back.
     pub(super) async fn work(self) -> (Tally, Vec<C>) {
         let Self { callers, pace, earlier, timeout, seen } = self;

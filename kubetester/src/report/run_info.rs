@@ -1,4 +1,4 @@
-//! What was run, and when: the small print of a page.
+//! The command and the time of a run: the small print of a page.
 
 use std::time::SystemTime;
 

@@ -1,23 +1,23 @@
-//! What happened beside who answered: the longest gap, who was lost and until when it answered, who came and how soon
+//! The analysis of a drill: the longest gap, the pods that were lost and that came, and when they served.
 //! it was found.
 
 use serde::Serialize;
 
 use super::{
-    journal::{Event, What},
-    trail::Steps,
+    event_log::{Event, What},
+    success_log::Steps,
 };
 
-/// What a drill found. Times are in seconds from the start of the load.
+/// The findings of a drill. Times are in seconds from the start of the load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Findings {
+pub struct Analysis {
     /// The longest time without a success.
     pub longest_gap: Gap,
     /// When calls failed, if any did.
     pub failures: Option<Span>,
     /// Pods that were taken away, in the order of time.
-    pub lost: Vec<Lost>,
+    pub lost: Vec<LostPod>,
     /// Pods that came, or came back, in the order of time.
     pub found: Vec<Found>,
 }
@@ -26,7 +26,7 @@ pub struct Findings {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// How long.
+    /// The length.
     pub seconds: f64,
     /// When it began.
     pub at: f64,
@@ -45,7 +45,7 @@ pub struct Span {
 /// A pod that was taken away.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Lost {
+pub struct LostPod {
     /// Its name.
     pub pod: String,
     /// How.
@@ -70,9 +70,9 @@ pub struct Found {
     pub discovery: Option<f64>,
 }
 
-// === impl Findings ===
+// === impl Analysis ===
 
-impl Findings {
+impl Analysis {
     /// Compares the two, over the whole time that the load took.
     pub fn of(events: &[Event], steps: &Steps, elapsed: f64) -> Self {
         let mut lost = Vec::new();
@@ -84,7 +84,7 @@ impl Findings {
                 let back = |event: &&Event| event.what.is_gain() && event.pod.as_ref() == Some(&pod);
                 let until = events[index..].iter().find(back).map_or(f64::INFINITY, |event| event.at);
                 let last = answers.iter().copied().filter(|answer| *answer < until).reduce(f64::max);
-                lost.push(Lost { pod, what: *what, at: *at, last_answer_at: last });
+                lost.push(LostPod { pod, what: *what, at: *at, last_answer_at: last });
             } else if what.is_gain() {
                 let first = answers.iter().copied().filter(|answer| answer >= at).reduce(f64::min);
                 let discovery = first.map(|first| first - at);
@@ -136,8 +136,8 @@ mod tests {
         // Crews write as they come: an answer may be late in the list.
         let mut steps = steps(&[("a", &[0.5, 1.0, 4.0, 7.0]), ("b", &[1.5, 2.125, 2.0, 6.0, 5.5])]);
         steps.failures = vec![2.5, 2.25];
-        let findings = Findings::of(&events, &steps, 7.5);
-        let lost = Lost { pod: "b".into(), what: What::Killed, at: 2.0, last_answer_at: Some(2.125) };
+        let findings = Analysis::of(&events, &steps, 7.5);
+        let lost = LostPod { pod: "b".into(), what: What::Killed, at: 2.0, last_answer_at: Some(2.125) };
         assert_eq!(findings.lost, [lost]);
         let found =
             Found { pod: "b".into(), ready_at: 5.0, first_answer_at: Some(5.5), discovery: Some(0.5) };
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn who_never_answered_was_not_found() {
         let events = [event(1.0, What::Ready, "c"), event(1.0, What::Stopping, "d")];
-        let findings = Findings::of(&events, &steps(&[("a", &[1.0])]), 2.0);
+        let findings = Analysis::of(&events, &steps(&[("a", &[1.0])]), 2.0);
         assert_eq!((findings.found[0].first_answer_at, findings.found[0].discovery), (None, None));
         assert_eq!(findings.lost[0].last_answer_at, None);
         assert_eq!(findings.failures, None);
@@ -160,7 +160,7 @@ mod tests {
         for (answers, seconds, at) in
             [(&[3.0, 3.5, 4.0][..], 3.0, 0.0), (&[0.5, 1.0], 3.5, 1.0), (&[], 4.5, 0.0)]
         {
-            assert_eq!(Findings::of(&[], &steps(&[("a", answers)]), 4.5).longest_gap, Gap { seconds, at });
+            assert_eq!(Analysis::of(&[], &steps(&[("a", answers)]), 4.5).longest_gap, Gap { seconds, at });
         }
     }
 }

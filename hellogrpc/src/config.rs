@@ -12,12 +12,12 @@ pub struct Config {
     #[command(flatten)]
     pub server: ServerConfig,
 
-    /// How long an open stream may go on after the program closed; then it ends with UNAVAILABLE, and its client
+    /// Time that an open stream has after the program closed; then it ends with UNAVAILABLE, and its client
     /// opens it again elsewhere. Must be shorter than SHUTDOWN_TIMEOUT, which cuts off what is left
     #[arg(long, env, value_name = "STREAM_GRACE", default_value = "10s", value_parser = parse_duration)]
     pub stream_grace: Duration,
 
-    /// Fault switch: how long a method waits before each message of its answer
+    /// Fault switch: time that a method waits before each message of its answer
     #[arg(long, env, value_name = "RESPONSE_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub response_delay: Duration,
 }

@@ -1,4 +1,4 @@
-//! What all services answer with.
+//! The identity and the delay that all services share.
 
 use std::time::Duration;
 

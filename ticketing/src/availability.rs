@@ -1,4 +1,4 @@
-//! Whether the database can be used: migrates it, then probes it.
+//! Migrates the database, then probes it, and tracks whether it can be used.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::store::{Error, Store};
 /// The time between probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long the start waits for the first migration, so that a program with a database is ready from the first call.
+/// The time that the start waits for the first migration, so that a program with a database is ready from the first call.
 const FIRST_MIGRATION: Duration = Duration::from_secs(5);
 
 /// Tracks whether the database can be used. Dropped, it stops to probe.

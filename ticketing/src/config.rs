@@ -20,11 +20,11 @@ pub struct Config {
     #[arg(long, env, value_name = "POOL_SIZE", default_value = "8", value_parser = value_parser!(u32).range(1..=1000))]
     pub pool_size: u32,
 
-    /// How long a call waits for a connection to the database before it ends with UNAVAILABLE
+    /// Time that a call waits for a connection to the database before it ends with UNAVAILABLE
     #[arg(long, env, value_name = "ACQUIRE_TIMEOUT", default_value = "300ms", value_parser = parse_duration)]
     pub acquire_timeout: Duration,
 
-    /// How long a statement may run before its call ends with UNAVAILABLE; with SQLite, how long it may wait for
+    /// Time that a statement may run before its call ends with UNAVAILABLE; with SQLite, the time that it may wait for
     /// another program's write
     #[arg(long, env, value_name = "STATEMENT_TIMEOUT", default_value = "500ms", value_parser = parse_duration)]
     pub statement_timeout: Duration,

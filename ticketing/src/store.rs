@@ -20,7 +20,7 @@ const LIST: &str =
     "SELECT number, first_name, last_name FROM customers WHERE number > $1 ORDER BY number LIMIT $2";
 const PROBE: &str = "SELECT number, first_name, last_name FROM customers LIMIT 1";
 
-/// How much later than the server's statement timeout a statement is given up here: then the server does not answer.
+/// The time after the server's own statement timeout at which a statement is given up here: the server does not answer.
 const STATEMENT_TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
 /// A customer.

@@ -1,4 +1,4 @@
-//! What a request may contain. A refusal is INVALID_ARGUMENT with a `google.rpc.BadRequest` that names each field.
+//! The limits of a request's fields. A refusal is INVALID_ARGUMENT with a `google.rpc.BadRequest` that names each field.
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};

@@ -33,7 +33,7 @@ const SQLITE_BUSY: [&str; 2] = ["5", "6"];
 // === impl Error ===
 
 impl Error {
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Timeout | Self::Conflict => true,

@@ -13,13 +13,13 @@ use tokio::time::{self, Instant, timeout};
 use super::{Error, Pools, Store};
 use crate::{Config, metrics::Metrics};
 
-/// How long an SQLite file may be busy while several programs open it together.
+/// The time that an SQLite file may be busy while several programs open it together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The wait before a busy file is opened again.
 const OPEN_BACKOFF: Duration = Duration::from_millis(20);
 
-/// How long PostgreSQL may take for all migrations.
+/// The time that PostgreSQL may take for all migrations.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const SQLITE_MIGRATIONS: [(&str, &str); 1] =

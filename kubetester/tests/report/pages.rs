@@ -14,7 +14,7 @@ use kubetester::{
     report,
 };
 
-use super::{CALLS, Calls, Page, run_info};
+use super::{CALLS, Calls, Page, about};
 
 #[test]
 fn a_load_has_its_verdict_its_figures_and_its_pods() {

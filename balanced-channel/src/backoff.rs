@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt, per the [gRPC connection-backoff document].
+//! The time to wait before the next attempt, per the [gRPC connection-backoff document].
 //!
 //! [gRPC connection-backoff document]: https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct BackoffPolicy {
     /// The first wait. Default: 1 s.
     pub initial: Duration,
-    /// What each further wait is multiplied by. Default: 1.6.
+    /// The factor by which each further wait grows. Default: 1.6.
     pub multiplier: f64,
     /// How far a wait may stray to either side, as a fraction of it. Default: 0.2.
     pub jitter: f64,

@@ -1,4 +1,4 @@
-//! What the user writes: a target, in the syntax of the [gRPC naming document].
+//! Targets in the syntax of the [gRPC naming document].
 //!
 //! [gRPC naming document]: https://github.com/grpc/grpc/blob/master/doc/naming.md
 
@@ -36,7 +36,7 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 pub struct Target {
     text: String,
     authority: Authority,
-    /// Whether it asks for TLS.
+    /// True if it asks for TLS.
     pub(crate) secure: bool,
     pub(crate) resolver_target: ResolverTarget,
 }

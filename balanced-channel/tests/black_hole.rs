@@ -27,7 +27,7 @@ use tokio::{
 
 /// Where the program in the namespace is told to listen.
 const LISTEN: &str = "BLACK_HOLE_LISTEN";
-/// Of the block for tests of networks (RFC 2544), which nobody routes.
+/// An address for tests of networks (RFC 2544), which is not routed.
 const HERE: &str = "198.18.255.1";
 const THERE: &str = "198.18.255.2:8000";
 

@@ -1,4 +1,4 @@
-//! What the channel counts, after calls whose fate is known.
+//! The metrics of a channel, after calls with known outcomes.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -52,7 +52,7 @@ fn histograms(channel: &Channel, name: &str) -> BTreeMap<String, Histogram> {
     series(channel, name).into_iter().map(histogram).collect()
 }
 
-/// How many values each series of a histogram has, and their sum in whole units.
+/// Returns the number of values that each series of a histogram has, and their sum in whole units.
 fn sums(channel: &Channel, name: &str) -> BTreeMap<String, (u64, u64)> {
     let sum = |(labels, histogram): (_, Histogram)| (labels, (histogram.count(), histogram.sum as u64));
     histograms(channel, name).into_iter().map(sum).collect()

@@ -24,7 +24,7 @@ fn ejected(channel: &Channel) -> Vec<String> {
     channel.snapshot().subchannels.into_iter().filter_map(out).collect()
 }
 
-/// How many calls the channel has sent to a backend.
+/// Returns the number of calls that the channel has sent to a backend.
 fn sent(channel: &Channel, backend: &Backend) -> u64 {
     let subchannels = channel.snapshot().subchannels;
     subchannels.into_iter().find(|s| s.address == backend.address).unwrap().started

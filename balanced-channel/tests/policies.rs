@@ -20,7 +20,7 @@ async fn manual_channel(policy: impl Into<Policy>) -> (Channel, Updates) {
     (channel, updates.await.unwrap())
 }
 
-/// Who answers `count` calls, and how often.
+/// Makes `count` calls and counts the responses of each backend.
 async fn answers(channel: &Channel, count: usize) -> HashMap<String, usize> {
     let mut answers = HashMap::new();
     for _ in 0..count {

@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tonic::Code;
 use tower_service::Service;
 
-/// Of each kind, and a multiple of the servers.
+/// The number of streams of each kind, a multiple of the number of servers.
 const STREAMS: usize = 600;
 const SERVERS: usize = 3;
 const MESSAGES: usize = 20;

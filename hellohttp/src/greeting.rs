@@ -19,14 +19,14 @@ pub(crate) struct Greeter {
     delay: Duration,
 }
 
-/// What the caller says. Other parameters are not ours to judge.
+/// The query of a greeting. Other parameters are ignored.
 #[derive(Deserialize)]
 struct Greeting {
     #[serde(default)]
     name: String,
 }
 
-/// What is answered, in this order.
+/// The response. Fields are serialized in this order.
 #[derive(Serialize)]
 struct Introduction {
     name: String,

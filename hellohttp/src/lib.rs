@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 pub use config::Config;
 
-/// Who the program is.
+/// The program: its name, version and port.
 pub const PROGRAM: Program = Program {
     name: "hellohttp",
     about: "The HTTP backend: answers GET /hellohttp?name= with the caller's name, its version and its hostname",

@@ -1,4 +1,4 @@
-//! What hellohttp answers, byte for byte, and how its connections end.
+//! The responses of hellohttp, byte for byte, and the end of its connections.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

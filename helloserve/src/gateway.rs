@@ -18,7 +18,7 @@ pub(crate) struct Gateway {
     pub(crate) admission: Admission,
     pub(crate) routes: Routes,
     pub(crate) http: HttpUpstream,
-    /// Whether callers may select a route.
+    /// True if callers may select a route.
     pub(crate) route_selection: bool,
     /// The longest time that a backend has, unless the request allows less.
     pub(crate) upstream_timeout: Duration,

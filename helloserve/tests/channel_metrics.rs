@@ -1,4 +1,4 @@
-//! What the gateway's /metrics says of its channels to the gRPC backends.
+//! The gateway's metrics of its channels to the gRPC backends.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -26,20 +26,20 @@ use crate::{
 /// Connections of the admin port that may be open at once.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not zero");
 
-/// How long the admin port may take for a response.
+/// The time that the admin port may take for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The type that Prometheus' text format has.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How long `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while: the
+/// The time that `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while: the
 /// kubelet after a second, and that is also how long it waits for an answer.
 const ABOUT_TO_BE: Duration = Duration::from_millis(500);
 
-/// Whether a program is ready, or else why it is not, in one sentence.
+/// True if a program is ready, or else why it is not, in one sentence.
 pub type Ready = Result<(), String>;
 
-/// What the admin port answers: `/healthz` and `/_ah/health` while the program lives, `/readyz` while it takes
+/// The pages of the admin port: `/healthz` and `/_ah/health` while the program lives, `/readyz` while it takes
 /// work, `/metrics`, and routes that the program adds. Clones are the same.
 #[derive(Clone)]
 pub struct Admin {
@@ -47,7 +47,7 @@ pub struct Admin {
     routes: Arc<RwLock<Routes>>,
 }
 
-/// What the routes tell about.
+/// The state behind the pages.
 struct Watched {
     metrics: Metrics,
     shutdown: Shutdown,
@@ -93,7 +93,7 @@ impl Admin {
         *routes = Routes::new(routes.plain.clone().merge(added));
     }
 
-    /// Whether the program takes work.
+    /// Returns whether the program takes work.
     ///
     /// # Errors
     ///

@@ -30,11 +30,11 @@ pub struct Config {
     #[arg(long, env, value_name = "APP_VERSION")]
     pub app_version: Option<String>,
 
-    /// How long new work is still taken after SIGTERM, while readiness is already false
+    /// The time that new work is still taken after SIGTERM, while readiness is already false
     #[arg(long, env, value_name = "DRAIN_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 
-    /// How long the whole shutdown may take; what is then unfinished is cut off
+    /// The time that the whole shutdown may take; what is then unfinished is cut off
     #[arg(long, env, value_name = "SHUTDOWN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub shutdown_timeout: Duration,
 
@@ -42,7 +42,7 @@ pub struct Config {
     #[arg(long, env, value_name = "WORKER_THREADS", default_value = "1")]
     pub worker_threads: NonZeroUsize,
 
-    /// What to log: a level (off, error, warn, info, debug), or `target=level` pairs with commas
+    /// Filter of the log: a level (off, error, warn, info, debug), or `target=level` pairs with commas
     #[arg(long, env, value_name = "LOG_FILTER", default_value = "info")]
     pub log_filter: tracing_subscriber::filter::Targets,
 
@@ -59,7 +59,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddr(pub Option<SocketAddr>);
 
-/// What shape log lines have.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text when standard error is a terminal, JSON otherwise.
@@ -70,7 +70,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Who a program says it is: in its answers, its logs and its metrics.
+/// The identity of a program: in its responses, its logs and its metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The version of the program, `v1-hellogrpc` for example.
@@ -108,7 +108,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 // === impl Config ===
 
 impl Config {
-    /// Who this program is: `version` unless `APP_VERSION` says otherwise, and the machine's hostname unless
+    /// Returns the identity: `version` unless `APP_VERSION` is set, and the machine's hostname unless
     /// `POD_NAME` does. Empty values count as none.
     #[must_use]
     pub fn identity(&self, version: &str) -> Identity {

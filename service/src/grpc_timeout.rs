@@ -1,4 +1,4 @@
-//! How long a caller waits, as gRPC says it: the header `grpc-timeout` of the gRPC over HTTP/2 document.
+//! The time that a caller waits, as gRPC says it: the header `grpc-timeout` of the gRPC over HTTP/2 document.
 
 use std::time::Duration;
 

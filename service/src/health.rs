@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// How long connecting, asking and the answer may each take.
+/// The time that connecting, asking and the answer may each take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the admin port at `addr` for `/healthz`. `0.0.0.0` and `[::]` are asked over loopback.

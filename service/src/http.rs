@@ -13,7 +13,7 @@ mod config;
 mod connection;
 mod middleware;
 mod progress;
-mod refusal;
+mod rejection;
 mod server;
 mod stream;
 mod waits;

@@ -15,9 +15,9 @@ use crate::{Admin, Identity, Metrics, Shutdown};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// Who it says it is.
+    /// The identity in its responses.
     pub identity: Identity,
-    /// What a scraper sees of it.
+    /// The metrics of the instance.
     pub metrics: Metrics,
     /// Its health and readiness, and routes of its own beside them. Served only when there is an admin port.
     pub admin: Admin,

@@ -1,4 +1,4 @@
-//! What every program of the system shares, so that each program is only what makes it different.
+//! The parts that every program of the system shares, so that each program is only what makes it different.
 //!
 //! A program is a thin `main.rs` over a library. The library has a `Config` (its own flags) and one entry,
 //! `serve(config, listener, instance)`; [`run()`] does the rest. The parts, in the order a start meets them:

@@ -19,12 +19,12 @@ const USAGE: u8 = 2;
 /// As much of a bad value is repeated, in characters.
 const MAX_EXCERPT: usize = 100;
 
-/// What a program is.
+/// A program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// Its name, as on the command line: `hellogrpc`.
     pub name: &'static str,
-    /// What it does, in one sentence, for `--help`.
+    /// The purpose, in one sentence, for `--help`.
     pub about: &'static str,
     /// The version it answers with, unless `APP_VERSION` says otherwise: `v1-hellogrpc`.
     pub version: &'static str,
@@ -35,7 +35,7 @@ pub struct Program {
 /// How a program ends: well, or with why it could not work, in one sentence.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What a program does once it is set up: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own
+/// The entry of a program once it is set up: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own
 /// flags.
 pub trait Serve<C> {
     /// Works until the instance shuts down.

@@ -76,7 +76,7 @@ impl Shutdown {
         self.reached(Phase::Expired).await;
     }
 
-    /// Whether readiness is false.
+    /// Returns whether readiness is false.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining || self.phase.has_changed().is_err()

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-/// What all threads that are alive have used so far.
+/// Returns the CPU time that all living threads have used so far.
 pub(crate) fn used() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("the CPU time is read from /proc (Linux)");
     let nanos = tasks

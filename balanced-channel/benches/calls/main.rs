@@ -1,4 +1,4 @@
-//! What a unary call costs the client, beside what its peers cost, in one run.
+//! The cost of a unary call for the client, beside that of its peers, in one run.
 //!
 //! `cargo bench -p balanced-channel --bench calls`
 //!

@@ -1,4 +1,4 @@
-//! What an idle connection costs in memory, beside what its peers need, in one run.
+//! The memory of an idle connection, beside that of its peers, in one run.
 //!
 //! `cargo bench -p balanced-channel --bench memory`
 //!
@@ -23,7 +23,7 @@ use servers::Servers;
 /// first, and all addresses come after it.
 const CONTESTANT: &str = "--contestant";
 
-/// How many connections do not count.
+/// The number of connections that do not count.
 const FEW: usize = 20;
 
 fn main() {
@@ -50,7 +50,7 @@ fn main() {
     }
 }
 
-/// What the connections need that are not the first few, each, in KiB. `column` is what is asked: the
+/// Returns the KiB per connection beyond the first few. `column` selects the figure: the
 /// heap before and after a call, or the resident set.
 fn per_connection(contestant: Contestant, servers: &Servers, column: usize) -> f64 {
     let needs = |count: usize| {

@@ -98,7 +98,7 @@ async fn run(target: &str, case: Case) -> Result {
         .unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
 }
 
-/// So many zeros.
+/// Returns a payload of `size` zeros.
 fn zeros(size: usize) -> Option<proto::Payload> {
     Some(proto::Payload { body: vec![0; size], ..Default::default() })
 }

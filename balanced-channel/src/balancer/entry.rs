@@ -14,12 +14,12 @@ pub(crate) struct SubchannelEntry {
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) handle: SubchannelHandle,
     pub(crate) ready: Option<Arc<ReadySubchannel>>,
-    /// Whether an attempt has failed since it was last READY. The next attempt does not make it
+    /// True if an attempt has failed since it was last READY. The next attempt does not make it
     /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
     pub(crate) failing: bool,
-    /// Whether the policy wants it connected.
+    /// True if the policy wants it connected.
     pub(crate) wanted: bool,
-    /// Whether its peer leaves keepalive pings unanswered.
+    /// True if its peer leaves keepalive pings unanswered.
     pub(crate) silent: bool,
     pub(crate) ejection: EjectionState,
 }

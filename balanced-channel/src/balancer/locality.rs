@@ -13,9 +13,9 @@ pub(crate) struct Locality {
     /// The client's own zone, if it knows.
     zone: Option<Arc<str>>,
     all: Arc<[Endpoint]>,
-    /// None: there is no reason to prefer any.
+    /// The preferred endpoints; `None` without a reason to prefer any.
     preferred: Option<Arc<[Endpoint]>>,
-    /// Whether all are used although some are preferred, because none of those took calls.
+    /// True if all are used although some are preferred, because none of those took calls.
     widened: bool,
 }
 
@@ -33,12 +33,12 @@ impl Locality {
         self.widened &= self.preferred.is_some();
     }
 
-    /// Those that calls should go to.
+    /// Returns the endpoints that calls should go to.
     pub(crate) fn endpoints(&self) -> Arc<[Endpoint]> {
         self.preferred.as_ref().filter(|_| !self.widened).unwrap_or(&self.all).clone()
     }
 
-    /// None of them takes calls: uses all. Says whether that is a change.
+    /// Uses all endpoints, since no preferred one takes calls. Returns whether that is a change.
     pub(crate) fn widen(&mut self) -> bool {
         let widens = self.preferred.is_some() && !self.widened;
         self.widened |= widens;
@@ -69,7 +69,7 @@ fn preferred(zone: &str, endpoints: &[Endpoint]) -> Option<Vec<Endpoint>> {
     (preferred.len() < endpoints.len()).then_some(preferred)
 }
 
-/// Whether the clients of `zone` may leave out the other zones.
+/// Returns whether the clients of `zone` may leave out the other zones.
 ///
 /// Let there be `n` endpoints in `k` zones, with as many clients in each zone, and let the clients of `m`
 /// zones go everywhere. An endpoint in a zone of `s` endpoints that keeps to itself is then called

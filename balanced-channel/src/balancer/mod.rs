@@ -59,16 +59,16 @@ struct Balancer<C> {
     failures: Arc<Notify>,
     /// The latest set.
     resolved_endpoints: Option<Arc<[Endpoint]>>,
-    /// What the policy has to do with of what is preferred of the latest set, in its order.
+    /// The policy's selection of the preferred endpoints, in its order.
     endpoints: Arc<[Endpoint]>,
     /// Which of those it wants connected; unknown after a new set.
     wanted: Option<Range<usize>>,
     events: mpsc::UnboundedSender<SubchannelEvent>,
-    /// How many subchannels were ever started.
+    /// The number of subchannels that were ever started.
     started: u64,
     /// Why the latest attempt to connect failed.
     last_failure: String,
-    /// Whether what was published last is not true any more.
+    /// True if what was published last is not true any more.
     picker_outdated: bool,
 }
 
@@ -248,7 +248,7 @@ impl<C: Connector> Balancer<C> {
         self.entries.values().all(|entry| entry.ready.is_none())
     }
 
-    /// Whether calls have nowhere to go, or nowhere good.
+    /// Returns whether calls have nowhere to go, or nowhere good.
     fn none_available(&self) -> bool {
         self.entries.values().all(|entry| entry.available().is_none())
     }

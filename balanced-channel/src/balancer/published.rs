@@ -1,4 +1,4 @@
-//! What the balancer publishes and everybody else reads: the picker, and the list of subchannels.
+//! The state that the balancer publishes and all others read: the picker, and the list of subchannels.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Published {
     version: watch::Sender<u64>,
 }
 
-/// What happens to the next call.
+/// The fate of the next call.
 #[derive(Debug)]
 pub(crate) enum ChannelPicker {
     /// It is sent.
@@ -66,7 +66,7 @@ impl Published {
         self.picker.load()
     }
 
-    /// What the picker of this moment does with calls, in gRPC's words.
+    /// Returns the channel's connectivity state, which follows from the picker.
     pub(crate) fn state(&self) -> Connectivity {
         match **self.picker() {
             ChannelPicker::Ready(_) => Connectivity::Ready,

@@ -63,10 +63,10 @@ enum Order {
 
 /// The hosts, which accept nothing at first.
 #[derive(Clone, Default)]
-struct Hosts(Arc<Mutex<[Host; HOSTS as usize]>>);
+struct Hosts(Arc<Mutex<[TestHost; HOSTS as usize]>>);
 
 #[derive(Default)]
-struct Host {
+struct TestHost {
     treatment: Option<Treatment>,
     /// The servers' ends of the connections; one that the client has closed has no receiver.
     connections: Vec<watch::Sender<Order>>,
@@ -76,7 +76,7 @@ struct Host {
 struct World {
     hosts: Hosts,
     listed: Option<u8>,
-    /// Whether the resolver has said anything at all.
+    /// True if the resolver has said anything at all.
     heard: bool,
     updates: Updates,
     published: Arc<Published>,
@@ -90,7 +90,7 @@ fn address(host: u8) -> SocketAddr {
 // === impl Hosts ===
 
 impl Hosts {
-    fn with<T>(&self, host: u8, change: impl FnOnce(&mut Host) -> T) -> T {
+    fn with<T>(&self, host: u8, change: impl FnOnce(&mut TestHost) -> T) -> T {
         change(&mut self.0.lock().unwrap()[usize::from(host)])
     }
 

@@ -21,7 +21,7 @@ pub(crate) enum AttemptOutcome {
     Failed(AttemptFailure, CallResult),
 }
 
-/// What the caller of a call gets.
+/// The outcome of a call for its caller.
 pub(crate) type CallResult = Result<Response<ResponseBody>, Status>;
 
 impl CallExecutor {

@@ -16,7 +16,7 @@ const MAX_DIGITS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Option<(Instant, Duration)>,
-    /// Whether the caller's header says the same.
+    /// True if the caller's header says the same.
     written: bool,
 }
 
@@ -50,7 +50,7 @@ impl Deadline {
         }
     }
 
-    /// How long the call may still take.
+    /// Returns the time that the call may still take.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.at.map(|(at, _)| at.saturating_duration_since(Instant::now()))
     }

@@ -41,7 +41,7 @@ use crate::{
     transport::{AttemptBody, ReplayBody},
 };
 
-/// What every call of a channel needs to know.
+/// The settings and state that all calls of a channel share.
 #[derive(Debug)]
 pub(crate) struct CallExecutor {
     pub(crate) published: Arc<Published>,
@@ -50,7 +50,7 @@ pub(crate) struct CallExecutor {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     pub(crate) wait_for_ready: bool,
-    /// How much of a streaming request is kept for a retry, in bytes.
+    /// The number of bytes of a streaming request that are kept for a retry.
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
     pub(crate) throttle: Option<Arc<RetryThrottle>>,
@@ -58,14 +58,14 @@ pub(crate) struct CallExecutor {
     pub(crate) metrics: Metrics,
 }
 
-/// How often calls were sent again.
+/// The number of times that calls were sent again.
 #[derive(Debug, Default)]
 pub(crate) struct RetryCounters {
     pub(crate) transparent: AtomicU64,
     pub(crate) by_policy: AtomicU64,
 }
 
-/// What every attempt of a call needs to know.
+/// The state that all attempts of a call share.
 #[derive(Debug)]
 struct Call<'a> {
     head: &'a Parts,

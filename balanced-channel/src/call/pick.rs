@@ -11,7 +11,7 @@ use crate::{
     subchannel::{ReadySubchannel, Subchannel},
 };
 
-/// How often a picker is asked for a subchannel that has not failed the call yet.
+/// The number of times that a picker is asked for a subchannel that has not failed the call yet.
 const MAX_PICKS: usize = 8;
 
 impl CallExecutor {
@@ -59,7 +59,7 @@ impl CallExecutor {
     }
 }
 
-/// What the picker picks; for a retry, asked some times for one that was not tried, or else for the
+/// Picks a subchannel. For a retry, prefers one that was not tried, or else the
 /// one whose try is the longest ago.
 fn untried<'a>(
     picker: &'a dyn Picker,

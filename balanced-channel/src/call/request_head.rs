@@ -31,7 +31,7 @@ impl CallExecutor {
     }
 }
 
-/// Whether a header is about a connection of HTTP/1, which HTTP/2 forbids to send on (RFC 9113,
+/// Returns whether a header is about a connection of HTTP/1, which HTTP/2 forbids to send on (RFC 9113,
 /// section 8.2.2): a caller may have it from a request of its own.
 fn belongs_to_http1((name, value): (&HeaderName, &HeaderValue)) -> bool {
     match name.as_str() {

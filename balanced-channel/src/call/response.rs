@@ -33,7 +33,7 @@ pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
     /// How it ended; a call that is dropped before that was cancelled by the caller.
     outcome: Code,
-    /// Whether the response has begun.
+    /// True if the response has begun.
     response_started: bool,
     call_outcome: CallOutcome,
     /// Hears of it too, once the response has begun.

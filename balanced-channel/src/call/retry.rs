@@ -1,4 +1,4 @@
-//! Whether a failed attempt is followed by another, and when ([gRFC A6]).
+//! True if a failed attempt is followed by another, and when ([gRFC A6]).
 //!
 //! What no server has seen is sent again at once, whatever the policy (transparent retry). What
 //! failed with a code that the method's policy covers is sent again after a backoff, or after the
@@ -18,7 +18,7 @@ use crate::{
     subchannel::Subchannel,
 };
 
-/// How often a call that a server refused unprocessed is sent again without a policy's leave. A6
+/// The number of times that a call that a server refused unprocessed is sent again without a policy's leave. A6
 /// says once; a call that meets several pods of a rolling restart, each just draining, needs more.
 /// Calls that never left are not counted: each of them has seen another connection end.
 const MAX_REFUSALS: u32 = 5;
@@ -35,7 +35,7 @@ pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
     pub(crate) progress: Progress,
     pub(crate) pushback: Pushback,
-    /// Whether it was given up for another one, because it took too long.
+    /// True if it was given up for another one, because it took too long.
     pub(crate) given_up: bool,
     /// Whose it was, if it got that far.
     pub(crate) subchannel: Option<Arc<Subchannel>>,
@@ -52,7 +52,7 @@ pub(crate) enum Progress {
     MaybeProcessed,
 }
 
-/// What the server says about another attempt.
+/// The server's instruction about another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushback {
     /// Nothing.
@@ -68,7 +68,7 @@ pub(crate) enum Pushback {
 pub(crate) struct RetryState<'a> {
     policy: Option<&'a RetryPolicy>,
     throttle: Option<&'a Arc<RetryThrottle>>,
-    /// How many attempts there were before this one, transparent retries not counted.
+    /// The number of attempts that there were before this one, transparent retries not counted.
     previous: u32,
     refusals: u32,
     /// Made when it is first needed.
@@ -103,7 +103,7 @@ impl<'a> RetryState<'a> {
         Self { policy, throttle, previous: 0, refusals: 0, backoff: None, tried: Vec::new() }
     }
 
-    /// How long to wait before the next attempt; none when there is none.
+    /// Returns the time to wait before the next attempt; none when there is none.
     ///
     /// `repeatable` says whether the request can still be sent again, `left` how long the call may
     /// still take: a retry that could not begin before the deadline is not waited for.
@@ -125,12 +125,12 @@ impl<'a> RetryState<'a> {
         Some(wait)
     }
 
-    /// How long an attempt may take before another one is thought of.
+    /// Returns the time that an attempt may take before another one is thought of.
     pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
         self.policy?.per_attempt_recv_timeout
     }
 
-    /// Whether an attempt that takes long can be given up for another one, as `after` will see it.
+    /// Returns whether an attempt that takes long can be given up for another one, as `after` will see it.
     pub(crate) fn may_give_up(&self, repeatable: bool, left: Option<Duration>) -> bool {
         let Some(policy) = self.policy else { return false };
         // What the failure of the attempt takes is counted already.
@@ -186,7 +186,7 @@ impl<'a> RetryState<'a> {
         &self.tried
     }
 
-    /// How many attempts there were before this one, transparent retries not counted.
+    /// Returns the number of attempts that there were before this one, transparent retries not counted.
     pub(crate) fn previous(&self) -> u32 {
         self.previous
     }
@@ -198,7 +198,7 @@ impl<'a> RetryState<'a> {
         }
     }
 
-    /// What counts the end of a call whose response has begun.
+    /// Returns the recorder for the end of a call whose response has begun.
     pub(crate) fn throttle_recorder(&self) -> Option<ThrottleRecorder> {
         let failures = self.policy?.retryable_status_codes;
         Some(ThrottleRecorder { throttle: self.throttle?.clone(), failures })

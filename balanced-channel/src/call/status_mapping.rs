@@ -1,4 +1,4 @@
-//! What a failed attempt means: whether a server has seen the call, and the status for the caller.
+//! The meaning of a failed attempt: whether a server has seen the call, and the status for the caller.
 
 use std::net::SocketAddr;
 
@@ -75,7 +75,7 @@ fn code(error: &h2::Error) -> Code {
     }
 }
 
-/// Whether the server says that it has not processed the call: it has refused the stream, or the
+/// Returns whether the server says that it has not processed the call: it has refused the stream, or the
 /// stream came after the last one that its GOAWAY admits. h2 keeps the streams before that one.
 fn refused(error: &h2::Error) -> bool {
     error.is_remote()

@@ -42,7 +42,7 @@ impl RetryThrottle {
         self.change(|tokens| tokens.saturating_sub(MILLI)) > self.max / 2
     }
 
-    /// Whether enough would be left for a retry after one more failure.
+    /// Returns whether enough would be left for a retry after one more failure.
     pub(crate) fn allows_one(&self) -> bool {
         self.tokens.load(Ordering::Relaxed).saturating_sub(MILLI) > self.max / 2
     }
@@ -55,7 +55,7 @@ impl RetryThrottle {
         }
     }
 
-    /// How many tokens are left.
+    /// Returns the number of tokens that are left.
     pub(crate) fn tokens(&self) -> f64 {
         f64::from(self.tokens.load(Ordering::Relaxed)) / f64::from(MILLI)
     }

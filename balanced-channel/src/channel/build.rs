@@ -22,7 +22,7 @@ use crate::{
     transport::{Connector, Http2Config, Keepalive},
 };
 
-/// What a channel is made of, but for its connector.
+/// The configuration of a channel, except its connector.
 pub(crate) struct ChannelConfig {
     pub(crate) target: Result<Target, TargetError>,
     pub(crate) resolver: Option<Box<dyn Resolver>>,

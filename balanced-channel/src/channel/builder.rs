@@ -108,13 +108,13 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// How often a name is looked up again. Default: at its TTL, between 1 s and 2 s.
+    /// Returns the number of times that a name is looked up again. Default: at its TTL, between 1 s and 2 s.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.config.refresh = refresh;
         self
     }
 
-    /// How long an endpoint that cannot be reached is left alone. Whatever it says, a new answer of
+    /// Returns the time that an endpoint that cannot be reached is left alone. Whatever it says, a new answer of
     /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
     /// is tried every second. Default: the gRPC connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
@@ -148,7 +148,7 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// How long an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 5 s.
+    /// Returns the time that an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 5 s.
     ///
     /// Calls go to endpoints that are connected, so nobody waits for one that is not unless there is
     /// no other. The gRPC connection-backoff document gives an attempt 20 s; but when packets are
@@ -166,14 +166,14 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// Whether calls wait for a connection, up to their deadline, even when every endpoint fails.
+    /// Returns whether calls wait for a connection, up to their deadline, even when every endpoint fails.
     /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
         self.config.wait_for_ready = wait;
         self
     }
 
-    /// How much of a streaming request is kept so that it can be sent again, in bytes per call; a
+    /// The number of bytes per call of a streaming request that are kept so that it can be sent again; a
     /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
     /// message is always kept, and so are unary requests: the caller holds them anyway.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
@@ -205,7 +205,7 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// Whether calls are measured by method and status, for [`Channel::metrics`]: `grpc.client.*` of
+    /// Returns whether calls are measured by method and status, for [`Channel::metrics`]: `grpc.client.*` of
     /// gRFC A66 and A96. A generated client names the method of each call; calls that name none count
     /// as `other`. Default: no. What is not of single calls is always counted.
     pub fn call_metrics(mut self, measure: bool) -> Self {

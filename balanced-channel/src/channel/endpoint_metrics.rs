@@ -10,10 +10,10 @@ use crate::{
     subchannel::{Connectivity, Subchannel},
 };
 
-/// So many endpoints have series of their own, the first by their addresses.
+/// The number of endpoints that have series of their own, the first by their addresses.
 const MAX_NAMED_ENDPOINTS: usize = 100;
 
-/// Those of these subchannels.
+/// Returns the metrics of these subchannels.
 pub(crate) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
     let all = Metric::up_down_counter(
         "balanced_channel.endpoints",

@@ -39,7 +39,7 @@ pub struct Channel {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// What the clones of a channel share.
+/// The state that the clones of a channel share.
 pub(crate) struct Inner {
     pub(crate) executor: CallExecutor,
     pub(crate) resolution: watch::Receiver<Resolution>,
@@ -54,7 +54,7 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBo
 // === impl Channel ===
 
 impl Channel {
-    /// What the channel knows about itself now.
+    /// Returns the current state of the channel, its resolver and its subchannels.
     pub fn snapshot(&self) -> ChannelSnapshot {
         let executor = &self.inner.executor;
         ChannelSnapshot::take(executor, &self.inner.resolution, &self.inner.http2)
@@ -79,7 +79,7 @@ impl Channel {
         }
     }
 
-    /// What the channel has counted since it was built, under gRPC's names; see [`metrics`](crate::metrics).
+    /// Returns the metrics since the channel was built, under gRPC's names; see [`metrics`](crate::metrics).
     pub fn metrics(&self) -> Vec<Metric> {
         let CallExecutor { metrics, published, .. } = &self.inner.executor;
         metrics.read(endpoint_metrics::read(&published.subchannels()))

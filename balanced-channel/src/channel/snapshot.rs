@@ -1,4 +1,4 @@
-//! What a channel knows about itself at one moment, for people and for `/debug/channels`.
+//! The state of a channel at one moment, for people and for `/debug/channels`.
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
@@ -18,31 +18,31 @@ use crate::{
 pub struct ChannelSnapshot {
     /// The target as written.
     pub target: String,
-    /// What the resolver said last.
+    /// The state of the resolver.
     pub resolver: ResolverSnapshot,
     /// After how much silence a new connection is pinged, in seconds; absent when keepalive is off.
     pub keepalive_time: Option<f64>,
-    /// How often a server has complained of too many pings.
+    /// The number of times that a server has complained of too many pings.
     pub too_many_pings: u32,
-    /// How often calls were sent again.
+    /// The number of times that calls were sent again.
     pub retries: RetrySnapshot,
     /// Every subchannel of the pool, in the order of their addresses.
     pub subchannels: Vec<SubchannelSnapshot>,
 }
 
-/// What a channel's resolver said last.
+/// The last result of a channel's resolver.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ResolverSnapshot {
-    /// How many endpoints the last successful answer had; absent before the first.
+    /// The number of endpoints that the last successful answer had; absent before the first.
     pub endpoints: Option<usize>,
-    /// How long ago that answer came, in seconds.
+    /// The time that ago that answer came, in seconds.
     pub age: Option<f64>,
     /// Why the latest lookup failed, if it did.
     pub error: Option<String>,
 }
 
-/// How often a channel has sent calls again (gRFC A6).
+/// The number of times that a channel has sent calls again (gRFC A6).
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RetrySnapshot {
@@ -50,7 +50,7 @@ pub struct RetrySnapshot {
     pub transparent: u64,
     /// Because a retry policy says so.
     pub by_policy: u64,
-    /// What the retry throttle has left, of at most its maximum; absent without one. No retry by
+    /// The tokens of the retry throttle, at most its maximum; absent without one. No retry by
     /// policy is made while it is at most half full.
     pub tokens: Option<f64>,
 }
@@ -61,13 +61,13 @@ pub struct RetrySnapshot {
 pub struct SubchannelSnapshot {
     /// Where it connects.
     pub address: SocketAddr,
-    /// What its resolver calls it, such as the name of a pod, if it does.
+    /// The resolver's name for the endpoint, such as the name of a pod, if it has one.
     pub name: Option<String>,
     /// The failure zone it is in, if the resolver knows.
     pub zone: Option<String>,
     /// Its connectivity state.
     pub state: Connectivity,
-    /// How long it has been in this state, in seconds.
+    /// The time that it has been in this state, in seconds.
     pub since: f64,
     /// Calls sent whose response has not ended.
     pub in_flight: u64,
@@ -79,9 +79,9 @@ pub struct SubchannelSnapshot {
     pub failed: u64,
     /// For how long calls still leave it out although it is READY, in seconds.
     pub ejected_for: Option<f64>,
-    /// Whether calls leave it out, although it is READY, because it answers no keepalive ping.
+    /// True if calls leave it out, although it is READY, because it answers no keepalive ping.
     pub silent: bool,
-    /// What its server last said of its health, if that is watched: a `ServingStatus` of
+    /// The server's last health status, if that is watched: a `ServingStatus` of
     /// grpc.health.v1, or UNIMPLEMENTED.
     pub health: Option<&'static str>,
     /// Why it last lost, or failed to make, a connection.
@@ -121,7 +121,7 @@ impl ChannelSnapshot {
         }
     }
 
-    /// How many subchannels are READY.
+    /// Returns the number of subchannels that are READY.
     pub fn ready(&self) -> usize {
         self.subchannels.iter().filter(|subchannel| subchannel.state == Connectivity::Ready).count()
     }

@@ -17,14 +17,14 @@ use super::{
 };
 use crate::status_name;
 
-/// How many methods have a label of their own. A generated client names its methods, so no caller
+/// The number of methods that have a label of their own. A generated client names its methods, so no caller
 /// makes labels; this bounds what a program can make that names methods itself.
 const MAX_METHODS: usize = 128;
 
 /// The method of all calls that name none, or come too late for a label (gRFC A66).
 const OTHER: &str = "other";
 
-/// How many status codes there are (gRPC status codes).
+/// The number of status that codes there are (gRPC status codes).
 const CODES: usize = 17;
 
 /// Calls by method. A method is found by looking at each that is known, without a lock or a hash: a
@@ -67,7 +67,7 @@ struct ResentCalls {
     delay: Distribution<41>,
 }
 
-/// What the messages of one attempt came to, in bytes.
+/// The size of the messages of one attempt, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MessageBytes {
     pub(super) sent: u64,

@@ -25,7 +25,7 @@ const H2_CODES: [&str; 14] = [
     "INADEQUATE_SECURITY",
     "HTTP_1_1_REQUIRED",
 ];
-/// What a code that RFC 9113 does not know stands for.
+/// The code that stands for codes that RFC 9113 does not define.
 const INTERNAL_ERROR: usize = 2;
 
 /// The values of `grpc.disconnect_error` but for GOAWAY's, in the order of [`Disconnect`].
@@ -52,7 +52,7 @@ pub(crate) struct ConnectionMetrics {
 pub(crate) enum Disconnect {
     /// The peer said so, with this error code.
     GoAway(u32),
-    /// Nobody wants the subchannel any more.
+    /// The subchannel is not needed any more.
     Shutdown,
     Reset,
     /// A keepalive ping was not answered, or the kernel gave up.
@@ -156,7 +156,7 @@ impl ConnectionMetrics {
 // === impl Disconnect ===
 
 impl Disconnect {
-    /// What kind of error it was that ended a connection.
+    /// Returns the kind of error that ended a connection.
     pub(crate) fn by(error: &(dyn Error + 'static)) -> Self {
         let mut source = Some(error);
         while let Some(error) = source {

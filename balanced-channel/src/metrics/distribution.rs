@@ -89,7 +89,7 @@ pub(super) struct Bounds<const N: usize> {
     recorded: [u64; N],
     /// In the unit in which they are told.
     reported: [f64; N],
-    /// How many of the one are one of the other.
+    /// The number of the that one are one of the other.
     scale: f64,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Distribution<const N: usize> {
 // === impl Bounds ===
 
 impl<const N: usize> Bounds<N> {
-    /// Of bounds in a unit of which `per_reported` are one that is told, and one is `recorded_per` that
+    /// Creates a distribution with bounds in a unit of which `per_reported` are one that is reported, and one is `recorded_per` that
     /// are recorded.
     const fn new(bounds: [u64; N], recorded_per: u64, per_reported: f64) -> Self {
         let (mut recorded, mut reported) = ([0; N], [0.0; N]);

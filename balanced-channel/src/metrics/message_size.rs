@@ -1,4 +1,4 @@
-//! How many bytes of messages a gRPC body has, without the five bytes before each of them.
+//! The number of bytes that of messages a gRPC body has, without the five bytes before each of them.
 
 /// The length of a message's prefix: a flag and a length (gRPC over HTTP/2).
 const PREFIX: usize = 5;
@@ -7,17 +7,17 @@ const PREFIX: usize = 5;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MessageSize {
     bytes: u64,
-    /// How much of the current message is still to come.
+    /// The number of bytes of the current message that are still to come.
     left: usize,
     prefix: [u8; PREFIX],
-    /// How much of the next message's prefix has come.
+    /// The number of bytes of the next message's prefix that have arrived.
     have: usize,
 }
 
 // === impl MessageSize ===
 
 impl MessageSize {
-    /// Of a body that is there in one piece.
+    /// Returns the size of the messages of a complete body.
     pub(crate) fn of(body: &[u8]) -> u64 {
         let mut size = Self::default();
         size.add(body);

@@ -6,7 +6,7 @@
 pub struct Metric {
     /// gRPC's name for it, such as `grpc.client.attempt.started`.
     pub name: &'static str,
-    /// What it counts, in one sentence.
+    /// The description, in one sentence.
     pub description: &'static str,
     /// Its unit in UCUM: `s`, `By`, or in braces what is counted, such as `{attempt}`.
     pub unit: &'static str,
@@ -35,27 +35,27 @@ pub enum Kind {
 pub struct Point {
     /// Names and values, `grpc.target` first.
     pub labels: Vec<(&'static str, String)>,
-    /// What was counted since the channel was built.
+    /// The value since the channel was built.
     pub value: Value,
 }
 
-/// What one series has counted.
+/// The value of one series.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Of a counter.
+    /// The value of a counter.
     Count(u64),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram(Histogram),
 }
 
-/// How many values fell between which bounds.
+/// The number of values that fell between which bounds.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
     /// The upper bounds, each included, in the unit of the instrument.
     pub bounds: &'static [f64],
-    /// How many values there were up to each bound and above the one before; the last count is that
+    /// The number of values that there were up to each bound and above the one before; the last count is that
     /// of what is above all bounds, so there is one more than there are bounds.
     pub counts: Vec<u64>,
     /// The sum of all values.
@@ -113,7 +113,7 @@ impl From<Histogram> for Value {
 // === impl Point ===
 
 impl Point {
-    /// What a counter has counted; none of a histogram.
+    /// Returns the value of a counter; `None` for a histogram.
     pub fn count(&self) -> Option<u64> {
         match &self.value {
             Value::Count(count) => Some(*count),
@@ -140,7 +140,7 @@ impl Histogram {
         self
     }
 
-    /// How many values there were in all.
+    /// Returns the number of values that there were in all.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -1,4 +1,4 @@
-//! What a channel counts, under gRPC's names, for any exporter: [`Channel::metrics`](crate::Channel::metrics)
+//! The metrics of a channel, under gRPC's names, for any exporter: [`Channel::metrics`](crate::Channel::metrics)
 //! gives all of it at one moment as plain values.
 //!
 //! | instrument | document |

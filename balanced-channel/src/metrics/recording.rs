@@ -20,11 +20,11 @@ pub(crate) struct Recording {
     attempt: Option<Instant>,
     /// When the last attempt ended, if none is under way.
     paused: Option<Instant>,
-    /// How long no attempt was under way, after the first.
+    /// The time that no attempt was under way, after the first.
     delay: Duration,
     retries: u32,
     transparent: u32,
-    /// What the attempt under way has sent and received.
+    /// The messages that the current attempt has sent.
     sent: SentMessages,
     received: MessageSize,
     outcome: Code,

@@ -1,4 +1,4 @@
-//! What weighted_round_robin has found each time it computed its weights (gRFC A78).
+//! Metrics of weighted_round_robin, recorded each time it computes its weights (gRFC A78).
 
 use std::sync::{
     Mutex, PoisonError,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-/// What the end of a call says of the endpoint that it went to.
+/// The outcome of a call as evidence about its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     /// The endpoint answered.
@@ -19,13 +19,13 @@ pub(crate) enum CallOutcome {
     Ignored,
 }
 
-/// How many calls in a row an endpoint has failed.
+/// The number of calls that in a row an endpoint has failed.
 ///
 /// A call that succeeds reads one atomic here; only one that fails writes.
 #[derive(Debug)]
 pub(crate) struct ConsecutiveFailures {
     failures: AtomicU32,
-    /// How many are too many; 0 for never.
+    /// The number of are that too many; 0 for never.
     limit: u32,
     /// Wakes the balancer.
     notify: Arc<Notify>,

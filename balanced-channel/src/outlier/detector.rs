@@ -31,16 +31,16 @@ struct Outlier<'a> {
     why: fmt::Arguments<'a>,
 }
 
-/// What is remembered of one endpoint.
+/// The ejection state of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct EjectionState {
     /// Until when it is ejected, if it is.
     ejected: Option<Instant>,
-    /// How many base times its next ejection lasts, less one (A50's ejection time multiplier).
+    /// The number of base that times its next ejection lasts, less one (A50's ejection time multiplier).
     multiplier: u32,
     /// The counters as the last sweep found them.
     at_interval_start: CallVolume,
-    /// What has ended since, as this sweep finds it.
+    /// The calls that ended since the last sweep.
     in_interval: CallVolume,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct DetectorEndpoint<'a> {
     pub(crate) calls: &'a CallCounters,
     pub(crate) consecutive_failures: &'a ConsecutiveFailures,
     pub(crate) ejection: &'a mut EjectionState,
-    /// Whether calls can go to it; what is not connected needs no ejection.
+    /// True if calls can go to it; what is not connected needs no ejection.
     pub(crate) ready: bool,
 }
 

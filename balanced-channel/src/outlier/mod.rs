@@ -31,9 +31,9 @@ pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutlierDetection {
-    /// How often success rates and failure percentages are looked at. Default: 10 s.
+    /// The number of times that success rates and failure percentages are looked at. Default: 10 s.
     pub interval: Duration,
-    /// How long the first ejection lasts. The second in a row lasts twice as long, and so on; each
+    /// The time that the first ejection lasts. The second in a row lasts twice as long, and so on; each
     /// interval that an endpoint gets through takes one off again. Default: 30 s.
     pub base_ejection_time: Duration,
     /// The longest ejection; never shorter than `base_ejection_time`. Default: 300 s.
@@ -41,7 +41,7 @@ pub struct OutlierDetection {
     /// Nothing more is ejected once this many percent of the endpoints are, from 0 to 100. Any
     /// value but 0 lets one be ejected, however few there are. Default: 10.
     pub max_ejection_percent: u32,
-    /// How many calls in a row an endpoint may fail; the last of them ejects it at once. 0 turns
+    /// The number of calls that in a row an endpoint may fail; the last of them ejects it at once. 0 turns
     /// this off. Default: 5. Not in A50.
     pub consecutive_failures: u32,
     /// Ejects endpoints that succeed much less often than the others. Default: off.
@@ -57,9 +57,9 @@ pub struct SuccessRate {
     pub stdev_factor: u32,
     /// The chance that an outlier is ejected, in percent. Default: 100.
     pub enforcement_percentage: u32,
-    /// How many endpoints must have had `request_volume` calls for any to be ejected. Default: 5.
+    /// The number of endpoints that must have had `request_volume` calls for any to be ejected. Default: 5.
     pub minimum_hosts: u32,
-    /// How many calls must have ended in an interval for an endpoint to count. Default: 100.
+    /// The number of calls that must have ended in an interval for an endpoint to count. Default: 100.
     pub request_volume: u32,
 }
 
@@ -70,9 +70,9 @@ pub struct FailurePercentage {
     pub threshold: u32,
     /// The chance that an outlier is ejected, in percent. Default: 100.
     pub enforcement_percentage: u32,
-    /// How many endpoints must have had `request_volume` calls for any to be ejected. Default: 5.
+    /// The number of endpoints that must have had `request_volume` calls for any to be ejected. Default: 5.
     pub minimum_hosts: u32,
-    /// How many calls must have ended in an interval for an endpoint to count. Default: 50.
+    /// The number of calls that must have ended in an interval for an endpoint to count. Default: 50.
     pub request_volume: u32,
 }
 

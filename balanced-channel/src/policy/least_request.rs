@@ -20,7 +20,7 @@ const CHOICES: (usize, usize) = (2, 10);
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LeastRequest {
-    /// How many endpoints each call looks at, from 2 to 10. Default: 2.
+    /// The number of endpoints that each call looks at, from 2 to 10. Default: 2.
     pub choice_count: usize,
     /// How endpoints start. Default: with all of their share. An endpoint that is starting looks as
     /// busy as if its calls were more by as much as its part is smaller. Not in A48; Envoy has it.

@@ -56,7 +56,7 @@ pub(crate) trait LbPolicy: Debug + Send {
         listed
     }
 
-    /// Which of [`endpoints`](Self::endpoints)' are to be connected now. Asked again after each
+    /// Which of [`endpoints`](Self::endpoints)' are to be connected now. ReceivedRequest again after each
     /// change of a subchannel; one that was wanted and no longer is gets drained.
     fn connects(&mut self, candidates: &Candidates<'_>) -> Range<usize> {
         0..candidates.endpoints.len()
@@ -67,7 +67,7 @@ pub(crate) trait LbPolicy: Debug + Send {
         None
     }
 
-    /// How much failed calls add to the utilization that backends report (gRFC A58); `None` when
+    /// Returns the utilization that failed calls add to the one that backends report (gRFC A58); `None` when
     /// their reports are not to be read at all.
     fn error_penalty(&self) -> Option<f64> {
         None
@@ -83,7 +83,7 @@ pub(crate) trait Picker: Debug + Send + Sync {
     fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>>;
 }
 
-/// What a picker may know of the call.
+/// The properties of a call that a picker may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PickArgs<'a> {
     pub(crate) headers: &'a HeaderMap,
@@ -130,7 +130,7 @@ impl Policy {
         }
     }
 
-    /// What makes its pickers, and counts in `weights` what it finds.
+    /// Builds the policy, which records its weights in `weights`.
     pub(crate) fn build(self, weights: &Arc<WeightMetrics>) -> Box<dyn LbPolicy> {
         match self {
             Self::RoundRobin => Box::new(round_robin::RoundRobinPolicy::default()),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{CandidateState, Candidates, LbPolicy, PickArgs, Picker};
 use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
-/// How long an attempt may take before the next endpoint is tried beside it (gRFC A61).
+/// The time that an attempt may take before the next endpoint is tried beside it (gRFC A61).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// `pick_first` ([gRFC A62]): every call goes to the first endpoint that can be connected, and stays
@@ -21,7 +21,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PickFirst {
-    /// Whether endpoints are tried in a random order, so that many clients spread over them.
+    /// True if endpoints are tried in a random order, so that many clients spread over them.
     /// Default: no.
     pub shuffle: bool,
 }

@@ -22,7 +22,7 @@ use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchan
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RandomSubsetting {
-    /// How many endpoints to connect to; at least 1. All of them are when they are fewer.
+    /// The number of endpoints that to connect to; at least 1. All of them are when they are fewer.
     pub subset_size: usize,
     /// How calls are spread over them. Default: `round_robin`.
     pub child_policy: Policy,

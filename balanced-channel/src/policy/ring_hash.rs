@@ -35,7 +35,7 @@ pub struct RingHash {
 #[derive(Debug)]
 pub(super) struct RingHashPolicy {
     config: RingHash,
-    /// How many endpoints there are, READY or not: how many places each has must not change when
+    /// The number of endpoints that there are, READY or not: how many places each has must not change when
     /// one of them is lost.
     listed: usize,
 }
@@ -105,11 +105,7 @@ impl LbPolicy for RingHashPolicy {
 impl Picker for RingHashPicker {
     fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
         let hash = hash(call.headers, &self.header).unwrap_or_else(|| fastrand::u64(..));
-        let first = self.ring.partition_point(|(place, _)| {
-            #[cfg(test)]
-            super::testing::looks::count();
-            *place < hash
-        });
+        let first = self.ring.partition_point(|(place, _)| *place < hash);
         let (before, after) = self.ring.split_at(first);
         let mut walk = after.iter().chain(before).map(|(_, owner)| &self.ready[*owner as usize]);
         walk.find(|ready| ready.is_open())

@@ -21,7 +21,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlowStart {
-    /// How long an endpoint is starting, from when it became READY.
+    /// The time that an endpoint is starting, from when it became READY.
     pub window: Duration,
     /// How fast the part grows: 1 is evenly, more is faster at first. Above 0. Default: 1.
     pub aggression: f64,

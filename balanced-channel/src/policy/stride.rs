@@ -37,8 +37,6 @@ impl Stride {
     pub(super) fn next(&self, turn: &AtomicU64) -> usize {
         let items = self.weights.len() as u64;
         loop {
-            #[cfg(test)]
-            super::testing::looks::count();
             let turn = turn.fetch_add(1, Ordering::Relaxed);
             let (round, item) = (turn / items, turn % items);
             let weight = u64::from(self.weights[item as usize]);

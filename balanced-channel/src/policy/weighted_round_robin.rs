@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::{LbPolicy, PickArgs, Picker, slow_start::SlowStart, stride::Stride};
 use crate::{metrics::WeightMetrics, subchannel::ReadySubchannel, subchannel::Weight};
 
-/// How often weights may be computed at most.
+/// The number of times that weights may be computed at most.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
-/// How many times heavier or lighter than the mean a backend may call itself.
+/// The number of times that heavier or lighter than the mean a backend may call itself.
 const FARTHEST: f64 = 10.0;
 
 /// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51),
@@ -29,13 +29,13 @@ const FARTHEST: f64 = 10.0;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WeightedRoundRobin {
-    /// How long a backend must have reported before its weight counts. Default: 10 s.
+    /// The time that a backend must have reported before its weight counts. Default: 10 s.
     pub blackout_period: Duration,
-    /// How long after its last report a backend's weight still counts. Default: 180 s.
+    /// The time that after its last report a backend's weight still counts. Default: 180 s.
     pub weight_expiration_period: Duration,
-    /// How often weights are computed, at most every 100 ms. Default: 1 s.
+    /// The number of times that weights are computed, at most every 100 ms. Default: 1 s.
     pub weight_update_period: Duration,
-    /// How much the share of failed calls adds to the utilization; not negative. Default: 1.
+    /// The factor by which the share of failed calls adds to the utilization; not negative. Default: 1.
     pub error_utilization_penalty: f64,
     /// How endpoints start. Default: with all of their share. Not in A58; see gRFC A100.
     pub slow_start: Option<SlowStart>,
@@ -52,7 +52,7 @@ pub(super) struct WeightedRoundRobinPolicy {
 #[derive(Debug)]
 struct WeightedRoundRobinPicker {
     ready: Vec<Arc<ReadySubchannel>>,
-    /// None when all weights are equal.
+    /// `None` when all weights are equal.
     stride: Option<Stride>,
     turn: Arc<AtomicU64>,
 }
@@ -113,7 +113,7 @@ impl WeightedRoundRobinPolicy {
         Self { config, turn, next: None, metrics }
     }
 
-    /// What each of `ready` says, or the mean of those that say something.
+    /// Returns the weights of `ready`; those without one get the mean of the others.
     fn weights(&self, ready: &[Arc<ReadySubchannel>]) -> Vec<f64> {
         let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
         let weight = |ready: &Arc<ReadySubchannel>| {
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::{metrics::Metric, policy::testing::TestSubchannels};
 
-    /// Whether each count is right within two calls: a turn begins anywhere.
+    /// Returns whether each count is right within two calls: a turn begins anywhere.
     fn close(counts: &[usize], expected: &[usize]) -> bool {
         counts.len() == expected.len() && counts.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 2)
     }

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Lookup, LookupAnswer, ResolveError};
 
-/// How long one query may go unanswered before the next server, or the next attempt.
+/// The time that one query may go unanswered before the next server, or the next attempt.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a whole lookup may take: every search domain, every server, every attempt.
+/// The time that a whole lookup may take: every search domain, every server, every attempt.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long names may be sought on after one is known not to be there, as long as none was ever found:
+/// The time that names may be sought on after one is known not to be there, as long as none was ever found:
 /// the cluster's own DNS has answered by then, and what comes behind it may be silent for ever.
 const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 
@@ -29,7 +29,7 @@ const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 pub(crate) struct DnsLookup {
     host: String,
     port: u16,
-    /// Who is asked, and how; what resolv.conf says when absent.
+    /// The DNS configuration; that of resolv.conf when absent.
     config: Option<(ResolverConfig, ResolverOpts)>,
     /// Made at the first lookup, and again until it can be: the system may not be ready yet.
     stub: Option<Stub>,
@@ -43,7 +43,7 @@ struct Stub {
     last_found: Option<LastFound>,
 }
 
-/// What the last lookup that found addresses found them by. It is kept to, so that one query that
+/// The name and record type of the last lookup that found addresses. They are kept, so that one query that
 /// fails or is a moment behind does not move every call to other endpoints.
 #[derive(Clone, Copy)]
 struct LastFound {

@@ -23,7 +23,7 @@ use tokio::{
 pub struct Endpoint {
     /// Where to connect. Two endpoints of one set never share it.
     pub address: SocketAddr,
-    /// What people call it, such as the name of its pod, if the resolver knows.
+    /// The name that people use for it, such as the name of its pod, if the resolver knows it.
     pub name: Option<Arc<str>>,
     /// The failure zone it is in, if the resolver knows. See [`Builder::zone`](crate::Builder::zone).
     pub zone: Option<Arc<str>>,

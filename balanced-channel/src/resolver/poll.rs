@@ -22,16 +22,16 @@ pub trait Lookup: Send + 'static {
     fn lookup(&mut self) -> impl Future<Output = Result<LookupAnswer, ResolveError>> + Send;
 }
 
-/// What a [`Lookup`] found.
+/// The result of a [`Lookup`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookupAnswer {
     /// The whole set, in any order; one named twice counts once.
     pub endpoints: Vec<Endpoint>,
-    /// How long it may be believed. [`Refresh`] bounds it.
+    /// The time that it may be believed. [`Refresh`] bounds it.
     pub ttl: Duration,
 }
 
-/// How often a resolver that polls does so.
+/// The number of times that a resolver that polls does so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refresh {
     /// The shortest time between two lookups, and so the rate limit. Default: 1 s.

@@ -1,4 +1,4 @@
-//! What may be set per method: deadline, wait-for-ready and retry policy (service config, gRFC A6).
+//! The settings of methods: deadline, wait-for-ready and retry policy (service config, gRFC A6).
 //!
 //! Plain values: the service config fills them in, and the call path reads them.
 
@@ -6,13 +6,13 @@ use std::{collections::HashMap, time::Duration};
 
 use super::retry::{RetryConfigError, RetryPolicy};
 
-/// What applies to the calls of some methods. The default sets nothing.
+/// The settings of the calls of some methods. The default sets nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodConfig {
     /// The longest that a call may take; a call that sets a shorter deadline itself keeps it.
     /// Default: no limit.
     pub timeout: Option<Duration>,
-    /// Whether calls wait for a connection even when every endpoint fails. Default: what
+    /// True if calls wait for a connection even when every endpoint fails. Default: what
     /// [`Builder::wait_for_ready`](crate::Builder::wait_for_ready) says.
     pub wait_for_ready: Option<bool>,
     /// Which failed calls are sent again. Default: none but those that no server has seen.

@@ -21,7 +21,7 @@ pub use retry::{RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
 
 use crate::{outlier::OutlierDetection, policy::Policy};
 
-/// What the owner of a service wants of its clients ([service config], gRFC A2 and A21).
+/// The settings that the owner of a service gives to its clients ([service config], gRFC A2 and A21).
 ///
 /// ```
 /// use balanced_channel::{Channel, ServiceConfig};
@@ -81,7 +81,7 @@ pub struct ServiceConfig {
     pub policy: Option<Policy>,
     /// When endpoints are ejected.
     pub outlier_detection: Option<OutlierDetection>,
-    /// What applies to the calls of which methods. The closest name wins, and wins whole.
+    /// The settings by method name. The most specific name wins, and wins as a whole.
     pub methods: Vec<(MethodName, MethodConfig)>,
     /// When the channel stops to retry.
     pub retry_throttling: Option<RetryThrottling>,

@@ -17,10 +17,10 @@ use crate::{
     policy::{Policy, RandomSubsetting},
 };
 
-/// What `loadBalancingConfig` and `childPolicy` hold.
+/// The value of `loadBalancingConfig` and `childPolicy`.
 pub(super) struct PolicyListJson(pub(super) SelectedPolicy);
 
-/// What the deprecated `loadBalancingPolicy` holds: a name.
+/// The value of the deprecated `loadBalancingPolicy`: a name.
 pub(super) struct PolicyNameJson(pub(super) SelectedPolicy);
 
 /// The policy taken, and the outlier detection around it, which here belongs to the channel.

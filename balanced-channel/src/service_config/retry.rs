@@ -1,10 +1,10 @@
-//! What may be set of retries (gRFC A6), and what values are refused.
+//! The settings of retries (gRFC A6), and their validation.
 
 use std::{fmt, time::Duration};
 
 use tonic::Code;
 
-/// How many attempts a call may make at most, whatever its policy says (gRFC A6).
+/// The number of attempts that a call may make at most, whatever its policy says (gRFC A6).
 const MAX_ATTEMPTS: u32 = 5;
 
 /// Which failed calls are sent again, how often, and when (gRFC A6).
@@ -17,7 +17,7 @@ const MAX_ATTEMPTS: u32 = 5;
 /// Calls that no server has seen are always sent again, with or without a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// How many attempts a call makes at most, the first included: 2 or more; more than 5 count as
+    /// The number of attempts that a call makes at most, the first included: 2 or more; more than 5 count as
     /// 5. Default: 4.
     pub max_attempts: u32,
     /// The wait before the first retry, jittered by up to a fifth to either side. More than 0.
@@ -25,12 +25,12 @@ pub struct RetryPolicy {
     pub initial_backoff: Duration,
     /// The longest wait, before jitter. More than 0. Default: 1 s.
     pub max_backoff: Duration,
-    /// What each further wait is multiplied by. More than 0. Default: 2.
+    /// The factor by which each further wait grows. More than 0. Default: 2.
     pub backoff_multiplier: f64,
     /// The codes that are tried again. At least one, unless there is a
     /// [`per_attempt_recv_timeout`](Self::per_attempt_recv_timeout). Default: UNAVAILABLE.
     pub retryable_status_codes: StatusCodes,
-    /// How long an attempt may wait for its response to begin. One that waits longer is given up and
+    /// The time that an attempt may wait for its response to begin. One that waits longer is given up and
     /// counts as failed, at the endpoint with DEADLINE_EXCEEDED, and the call is sent again, whatever
     /// the codes: so a peer that accepts and never answers costs a call this much, and not its whole
     /// deadline. More than 0. Default: no limit.
@@ -55,7 +55,7 @@ pub struct RetryPolicy {
 pub struct RetryThrottling {
     /// The size of the bucket: 1 to 1000 tokens. Default: 1000.
     pub max_tokens: u32,
-    /// What a success puts back, in tokens; decimals beyond the third are ignored. At least 0.001.
+    /// The tokens that a success puts back; decimals beyond the third are ignored. At least 0.001.
     /// Default: 0.1.
     pub token_ratio: f64,
 }
@@ -70,7 +70,7 @@ pub struct StatusCodes(u32);
 pub struct RetryConfigError {
     /// The field, by its name in a service config, such as `retryPolicy.maxAttempts`.
     pub field: &'static str,
-    /// What is wrong with it, to be read after the name.
+    /// The problem, as a predicate of the field's name.
     pub problem: String,
 }
 
@@ -123,7 +123,7 @@ impl RetryPolicy {
         Ok(())
     }
 
-    /// How many attempts a call really makes at most.
+    /// Returns the number of attempts that a call really makes at most.
     pub(crate) fn attempts(&self) -> u32 {
         self.max_attempts.min(MAX_ATTEMPTS)
     }
@@ -155,7 +155,7 @@ impl RetryThrottling {
         Ok(())
     }
 
-    /// What a success puts back, in thousandths of a token.
+    /// Returns the thousandths of a token that a success puts back.
     pub(crate) fn milli_ratio(&self) -> u32 {
         // 0.29 is a little less than 0.29 in binary and must still give 290. The cast saturates.
         (self.token_ratio * 1000.0 + 1e-6) as u32
@@ -165,7 +165,7 @@ impl RetryThrottling {
 // === impl StatusCodes ===
 
 impl StatusCodes {
-    /// Whether `code` is in the set.
+    /// Returns whether `code` is in the set.
     pub fn contains(self, code: Code) -> bool {
         self.0 & Self::bit(code) != 0
     }
@@ -175,7 +175,7 @@ impl StatusCodes {
         self.0 |= Self::bit(code);
     }
 
-    /// Whether the set has no code.
+    /// Returns whether the set has no code.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

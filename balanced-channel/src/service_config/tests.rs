@@ -1,4 +1,4 @@
-//! What is read, and what is refused with which words.
+//! The JSON that is accepted, and the errors for JSON that is not.
 
 use std::time::Duration;
 

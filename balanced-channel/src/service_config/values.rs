@@ -45,7 +45,7 @@ pub(super) struct Object<T>(pub(super) T);
 
 struct ObjectVisitor<T>(PhantomData<T>);
 
-/// What a number or a name in JSON may look like.
+/// The JSON forms of a number or a name.
 enum Scalar {
     Number(f64),
     Text(String),
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for StatusCode {
     }
 }
 
-/// Whether gRPC calls `code` this. The English of the protocol has two l's; one is taken too.
+/// Returns whether gRPC calls `code` this. The English of the protocol has two l's; one is taken too.
 fn is_name(code: Code, name: &str) -> bool {
     status_name(code).eq_ignore_ascii_case(name)
         || code == Code::Cancelled && name.eq_ignore_ascii_case("CANCELED")

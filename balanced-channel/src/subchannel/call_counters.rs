@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tonic::Code;
 
-/// How many calls a subchannel was given, and what became of them.
+/// The number of calls that a subchannel was given, and what became of them.
 #[derive(Debug, Default)]
 pub(crate) struct CallCounters {
     pub(crate) started: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
-    /// Those of the failed that the caller gave up.
+    /// The failed calls that the caller cancelled.
     pub(crate) cancelled: AtomicU64,
 }
 

@@ -30,16 +30,16 @@ const WATCH_PATH: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Heal
 /// A watch that lasted less is not begun again at once.
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 
-/// What is watched on each connection of a channel.
+/// The health check of each connection of a channel.
 #[derive(Debug)]
 pub(crate) struct HealthCheck {
     service: String,
     origin: Uri,
-    /// Whether it was said that a server has no health service; once is enough.
+    /// True if it was said that a server has no health service; once is enough.
     unimplemented_logged: AtomicBool,
 }
 
-/// What is known of a server's health.
+/// The known health of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HealthStatus {
     /// Nothing: the server is asked.

@@ -37,7 +37,7 @@ pub enum Connectivity {
     Shutdown,
 }
 
-/// What calls, pickers, the balancer and snapshots know together of one subchannel.
+/// The state of a subchannel that calls, pickers, the balancer and snapshots share.
 #[derive(Debug)]
 pub(crate) struct Subchannel {
     pub(crate) endpoint: Endpoint,
@@ -47,7 +47,7 @@ pub(crate) struct Subchannel {
     status: Mutex<SubchannelStatus>,
 }
 
-/// What a snapshot tells of a subchannel's state.
+/// The state of a subchannel in a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct SubchannelStatus {
     pub(crate) state: Connectivity,
@@ -66,7 +66,7 @@ pub(crate) struct ReadySubchannel {
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) client: Http2Client,
     pub(crate) since: Instant,
-    /// What the backend reports, for a policy that reads it.
+    /// The load that the backend reports, for a policy that reads it.
     pub(crate) load: Option<Load>,
 }
 
@@ -146,10 +146,8 @@ impl ReadySubchannel {
         Self { subchannel, client, since: Instant::now(), load: error_penalty.map(Load::new) }
     }
 
-    /// Whether the connection takes calls, as far as is known.
+    /// Returns whether the connection takes calls, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        #[cfg(test)]
-        crate::policy::testing::looks::count();
         !self.client.is_closed()
     }
 }

@@ -1,4 +1,4 @@
-//! What a backend says of its load at the end of a call ([gRFC A51]), and the weight that follows
+//! The load that a backend reports at the end of a call ([gRFC A51]), and the weight that follows
 //! from it ([gRFC A58]).
 //!
 //! [gRFC A51]: https://github.com/grpc/proposal/blob/master/A51-custom-backend-metrics.md
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// The trailer that carries a report.
 const HEADER: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
-/// Of `-bin` headers, some peers write the padding and some do not.
+/// The encoding of `-bin` headers: some peers write the padding and some do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     base64::engine::GeneralPurposeConfig::new()
@@ -32,7 +32,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Load {
     error_penalty: f64,
-    /// What the times below count from.
+    /// The instant from which the times below count.
     born: Instant,
     /// The bits of the latest weight.
     weight: AtomicU64,
@@ -42,11 +42,11 @@ pub(crate) struct Load {
     since: AtomicU64,
 }
 
-/// What the reports of one connection come to at some moment.
+/// The weight that follows from the reports of one connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Weight {
     Known(f64),
-    /// None has come, or the first not long enough ago.
+    /// No report has come, or the first one is too recent.
     NotYet,
     /// The latest came too long ago.
     Stale,
@@ -64,7 +64,7 @@ struct OrcaLoadReport {
     /// Failed calls per second.
     #[prost(double, tag = "7")]
     eps: f64,
-    /// What the application itself calls its utilization; it goes before the CPU's.
+    /// The utilization that the application itself reports; it takes precedence over the CPU's.
     #[prost(double, tag = "9")]
     application_utilization: f64,
 }

@@ -58,7 +58,7 @@ impl Http2Client {
         Self { h2, shared }
     }
 
-    /// Whether the connection takes no more calls.
+    /// Returns whether the connection takes no more calls.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.quota.is_closed()
     }
@@ -115,7 +115,7 @@ impl Http2Client {
 
     /// Why h2 did not take a request.
     fn send_error(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
-        // Asked, not waited for.
+        // ReceivedRequest, not waited for.
         match h2.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => {
                 // No word of the peer's, and no error of the stream below: the numbers are used up.
@@ -129,7 +129,7 @@ impl Http2Client {
         }
     }
 
-    /// Whether no frame of the call was written.
+    /// Returns whether no frame of the call was written.
     fn was_not_sent(&self, response: &ResponseFuture) -> bool {
         response.stream_id().as_u32() > self.shared.observed.last_opened_stream.load(Ordering::Relaxed)
     }

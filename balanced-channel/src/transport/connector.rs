@@ -28,7 +28,7 @@ pub trait Connector: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpConnector {
-    /// How long bytes may go unacknowledged before the kernel gives a connection up: the socket
+    /// The time that bytes may go unacknowledged before the kernel gives a connection up: the socket
     /// option TCP_USER_TIMEOUT (gRFC A18), on Linux and Android. `None` leaves it to the kernel, for
     /// which that is about 15 minutes. Default: 20 s, as gRPC does where keepalive is on.
     pub user_timeout: Option<Duration>,

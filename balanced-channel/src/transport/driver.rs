@@ -28,11 +28,11 @@ use crate::metrics::Disconnect;
 #[derive(Debug)]
 pub(crate) struct ConnectionMonitor {
     peer: watch::Receiver<PeerState>,
-    /// Whether the peer is silent, as was last said.
+    /// True if the peer is silent, as was last said.
     silent: bool,
 }
 
-/// What becomes of a connection.
+/// The events of a connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
     /// The peer answers no ping; calls had better go elsewhere.

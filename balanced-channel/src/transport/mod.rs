@@ -54,17 +54,17 @@ use crate::resolver::Endpoint;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// The flow-control window of a stream: what a response may have that its reader leaves unread.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// How long the headers or the trailers of a response may be, decoded.
+/// The time that the headers or the trailers of a response may be, decoded.
 const MAX_HEADER_LIST: u32 = 16 << 10;
-/// How much of an upload h2 takes before it is written, in bytes a stream.
+/// The number of bytes per stream that h2 buffers of an upload before they are written.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// What a connection is made with.
+/// The settings of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Http2Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
-    /// How often servers have said that there are too many pings; all connections share it.
+    /// The number of times that servers have said that there are too many pings; all connections share it.
     pub(crate) too_many_pings: Arc<AtomicU32>,
 }
 

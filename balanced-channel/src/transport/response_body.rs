@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 
 use super::{shared::Shared, stream_quota::StreamGrant};
 
-/// How much may be read before the peer is told that it may send more. The smaller part of a window
+/// The number of bytes that may be read before the peer is told that it may send more. The smaller part of a window
 /// (RFC 9113, section 6.9.1), so that a short response needs no word about it.
 const RELEASE: usize = 64 << 10;
 
@@ -20,7 +20,7 @@ const RELEASE: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct IncomingBody {
     stream: RecvStream,
-    /// What was read and not yet released.
+    /// The number of bytes that were read and not yet released.
     read: usize,
     /// Given back with the last byte.
     permit: Option<StreamPermit>,

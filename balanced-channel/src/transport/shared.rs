@@ -1,4 +1,4 @@
-//! What the wire, the task and the calls of one connection share.
+//! The state that the IO, the task and the calls of one connection share.
 
 use std::{
     fmt,
@@ -19,18 +19,18 @@ pub(super) struct Shared {
     /// The streams that calls may open.
     pub(super) quota: StreamQuota,
     pub(super) observed: Observed,
-    /// What is told of the peer.
+    /// The published state of the peer.
     pub(super) peer: watch::Sender<PeerState>,
     /// Where the rest of an upload goes on when its response has begun.
     pub(super) runtime: Handle,
 }
 
-/// What has passed over the wire. Only the wire writes it; nobody waits to read it.
+/// The counters of bytes that passed. Only the IO writes them; no task waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// How often something was read.
+    /// The number of times that something was read.
     pub(super) reads: Counter,
-    /// How many frames of headers or data were read.
+    /// The number of frames that of headers or data were read.
     pub(super) responses: Counter,
     /// The last stream whose headers were written.
     pub(super) last_opened_stream: AtomicU32,
@@ -45,7 +45,7 @@ pub(super) struct Observed {
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
-/// What a peer has said of the connection, or failed to say.
+/// The state of the connection as reported by the peer, or by its silence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PeerState {
     /// It has sent its SETTINGS: it speaks HTTP/2.
@@ -131,7 +131,7 @@ impl ConnectionLost {
 // === impl DrainReason ===
 
 impl DrainReason {
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     pub(crate) fn is_graceful(self) -> bool {
         match self {
             Self::GoAway(goaway) => goaway.error == 0,
@@ -147,7 +147,7 @@ impl DrainReason {
         }
     }
 
-    /// Whether the peer wants fewer keepalive pings.
+    /// Returns whether the peer wants fewer keepalive pings.
     pub(crate) fn too_many_pings(self) -> bool {
         matches!(self, Self::GoAway(goaway) if goaway.too_many_pings)
     }

@@ -1,4 +1,4 @@
-//! How many calls may be in flight on a connection: what the peer's SETTINGS allow
+//! The number of calls that may be in flight on a connection: what the peer's SETTINGS allow
 //! (MAX_CONCURRENT_STREAMS, RFC 9113, section 5.1.2). The others wait in the order in which they came.
 //!
 //! h2 would queue them too, but a call that is given up in its queue is still sent, and reset, when
@@ -66,7 +66,7 @@ impl StreamQuota {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether calls are in flight.
+    /// Returns whether calls are in flight.
     pub(super) fn in_use(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a call may go on now, and whether it is one above the limit.
+    /// Returns whether a call may go on now, and whether it is one above the limit.
     fn in_flight(quota: &StreamQuota) -> Option<StreamGrant> {
         quota.acquire().now_or_never().map(|in_flight| in_flight.expect("it is open"))
     }

@@ -59,14 +59,14 @@ pub struct TlsConnector<C> {
     loaded: Mutex<Loaded>,
 }
 
-/// What was last read, and from which state of the files.
+/// The certificates that were read last, and the state of the files then.
 #[derive(Clone, Debug)]
 struct Loaded {
     stamps: Vec<Stamp>,
     config: Arc<ClientConfig>,
 }
 
-/// What changes when a file is replaced.
+/// The properties of a file that change when it is replaced.
 type Stamp = Option<(SystemTime, u64)>;
 
 // === impl Tls ===

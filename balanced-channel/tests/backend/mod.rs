@@ -37,7 +37,7 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Backend {
     pub address: SocketAddr,
     pub calls: Arc<AtomicU64>,
-    /// What its health service says; there is one if it was started so.
+    /// The reporter of its health service, if it was started with one.
     pub health: Option<HealthReporter>,
     behavior: watch::Sender<Behavior>,
     ended: Arc<AtomicBool>,
@@ -158,7 +158,7 @@ impl Backend {
         self.behavior.send_replace(behavior);
     }
 
-    /// Whether it has drained: the last connection is closed.
+    /// Returns whether it has drained: the last connection is closed.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }

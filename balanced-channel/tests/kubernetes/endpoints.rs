@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::*;
 
-/// How soon a change should be with the channel, on a machine with nothing else to do; it is printed
+/// The time within which a change should reach the channel on an idle machine; it is printed
 /// beside what was seen. The bound that fails is generous, as the machine may be busy.
 const SOON: Duration = Duration::from_millis(50);
 

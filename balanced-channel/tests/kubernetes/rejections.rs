@@ -1,5 +1,5 @@
-//! What keeps the channel from finding anything is said in one sentence, in the snapshot and in the status
-//! of calls, and ends by itself.
+//! Errors of the Kubernetes API: each is one sentence, in the snapshot and in the status of calls, and the channel
+//! recovers by itself.
 
 use backend::fails;
 use service::testing::api_server::Behaviour;
@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::*;
 
-/// What the first attempt of a channel complains of, there and in a call.
+/// Returns the error of a channel's first attempt, from the snapshot and from a call.
 async fn first_complaint(cluster: &Cluster, words: &str) -> (Channel, String) {
     cluster.list("svc-a", [0]);
     let channel = cluster.channel("grpc");

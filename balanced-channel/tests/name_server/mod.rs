@@ -46,7 +46,7 @@ pub struct Query {
     pub at: Instant,
 }
 
-/// What the server does about a query.
+/// The server's reaction to a query.
 pub enum Reply {
     /// These records; none of them says that the name has none of the kind.
     Records(Vec<Record>),

@@ -21,7 +21,7 @@ const GOAWAY: u8 = 0x7;
 const ACK: u8 = 0x1;
 const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 
-/// What the peer says first.
+/// The first bytes of the peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InitialSettings {
     pub max_streams: Option<u32>,
@@ -32,7 +32,7 @@ pub struct RawHttp2Server {
     pub address: SocketAddr,
     writer: Option<oneshot::Receiver<OwnedWriteHalf>>,
     open: Option<OwnedWriteHalf>,
-    /// How long the headers of each stream are.
+    /// The time that the headers of each stream are.
     streams: watch::Receiver<Vec<usize>>,
     reading: JoinHandle<()>,
 }

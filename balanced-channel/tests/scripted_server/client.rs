@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{MESSAGE, TEST_TIMEOUT};
 
-/// What a caller got.
+/// The outcome of a call.
 #[derive(Debug)]
 pub struct CallOutput {
     pub code: Code,

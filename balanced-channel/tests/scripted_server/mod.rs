@@ -45,7 +45,7 @@ pub enum ScriptedResponse {
     Begin,
     /// Every piece of the request as it comes, and OK when it ends.
     Echo,
-    /// So many messages with so many milliseconds before each, and OK.
+    /// The number of messages that with so many milliseconds before each, and OK.
     Messages(usize, u64),
     /// Nothing.
     Silence,

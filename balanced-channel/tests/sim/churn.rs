@@ -16,7 +16,7 @@ use crate::{
     registry::{endpoints, manual_channel},
 };
 
-/// How many calls each endpoint was ever given.
+/// Returns the number of calls that each endpoint was ever given.
 fn given(channel: &Channel) -> BTreeMap<SocketAddr, u64> {
     channel.snapshot().subchannels.iter().map(|s| (s.address, s.started)).collect()
 }

@@ -18,10 +18,10 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How calls are made.
 #[derive(Clone, Copy)]
 pub struct Load {
-    /// How many calls are started at once, and how often.
+    /// The number of calls that are started at once, and how often.
     pub burst: u32,
     pub every: Duration,
-    /// How long the backend takes to answer one, in milliseconds.
+    /// The time that the backend takes to answer one, in milliseconds.
     pub work_ms: u64,
     pub deadline: Option<Duration>,
 }
@@ -33,7 +33,7 @@ pub struct Running {
     stats: Arc<Mutex<CallStats>>,
 }
 
-/// What became of the calls.
+/// The outcomes of the calls.
 #[derive(Clone, Debug, Default)]
 pub struct CallStats {
     pub succeeded: u64,
@@ -102,7 +102,7 @@ impl Load {
 // === impl Running ===
 
 impl Running {
-    /// What became of the calls that have ended.
+    /// Returns the outcomes of the calls that have ended.
     pub fn stats(&self) -> CallStats {
         self.stats.lock().unwrap().clone()
     }

@@ -41,7 +41,7 @@ pub struct Backend {
     pub counts: Counts,
 }
 
-/// What a backend has seen, over all its lives.
+/// The calls that a backend has seen, over all its restarts.
 #[derive(Clone, Default)]
 pub struct Counts {
     pub calls: Arc<AtomicU64>,
@@ -55,7 +55,7 @@ impl Counts {
     }
 }
 
-/// What should become of a backend; one that is not in the table is dead.
+/// The desired state of a backend; a backend that is not in the table is down.
 #[derive(Clone)]
 struct DesiredBackend {
     /// Which life of it: a backend that is started again is another process.
@@ -64,11 +64,11 @@ struct DesiredBackend {
     counts: Counts,
 }
 
-/// What a process is told.
+/// The orders to a process.
 #[derive(Clone, Copy, Default)]
 struct Commands {
     draining: bool,
-    /// How often it was told to say GOAWAY on the connections that it has.
+    /// The number of times that it was told to say GOAWAY on the connections that it has.
     goaways: u32,
 }
 
@@ -146,7 +146,7 @@ impl Backend {
         self.counts.calls.load(Ordering::Relaxed)
     }
 
-    /// How many connections it has now.
+    /// Returns the number of connections that it has now.
     pub fn connections(&self) -> u64 {
         self.counts.accepted.load(Ordering::Relaxed) - self.counts.closed.load(Ordering::Relaxed)
     }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::{network::SimulatedTcp, node::Backend};
 
-/// What the registry answers, which a test changes at any time.
+/// The registry's answer, which a test changes at any time.
 #[derive(Clone)]
 pub struct Registry {
     answer: Arc<Mutex<Result<Vec<Endpoint>, ResolveError>>>,

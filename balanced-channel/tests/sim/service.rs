@@ -1,5 +1,4 @@
-//! What a simulated backend serves: the hello protocol, and streams that live as long as they are
-//! asked to.
+//! The services of a simulated backend: the hello protocol, and streams of any length.
 
 use std::{
     convert::Infallible,

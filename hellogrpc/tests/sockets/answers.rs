@@ -1,4 +1,4 @@
-//! What is answered, and what is refused.
+//! The responses, and the errors for invalid calls.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hellogrpc::Config;
 use service::{grpc::ServerConfig, testing::bounded};
 use tonic::{Code, Request};
 
-use crate::{Running, frames::Frames, greeting, introduction};
+use crate::{Running, greeting, http2_frames::FrameStream, introduction};
 
 #[tokio::test]
 async fn says_hello_with_the_name_whatever_its_characters() {
@@ -22,7 +22,7 @@ async fn says_hello_with_the_name_whatever_its_characters() {
 #[tokio::test]
 async fn speaks_the_protocol_to_the_byte() {
     let running = Running::start(Config::default()).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let body = frames.call("/hello.Hello/SayHello", b"\x00\x00\x00\x00\x05\x0a\x03Ann").await;
     assert_eq!(body, b"\x00\x00\x00\x00\x1a\x0a\x03Ann\x12\x0cv1-hellogrpc\x1a\x05pod-1");
     // The empty name is left out, and so is the empty message.
@@ -68,7 +68,7 @@ async fn counts_calls_by_method_and_status() {
         bounded(client.say_hello(greeting("Ann"))).await.unwrap();
     }
     bounded(client.say_hello(greeting(&"x".repeat(100)))).await.unwrap_err();
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     frames.call("/hello.Hello/Secret", b"").await;
     frames.call("/secret.Service/Method", b"").await;
 
@@ -93,7 +93,7 @@ async fn does_not_work_on_for_a_caller_whose_deadline_has_passed() {
     let running =
         Running::start(Config { response_delay: Duration::from_secs(3600), ..Config::default() }).await;
     // This caller says its deadline, and does not keep it itself.
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let stream = frames.start_call_within("/hello.Hello/SayHello", "20m", b"\x00\x00\x00\x00\x00").await;
     assert_eq!(frames.body(stream).await, b"");
     let line =

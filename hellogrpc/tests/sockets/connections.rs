@@ -10,9 +10,9 @@ use service::{
 };
 
 use crate::{
-    Running,
-    frames::{Frames, GOAWAY, PING},
-    greeting, introduction,
+    Running, greeting,
+    http2_frames::{FrameStream, GOAWAY, PING},
+    introduction,
 };
 
 const NO_ERROR: u32 = 0;
@@ -27,7 +27,7 @@ fn connections(connections: ConnectionConfig) -> ServerConfig {
 async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
     let running =
         Running::start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let stream = frames.start_call(CALL.0, CALL.1).await;
     running.counted(r#"grpc_server_in_flight{grpc_method="hello.Hello/SayHello"} 1"#).await;
 
@@ -60,7 +60,7 @@ async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
         ..Config::default()
     };
     let running = Running::start(config).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let stream = frames.start_call(CALL.0, CALL.1).await;
     assert_eq!(frames.next().await.unwrap().goaway(), (LAST_POSSIBLE_STREAM, NO_ERROR));
     let ping = frames.next().await.unwrap();
@@ -85,7 +85,7 @@ async fn an_old_connection_is_cut_off_after_its_grace() {
         ..Config::default()
     };
     let running = Running::start(config).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     frames.start_call(CALL.0, CALL.1).await;
     assert_eq!(frames.next().await.unwrap().kind, GOAWAY);
     while frames.next().await.is_some_and(|frame| [PING, GOAWAY].contains(&frame.kind)) {}
@@ -104,7 +104,7 @@ async fn a_silent_client_is_asked_whether_it_lives() {
         ..Config::default()
     };
     let running = Running::start(config).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     for _ in 0..2 {
         let ping = frames.next().await.unwrap();
         assert_eq!((ping.kind, ping.is_ack()), (PING, false));
@@ -119,7 +119,7 @@ async fn a_silent_client_is_asked_whether_it_lives() {
 #[tokio::test]
 async fn a_client_that_pings_is_answered_each_time() {
     let running = Running::start(Config::default()).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     for count in 0..100_u64 {
         frames.ping(false, count.to_be_bytes()).await;
         let pong = frames.next().await.unwrap();
@@ -164,7 +164,7 @@ async fn a_client_may_take_back_all_of_its_calls_at_once() {
         ..Config::default()
     })
     .await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     frames.start_and_reset(CALL.0, 100).await;
     let body = frames.call(CALL.0, CALL.1).await;
     assert!(body.ends_with(b"pod-1"), "{body:?}");

@@ -12,7 +12,7 @@ use proto::{
 use service::{grpc::ServerConfig, testing::bounded};
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 
-use crate::{Running, frames::Frames, greeting};
+use crate::{Running, greeting, http2_frames::FrameStream};
 
 const NAMES: [&str; 4] = ["", "Ann", "Jürgen & Søn", "\"\\\n\0🦀"];
 const HOUR: Duration = Duration::from_secs(3600);
@@ -87,7 +87,7 @@ async fn echo_stream_has_two_messages_between_its_header_and_its_trailer() {
 #[tokio::test]
 async fn answers_are_the_protocols_bytes() {
     let running = Running::start(Config::default()).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let ann = b"\x00\x00\x00\x00\x05\x0a\x03Ann";
     for (path, expected) in [
         ("/helloworld.Greeter/SayHello", &b"\x00\x00\x00\x00\x0b\x0a\x09Hello Ann"[..]),
@@ -152,7 +152,7 @@ async fn an_answer_over_the_size_limit_is_out_of_range() {
 #[tokio::test]
 async fn bytes_that_are_no_message_are_internal_and_an_unknown_method_is_unimplemented() {
     let running = Running::start(Config::default()).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     for (path, code, message) in [
         ("/helloworld.Greeter/SayHello", "Internal", &b"\x00\x00\x00\x00\x02\x0a\xff"[..]),
         ("/echo.EchoServer/SayHelloStream", "Internal", b"\x00\x00\x00\x00\x03\x0a\x01\xff"),
@@ -165,7 +165,7 @@ async fn bytes_that_are_no_message_are_internal_and_an_unknown_method_is_unimple
     }
     for path in ["/helloworld.Greeter/SayGoodbye", "/echo.EchoServer/SayGoodbye", "/message.Echo/Shout"] {
         // The server may reset the stream after its answer, because it does not read the message.
-        let mut frames = Frames::connect(running.addr).await;
+        let mut frames = FrameStream::connect(running.addr).await;
         assert_eq!(frames.call(path, b"").await, b"", "{path}");
     }
     running.counted(r#"grpc_server_handled_total{grpc_code="Unimplemented",grpc_method="unknown"} 3"#).await;
@@ -174,7 +174,7 @@ async fn bytes_that_are_no_message_are_internal_and_an_unknown_method_is_unimple
 #[tokio::test]
 async fn a_stream_past_its_deadline_is_deadline_exceeded() {
     let running = Running::start(Config { response_delay: HOUR, ..Config::default() }).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     let path = "/echo.EchoServer/SayHelloStream";
     let stream = frames.start_call_within(path, "20m", b"\x00\x00\x00\x00\x00").await;
     assert_eq!(frames.body(stream).await, b"");

@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{Running, frames::Frames, greeting, introduction};
+use crate::{Running, greeting, http2_frames::FrameStream, introduction};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,7 +54,7 @@ async fn watches_above_the_limit_are_rejected_and_calls_are_not() {
 #[tokio::test(start_paused = true)]
 async fn unfinished_upload_has_a_deadline() {
     let running = Running::start(Config::default()).await;
-    let mut frames = Frames::connect(running.addr).await;
+    let mut frames = FrameStream::connect(running.addr).await;
     // 100 bytes are announced, one is sent.
     frames.start_upload("/hello.Hello/SayHello", b"\x00\x00\x00\x00\x64x").await;
     let line =

@@ -4,9 +4,9 @@
 
 mod answers;
 mod connections;
-mod frames;
 mod greetings;
 mod health;
+mod http2_frames;
 mod limits;
 mod reflection;
 

@@ -9,7 +9,7 @@ use service::testing::bounded;
 
 use crate::Running;
 
-/// What both versions are asked for: the names of the services, and the file that has `symbol`.
+/// Requests of both versions: the names of the services, and the file that has `symbol`.
 macro_rules! reflect {
     ($version:ident, $running:expr, $symbol:expr) => {{
         use tonic_reflection::pb::$version::{

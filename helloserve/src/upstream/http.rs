@@ -28,11 +28,11 @@ use super::{
     resolver::{LookupError, RotatingResolver},
 };
 
-/// How long an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
+/// The time that an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
 /// another pod, each time; a load reuses its connections.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long an attempt to reach the backend may take, and the pause between two attempts, while the gateway starts.
+/// The time that an attempt to reach the backend may take, and the pause between two attempts, while the gateway starts.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The value of the label `outcome` for a response that the gateway used.
@@ -54,7 +54,7 @@ struct Opened {
 
 /// A client and its kept connections. Replacing the client closes all of them.
 #[derive(Clone, Debug)]
-struct Pool {
+struct PooledClient {
     client: Client,
     generation: u64,
 }
@@ -63,7 +63,7 @@ struct Pool {
 #[derive(Debug)]
 pub(crate) struct HttpUpstream {
     url: Url,
-    pool: RwLock<Pool>,
+    pool: RwLock<PooledClient>,
     peers: Peers,
     /// The longest time for a connection. Only a request that was given this time is evidence against a peer.
     upstream_timeout: Duration,
@@ -99,7 +99,7 @@ impl HttpUpstream {
         upstream_timeout: Duration,
         metrics: &Metrics,
     ) -> reqwest::Result<Self> {
-        let pool = Pool { client: client(&resolver, upstream_timeout)?, generation: 0 };
+        let pool = PooledClient { client: client(&resolver, upstream_timeout)?, generation: 0 };
         let outcomes = IntCounterVec::new(
             Opts::new("helloserve_http_upstream_requests_total", "Requests to the HTTP backend, by outcome."),
             &["outcome"],
@@ -186,7 +186,7 @@ impl HttpUpstream {
         TcpStream::connect(&addresses[..]).await.map(drop).map_err(|error| error.to_string())
     }
 
-    fn pool(&self) -> Pool {
+    fn pool(&self) -> PooledClient {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -196,7 +196,7 @@ impl HttpUpstream {
         if pool.generation == generation
             && let Ok(client) = client(&self.resolver, self.upstream_timeout)
         {
-            *pool = Pool { client, generation: generation + 1 };
+            *pool = PooledClient { client, generation: generation + 1 };
         }
     }
 
@@ -211,7 +211,7 @@ impl HttpUpstream {
 
     async fn exchange(
         &self,
-        pool: &Pool,
+        pool: &PooledClient,
         name: &str,
         headers: HeaderMap,
     ) -> Result<Map<String, Value>, UpstreamError> {

@@ -24,7 +24,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use service::Metrics;
 use tokio::time::{Instant, timeout};
 
-/// How long an answer, or a failure, is used before DNS is asked again, whatever its time to live.
+/// The time that an answer, or a failure, is used before DNS is asked again, whatever its time to live.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The time for one query before it is repeated: a lost packet must not use up a request's deadline.
@@ -33,7 +33,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_millis(400);
 /// The time that a request waits for DNS when older addresses are known.
 const STALE_WAIT: Duration = Duration::from_millis(200);
 
-/// How long a new connection avoids an address whose last new connection brought no response in time.
+/// The time that a new connection avoids an address whose last new connection brought no response in time.
 const AVOID_TIME: Duration = Duration::from_secs(5);
 
 /// Returns a name's addresses, starting with another one for each connection. Clones share their state.

@@ -31,19 +31,19 @@ pub struct ConnectionConfig {
     #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "0s", value_parser = parse_duration)]
     pub max_connection_age: Duration,
 
-    /// How long the requests in flight may go on after that before the connection is closed; 0s is for ever. gRFC A9
+    /// The time that the requests in flight may go on after that before the connection is closed; 0s is for ever. gRFC A9
     #[arg(long, env, value_name = "MAX_CONNECTION_AGE_GRACE", default_value = "30s", value_parser = parse_duration)]
     pub max_connection_age_grace: Duration,
 
-    /// How long an HTTP/2 connection may be without a request before it gets a GOAWAY; 0s is for ever. gRFC A9
+    /// The time that an HTTP/2 connection may be without a request before it gets a GOAWAY; 0s is for ever. gRFC A9
     #[arg(long, env, value_name = "MAX_CONNECTION_IDLE", default_value = "15m", value_parser = parse_duration)]
     pub max_connection_idle: Duration,
 
-    /// How long an HTTP/2 connection may be silent before the server sends a PING; 0s never sends one
+    /// The time that an HTTP/2 connection may be silent before the server sends a PING; 0s never sends one
     #[arg(long, env, value_name = "KEEPALIVE_TIME", default_value = "1m", value_parser = parse_duration)]
     pub keepalive_time: Duration,
 
-    /// How long the answer to that PING may take before the connection is closed
+    /// The time that the answer to that PING may take before the connection is closed
     #[arg(long, env, value_name = "KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub keepalive_timeout: Duration,
 

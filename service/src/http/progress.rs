@@ -1,4 +1,4 @@
-//! What a connection waits for, and since when.
+//! The progress of a connection: its current waits, and when they began.
 
 use std::{
     collections::HashMap,

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::{
     ConnectionConfig,
     connection::{self, Shared},
-    refusal::refuse,
+    rejection::refuse,
     waits,
 };
 use crate::{Instance, Shutdown, metrics::ConnectionMetrics, open_files};

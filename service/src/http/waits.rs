@@ -1,4 +1,4 @@
-//! How long a connection may wait for each thing. The flags of [`ConnectionConfig`](super::ConnectionConfig) have the
+//! The time that a connection may wait for each thing. The flags of [`ConnectionConfig`](super::ConnectionConfig) have the
 //! waits that a user may change: age, grace, idle time and the answer to a PING.
 
 use std::time::Duration;

@@ -5,10 +5,10 @@
 //! [API concepts]: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 mod answer;
-mod asked;
 mod behaviour;
 mod objects;
 mod one;
+mod received;
 mod watch;
 
 use std::{
@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use self::objects::{Objects, Selector};
-pub use self::{asked::Asked, behaviour::Behaviour, objects::Slice, watch::Order};
+pub use self::{behaviour::Behaviour, objects::Slice, received::ReceivedRequest, watch::Order};
 use super::bounded;
 
 /// A server on a port of loopback. Dropped, it is gone with its connections.
@@ -45,7 +45,7 @@ struct Shared {
     state: Mutex<State>,
     /// Counts changes of the state.
     changes: latest::Sender<u64>,
-    /// What every watch is told to do.
+    /// The orders to every watch.
     orders: broadcast::Sender<Order>,
 }
 
@@ -55,8 +55,8 @@ struct State {
     behaviour: Behaviour,
     /// The token that is taken; none: any, or none at all.
     token: Option<String>,
-    asked: Vec<Asked>,
-    /// How many watches are open.
+    asked: Vec<ReceivedRequest>,
+    /// The number of watches that are open.
     watches: usize,
 }
 
@@ -140,9 +140,9 @@ impl ApiServer {
         drop(self.shared.orders.send(order));
     }
 
-    /// What was asked so far.
+    /// Returns the requests so far.
     #[must_use]
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<ReceivedRequest> {
         self.shared.state().asked.clone()
     }
 
@@ -151,7 +151,7 @@ impl ApiServer {
     /// # Panics
     ///
     /// When they have not come after a minute.
-    pub async fn asked_again(&self, count: usize, watch: bool) -> Asked {
+    pub async fn asked_again(&self, count: usize, watch: bool) -> ReceivedRequest {
         let before = self.asked().len();
         let mut changes = self.shared.changes.subscribe();
         let ask = async {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a scraper reads.
+/// The metrics of one scrape.
 #[derive(Debug, Default)]
 pub struct Exposition {
     /// The type of each family.

@@ -28,9 +28,9 @@ pub struct Running {
 pub struct Exit {
     /// Its exit code; none when a signal killed it.
     pub code: Option<i32>,
-    /// What it wrote to standard error.
+    /// The standard error.
     pub stderr: String,
-    /// What it wrote to standard output.
+    /// The standard output.
     pub stdout: String,
 }
 

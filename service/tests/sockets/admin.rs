@@ -1,4 +1,4 @@
-//! What the admin port answers, over real sockets.
+//! The admin port, over real sockets.
 
 use std::net::SocketAddr;
 

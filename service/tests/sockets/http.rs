@@ -1,4 +1,4 @@
-//! What every router here has, and how its connections end, over real sockets.
+//! The middleware of every program, and the end of connections, over real sockets.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

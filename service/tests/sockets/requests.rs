@@ -1,4 +1,4 @@
-//! What the middleware does to requests: panics, hosts, and both versions of HTTP.
+//! The middleware's effect on requests: panics, hosts, and both versions of HTTP.
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode, Version};

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// So many endpoints in each zone, which are called a, b, c and so on.
+/// Returns the number of endpoints that in each zone, which are called a, b, c and so on.
 fn layout(sizes: &[usize]) -> Vec<Endpoint> {
     let places = sizes.iter().enumerate().flat_map(|(zone, size)| (0..*size).map(move |_| zone));
     places.enumerate().map(|(number, zone)| endpoint(number).in_zone(name(zone))).collect()
@@ -19,7 +19,7 @@ fn name(zone: usize) -> String {
     char::from(b'a' + u8::try_from(zone).unwrap()).to_string()
 }
 
-/// What the clients of `zone` use: only their own zone, or everything.
+/// Returns whether clients of `zone` use only their own zone.
 fn keeps(zone: &str, sizes: &[usize]) -> bool {
     let endpoints = layout(sizes);
     let preferred = preferred(zone, &endpoints);
@@ -104,7 +104,7 @@ fn all_are_used_from_when_none_takes_calls_until_half_do() {
     assert!(!anywhere.widen() && anywhere.endpoints().len() == 8);
 }
 
-/// How often an endpoint of each zone is called, as a multiple of what it is when everybody calls
+/// Returns the number of times that an endpoint of each zone is called, as a multiple of what it is when everybody calls
 /// everywhere. Each zone that has endpoints has as many clients.
 fn loads(sizes: &[usize]) -> Vec<f64> {
     let endpoints = layout(sizes);

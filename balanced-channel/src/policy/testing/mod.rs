@@ -1,7 +1,6 @@
 //! READY subchannels for the tests of pickers, over pipes that nobody answers.
 
-mod cost;
-pub(crate) mod looks;
+mod allocations;
 
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -59,7 +58,7 @@ impl TestSubchannels {
         pick(picker, &HeaderMap::new())
     }
 
-    /// How many of `calls` each subchannel gets.
+    /// Returns the number of of that `calls` each subchannel gets.
     pub(crate) fn distribution(&self, picker: &dyn Picker, calls: usize) -> Vec<usize> {
         let mut counts = vec![0; self.ready.len()];
         (0..calls).filter_map(|_| self.picked(picker)).for_each(|at| counts[at] += 1);

@@ -34,7 +34,7 @@ fn an_absolute_name_is_not_searched() {
     assert_eq!(searched("a.b.", 5), ["a.b."]);
 }
 
-/// What a pod's resolv.conf says, with `server` as the cluster's.
+/// Returns a lookup with a pod's resolv.conf, with `server` as the cluster's.
 fn pod(server: &NameServer, host: &str) -> DnsLookup {
     let mut dns = DnsLookup::new(Some(server.address), host.to_owned(), 80);
     let (config, mut options) = dns.config.take().unwrap();

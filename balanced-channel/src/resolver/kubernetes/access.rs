@@ -15,7 +15,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 use super::error::{ApiError, RequestContext};
 
-/// How long a TCP connection to the API server may take.
+/// The time that a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how much silence the kernel asks whether the peer is still there, and how long it waits for a
 /// word. A watch only listens: without this, one whose server is gone without a word would hear nothing

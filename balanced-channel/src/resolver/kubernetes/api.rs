@@ -29,15 +29,15 @@ use super::{
 
 /// The label by which every EndpointSlice names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// How long the server may take to begin an answer.
+/// The time that the server may take to begin an answer.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server may take for a whole list.
+/// The time that the server may take for a whole list.
 pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// After how long the server is asked to end a watch.
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(280);
 /// The longest list, and the longest line of a watch, in bytes: far more than any service has.
 const MAX_BYTES: usize = 64 << 20;
-/// How much of a watch is read at once before it is acted upon, in bytes.
+/// The number of bytes of a watch that are read at once before they are acted upon.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The longest pause that a server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -54,9 +54,9 @@ pub(crate) struct Api {
 /// A watch under way.
 pub(crate) struct WatchEvents {
     body: Body,
-    /// What has come, and is not a whole line yet.
+    /// The bytes that have arrived and are not a whole line yet.
     read: BytesMut,
-    /// How much of it is known to have no end of line.
+    /// The number of those bytes that are known to have no end of line.
     searched: usize,
     /// How it ended, once it has.
     end: Option<Result<(), ApiError>>,
@@ -90,7 +90,7 @@ impl Api {
         timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(|_| Err(self.context.timed_out(LIST_TIMEOUT)))
     }
 
-    /// What happens after `version`. The future is its own: it may be awaited while this does other things.
+    /// Watches the changes after `version`. The future owns its state: it may be awaited while this is used otherwise.
     pub(crate) fn watch(&self, version: &str) -> impl Future<Output = Result<WatchEvents, ApiError>> + use<> {
         let params = WatchParams::default().labels(&self.selector);
         let params = WatchParams { timeout: Some(WATCH_TIMEOUT.as_secs() as u32), ..params };
@@ -103,12 +103,12 @@ impl Api {
         }
     }
 
-    /// What a refusal within a watch means.
+    /// Returns the error for a refusal within a watch.
     pub(crate) fn rejected(&self, status: &ApiStatus) -> ApiError {
         self.context.rejected(status, None)
     }
 
-    /// What it means that a watch ends as soon as it has begun.
+    /// Returns the error for a watch that ends as soon as it has begun.
     pub(crate) fn watches_end_at_once(&self) -> ApiError {
         self.context.watches_end_at_once()
     }

@@ -10,11 +10,11 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// The least wait that the server asks for.
     pub(crate) wait: Option<Duration>,
-    /// Whether a watch from the same version may fail for ever in the same way, such as with 410 Gone.
+    /// True if a watch from the same version may fail for ever in the same way, such as with 410 Gone.
     pub(crate) relist: bool,
 }
 
-/// Who is asked, and for what.
+/// The account that sends a request, and the object of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     /// The URL of the API server.
@@ -33,7 +33,7 @@ impl ApiError {
 // === impl RequestContext ===
 
 impl RequestContext {
-    /// What a refusal means.
+    /// Returns the error for a refusal.
     pub(crate) fn rejected(&self, status: &ApiStatus, wait: Option<Duration>) -> ApiError {
         let Self { server, namespace } = self;
         let message = match status.code {
@@ -73,7 +73,7 @@ impl RequestContext {
         ApiError::new(format!("the Kubernetes API at {} ends every watch at once", self.server))
     }
 
-    /// What came is not what was asked for.
+    /// Returns the error for a response of the wrong kind.
     pub(crate) fn unexpected_response(&self, error: impl fmt::Display) -> ApiError {
         let message = format!("the Kubernetes API at {} answers with something else: {error}", self.server);
         ApiError { relist: true, ..ApiError::new(message) }
@@ -87,7 +87,7 @@ fn user(message: &str) -> Option<&str> {
     (!user.is_empty() && user.len() <= 80).then_some(user)
 }
 
-/// What went wrong; the errors around it say where, which is known here.
+/// Returns the innermost error; the errors around it only say where, which is known here.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

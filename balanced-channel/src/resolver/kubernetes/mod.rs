@@ -37,7 +37,7 @@ const RETRY_BACKOFF: BackoffPolicy = BackoffPolicy {
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A watch that lasts for less, and brings nothing, did not work.
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
-/// How long over its time a watch may go on before it counts as dead.
+/// The time that over its time a watch may go on before it counts as dead.
 const WATCH_GRACE: Duration = Duration::from_secs(20);
 /// After how much silence a watch is doubted when the channel loses connections; twice as long after each
 /// doubt that proved nothing.
@@ -48,7 +48,7 @@ const STALE_CHECK_BACKOFF: BackoffPolicy = BackoffPolicy {
     jitter: 0.2,
 };
 
-/// So many reasons are logged while the server does not answer.
+/// The number of reasons that are logged while the server does not answer.
 const MAX_LOGGED_ERRORS: usize = 5;
 
 /// Follows the EndpointSlices of one service.
@@ -60,20 +60,20 @@ pub(crate) struct KubernetesResolver {
 /// Opens a way to the API server, with the credentials of this moment.
 type OpenSession = Box<dyn Fn() -> BoxFuture<'static, Result<Session, ApiError>> + Send>;
 
-/// What is known so far, and where it is told.
+/// The state of a watch, and where its results go.
 struct Watcher {
     service: Service,
     updates: Updates,
     slices: Slices,
     /// How far the history of the slices has been read; none: nothing is known, or it is forgotten.
     version: Option<String>,
-    /// What was published last; none when something failed since.
+    /// The endpoints that were published last; `None` after a failure.
     published: Option<Vec<Endpoint>>,
     /// The failures that were logged and have not been mended.
     logged_errors: Vec<String>,
-    /// That no pod has the port, if that was logged and is so.
+    /// The port that no pod has, if that was logged and still holds.
     mismatch: Option<String>,
-    /// How many watches in a row did not work.
+    /// The number of watches that in a row did not work.
     short_watches: u32,
     retry_backoff: Backoff,
     stale_check: Backoff,

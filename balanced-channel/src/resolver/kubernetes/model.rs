@@ -112,14 +112,14 @@ pub(crate) struct SlicePort {
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) name: String,
     pub(crate) protocol: Option<String>,
-    /// None: any port.
+    /// The port; `None` stands for any.
     pub(crate) port: Option<u16>,
 }
 
 // === impl Conditions ===
 
 impl Conditions {
-    /// What is unknown is good: ready, as ready as it says, and not terminating.
+    /// Returns whether the endpoint is ready. Unknown conditions count as good: ready, as ready as it says, and not terminating.
     pub(crate) fn ready(self) -> bool {
         self.ready.unwrap_or(true)
     }

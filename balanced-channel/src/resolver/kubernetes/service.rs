@@ -13,7 +13,7 @@ const SHAPE: &str = "write kubernetes:///service.namespace:port";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) name: String,
-    /// None: the namespace of the client's own account.
+    /// The namespace; `None` stands for that of the client's own account.
     pub(crate) namespace: Option<String>,
     pub(crate) port: Port,
 }
@@ -94,7 +94,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Whether it is small letters, digits and hyphens, with no hyphen at either end.
+/// Returns whether it is small letters, digits and hyphens, with no hyphen at either end.
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()

@@ -27,7 +27,7 @@ enum Family {
     V6,
 }
 
-/// Whether calls may go to an endpoint. In order: the lesser is the better.
+/// True if calls may go to an endpoint. In order: the lesser is the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Usability {
     Ready,
@@ -58,7 +58,7 @@ impl Slices {
         self.slices.remove(&slice.metadata.name);
     }
 
-    /// What calls of `service` may go to, in the order of the addresses.
+    /// Returns the endpoints for calls to `service`, in the order of their addresses.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Slices {
         found
     }
 
-    /// Nobody may be called; is it for the port?
+    /// Returns an empty list, or an error if that is because of the port.
     fn nothing(&self) -> Result<Vec<Endpoint>, NoSuchPort> {
         let usable = |slice: &&Slice| {
             slice.endpoints.iter().any(|listed| Usability::of(listed.conditions).is_some())

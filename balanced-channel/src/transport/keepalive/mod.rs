@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long calls in flight on a silent connection are given, at least: A8's default timeout.
+/// The time that calls in flight on a silent connection are given, at least: A8's default timeout.
 const MIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many probes may follow one answer. A server forgives two pings that come too early.
+/// The number of probes that may follow one answer. A server forgives two pings that come too early.
 const MAX_PROBES: u32 = 2;
 
 /// Finds peers that are gone without a word, by HTTP/2 pings ([gRFC A8]).
@@ -52,9 +52,9 @@ pub struct Keepalive {
     pub time: Duration,
     /// The silence after which the peer is probed, or `None` not to. Default: 2 s.
     pub probe_time: Option<Duration>,
-    /// How long the answer to a ping may take before calls go elsewhere. Default: 2 s.
+    /// The time that the answer to a ping may take before calls go elsewhere. Default: 2 s.
     pub timeout: Duration,
-    /// Whether to ping while no call is in flight. Default: no; few servers permit it.
+    /// True if to ping while no call is in flight. Default: no; few servers permit it.
     pub without_calls: bool,
 }
 
@@ -69,11 +69,11 @@ pub(super) struct KeepaliveTimer {
     probes: u32,
     /// When the first call began since anything was read.
     unanswered_since: Option<Instant>,
-    /// Whether the peer is taken for dead.
+    /// True if the peer is taken for dead.
     silent: bool,
 }
 
-/// What is to be done.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeepaliveAction {
     Ping,
@@ -112,7 +112,7 @@ impl Keepalive {
         }
     }
 
-    /// How long after a ping a connection is given up.
+    /// Returns the time that after a ping a connection is given up.
     pub(super) fn close_timeout(&self) -> Duration {
         self.timeout.max(MIN_CLOSE_TIMEOUT)
     }
@@ -184,7 +184,7 @@ impl KeepaliveTimer {
         self.unanswered_since.get_or_insert_with(Instant::now);
     }
 
-    /// Whether the answer to a ping is still to come.
+    /// Returns whether the answer to a ping is still to come.
     pub(super) fn awaits_pong(&self) -> bool {
         self.ping_sent_at.is_some()
     }

@@ -18,7 +18,7 @@ use crate::transport::shared::Shared;
 pub(crate) struct Pinger {
     timer: KeepaliveTimer,
     pings: PingPong,
-    /// What had passed when it was last looked at.
+    /// The number of reads at the last check.
     reads: u64,
     responses: u64,
     last_opened_stream: u32,

@@ -20,7 +20,7 @@ fn pong(timer: &mut KeepaliveTimer) {
     timer.pong_received();
 }
 
-/// What is due next with calls in flight, and in how many milliseconds.
+/// Returns the next action with calls in flight, and the time until then in milliseconds.
 fn due(timer: &KeepaliveTimer) -> Option<(u128, KeepaliveAction)> {
     let wait = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis();
     timer.next_action(true).map(|(at, due)| (wait(at), due))

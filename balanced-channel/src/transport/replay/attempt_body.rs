@@ -20,7 +20,7 @@ pub(crate) enum AttemptBody {
         stream: Arc<Mutex<StreamingBody>>,
         /// The number of the attempt; only the latest one may read.
         attempt: u32,
-        /// How many of the kept pieces it has sent.
+        /// The number of the that kept pieces it has sent.
         position: usize,
     },
 }
@@ -64,7 +64,7 @@ impl AttemptBody {
         Poll::Pending
     }
 
-    /// Whether all of it was read.
+    /// Returns whether all of it was read.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(data) => data.is_empty(),

@@ -19,7 +19,7 @@ use tonic::{Status, body::Body};
 
 use crate::metrics::MessageSize;
 
-/// What the caller sends, and every attempt reads.
+/// The request body of the caller, which every attempt reads.
 #[derive(Debug)]
 pub(crate) enum ReplayBody {
     /// The whole body, in one piece.
@@ -28,7 +28,7 @@ pub(crate) enum ReplayBody {
     Stream(Arc<Mutex<StreamingBody>>),
 }
 
-/// What an attempt has sent of its request.
+/// The part of its request that an attempt has sent.
 #[derive(Debug)]
 pub(crate) enum SentMessages {
     Nothing,
@@ -76,7 +76,7 @@ impl ReplayBody {
         }
     }
 
-    /// What the latest attempt has sent.
+    /// Returns the part that the latest attempt has sent.
     pub(crate) fn sent(&self) -> SentMessages {
         match self {
             Self::Whole(data) => SentMessages::Whole(MessageSize::of(data)),
@@ -84,7 +84,7 @@ impl ReplayBody {
         }
     }
 
-    /// Whether another attempt would send the same bytes.
+    /// Returns whether another attempt would send the same bytes.
     pub(crate) fn can_repeat(&self) -> bool {
         match self {
             Self::Whole(_) => true,

@@ -20,15 +20,15 @@ use crate::metrics::MessageSize;
 pub(crate) struct StreamingBody {
     pub(super) body: Body,
     pub(super) buffered: Vec<Bytes>,
-    /// How many more bytes may be kept.
+    /// The number of more that bytes may be kept.
     buffer_left: usize,
-    /// Whether the attempt under way is the last: what it reads is not kept any more.
+    /// True if the attempt under way is the last: what it reads is not kept any more.
     pub(super) committed: bool,
     pub(super) ended: bool,
     /// Why the caller's body broke off.
     pub(super) error: Option<Status>,
     pub(super) attempt: u32,
-    /// What that attempt has read.
+    /// The part that the attempt has read.
     pub(super) sent: MessageSize,
     /// Wakes the attempt that waits for the next piece.
     pub(super) waker: Option<Waker>,
@@ -57,7 +57,7 @@ impl StreamingBody {
         poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await
     }
 
-    /// What has ended is no stream.
+    /// Returns a body that has ended as one piece, which is no stream.
     pub(super) fn whole(self, data: Bytes) -> Result<ReplayBody, Status> {
         self.error.map_or(Ok(ReplayBody::Whole(data)), Err)
     }

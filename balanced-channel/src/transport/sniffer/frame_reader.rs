@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The length of a frame's header.
 const HEADER: usize = 9;
-/// What a client says before its first frame is this long.
+/// The length of a client's preface, before its first frame.
 const PREFACE: usize = 24;
 /// As much of a GOAWAY as matters: the last stream, the error, and the text that gRFC A8 looks for.
 const GOAWAY_LEN: usize = 8 + TOO_MANY_PINGS.len();
@@ -27,15 +27,15 @@ pub(crate) mod frame_type {
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     header: [u8; HEADER],
-    /// How much of `header` has arrived.
+    /// The number of bytes of `header` that have arrived.
     header_len: usize,
-    /// How much of the current frame's payload is still to come.
+    /// The number of bytes of the current frame's payload that are still to come.
     payload_left: usize,
     /// The beginning of the payload, of a GOAWAY.
     goaway: Option<Vec<u8>>,
 }
 
-/// What has been found.
+/// The events that the reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameEvent {
     /// The header of a frame.
@@ -63,12 +63,12 @@ pub(crate) struct GoAway {
 // === impl FrameReader ===
 
 impl FrameReader {
-    /// What a client sends.
+    /// Creates a reader for the bytes that a client sends.
     pub(crate) fn after_preface() -> Self {
         Self { payload_left: PREFACE, ..Self::default() }
     }
 
-    /// How many bytes there are to the end of the current frame's payload, or else of its header.
+    /// Returns the number of bytes that there are to the end of the current frame's payload, or else of its header.
     fn remaining(&self) -> usize {
         if self.payload_left > 0 { self.payload_left } else { HEADER - self.header_len }
     }

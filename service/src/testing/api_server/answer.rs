@@ -10,19 +10,19 @@ use tokio::{select, time::sleep};
 
 use super::{
     Shared, State,
-    asked::{Asked, Place},
     behaviour::Behaviour,
     objects::{Selector, status},
     one::one,
+    received::{Place, ReceivedRequest},
     watch::Watch,
 };
 
-/// Who it says is asking.
+/// The account in the server's refusals.
 const USER: &str = "system:serviceaccount:default:helloserve";
 
 /// Answers one request.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let asked = Asked::of(request).await;
+    let asked = ReceivedRequest::of(request).await;
     shared.change(|state| state.asked.push(asked.clone()));
     let mut changes = shared.changes.subscribe();
     loop {
@@ -62,7 +62,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     head(StatusCode::OK).body(Body::from_stream(watch.lines())).unwrap()
 }
 
-fn list(state: &State, asked: &Asked, selector: &Selector) -> Response<Body> {
+fn list(state: &State, asked: &ReceivedRequest, selector: &Selector) -> Response<Body> {
     let objects = state.objects.list(&asked.path, selector);
     // A real one says what the items are once, for all of them.
     let items = objects.into_iter().map(|object| {
@@ -79,7 +79,7 @@ fn list(state: &State, asked: &Asked, selector: &Selector) -> Response<Body> {
     head(StatusCode::OK).body(list.into()).unwrap()
 }
 
-fn refusal(state: &State, asked: &Asked) -> Option<Response<Body>> {
+fn refusal(state: &State, asked: &ReceivedRequest) -> Option<Response<Body>> {
     if state.token.is_some() && state.token != asked.token {
         return Some(refuse(401, "Unauthorized", "Unauthorized", None));
     }

@@ -27,7 +27,7 @@ pub(super) struct Change {
     pub(super) object: Value,
 }
 
-/// What selects objects by their labels: `name=value` pairs.
+/// A selector of objects by their labels: `name=value` pairs.
 #[derive(Clone, Debug)]
 pub(super) struct Selector(Vec<(String, String)>);
 
@@ -96,7 +96,7 @@ impl Objects {
         self.objects.iter().filter_map(of).filter(|object| selector.matches(object)).collect()
     }
 
-    /// What has changed since a version; none when that is forgotten.
+    /// Returns the changes since a version; `None` if they are forgotten.
     pub(super) fn since(&self, version: u64, collection: &str, selector: &Selector) -> Option<Vec<Change>> {
         if version < self.compacted {
             return None;

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    asked::{Asked, Place},
     objects::{Objects, status},
+    received::{Place, ReceivedRequest},
 };
 
 /// The kind of patch that is understood (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The status and the body of the answer.
-pub(super) fn one(objects: &mut Objects, asked: &Asked, place: &Place<'_>) -> (u16, Value) {
+pub(super) fn one(objects: &mut Objects, asked: &ReceivedRequest, place: &Place<'_>) -> (u16, Value) {
     let Place { collection, name, subresource } = *place;
     let Some(before) = objects.get(collection, name).cloned() else {
         return (404, status(404, "NotFound", &format!("{} {name:?} not found", place.plural())));

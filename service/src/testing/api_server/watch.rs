@@ -17,7 +17,7 @@ use super::{
     objects::{Change, Selector, status},
 };
 
-/// What a test has every watch do.
+/// An order of a test to every watch.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
     /// Say that nothing else has changed.
@@ -45,7 +45,7 @@ pub(super) struct Watch {
     ends: Instant,
     changes: latest::Receiver<u64>,
     orders: broadcast::Receiver<Order>,
-    /// What is still to be sent.
+    /// The pieces that are still to be sent.
     pieces: VecDeque<io::Result<Bytes>>,
     over: bool,
 }

@@ -1,4 +1,4 @@
-//! What slices mean, whatever is in them.
+//! The meaning of slices, whatever is in them.
 
 #![allow(clippy::needless_pass_by_value, reason = "JSON stands where it is used")]
 

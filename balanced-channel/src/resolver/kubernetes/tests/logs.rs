@@ -1,4 +1,4 @@
-//! What the log hears of an API server that is away: that it is, once, and that it is back.
+//! The log lines about an API server that is away: one when it goes, and one when it is back.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-/// What this thread logs.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -10,14 +10,14 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// The method, such as GET.
     pub method: String,
     /// The path, without the query.
     pub path: String,
     /// The query, in pairs.
     pub query: Vec<(String, String)>,
-    /// Whether it is a watch.
+    /// True if it is a watch.
     pub watch: bool,
     /// The bearer token.
     pub token: Option<String>,
@@ -39,9 +39,9 @@ pub(super) struct Place<'a> {
     pub(super) subresource: Option<&'a str>,
 }
 
-// === impl Asked ===
+// === impl ReceivedRequest ===
 
-impl Asked {
+impl ReceivedRequest {
     pub(super) async fn of(request: Request<Incoming>) -> Self {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(Body::new(body), MAX_BODY).await.unwrap_or_default();
@@ -63,7 +63,7 @@ impl Asked {
         asked
     }
 
-    /// What it does, in the words of RBAC.
+    /// Returns the verb in the words of RBAC.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self.method.as_str() {
@@ -75,7 +75,7 @@ impl Asked {
         }
     }
 
-    /// What it does it to, in the words of RBAC: `pods`, `deployments/scale`.
+    /// Returns the resource in the words of RBAC: `pods`, `deployments/scale`.
     #[must_use]
     pub fn resource(&self) -> String {
         match Place::of(&self.path) {
@@ -94,7 +94,7 @@ impl Asked {
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    /// None when the path is that of a collection.
+    /// Parses a path; `None` for the path of a collection.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let (_, inner) = path.split_once("/namespaces/")?;
         let mut parts = inner.split('/').skip(2);

@@ -25,7 +25,7 @@ const UNAVAILABLE: &str = "14";
 
 const DETAIL: &str = "the server has as many connections as it accepts; try again later";
 
-/// Answers the first request of a connection with a refusal, and ends the connection.
+/// Answers the first request of a connection with a rejection, and ends the connection.
 pub(super) async fn refuse(stream: TcpStream, builder: &auto::Builder<TokioExecutor>) {
     let answered = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {

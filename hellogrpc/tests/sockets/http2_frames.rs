@@ -29,7 +29,7 @@ pub(crate) struct Frame {
 }
 
 /// One connection. It acknowledges settings, and nothing else unless told.
-pub(crate) struct Frames {
+pub(crate) struct FrameStream {
     tcp: TcpStream,
     next_stream: u32,
 }
@@ -49,9 +49,9 @@ impl Frame {
     }
 }
 
-// === impl Frames ===
+// === impl FrameStream ===
 
-impl Frames {
+impl FrameStream {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let mut tcp = bounded(TcpStream::connect(addr)).await.unwrap();
         bounded(tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).await.unwrap();

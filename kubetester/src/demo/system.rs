@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use balanced_channel::Target;
-use http::Request;
+use http::{Request, header::HOST};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use service::{Identity, Instance, Program, Shutdown, Trigger, defaults};
@@ -204,7 +204,7 @@ impl System {
 /// For each gRPC channel of the gateway, whether it knows all pods and has no connection that is not READY, as its
 /// admin port says. How many connections it wants is its policy's affair.
 async fn connected_channels(admin: &Router, pods: usize) -> Vec<bool> {
-    let request = Request::get("/debug/channels").body(Body::empty());
+    let request = Request::get("/debug/channels").header(HOST, "localhost").body(Body::empty());
     let request = request.expect("the request is a constant");
     let Ok(response) = admin.clone().oneshot(request).await;
     let Ok(body) = response.into_body().collect().await else { return Vec::new() };

@@ -1,5 +1,7 @@
 //! The connections to the HTTP backend: kept under load, closed when idle, spread over pods.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod harness;
 
 use std::{

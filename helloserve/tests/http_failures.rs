@@ -1,5 +1,7 @@
 //! Failures of the HTTP backend, and the response that the caller gets.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod harness;
 
 use std::time::Duration;

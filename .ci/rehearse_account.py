@@ -60,7 +60,7 @@ async def account(cluster):
     gateway = await cluster.pod("helloserve")
     await complains(gateway, "has no account")
     code, body = await get(gateway.address, gateway.manifest.port, ROUTE)
-    assert code == 503 and "automountServiceAccountToken: true" in json.loads(body)["detail"], (code, body)
+    assert code == 503 and json.loads(body)["failure"] == "unavailable", (code, body)
 
     cluster.give("first")
     await follows(gateway, pods)

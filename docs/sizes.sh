@@ -12,7 +12,7 @@ image_limit=12000000 # bytes
 # The tool has all three programs in it, and a client for any gRPC service and for Kubernetes' API. It is pulled when
 # somebody wants to know something, and not with each pod.
 tool_limit=18000000
-memory_limit=9765    # KiB: 10 MB
+memory_limit=11718   # KiB: 12 MB
 prefix=kubetester-sizes-$$
 over=0
 python=${PYTHON:-target/ci-venv/bin/python}
@@ -114,6 +114,6 @@ row helloserve $image_limit on-kubernetes ', as in kubeyamls'
 # kubetester is a tool: it is never idle.
 row kubetester $tool_limit '' ''
 if [ "$over" -ne 0 ]; then
-  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 18 MB), an idle program under 10 MB' >&2
+  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 18 MB), an idle program under 12 MB' >&2
   exit 1
 fi

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, StatusCode, Uri,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
     header::{HOST, USER_AGENT},
 };
 use http_body_util::Empty;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use self::connection::{Answer, Connection};
+use self::connection::Connection;
 use super::{Greeted, Setup, Unreachable, tls::Encrypt};
 use crate::{
     engine::Outcome,
@@ -51,7 +51,7 @@ impl Server {
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let path = endpoint.path.parse().map_err(|error| {
-            Unreachable::Usage(format!("{:?} cannot be asked for: {error}", endpoint.path))
+            Unreachable::Usage(format!("{:?} is no path of a URL: {error}", endpoint.path))
         })?;
         let authority = endpoint.authority();
         let mut headers = setup.headers;
@@ -91,14 +91,14 @@ impl Server {
 
 impl Shared {
     async fn connect(&self) -> Result<Connection, String> {
-        Connection::open(&self.endpoint, self.tls.as_ref()).await
+        Connection::connect(&self.endpoint, self.tls.as_ref()).await
     }
 
-    /// Asks over a new connection.
-    async fn ask(&self, path: &Uri) -> Result<(Answer, Connection), String> {
+    /// Sends a request over a new connection.
+    async fn send(&self, path: &Uri) -> Result<(Response<Bytes>, Connection), String> {
         let mut connection = self.connect().await?;
-        let answer = connection.exchange(self.request(path)).await;
-        Ok((answer.map_err(|broken| broken.to_string())?, connection))
+        let response = connection.exchange(self.request(path)).await;
+        Ok((response.map_err(|error| error.to_string())?, connection))
     }
 
     fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
@@ -114,32 +114,39 @@ impl Shared {
 impl Caller {
     pub(super) async fn call(&mut self) -> Outcome {
         let shared = self.shared.clone();
-        match self.ask(&shared.path).await {
-            Ok((answer, peer)) => self.judge(&answer, peer),
+        match self.send(&shared.path).await {
+            Ok((response, peer)) => self.outcome(&response, peer),
             Err(error) => Outcome { pod: None, error: Some(error) },
         }
     }
 
-    /// The body of the answer, if it is a success.
+    /// Returns the body of a successful response.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, for a call that fails and for any other response.
     pub(super) async fn fetch(&mut self) -> Result<Bytes, String> {
         let shared = self.shared.clone();
-        let (answer, peer) = self.ask(&shared.path).await?;
-        self.judge(&answer, peer).error.map_or(Ok(answer.body), Err)
+        let (response, peer) = self.send(&shared.path).await?;
+        match self.outcome(&response, peer).error {
+            None => Ok(response.into_body()),
+            Some(error) => Err(error),
+        }
     }
 
-    /// Calls with a name, `?name=`, and reads the answer as a gateway's or a backend's of this system.
+    /// Calls with a name, `?name=`, and reads the response of this system's gateway or backend.
     pub(super) async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
         let query: String =
             form_urlencoded::Serializer::new(String::new()).append_pair("name", name).finish();
         let path = self.shared.path.to_string();
         let path = format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' });
-        let path = path.parse().map_err(|error| format!("{path:?} cannot be asked for: {error}"))?;
-        let (answer, peer) = self.ask(&path).await?;
-        let Outcome { pod, error } = self.judge(&answer, peer);
+        let path = path.parse().map_err(|error| format!("{path:?} is no path of a URL: {error}"))?;
+        let (response, peer) = self.send(&path).await?;
+        let Outcome { pod, error } = self.outcome(&response, peer);
         if let Some(error) = error {
             return Err(error);
         }
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         let text =
             |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Greeted {
@@ -151,42 +158,42 @@ impl Caller {
         })
     }
 
-    /// Asks once. A connection that was kept alive may have been closed meanwhile: then, and only then, the
-    /// request goes out again on a new one (RFC 9112, section 9.3.1).
-    async fn ask(&mut self, path: &Uri) -> Result<(Answer, SocketAddr), String> {
-        // Taken, so that a call given up in the middle does not leave its connection to the next one.
+    /// Sends a request once. A kept connection may have been closed by the server in the meantime: then, and only
+    /// then, the request is sent again over a new one (RFC 9112, section 9.3.1).
+    async fn send(&mut self, path: &Uri) -> Result<(Response<Bytes>, SocketAddr), String> {
+        // Taken out, so that a call that is dropped closes its connection, which has a response under way.
         let kept = match self.connection.take() {
             Some(mut kept) => kept.is_open().await.then_some(kept),
             None => None,
         };
-        let (answer, connection) = match kept {
+        let (response, connection) = match kept {
             Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
-                Ok(answer) => (answer, kept),
-                Err(broken) if broken.is_stale() => self.shared.ask(path).await?,
-                Err(broken) => return Err(broken.to_string()),
+                Ok(response) => (response, kept),
+                Err(error) if error.is_stale() => self.shared.send(path).await?,
+                Err(error) => return Err(error.to_string()),
             },
-            None => self.shared.ask(path).await?,
+            None => self.shared.send(path).await?,
         };
         let peer = connection.peer();
         self.connection = Some(connection);
-        Ok((answer, peer))
+        Ok((response, peer))
     }
 
-    fn judge(&self, answer: &Answer, peer: SocketAddr) -> Outcome {
-        let Answer { status, headers, body } = answer;
-        let evidence = Evidence { headers, trailers: None, body, peer: Some(peer) };
+    fn outcome(&self, response: &Response<Bytes>, peer: SocketAddr) -> Outcome {
+        let (status, body) = (response.status(), response.body());
+        let evidence = Evidence { headers: response.headers(), trailers: None, body, peer: Some(peer) };
         let pod = self.shared.pod_from.find(evidence);
         let error = match status.as_u16() {
             200..=299 => None,
             300..=399 => Some(format!("HTTP {} is a redirect, which is not followed", status.as_u16())),
-            _ => Some(refusal(*status, body)),
+            _ => Some(describe_status(status, body)),
         };
         Outcome { pod, error }
     }
 }
 
-/// An error status in words: the title of a problem (RFC 9457), or the status' own.
-fn refusal(status: StatusCode, body: &[u8]) -> String {
+/// Describes an error status: the title and detail of a problem document (RFC 9457), or the status' own reason.
+fn describe_status(status: StatusCode, body: &[u8]) -> String {
     let problem = serde_json::from_slice::<Value>(body).ok();
     let title = problem.as_ref().and_then(|problem| problem.get("title")).and_then(Value::as_str);
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);

@@ -13,11 +13,13 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::{
     Request, Response, Uri,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Scheme},
 };
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Status, body::Body, client::Grpc};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status, body::Body};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tower_service::Service;
 
 use crate::{
@@ -26,7 +28,6 @@ use crate::{
     transport::{Http2Client, IncomingBody},
 };
 
-const WATCH_PATH: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
 /// A watch that lasted less is not begun again at once.
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 
@@ -48,30 +49,6 @@ pub(crate) enum HealthStatus {
     Healthy(&'static str),
     /// Calls should go elsewhere. How the server put it, and the sentence for people.
     Unhealthy(Option<&'static str>, String),
-}
-
-/// `grpc.health.v1.HealthCheckRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct HealthCheckRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-/// `grpc.health.v1.HealthCheckResponse`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct HealthCheckResponse {
-    #[prost(enumeration = "ServingStatus", tag = "1")]
-    status: i32,
-}
-
-/// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-enum ServingStatus {
-    Unknown = 0,
-    Serving = 1,
-    NotServing = 2,
-    ServiceUnknown = 3,
 }
 
 /// One connection, as tonic's client wants it.
@@ -133,13 +110,9 @@ impl HealthCheck {
 
     /// Watches until the call ends, and says how.
     async fn watch_once(&self, client: Http2Client, mut on_status: impl FnMut(ServingStatus)) -> Status {
-        let mut health = Grpc::with_origin(SingleConnection(client), self.origin.clone());
-        if let Err(error) = health.ready().await {
-            return Status::unavailable(error.to_string());
-        }
-        let request = tonic::Request::new(HealthCheckRequest { service: self.service.clone() });
-        let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
-        let mut responses = match health.server_streaming(request, WATCH_PATH, codec).await {
+        let mut health = HealthClient::with_origin(SingleConnection(client), self.origin.clone());
+        let request = HealthCheckRequest { service: self.service.clone() };
+        let mut responses = match health.watch(request).await {
             Ok(response) => response.into_inner(),
             Err(status) => return status,
         };
@@ -153,7 +126,7 @@ impl HealthCheck {
     }
 
     fn health(&self, address: SocketAddr, status: ServingStatus) -> HealthStatus {
-        let name = status.name();
+        let name = status.as_str_name();
         if status == ServingStatus::Serving {
             return HealthStatus::Healthy(name);
         }
@@ -167,19 +140,6 @@ impl HealthCheck {
                 %address,
                 "health checking is configured, and the server has no grpc.health.v1.Health/Watch; it counts as healthy"
             );
-        }
-    }
-}
-
-// === impl ServingStatus ===
-
-impl ServingStatus {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "UNKNOWN",
-            Self::Serving => "SERVING",
-            Self::NotServing => "NOT_SERVING",
-            Self::ServiceUnknown => "SERVICE_UNKNOWN",
         }
     }
 }

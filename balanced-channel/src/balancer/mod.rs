@@ -206,7 +206,6 @@ impl<C: Connector> Balancer<C> {
             http2: self.config.http2.clone(),
             backoff: self.config.backoff,
             health_check: self.config.health_check.clone(),
-            error_penalty: self.config.policy.error_penalty(),
             connections: self.config.connections.clone(),
             events: self.events.clone(),
         };

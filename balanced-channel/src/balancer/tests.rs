@@ -217,7 +217,7 @@ impl World {
         let ChannelPicker::Ready(picker) = &**self.published.picker() else { return BTreeSet::new() };
         let call = PickArgs { headers: &HeaderMap::new() };
         let picks = (0..4 * HOSTS).filter_map(|_| picker.pick(&call));
-        picks.map(|ready| ready.subchannel.endpoint.address).collect()
+        picks.map(|pick| pick.subchannel.address()).collect()
     }
 
     /// The picker holds what is READY and not ejected, or all that is READY when all is ejected.

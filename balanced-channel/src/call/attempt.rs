@@ -31,11 +31,11 @@ impl CallExecutor {
         retry: &RetryState<'_>,
         recording: &mut Option<Box<Recording>>,
     ) -> AttemptOutcome {
-        let ready = match self.ready(call, retry.tried()).await {
-            Ok(ready) => ready,
+        let pick = match self.wait_for_pick(call, retry.tried()).await {
+            Ok(pick) => pick,
             Err(status) => return AttemptOutcome::failed(status),
         };
-        let mut in_flight = InFlight::start(ready);
+        let mut in_flight = InFlight::start(pick);
         let sent = {
             // Pinned here: it is large, and a deadline would move it.
             let sending = pin!(in_flight.client().send(|| call.request(retry)));

@@ -7,28 +7,28 @@ use tonic::Status;
 use super::{Call, CallExecutor};
 use crate::{
     balancer::ChannelPicker,
-    policy::{self, Picker},
-    subchannel::{ReadySubchannel, Subchannel},
+    policy::{PickArgs, PickResult, Picker},
+    subchannel::Subchannel,
 };
 
-/// The number of times that a picker is asked for a subchannel that has not failed the call yet.
+/// The number of times that a retry asks the picker for a subchannel that has not failed the call yet.
 const MAX_PICKS: usize = 8;
 
 impl CallExecutor {
-    /// A subchannel that takes calls now, if possible not one of those that were `tried`.
-    pub(super) async fn ready(
+    /// Picks a subchannel, if possible not one of those that were `tried`. Waits until there is one.
+    pub(super) async fn wait_for_pick(
         &self,
         call: &Call<'_>,
         tried: &[Arc<Subchannel>],
-    ) -> Result<Arc<ReadySubchannel>, Status> {
-        if let Some(ready) = self.pick(call, tried)? {
-            return Ok(ready);
+    ) -> Result<PickResult, Status> {
+        if let Some(pick) = self.pick(call, tried)? {
+            return Ok(pick);
         }
         let mut versions = self.published.subscribe();
         loop {
             // Picked again after subscribing, so that no picker is missed.
-            if let Some(ready) = self.pick(call, tried)? {
-                return Ok(ready);
+            if let Some(pick) = self.pick(call, tried)? {
+                return Ok(pick);
             }
             match call.deadline.bound(versions.changed()).await {
                 Some(Ok(())) => {}
@@ -44,13 +44,9 @@ impl CallExecutor {
         }
     }
 
-    fn pick(
-        &self,
-        call: &Call<'_>,
-        tried: &[Arc<Subchannel>],
-    ) -> Result<Option<Arc<ReadySubchannel>>, Status> {
+    fn pick(&self, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Result<Option<PickResult>, Status> {
         match &**self.published.picker() {
-            ChannelPicker::Ready(picker) => Ok(untried(&**picker, call, tried).cloned()),
+            ChannelPicker::Ready(picker) => Ok(untried(&**picker, call, tried)),
             ChannelPicker::TransientFailure(why) if !call.wait_for_ready => {
                 Err(Status::unavailable(format!("{}: {why}", self.target)))
             }
@@ -61,21 +57,17 @@ impl CallExecutor {
 
 /// Picks a subchannel. For a retry, prefers one that was not tried, or else the
 /// one whose try is the longest ago.
-fn untried<'a>(
-    picker: &'a dyn Picker,
-    call: &Call<'_>,
-    tried: &[Arc<Subchannel>],
-) -> Option<&'a Arc<ReadySubchannel>> {
-    let call = policy::PickArgs { headers: &call.head.headers };
-    let when = |ready: &ReadySubchannel| {
-        tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &ready.subchannel))
+fn untried(picker: &dyn Picker, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Option<PickResult> {
+    let args = PickArgs { headers: &call.head.headers };
+    let when = |pick: &PickResult| {
+        tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &pick.subchannel.subchannel))
     };
-    let mut best = picker.pick(&call)?;
+    let mut best = picker.pick(&args)?;
     for _ in 1..MAX_PICKS {
         // None, never tried, is less than any try.
-        let Some(last) = when(best) else { break };
-        let Some(other) = picker.pick(&call) else { break };
-        if when(other) < Some(last) {
+        let Some(last) = when(&best) else { break };
+        let Some(other) = picker.pick(&args) else { break };
+        if when(&other) < Some(last) {
             best = other;
         }
     }

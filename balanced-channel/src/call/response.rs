@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     metrics::Recording,
     outlier::CallOutcome,
+    policy::{DoneInfo, OnDone, PickResult},
     subchannel::{ReadySubchannel, Subchannel},
     transport::UploadGuard,
     transport::{Http2Client, IncomingBody},
@@ -31,6 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
+    /// The policy\'s hook and when the attempt began, if the policy wants to know how it ends.
+    on_done: Option<(Arc<dyn OnDone>, Instant)>,
     /// How it ended; a call that is dropped before that was cancelled by the caller.
     outcome: Code,
     /// True if the response has begun.
@@ -75,10 +78,11 @@ fn code_of_trailers(trailers: &HeaderMap) -> Code {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(crate) fn start(ready: Arc<ReadySubchannel>) -> Self {
+    pub(crate) fn start(PickResult { subchannel: ready, on_done }: PickResult) -> Self {
         ready.subchannel.calls.begin();
         Self {
             ready,
+            on_done: on_done.map(|hook| (hook, Instant::now())),
             outcome: Code::Cancelled,
             response_started: false,
             call_outcome: CallOutcome::Ignored,
@@ -88,7 +92,7 @@ impl InFlight {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.ready.subchannel.endpoint.address
+        self.ready.address()
     }
 
     pub(crate) fn client(&self) -> &Http2Client {
@@ -116,12 +120,17 @@ impl InFlight {
         }
     }
 
+    /// Calls the policy's hook, the first time.
+    fn report_done(&mut self, trailers: Option<&HeaderMap>) {
+        if let Some((hook, started)) = self.on_done.take() {
+            hook.on_done(&DoneInfo { code: self.outcome, trailers, started });
+        }
+    }
+
     /// Ends the attempt with a status that the server sent, and these trailers.
     fn end(mut self, code: Code, trailers: &HeaderMap) {
-        if let Some(load) = &self.ready.load {
-            load.take(trailers);
-        }
         self.outcome = code;
+        self.report_done(Some(trailers));
         self.call_outcome = match code {
             Code::Unavailable | Code::DeadlineExceeded if self.response_started => CallOutcome::Ignored,
             Code::Unavailable | Code::DeadlineExceeded => CallOutcome::Failure,
@@ -134,6 +143,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.report_done(None);
         self.ready.subchannel.calls.end(self.outcome);
         self.ready.subchannel.consecutive_failures.record(self.call_outcome);
         if let Some(throttle_recorder) = &self.throttle_recorder {
@@ -228,5 +238,48 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, time::Duration};
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::policy::testing::TestSubchannels;
+
+    /// Records the code of each end, whether it had trailers, and the duration of the attempt.
+    #[derive(Debug, Default)]
+    struct Recorder(Mutex<Vec<(Code, bool, Duration)>>);
+
+    impl OnDone for Recorder {
+        fn on_done(&self, info: &DoneInfo<'_>) {
+            let end = (info.code, info.trailers.is_some(), info.started.elapsed());
+            self.0.lock().unwrap().push(end);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_attempt_calls_the_hook_of_its_pick_once() {
+        let subchannels = TestSubchannels::new(1).await;
+        let recorder = Arc::new(Recorder::default());
+        let start = || {
+            let hook: Arc<dyn OnDone> = recorder.clone();
+            InFlight::start(PickResult { on_done: Some(hook), ..(&subchannels.ready()[0]).into() })
+        };
+        let (slow, second) = (start(), Duration::from_secs(1));
+        advance(second).await;
+        slow.end(Code::NotFound, &HeaderMap::new());
+        start().fail(Code::Unavailable);
+        drop(start());
+        let ends = [
+            (Code::NotFound, true, second),
+            (Code::Unavailable, false, Duration::ZERO),
+            (Code::Cancelled, false, Duration::ZERO),
+        ];
+        assert_eq!(*recorder.0.lock().unwrap(), ends);
+        assert_eq!(subchannels.in_flight(), [0]);
     }
 }

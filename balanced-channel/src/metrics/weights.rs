@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{Histogram, Metric};
-use crate::subchannel::Weight;
+use crate::policy::Weight;
 
 /// Where A78 leaves the bounds to the exporter, these are OpenTelemetry's own.
 const BOUNDS: [f64; 15] =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{LbPolicy, PickArgs, Picker, slow_start::SlowStart};
+use super::{LbPolicy, PickArgs, PickResult, Picker, slow_start::SlowStart};
 use crate::subchannel::ReadySubchannel;
 
 /// The bounds of [`LeastRequest::choice_count`], as in gRPC.
@@ -95,7 +95,7 @@ impl LeastRequestPicker {
 }
 
 impl Picker for LeastRequestPicker {
-    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<PickResult> {
         let count = self.ready.len();
         let start = fastrand::usize(..count);
         let mut least = None;
@@ -111,11 +111,12 @@ impl Picker for LeastRequestPicker {
                 least = Some((at, load));
             }
         }
-        match least {
+        let picked = match least {
             Some((at, _)) => Some(&self.ready[at]),
-            // All of them have just been lost; anyone will do.
+            // All of them have just been lost: takes any other.
             None => self.ready.iter().find(|ready| ready.is_open()),
-        }
+        };
+        picked.map(PickResult::from)
     }
 }
 

@@ -5,6 +5,7 @@
 //! an immutable snapshot that calls share without a lock.
 
 mod least_request;
+mod orca;
 mod pick_first;
 mod random_subsetting;
 mod ring_hash;
@@ -19,11 +20,13 @@ use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use http::HeaderMap;
 pub use least_request::LeastRequest;
+pub(crate) use orca::Weight;
 pub use pick_first::PickFirst;
 pub use random_subsetting::RandomSubsetting;
 pub use ring_hash::RingHash;
 pub use slow_start::SlowStart;
 use tokio::time::Instant;
+use tonic::Code;
 pub use weighted_round_robin::WeightedRoundRobin;
 
 use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchannel};
@@ -49,53 +52,78 @@ pub enum Policy {
     RandomSubsetting(Box<RandomSubsetting>),
 }
 
-/// Makes pickers. Lives with the balancer, so it may keep state from one picker to the next.
+/// A load-balancing policy at work: which endpoints to connect to, and the picker over those that are READY.
+///
+/// The balancer's task owns it, so it may keep state from one picker to the next. To write a policy, implement this
+/// and [`Picker`] in a file of its own, and add its configuration to [`Policy`].
 pub(crate) trait LbPolicy: Debug + Send {
-    /// Which endpoints of a new set this policy has to do with, in the order it wants them.
+    /// Returns the endpoints of a new set that this policy uses, in the order in which it prefers them.
     fn endpoints(&mut self, listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
         listed
     }
 
-    /// Which of [`endpoints`](Self::endpoints)' are to be connected now. ReceivedRequest again after each
-    /// change of a subchannel; one that was wanted and no longer is gets drained.
+    /// Returns the range of [`endpoints`](Self::endpoints) to connect to now. The balancer calls this after each
+    /// change of a subchannel, and drains subchannels that are no longer in the range.
     fn connects(&mut self, candidates: &Candidates<'_>) -> Range<usize> {
         0..candidates.endpoints.len()
     }
 
-    /// When to be asked again although nothing has changed.
+    /// Returns when the balancer should ask again although nothing has changed.
     fn wake(&self) -> Option<Instant> {
         None
     }
 
-    /// Returns the utilization that failed calls add to the one that backends report (gRFC A58); `None` when
-    /// their reports are not to be read at all.
-    fn error_penalty(&self) -> Option<f64> {
-        None
-    }
-
-    /// A picker over `ready`, which is never empty, in the order of the addresses.
+    /// Makes a picker over `ready`, which is never empty, in the order of the addresses.
     fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker>;
 }
 
-/// Picks for every call, from many threads at once.
+/// An immutable snapshot that picks a subchannel for every call, from many threads at once and without a lock.
 pub(crate) trait Picker: Debug + Send + Sync {
-    /// The subchannel for this call, or none when every connection has just been lost.
-    fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>>;
+    /// Picks a subchannel for a call, or `None` when every connection has just been lost.
+    fn pick(&self, args: &PickArgs<'_>) -> Option<PickResult>;
 }
 
-/// The properties of a call that a picker may use.
+/// The subchannel that a picker has picked for one attempt of a call.
+#[derive(Debug)]
+pub(crate) struct PickResult {
+    pub(crate) subchannel: Arc<ReadySubchannel>,
+    /// Called once when the attempt ends. Policies that do not learn from results leave it out, and their calls pay
+    /// nothing for it.
+    pub(crate) on_done: Option<Arc<dyn OnDone>>,
+}
+
+/// A policy's hook for the end of the attempts that it has picked a subchannel for.
+pub(crate) trait OnDone: Debug + Send + Sync {
+    /// Called once for each attempt, on the task of its caller. It must not block.
+    fn on_done(&self, info: &DoneInfo<'_>);
+}
+
+/// The end of one attempt, as a policy sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DoneInfo<'a> {
+    /// The status of the attempt; CANCELLED when the caller dropped it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for policies that learn from failures"))]
+    pub(crate) code: Code,
+    /// The trailers, if the server has sent them.
+    pub(crate) trailers: Option<&'a HeaderMap>,
+    /// When the attempt began.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for policies that learn from latencies"))]
+    pub(crate) started: Instant,
+}
+
+/// The parts of a call that a picker may look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PickArgs<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// A policy's endpoints, and how each of them stands.
+/// The endpoints of a policy, and the state of each.
 pub(crate) struct Candidates<'a> {
     pub(crate) endpoints: &'a [Endpoint],
     pub(crate) state: &'a dyn Fn(&Endpoint) -> CandidateState,
 }
 
-/// How the subchannel of an endpoint stands.
+/// The state of an endpoint\'s subchannel, for [`LbPolicy::connects`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CandidateState {
     /// Not connected: the policy did not want it.
@@ -105,6 +133,15 @@ pub(crate) enum CandidateState {
     Ready,
     /// An attempt has failed since it was last READY; it goes on trying with backoff.
     TransientFailure,
+}
+
+// === impl PickResult ===
+
+impl From<&Arc<ReadySubchannel>> for PickResult {
+    /// A pick whose end the policy does not need to know.
+    fn from(subchannel: &Arc<ReadySubchannel>) -> Self {
+        Self { subchannel: subchannel.clone(), on_done: None }
+    }
 }
 
 // === impl Policy ===

@@ -4,7 +4,7 @@ use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{CandidateState, Candidates, LbPolicy, PickArgs, Picker};
+use super::{CandidateState, Candidates, LbPolicy, PickArgs, PickResult, Picker};
 use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// The time that an attempt may take before the next endpoint is tried beside it (gRFC A61).
@@ -101,8 +101,8 @@ impl LbPolicy for PickFirstPolicy {
 // === impl PickFirstPicker ===
 
 impl Picker for PickFirstPicker {
-    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
-        self.0.iter().find(|ready| ready.is_open())
+    fn pick(&self, _: &PickArgs<'_>) -> Option<PickResult> {
+        self.0.iter().find(|ready| ready.is_open()).map(PickResult::from)
     }
 }
 

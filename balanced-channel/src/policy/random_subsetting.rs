@@ -92,10 +92,6 @@ impl LbPolicy for RandomSubsettingPolicy {
         self.child.wake()
     }
 
-    fn error_penalty(&self) -> Option<f64> {
-        self.child.error_penalty()
-    }
-
     fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
         self.child.picker(ready)
     }

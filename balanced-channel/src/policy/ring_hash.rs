@@ -5,7 +5,7 @@ use std::{hash::Hasher, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use twox_hash::XxHash64;
 
-use super::{LbPolicy, PickArgs, Picker};
+use super::{LbPolicy, PickArgs, PickResult, Picker};
 use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
 /// The most places that any ring has, as in gRPC.
@@ -89,7 +89,7 @@ impl LbPolicy for RingHashPolicy {
         let mut ring: Vec<_> = (0_u32..)
             .zip(&ready)
             .flat_map(|(owner, ready)| {
-                let address = ready.subchannel.endpoint.address;
+                let address = ready.address();
                 (0..each)
                     .map(move |place| (XxHash64::oneshot(0, format!("{address}_{place}").as_bytes()), owner))
             })
@@ -103,12 +103,12 @@ impl LbPolicy for RingHashPolicy {
 // === impl RingHashPicker ===
 
 impl Picker for RingHashPicker {
-    fn pick(&self, call: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
+    fn pick(&self, call: &PickArgs<'_>) -> Option<PickResult> {
         let hash = hash(call.headers, &self.header).unwrap_or_else(|| fastrand::u64(..));
         let first = self.ring.partition_point(|(place, _)| *place < hash);
         let (before, after) = self.ring.split_at(first);
         let mut walk = after.iter().chain(before).map(|(_, owner)| &self.ready[*owner as usize]);
-        walk.find(|ready| ready.is_open())
+        walk.find(|ready| ready.is_open()).map(PickResult::from)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{LbPolicy, PickArgs, Picker};
+use super::{LbPolicy, PickArgs, PickResult, Picker};
 use crate::subchannel::ReadySubchannel;
 
 /// The turn, which goes on from picker to picker.
@@ -38,12 +38,12 @@ impl LbPolicy for RoundRobinPolicy {
 // === impl RoundRobinPicker ===
 
 impl Picker for RoundRobinPicker {
-    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<PickResult> {
         // A connection may have been lost a moment ago; the next in turn takes its call.
         self.ready.iter().find_map(|_| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let ready = &self.ready[turn % self.ready.len()];
-            ready.is_open().then_some(ready)
+            ready.is_open().then(|| PickResult::from(ready))
         })
     }
 }

@@ -71,6 +71,19 @@ mod tests {
         assert_eq!(count(&[0.3, 0.3, 0.6], 4000, 0), [1000, 1000, 2000]);
     }
 
+    /// All else that a pick costs is the same for any number of items.
+    #[test]
+    fn among_1000_items_a_pick_takes_no_more_turns_than_twice_those_among_3() {
+        let turns_of = |items: usize| {
+            let weights: Vec<f64> = (0..items).map(|item| 1.0 - (item % 3) as f64 / 4.0).collect();
+            let (stride, turn) = (Stride::new(&weights).unwrap(), AtomicU64::new(12_345));
+            (0..2000).for_each(|_| _ = stride.next(&turn));
+            turn.load(Ordering::Relaxed) - 12_345
+        };
+        let (few, many) = (turns_of(3), turns_of(1000));
+        assert!(few >= 2000 && many <= 2 * few, "{few} turns among 3 items, {many} among 1000");
+    }
+
     #[test]
     fn equal_weights_are_plain_turns() {
         assert!(Stride::new(&[3.0; 5]).is_none());

@@ -1,8 +1,10 @@
 //! `weighted_round_robin`: turns in proportion to what backends say of their load (gRFC A58).
 
 use std::{
+    collections::HashMap,
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,13 +12,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{LbPolicy, PickArgs, Picker, slow_start::SlowStart, stride::Stride};
-use crate::{metrics::WeightMetrics, subchannel::ReadySubchannel, subchannel::Weight};
+use super::{
+    LbPolicy, PickArgs, PickResult, Picker,
+    orca::{OrcaWeight, Weight},
+    slow_start::SlowStart,
+    stride::Stride,
+};
+use crate::{metrics::WeightMetrics, subchannel::ReadySubchannel};
 
-/// The number of times that weights may be computed at most.
-const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
-/// The number of times that heavier or lighter than the mean a backend may call itself.
-const FARTHEST: f64 = 10.0;
+/// The shortest [`WeightedRoundRobin::weight_update_period`].
+const MIN_UPDATE_PERIOD: Duration = Duration::from_millis(100);
+/// The highest ratio between a backend's weight and the mean, either way.
+const MAX_RATIO_TO_MEAN: f64 = 10.0;
 
 /// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51),
 /// and get calls in proportion to calls per second by utilization.
@@ -46,12 +53,14 @@ pub(super) struct WeightedRoundRobinPolicy {
     config: WeightedRoundRobin,
     turn: Arc<AtomicU64>,
     next: Option<Instant>,
+    /// The reports of each connection. Those of an endpoint that is ejected for a while are kept.
+    weights: HashMap<SocketAddr, (Weak<ReadySubchannel>, Arc<OrcaWeight>)>,
     metrics: Arc<WeightMetrics>,
 }
 
 #[derive(Debug)]
 struct WeightedRoundRobinPicker {
-    ready: Vec<Arc<ReadySubchannel>>,
+    ready: Vec<(Arc<ReadySubchannel>, Arc<OrcaWeight>)>,
     /// `None` when all weights are equal.
     stride: Option<Stride>,
     turn: Arc<AtomicU64>,
@@ -110,26 +119,41 @@ impl WeightedRoundRobinPolicy {
         // Anywhere, so that many clients that start together do not meet at one backend; and far
         // from the counter's end.
         let turn = Arc::new(AtomicU64::new(fastrand::u32(..).into()));
-        Self { config, turn, next: None, metrics }
+        Self { config, turn, next: None, weights: HashMap::new(), metrics }
     }
 
-    /// Returns the weights of `ready`; those without one get the mean of the others.
-    fn weights(&self, ready: &[Arc<ReadySubchannel>]) -> Vec<f64> {
-        let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
-        let weight = |ready: &Arc<ReadySubchannel>| {
-            let load = ready.load.as_ref();
-            load.map_or(Weight::NotYet, |load| load.weight(blackout_period, weight_expiration_period))
+    /// Returns the recorder of each connection's reports. A new connection starts without any.
+    fn recorders(&mut self, ready: &[Arc<ReadySubchannel>]) -> Vec<Arc<OrcaWeight>> {
+        self.weights.retain(|_, (connection, _)| connection.strong_count() > 0);
+        let penalty = self.config.error_utilization_penalty;
+        let recorder = |ready: &Arc<ReadySubchannel>| {
+            let new = || (Arc::downgrade(ready), Arc::new(OrcaWeight::new(penalty)));
+            let (connection, weight) = self.weights.entry(ready.address()).or_insert_with(new);
+            if !std::ptr::eq(connection.as_ptr(), Arc::as_ptr(ready)) {
+                (*connection, *weight) = new();
+            }
+            weight.clone()
         };
-        let weights: Vec<_> = ready.iter().map(weight).collect();
+        ready.iter().map(recorder).collect()
+    }
+
+    /// Returns the weight of each connection, which is the mean of the others where it has none.
+    fn weights(&self, recorders: &[Arc<OrcaWeight>]) -> Vec<f64> {
+        let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
+        let weights: Vec<_> = recorders
+            .iter()
+            .map(|recorder| recorder.weight(blackout_period, weight_expiration_period))
+            .collect();
         let known = weights.iter().filter_map(Weight::known).count();
         self.metrics.updated(&weights, known < 2);
         if known < 2 {
-            return vec![1.0; ready.len()];
+            return vec![1.0; recorders.len()];
         }
         // Divided before they are added, so that no sum is too large.
         let mean: f64 = weights.iter().filter_map(Weight::known).map(|weight| weight / known as f64).sum();
-        let bounded =
-            |weight: &Weight| weight.known().unwrap_or(mean).clamp(mean / FARTHEST, mean * FARTHEST);
+        let bounded = |weight: &Weight| {
+            weight.known().unwrap_or(mean).clamp(mean / MAX_RATIO_TO_MEAN, mean * MAX_RATIO_TO_MEAN)
+        };
         weights.iter().map(bounded).collect()
     }
 }
@@ -139,19 +163,17 @@ impl LbPolicy for WeightedRoundRobinPolicy {
         self.next
     }
 
-    fn error_penalty(&self) -> Option<f64> {
-        Some(self.config.error_utilization_penalty)
-    }
-
     fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker> {
-        let mut weights = self.weights(&ready);
-        // Of one there is nothing to weigh.
-        self.next =
-            (ready.len() > 1).then(|| Instant::now() + self.config.weight_update_period.max(SHORTEST_PERIOD));
+        let recorders = self.recorders(&ready);
+        let mut weights = self.weights(&recorders);
+        // A single endpoint needs no weights.
+        self.next = (ready.len() > 1)
+            .then(|| Instant::now() + self.config.weight_update_period.max(MIN_UPDATE_PERIOD));
         if let Some((parts, next)) = self.config.slow_start.and_then(|slow| slow.parts(&ready)) {
             weights.iter_mut().zip(parts).for_each(|(weight, part)| *weight *= part);
             self.next = self.next.map(|at| at.min(next));
         }
+        let ready = ready.into_iter().zip(recorders).collect();
         Box::new(WeightedRoundRobinPicker { stride: Stride::new(&weights), turn: self.turn.clone(), ready })
     }
 }
@@ -159,16 +181,17 @@ impl LbPolicy for WeightedRoundRobinPolicy {
 // === impl WeightedRoundRobinPicker ===
 
 impl Picker for WeightedRoundRobinPicker {
-    fn pick(&self, _: &PickArgs<'_>) -> Option<&Arc<ReadySubchannel>> {
+    fn pick(&self, _: &PickArgs<'_>) -> Option<PickResult> {
         let turn = || match &self.stride {
             Some(stride) => stride.next(&self.turn),
             None => (self.turn.fetch_add(1, Ordering::Relaxed) % self.ready.len() as u64) as usize,
         };
-        let open = |ready: &&Arc<ReadySubchannel>| ready.is_open();
-        // A connection may have been lost a moment ago. So many turns that only a light one that is
-        // left alone may have none among them.
+        let open = |(ready, _): &&(Arc<ReadySubchannel>, _)| ready.is_open();
+        // Skips connections that were lost a moment ago. If only a light endpoint is left, it may not get a turn
+        // in this many.
         let in_turn = self.ready.iter().map(|_| &self.ready[turn()]).find(open);
-        in_turn.or_else(|| self.ready.iter().find(open))
+        let (subchannel, recorder) = in_turn.or_else(|| self.ready.iter().find(open))?;
+        Some(PickResult { subchannel: subchannel.clone(), on_done: Some(recorder.clone()) })
     }
 }
 
@@ -186,9 +209,10 @@ mod tests {
     async fn calls_follow_the_reports() {
         let subchannels = TestSubchannels::new(3).await;
         let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), Arc::default());
-        assert_eq!(subchannels.distribution(&*policy.picker(subchannels.ready()), 300), [100, 100, 100]);
+        let picker = policy.picker(subchannels.ready());
+        assert_eq!(subchannels.distribution(&*picker, 300), [100, 100, 100]);
 
-        subchannels.report(0, 100.0, 0.5);
+        subchannels.report(&*picker, 0, 100.0, 0.5);
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(
             subchannels.distribution(&*policy.picker(subchannels.ready()), 300),
@@ -196,7 +220,7 @@ mod tests {
             "one weight is none"
         );
 
-        subchannels.report(1, 100.0, 1.0);
+        subchannels.report(&*picker, 1, 100.0, 1.0);
         assert_eq!(
             subchannels.distribution(&*policy.picker(subchannels.ready()), 300),
             [100, 100, 100],
@@ -219,21 +243,22 @@ mod tests {
     async fn what_each_computation_finds_is_counted() {
         let (subchannels, metrics) = (TestSubchannels::new(3).await, Arc::<WeightMetrics>::default());
         let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), metrics.clone());
-        let mut found = || {
-            policy.picker(subchannels.ready());
+        let mut compute = || {
+            let picker = policy.picker(subchannels.ready());
             let [fallbacks, not_yet, stale, weights] = metrics.read();
             let count = |metric: &Metric| metric.points[0].count().unwrap();
             let weights = weights.points[0].histogram().unwrap().clone();
-            ([count(&fallbacks), count(&not_yet), count(&stale)], weights.count(), weights.sum)
+            (picker, ([count(&fallbacks), count(&not_yet), count(&stale)], weights.count(), weights.sum))
         };
-        assert_eq!(found(), ([1, 3, 0], 3, 0.0), "nobody has reported");
-        subchannels.report(0, 100.0, 0.5);
-        subchannels.report(1, 100.0, 1.0);
-        assert_eq!(found(), ([2, 6, 0], 6, 0.0), "the blackout");
+        let (picker, counted) = compute();
+        assert_eq!(counted, ([1, 3, 0], 3, 0.0), "no endpoint has reported");
+        subchannels.report(&*picker, 0, 100.0, 0.5);
+        subchannels.report(&*picker, 1, 100.0, 1.0);
+        assert_eq!(compute().1, ([2, 6, 0], 6, 0.0), "the blackout");
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(found(), ([2, 7, 0], 9, 300.0), "200 and 100, and one that has not reported");
+        assert_eq!(compute().1, ([2, 7, 0], 9, 300.0), "200 and 100, and one that has not reported");
         tokio::time::advance(Duration::from_secs(180)).await;
-        assert_eq!(found(), ([3, 8, 2], 12, 300.0), "two have gone stale");
+        assert_eq!(compute().1, ([3, 8, 2], 12, 300.0), "two have gone stale");
     }
 
     #[tokio::test(start_paused = true)]
@@ -243,10 +268,11 @@ mod tests {
             WeightedRoundRobin::default().blackout_period(Duration::ZERO),
             Arc::default(),
         );
-        (0..29).for_each(|at| subchannels.report(at, 1.0, 1.0));
-        subchannels.report(29, 1e300, 1e-3);
+        let picker = policy.picker(subchannels.ready());
+        (0..29).for_each(|at| subchannels.report(&*picker, at, 1.0, 1.0));
+        subchannels.report(&*picker, 29, 1e300, 1e-3);
         let counts = subchannels.distribution(&*policy.picker(subchannels.ready()), 39_900);
-        assert!(counts[..29].iter().all(|count| *count > 90), "nobody starves: {counts:?}");
+        assert!(counts[..29].iter().all(|count| *count > 90), "no endpoint starves: {counts:?}");
         assert!(counts[29] > 1000, "{counts:?}");
     }
 
@@ -279,12 +305,30 @@ mod tests {
             WeightedRoundRobin::default().blackout_period(Duration::ZERO),
             Arc::default(),
         );
-        (0..3).for_each(|at| subchannels.report(at, 1.0, [0.01, 0.01, 1.0][at]));
+        let unweighted = policy.picker(subchannels.ready());
+        (0..3).for_each(|at| subchannels.report(&*unweighted, at, 1.0, [0.01, 0.01, 1.0][at]));
         let picker = policy.picker(subchannels.ready());
         subchannels.lose(0).await;
         subchannels.lose(1).await;
         assert_eq!(subchannels.distribution(&*picker, 100), [0, 0, 100]);
         subchannels.lose(2).await;
         assert_eq!(subchannels.distribution(&*picker, 100), [0, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reports_of_an_ejected_endpoint_are_kept_and_those_of_an_old_connection_are_not() {
+        let subchannels = TestSubchannels::new(2).await;
+        let config = WeightedRoundRobin::default().blackout_period(Duration::ZERO);
+        let mut policy = WeightedRoundRobinPolicy::new(config, Arc::default());
+        let picker = policy.picker(subchannels.ready());
+        subchannels.report(&*picker, 0, 100.0, 0.5);
+        subchannels.report(&*picker, 1, 100.0, 1.0);
+        policy.picker(subchannels.ready()[1..].to_vec());
+        let counts = subchannels.distribution(&*policy.picker(subchannels.ready()), 300);
+        assert!(close(&counts, &[200, 100]), "{counts:?}");
+
+        drop((picker, subchannels));
+        let reconnected = TestSubchannels::new(2).await;
+        assert_eq!(reconnected.distribution(&*policy.picker(reconnected.ready()), 300), [150, 150]);
     }
 }

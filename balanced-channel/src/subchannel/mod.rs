@@ -5,14 +5,15 @@
 
 mod call_counters;
 mod health_check;
-mod orca;
 mod task;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 pub(crate) use call_counters::CallCounters;
 pub(crate) use health_check::{HealthCheck, HealthStatus};
-pub(crate) use orca::{Load, Weight};
 use serde::Serialize;
 pub(crate) use task::{SubchannelEvent, SubchannelHandle, SubchannelTask, SubchannelUpdate};
 use tokio::time::Instant;
@@ -66,8 +67,6 @@ pub(crate) struct ReadySubchannel {
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) client: Http2Client,
     pub(crate) since: Instant,
-    /// The load that the backend reports, for a policy that reads it.
-    pub(crate) load: Option<Load>,
 }
 
 // === impl Connectivity ===
@@ -141,9 +140,14 @@ impl Subchannel {
 // === impl ReadySubchannel ===
 
 impl ReadySubchannel {
-    /// READY from now on. Load reports are read if there is an `error_penalty` to read them with.
-    pub(crate) fn new(subchannel: Arc<Subchannel>, client: Http2Client, error_penalty: Option<f64>) -> Self {
-        Self { subchannel, client, since: Instant::now(), load: error_penalty.map(Load::new) }
+    /// A subchannel that is READY from now on.
+    pub(crate) fn new(subchannel: Arc<Subchannel>, client: Http2Client) -> Self {
+        Self { subchannel, client, since: Instant::now() }
+    }
+
+    /// Returns the address of the endpoint.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.subchannel.endpoint.address
     }
 
     /// Returns whether the connection takes calls, as far as is known.

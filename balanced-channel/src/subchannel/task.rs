@@ -58,7 +58,6 @@ pub(crate) struct SubchannelTask<C> {
     pub(crate) http2: Http2Config,
     pub(crate) backoff: BackoffPolicy,
     pub(crate) health_check: Option<Arc<HealthCheck>>,
-    pub(crate) error_penalty: Option<f64>,
     pub(crate) connections: Arc<ConnectionMetrics>,
     pub(crate) events: mpsc::UnboundedSender<SubchannelEvent>,
 }
@@ -186,13 +185,8 @@ impl<C: Connector> SubchannelTask<C> {
     /// Tells that the connection is READY: at once, or as the health of its server has it. Does not
     /// end.
     async fn watch(&self, client: Http2Client) {
-        let ready = |client| {
-            SubchannelUpdate::Ready(Arc::new(ReadySubchannel::new(
-                self.subchannel.clone(),
-                client,
-                self.error_penalty,
-            )))
-        };
+        let ready =
+            |client| SubchannelUpdate::Ready(Arc::new(ReadySubchannel::new(self.subchannel.clone(), client)));
         let Some(check) = &self.health_check else {
             self.report(ready(client));
             return pending().await;

@@ -115,7 +115,7 @@ impl Http2Client {
 
     /// Why h2 did not take a request.
     fn send_error(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
-        // ReceivedRequest, not waited for.
+        // Polls once, without waiting.
         match h2.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => {
                 // No word of the peer's, and no error of the stream below: the numbers are used up.

@@ -6,10 +6,10 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::HeaderMap;
-use tokio::io::DuplexStream;
+use tokio::{io::DuplexStream, time::Instant};
 use tonic::Code;
 
-use super::{PickArgs, Picker};
+use super::{DoneInfo, PickArgs, PickResult, Picker};
 use crate::{
     outlier::ConsecutiveFailures,
     subchannel::{ReadySubchannel, Subchannel},
@@ -36,7 +36,7 @@ impl TestSubchannels {
             let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80));
             let subchannel =
                 Arc::new(Subchannel::new(address.into(), ConsecutiveFailures::new(0, Arc::default())));
-            self.ready.push(Arc::new(ReadySubchannel::new(subchannel, client, Some(1.0))));
+            self.ready.push(Arc::new(ReadySubchannel::new(subchannel, client)));
             self.pipes.get_mut().insert(at, pipe);
         }
         self
@@ -79,23 +79,35 @@ impl TestSubchannels {
         }
     }
 
-    /// A call that ends with a load report.
-    pub(crate) fn report(&self, at: usize, qps: f64, utilization: f64) {
-        let fields = [(0x09, utilization), (0x31, qps)];
-        let bytes: Vec<u8> = fields
-            .iter()
-            .flat_map(|(tag, value)| [vec![*tag], value.to_le_bytes().to_vec()].concat())
-            .collect();
-        let mut trailers = HeaderMap::new();
-        trailers.insert("endpoint-load-metrics-bin", STANDARD_NO_PAD.encode(bytes).try_into().unwrap());
-        self.ready[at].load.as_ref().unwrap().take(&trailers);
+    /// Makes calls until one goes to the subchannel `at`, and ends that one with a load report.
+    pub(crate) fn report(&self, picker: &dyn Picker, at: usize, qps: f64, utilization: f64) {
+        let pick = std::iter::repeat_with(|| picker.pick(&PickArgs { headers: &HeaderMap::new() }))
+            .take(100 * self.ready.len())
+            .flatten()
+            .find(|pick| index(pick) == at);
+        end_with_report(&pick.expect("every subchannel is picked"), qps, utilization);
     }
 }
 
-/// Where a call with these headers goes: the number of the subchannel.
+/// Ends a call with a load report in its trailers.
+pub(crate) fn end_with_report(pick: &PickResult, qps: f64, utilization: f64) {
+    let fields = [(0x09, utilization), (0x31, qps)];
+    let bytes: Vec<u8> =
+        fields.iter().flat_map(|(tag, value)| [vec![*tag], value.to_le_bytes().to_vec()].concat()).collect();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("endpoint-load-metrics-bin", STANDARD_NO_PAD.encode(bytes).try_into().unwrap());
+    let info = DoneInfo { code: Code::Ok, trailers: Some(&trailers), started: Instant::now() };
+    pick.on_done.as_ref().expect("the policy reads reports").on_done(&info);
+}
+
+/// Returns the index of the subchannel that a call with these headers goes to.
 pub(crate) fn pick(picker: &dyn Picker, headers: &HeaderMap) -> Option<usize> {
-    let ready = picker.pick(&PickArgs { headers })?;
-    let SocketAddr::V4(address) = ready.subchannel.endpoint.address else { unreachable!() };
+    picker.pick(&PickArgs { headers }).as_ref().map(index)
+}
+
+/// Returns the index of a picked subchannel, which is in its address.
+pub(crate) fn index(pick: &PickResult) -> usize {
+    let SocketAddr::V4(address) = pick.subchannel.address() else { unreachable!() };
     let [_, _, high, low] = address.ip().octets();
-    Some(usize::from(u16::from_be_bytes([high, low])))
+    usize::from(u16::from_be_bytes([high, low]))
 }

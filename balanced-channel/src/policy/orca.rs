@@ -1,5 +1,5 @@
-//! The load that a backend reports at the end of a call ([gRFC A51]), and the weight that follows
-//! from it ([gRFC A58]).
+//! Load reports that backends send at the end of a call (ORCA, [gRFC A51]), and the weight that follows from them
+//! ([gRFC A58]).
 //!
 //! [gRFC A51]: https://github.com/grpc/proposal/blob/master/A51-custom-backend-metrics.md
 //! [gRFC A58]: https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md
@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderName};
 use prost::Message;
 use tokio::time::Instant;
 
+use super::{DoneInfo, OnDone};
+
 /// The trailer that carries a report.
 const HEADER: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
@@ -24,13 +26,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
 );
 
-/// No time at all, among the times of [`Load`].
+/// Stands for "no time" among the times of [`OrcaWeight`].
 const NEVER: u64 = u64::MAX;
 
-/// How the reports of one connection become its weight. Every call writes it and the policy reads
-/// it, both without a lock.
+/// Turns the reports of one connection into its weight. Every call writes it and the policy reads it, both without a
+/// lock.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub(super) struct OrcaWeight {
     error_penalty: f64,
     /// The instant from which the times below count.
     born: Instant,
@@ -42,11 +44,11 @@ pub(crate) struct Load {
     since: AtomicU64,
 }
 
-/// The weight that follows from the reports of one connection.
+/// The weight of one connection at some moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Weight {
     Known(f64),
-    /// No report has come, or the first one is too recent.
+    /// No report has come, or the first not long enough ago.
     NotYet,
     /// The latest came too long ago.
     Stale,
@@ -69,11 +71,19 @@ struct OrcaLoadReport {
     application_utilization: f64,
 }
 
-// === impl Load ===
+// === impl OrcaWeight ===
 
-impl Load {
+impl OnDone for OrcaWeight {
+    fn on_done(&self, info: &DoneInfo<'_>) {
+        if let Some(trailers) = info.trailers {
+            self.record(trailers);
+        }
+    }
+}
+
+impl OrcaWeight {
     /// Failed calls count `error_penalty` times their share as utilization.
-    pub(crate) fn new(error_penalty: f64) -> Self {
+    pub(super) fn new(error_penalty: f64) -> Self {
         Self {
             error_penalty,
             born: Instant::now(),
@@ -83,8 +93,8 @@ impl Load {
         }
     }
 
-    /// Takes the report in a call's trailers, if there is one that says something.
-    pub(crate) fn take(&self, trailers: &HeaderMap) {
+    /// Records the report in a call's trailers, if there is one with a weight.
+    fn record(&self, trailers: &HeaderMap) {
         let weight = trailers
             .get(HEADER)
             .and_then(|value| BASE64.decode(value.as_bytes()).ok())
@@ -100,7 +110,7 @@ impl Load {
 
     /// The weight, known if reports have come for longer than `blackout` and the latest is not older
     /// than `expiration`.
-    pub(crate) fn weight(&self, blackout: Duration, expiration: Duration) -> Weight {
+    pub(super) fn weight(&self, blackout: Duration, expiration: Duration) -> Weight {
         let now = self.now();
         let age = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
             NEVER => None,
@@ -191,17 +201,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn weights_count_after_the_blackout_and_until_they_expire() {
-        let load = Load::new(1.0);
-        assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
+        let weight = OrcaWeight::new(1.0);
+        assert_eq!(weight.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
         let bytes = report(100.0, 0.5, 0.0, 0.0).encode_to_vec();
         for encoded in [STANDARD.encode(&bytes), STANDARD_NO_PAD.encode(&bytes)] {
-            load.take(&trailers(encoded));
-            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
+            weight.record(&trailers(encoded));
+            assert_eq!(weight.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
             advance(BLACKOUT).await;
-            assert_eq!(load.weight(BLACKOUT, EXPIRATION), Weight::Known(200.0));
+            assert_eq!(weight.weight(BLACKOUT, EXPIRATION), Weight::Known(200.0));
             advance(EXPIRATION - BLACKOUT).await;
             assert_eq!(
-                load.weight(BLACKOUT, EXPIRATION),
+                weight.weight(BLACKOUT, EXPIRATION),
                 Weight::Stale,
                 "expired, and the blackout starts again"
             );
@@ -210,12 +220,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_a_report_is_ignored() {
-        let load = Load::new(1.0);
+        let weight = OrcaWeight::new(1.0);
         for encoded in ["", "!", "AAAA", "/////w"] {
-            load.take(&trailers(encoded.to_owned()));
+            weight.record(&trailers(encoded.to_owned()));
         }
-        load.take(&HeaderMap::new());
-        assert_eq!(load.weight(Duration::ZERO, EXPIRATION), Weight::NotYet);
+        weight.record(&HeaderMap::new());
+        assert_eq!(weight.weight(Duration::ZERO, EXPIRATION), Weight::NotYet);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-# The four programs, each alone in an image: `docker build --target helloserve .`, and the same for hellogrpc,
-# hellohttp and kubetester. One cargo build makes all four, and every image is one static file: nothing in it to
+# The programs, each alone in an image: `docker build --target helloserve .`, and the same for hellogrpc, hellohttp,
+# kubetester and ticketing. One cargo build makes the first four, and every image is one static file: nothing in it to
 # patch, and no shell for anybody to run. No BuildKit syntax here, so that the classic builder works too.
 
 FROM rust:1.95-slim-bookworm AS toolchain
@@ -76,3 +76,20 @@ LABEL org.opencontainers.image.title="kubetester" \
 COPY --from=build /out/kubetester /kubetester
 USER 65532:65532
 ENTRYPOINT ["/kubetester"]
+
+# === ticketing ===
+# After all others, so that they do not wait for a database library.
+
+FROM build AS build-ticketing
+RUN cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" -p ticketing \
+ && cp target/*/dist/ticketing /out
+
+FROM scratch AS ticketing
+LABEL org.opencontainers.image.title="ticketing" \
+      org.opencontainers.image.description="Customers over gRPC, in SQLite or PostgreSQL" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="v1"
+COPY --from=build-ticketing /out/ticketing /ticketing
+USER 65532:65532
+EXPOSE 12345 8080
+ENTRYPOINT ["/ticketing"]

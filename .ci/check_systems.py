@@ -21,7 +21,7 @@ DEPLOYMENTS = {
     "echo-client": ("kubetester/kubetester:v1", 1, {}),
     "app-server": ("kubetester/ticketing:v1", 2, {"grpc": 12345, "admin": 8080}),
     "app-client": ("kubetester/kubetester:v1", 1, {}),
-    "envoy": ("envoyproxy/envoy:v1.40-latest", 2, {"grpc": 8443, "health": 8081}),
+    "envoy": ("envoyproxy/envoy:v1.40.0", 2, {"grpc": 8443, "health": 8081}),
 }
 
 # The Deployment or StatefulSet that each Service finds, its ports, and whether it is headless.

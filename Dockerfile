@@ -1,6 +1,7 @@
 # The programs, each alone in an image: `docker build --target helloserve .`, and the same for hellogrpc, hellohttp,
-# kubetester and ticketing. One cargo build makes the first four, and every image is one static file: nothing in it to
-# patch, and no shell for anybody to run. No BuildKit syntax here, so that the classic builder works too.
+# kubetester and ticketing. `client` and `server` are the client and the server of ticketing. One cargo build makes the
+# first four programs, and every image is one static file: nothing in it to patch, and no shell for anybody to run. No
+# BuildKit syntax here, so that the classic builder works too.
 
 FROM rust:1.95-slim-bookworm AS toolchain
 WORKDIR /src
@@ -77,6 +78,11 @@ COPY --from=build /out/kubetester /kubetester
 USER 65532:65532
 ENTRYPOINT ["/kubetester"]
 
+# kubetester as ticketing's client: a call every 3 s, to localhost:12345 if nothing else is given.
+FROM kubetester AS client
+ENV SERVER_DOMAIN=localhost SERVER_PORT=12345
+CMD ["call", "--method=ticketing.CustomerController/GetCustomer", "--every=3s"]
+
 # === ticketing ===
 # After all others, so that they do not wait for a database library.
 
@@ -93,3 +99,5 @@ COPY --from=build-ticketing /out/ticketing /ticketing
 USER 65532:65532
 EXPOSE 12345 8080
 ENTRYPOINT ["/ticketing"]
+
+FROM ticketing AS server

@@ -4,10 +4,17 @@
 #   ./restart.sh                                    in kubectl's current context and namespace
 #   ./restart.sh --context kind-kind -n hello       options are passed to every kubectl command
 #   TIMEOUT=10m ./restart.sh                        wait up to 10m for each rollout (default 3m)
+#   REGISTRY=registry.example/team TAG=v2 ./restart.sh
+#                                                   with the images that dockerbuild.sh made under these
+#                                                   (default kubetester and v1)
+#
+# To undo: kubectl delete -f kubeyamls
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 timeout=${TIMEOUT:-3m}
+registry=${REGISTRY:-kubetester}
+tag=${TAG:-v1}
 deployments='hellogrpc hellohttp helloserve'
 
 say() { echo "restart.sh: $*"; }
@@ -18,6 +25,13 @@ fail() {
 
 case "${1-}" in
 -h | --help) sed -n '2,/^set/ s/^# \{0,1\}//p' "$0" && exit ;;
+esac
+
+case $registry in
+*[!A-Za-z0-9._:/-]* | /* | */ | *//*) fail "REGISTRY is '$registry', which cannot start the name of an image." ;;
+esac
+case $tag in
+*[!A-Za-z0-9._-]*) fail "TAG is '$tag', which cannot be the tag of an image." ;;
 esac
 
 command -v kubectl >/dev/null ||
@@ -44,7 +58,17 @@ for name in $deployments; do
   fi
 done
 
-kubectl "$@" apply -f "$here/kubeyamls"
+manifests=$here/kubeyamls
+if [ "$registry/$tag" != kubetester/v1 ]; then
+  manifests=$(mktemp -d)
+  trap 'rm -rf "$manifests"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  for file in "$here"/kubeyamls/*.yaml; do
+    sed "s|image: kubetester/\([a-z]*\):v1$|image: $registry/\1:$tag|" "$file" >"$manifests/${file##*/}"
+  done
+fi
+kubectl "$@" apply -f "$manifests"
 
 if [ -n "$running" ]; then
   # Not quoted: one argument for each.
@@ -56,7 +80,7 @@ for name in $deployments; do
   if ! kubectl "$@" rollout status "deployment/$name" --timeout="$timeout"; then
     kubectl "$@" get pods -l app=hello -o wide >&2 || true
     fail "$name was not complete within $timeout; above are the pods. A pod that cannot pull its image needs" \
-      "kubetester/$name:v1 loaded into the cluster; 'kubectl describe pod' says why another does not start."
+      "$registry/$name:$tag in a registry or in the cluster; 'kubectl describe pod' says why another does not start."
   fi
 done
 

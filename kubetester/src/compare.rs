@@ -3,15 +3,20 @@
 //! [`Comparison`] is also the document that `--json` prints; fields are only ever added to it, or its version
 //! changes.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::result::LoadResult;
+use crate::{result::LoadResult, tally::Tally};
 
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.compare/1";
 
 /// Figures that differ by less than this share are taken for the same.
 const TIE: f64 = 0.005;
+
+/// The standard deviations of a figure between rounds up to which a difference is taken for chance.
+const NOISE: f64 = 2.0;
 
 /// The results of several targets.
 #[derive(Debug, Serialize)]
@@ -32,10 +37,18 @@ pub struct Comparison {
 pub struct Compared {
     /// The route of a gateway, or the target itself.
     pub name: String,
-    /// In which figures no other is better, and some other worse.
+    /// In which figures no other is better, and some other worse: by more than the figure differs between rounds.
     pub best: Vec<Figure>,
     /// The load on this target, as `load` reports it. Its times leave out the turns of the other targets.
     pub load: LoadResult,
+}
+
+/// The figures of one round of a target, which show how much they differ by chance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    calls_per_second: f64,
+    p50: f64,
+    p99: f64,
 }
 
 /// The figures by which targets are compared.
@@ -60,11 +73,17 @@ pub enum Figure {
 // === impl Comparison ===
 
 impl Comparison {
-    /// Puts the results, each with its name, side by side.
-    pub fn new(rounds: u32, results: Vec<(String, LoadResult)>) -> Self {
-        let loads: Vec<_> = results.iter().map(|(_, load)| load).collect();
-        let best: Vec<_> = Figure::ALL.map(|figure| (figure, figure.best(&loads))).into();
-        let compared = |(index, (name, load))| {
+    /// Puts the results, each with its name and its rounds, side by side.
+    pub fn new(rounds: u32, results: Vec<(String, LoadResult, Vec<Round>)>) -> Self {
+        let best: Vec<_> = Figure::ALL
+            .map(|figure| {
+                let of = |(_, load, rounds): &(String, LoadResult, Vec<Round>)| {
+                    figure.of(load).map(|value| (value, figure.noise(rounds)))
+                };
+                (figure, figure.best_of(&results.iter().map(of).collect::<Vec<_>>()))
+            })
+            .into();
+        let compared = |(index, (name, load, _))| {
             let best = best.iter().filter(|(_, best)| best.contains(&index)).map(|(figure, _)| *figure);
             Compared { name, best: best.collect(), load }
         };
@@ -98,22 +117,51 @@ impl Figure {
         }
     }
 
-    /// Which are the best; none if all are.
-    fn best(self, loads: &[&LoadResult]) -> Vec<usize> {
-        self.best_of(&loads.iter().map(|load| self.of(load)).collect::<Vec<_>>())
+    /// Returns how much this figure of a target differs by chance.
+    fn noise(self, rounds: &[Round]) -> f64 {
+        let values: Vec<_> = rounds.iter().filter_map(|round| self.of_round(round)).collect();
+        if values.len() < 2 {
+            return 0.0;
+        }
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        NOISE * (squares / (values.len() - 1) as f64).sqrt()
     }
 
-    fn best_of(self, figures: &[Option<f64>]) -> Vec<usize> {
+    fn of_round(self, round: &Round) -> Option<f64> {
+        match self {
+            Self::CallsPerSecond => Some(round.calls_per_second),
+            Self::P50 => Some(round.p50),
+            Self::P99 => Some(round.p99),
+            Self::Failed | Self::Pods | Self::Skew => None,
+        }
+    }
+
+    /// Returns the best of figures, each with its noise; none if all are.
+    fn best_of(self, figures: &[Option<(f64, f64)>]) -> Vec<usize> {
         let more_is_better = matches!(self, Self::CallsPerSecond | Self::Pods);
+        let better = |a: f64, b: f64| if more_is_better { a >= b } else { a <= b };
         let known = figures.iter().copied().flatten();
-        let best = if more_is_better { known.reduce(f64::max) } else { known.reduce(f64::min) };
-        let Some(best) = best else { return Vec::new() };
-        let ties = |figure: f64| match more_is_better {
-            true => figure >= best * (1.0 - TIE),
-            false => figure <= best * (1.0 + TIE),
+        let best = known.reduce(|a, b| if better(a.0, b.0) { a } else { b });
+        let Some((best, noise)) = best else { return Vec::new() };
+        let ties = |(figure, own): (f64, f64)| {
+            figure == best || (figure - best).abs() <= (TIE * best.abs()).max(noise).max(own)
         };
         let winners: Vec<_> = (0..figures.len()).filter(|index| figures[*index].is_some_and(ties)).collect();
         if winners.len() == figures.len() { Vec::new() } else { winners }
+    }
+}
+
+// === impl Round ===
+
+impl Round {
+    /// The figures of a round that took `elapsed`.
+    pub fn new(tally: &Tally, elapsed: Duration) -> Self {
+        Self {
+            calls_per_second: tally.calls() as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            p50: tally.latency.percentile(50.0).as_secs_f64(),
+            p99: tally.latency.percentile(99.0).as_secs_f64(),
+        }
     }
 }
 
@@ -124,6 +172,9 @@ mod tests {
     #[test]
     fn the_best_are_marked_unless_all_are() {
         use Figure::{CallsPerSecond, Failed, P99, Pods, Skew};
+        let exact = |figures: &[Option<f64>]| -> Vec<_> {
+            figures.iter().map(|figure| figure.map(|figure| (figure, 0.0))).collect()
+        };
         for (figure, figures, best) in [
             (CallsPerSecond, &[Some(1000.0), Some(900.0), Some(996.0)][..], &[0, 2][..]),
             (CallsPerSecond, &[Some(1000.0), Some(999.0)], &[]),
@@ -136,7 +187,19 @@ mod tests {
             (P99, &[Some(0.002), Some(0.001), None], &[1]),
             (P99, &[None, None], &[]),
         ] {
-            assert_eq!(figure.best_of(figures), best, "{figure:?} {figures:?}");
+            assert_eq!(figure.best_of(&exact(figures)), best, "{figure:?} {figures:?}");
         }
+    }
+
+    #[test]
+    fn difference_within_the_noise_of_the_rounds_has_no_star() {
+        for (noise, best) in [(0.05, &[0][..]), (0.15, &[])] {
+            assert_eq!(Figure::P50.best_of(&[Some((1.0, noise)), Some((1.1, 0.0))]), best);
+            assert_eq!(Figure::P50.best_of(&[Some((1.0, 0.0)), Some((1.1, noise))]), best);
+        }
+        let round = |p50| Round { calls_per_second: 100.0, p50, p99: 2.0 };
+        assert_eq!(Figure::P50.noise(&[round(1.0), round(2.0), round(3.0)]), 2.0);
+        assert_eq!(Figure::P50.noise(&[round(1.0)]), 0.0);
+        assert_eq!(Figure::Pods.noise(&[round(1.0), round(2.0)]), 0.0);
     }
 }

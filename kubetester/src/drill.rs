@@ -3,8 +3,8 @@
 //! - [`scenario`]: what is done, in which order.
 //! - [`platform`]: the system that it is done to, behind one trait; [`demo`], [`compose`] and [`kubernetes`] are
 //!   such systems.
-//! - [`event_log`]: what happened when. [`success_log`]: who answered when.
-//! - [`analysis`]: the two compared: the longest gap, who was lost, who was found and how soon.
+//! - [`event_log`]: what happened when. [`success_log`]: which pod answered when. [`paths`]: the calls by path.
+//! - [`analysis`]: the two compared: the longest gap, which pods were lost, which were found and how soon.
 //! - [`expect`], [`verdict`], [`result`]: whether that was good enough, in words, and as one document.
 
 pub mod analysis;
@@ -13,6 +13,7 @@ pub mod demo;
 pub mod event_log;
 pub mod expect;
 pub mod kubernetes;
+pub mod paths;
 pub mod platform;
 pub mod result;
 pub mod scenario;

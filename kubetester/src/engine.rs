@@ -55,8 +55,10 @@ pub struct Run {
     pub tally: Tally,
     /// From the first call's start to the last call's end.
     pub elapsed: Duration,
-    /// Calls that came due in an open loop and were never made, because all callers were busy to the end.
+    /// Calls that came due in an open loop and were never made: no caller was free when the load ended.
     pub unsent: u64,
+    /// True if the load was stopped before its plan was carried out.
+    pub stopped: bool,
 }
 
 // === impl Plan ===
@@ -74,6 +76,24 @@ impl Plan {
             duration: self.duration.map(|duration| duration / parts),
             ..*self
         }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Returns whether the load was stopped before its end. A plan without an end is ended by a stop.
+    pub fn interrupted(&self, plan: &Plan) -> bool {
+        self.stopped && (plan.calls.is_some() || plan.duration.is_some())
+    }
+
+    /// Adds a later run of the same load, whose times count from the load's start.
+    pub fn add(&mut self, later: Self) {
+        let Self { tally, elapsed, unsent, stopped } = later;
+        self.tally.merge(tally);
+        self.elapsed = elapsed;
+        self.unsent += unsent;
+        self.stopped |= stopped;
     }
 }
 
@@ -117,7 +137,7 @@ pub async fn resume<C: Call>(
         crews.spawn(crew.work());
     }
 
-    let Run { mut tally, elapsed, unsent } = earlier;
+    let Run { mut tally, elapsed, unsent, mut stopped } = earlier;
     let mut callers = Vec::new();
     let mut gather = async || {
         while let Some(crew) = crews.join_next().await {
@@ -129,11 +149,11 @@ pub async fn resume<C: Call>(
     };
     tokio::select! {
         () = gather() => {}
-        () = stop.cancelled() => { pace.stop(); gather().await; }
+        () = stop.cancelled() => { stopped = true; pace.stop(); gather().await; }
         // Calls that were due in time may still go out late, but not without end.
         () = overrun(pace.end(), plan.timeout) => { pace.stop(); gather().await; }
     }
-    let run = Run { tally, elapsed: elapsed + start.elapsed(), unsent: unsent + pace.unsent() };
+    let run = Run { tally, elapsed: elapsed + start.elapsed(), unsent: unsent + pace.unsent(), stopped };
     (run, callers)
 }
 

@@ -4,7 +4,13 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::{balance::Balance, tally::Tally, verdict::figure};
+use crate::{
+    balance::Balance,
+    engine::{Plan, Run},
+    number,
+    render::{count, time},
+    verdict::figure,
+};
 
 /// The expectations of a load; empty by default.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -18,13 +24,25 @@ pub struct Expectations {
     #[arg(long, value_name = "RATIO", value_parser = skew)]
     pub max_skew: Option<f64>,
 
-    /// At most this many calls fail: a number, or with % a share of all calls
+    /// At most this many calls fail, or are due by --rate and never made: a number, or with % a share of all calls
     #[arg(long, value_name = "N|%")]
     pub max_errors: Option<MaxErrors>,
+
+    /// 50 % of the calls that succeed take at most this long
+    #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
+    pub max_p50: Option<Duration>,
+
+    /// 95 % of the calls that succeed take at most this long
+    #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
+    pub max_p95: Option<Duration>,
 
     /// 99 % of the calls that succeed take at most this long
     #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
     pub max_p99: Option<Duration>,
+
+    /// At least this many calls a second succeed
+    #[arg(long, value_name = "CALLS/S", value_parser = number::rate)]
+    pub min_rate: Option<f64>,
 }
 
 /// A limit on failed calls.
@@ -32,7 +50,7 @@ pub struct Expectations {
 pub enum MaxErrors {
     /// An absolute number.
     Count(u64),
-    /// The number of of that a hundred.
+    /// A share of all calls, in percent.
     Percent(f64),
 }
 
@@ -44,6 +62,8 @@ pub struct Checked {
     pub expectation: &'static str,
     /// True if it held.
     pub held: bool,
+    /// True if the load was interrupted, so that only a part of it was judged.
+    pub partial: bool,
     /// The expected and the actual value, as a sentence.
     pub detail: String,
 }
@@ -52,41 +72,78 @@ pub struct Checked {
 
 impl Expectations {
     /// Compares each expectation with what was seen.
-    pub fn check(&self, tally: &Tally, balance: &Balance) -> Vec<Checked> {
+    pub fn check(&self, plan: &Plan, run: &Run, balance: &Balance) -> Vec<Checked> {
+        let Run { tally, elapsed, unsent, .. } = run;
+        let partial = run.interrupted(plan);
         let mut checked = Vec::new();
-        let mut check = |expectation, held, detail| checked.push(Checked { expectation, held, detail });
+        let mut check =
+            |expectation, held, detail| checked.push(Checked { expectation, held, partial, detail });
         if let Some(expected) = self.expect_pods {
             let seen = balance.pods;
             check("expect-pods", seen == expected, format!("{} answered, {expected} expected", pods(seen)));
         }
         if let Some(limit) = self.max_skew {
             // One pod, or none, is no proof of balance.
-            let held = balance.pods > 1 && balance.skew <= limit;
+            let held = balance.pods > 1 && balance.p_value.is_some() && balance.skew <= limit;
             let seen = match balance.pods {
                 0 => "no pod was seen".to_owned(),
                 1 => "only one pod was seen".to_owned(),
+                _ if balance.p_value.is_none() => "pods came and went too often to judge the skew".to_owned(),
                 _ => format!("the busiest pod took {} times the calls of the idlest", figure(balance.skew)),
             };
             check("max-skew", held, format!("{seen}, at most {} allowed", figure(limit)));
         }
         if let Some(limit) = self.max_errors {
             let (failed, calls) = (tally.failed(), tally.calls());
+            let never = match unsent {
+                0 => String::new(),
+                1 => " and 1 that was due was never made".to_owned(),
+                unsent => format!(" and {} that were due were never made", count(*unsent)),
+            };
             check(
                 "max-errors",
-                limit.allows(failed, calls),
-                format!("{failed} of {calls} calls failed, at most {limit} allowed"),
+                limit.allows(failed + unsent, calls + unsent),
+                format!("{} of {} calls failed{never}, at most {limit} allowed", count(failed), count(calls)),
             );
         }
-        if let Some(limit) = self.max_p99 {
-            let seen = tally.latency.percentile(99.0);
+        let latencies = [
+            ("max-p50", 50.0, self.max_p50),
+            ("max-p95", 95.0, self.max_p95),
+            ("max-p99", 99.0, self.max_p99),
+        ];
+        for (expectation, percent, limit) in latencies {
+            let Some(limit) = limit else { continue };
+            let seen = tally.latency.percentile(percent);
             let held = tally.succeeded > 0 && seen <= limit;
             let seen = match tally.succeeded {
                 0 => "no call succeeded".to_owned(),
-                _ => format!("p99 was {seen:.3?}"),
+                _ => format!("p{percent} was {}", time(seen.as_secs_f64())),
             };
-            check("max-p99", held, format!("{seen}, at most {limit:?} allowed"));
+            check(expectation, held, format!("{seen}, at most {} allowed", time(limit.as_secs_f64())));
+        }
+        if let Some(limit) = self.min_rate {
+            let rate = tally.succeeded as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+            let seen = if tally.succeeded == 0 { "0".to_owned() } else { number::shown(rate) };
+            check(
+                "min-rate",
+                tally.succeeded > 0 && rate >= limit,
+                format!("{seen} calls a second succeeded, at least {} wanted", number::shown(limit)),
+            );
         }
         checked
+    }
+}
+
+// === impl Checked ===
+
+impl Checked {
+    /// Returns the outcome in a word or three.
+    pub fn outcome(&self) -> &'static str {
+        match (self.held, self.partial) {
+            (true, false) => "held",
+            (true, true) => "held so far",
+            (false, _) => "failed",
+        }
     }
 }
 
@@ -141,6 +198,7 @@ impl fmt::Display for MaxErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Sample;
 
     #[test]
     fn limits_are_read_and_refused() {
@@ -168,21 +226,86 @@ mod tests {
         }
     }
 
+    const PLAN: Plan = Plan { calls: Some(10), duration: None, rate: None, timeout: Duration::from_secs(1) };
+
+    fn run(succeeded: u64) -> Run {
+        let mut run = Run { elapsed: Duration::from_secs(1), ..Run::default() };
+        for _ in 0..succeeded {
+            run.tally.record(Sample {
+                at: Duration::from_millis(1),
+                late: Duration::ZERO,
+                latency: Duration::from_millis(1),
+                pod: None,
+                error: None,
+            });
+        }
+        run
+    }
+
+    fn outcomes(expectations: &Expectations, run: &Run) -> Vec<(&'static str, bool)> {
+        let checked = expectations.check(&PLAN, run, &Balance::of(&run.tally));
+        checked.iter().map(|one| (one.expectation, one.held)).collect()
+    }
+
     #[test]
     fn no_answer_meets_no_expectation_about_answers() {
+        let second = Some(Duration::from_secs(1));
         let all = Expectations {
             expect_pods: Some(3),
             max_skew: Some(1.1),
             max_errors: Some(MaxErrors::Count(0)),
-            max_p99: Some(Duration::from_secs(1)),
+            max_p50: second,
+            max_p95: second,
+            max_p99: second,
+            min_rate: Some(0.001),
         };
-        let tally = Tally::default();
-        let checked = all.check(&tally, &Balance::of(&tally));
-        let held: Vec<_> = checked.iter().map(|one| (one.expectation, one.held)).collect();
+        let run = run(0);
         assert_eq!(
-            held,
-            [("expect-pods", false), ("max-skew", false), ("max-errors", true), ("max-p99", false)]
+            outcomes(&all, &run),
+            [
+                ("expect-pods", false),
+                ("max-skew", false),
+                ("max-errors", true),
+                ("max-p50", false),
+                ("max-p95", false),
+                ("max-p99", false),
+                ("min-rate", false)
+            ]
         );
+        let checked = all.check(&PLAN, &run, &Balance::of(&run.tally));
         assert_eq!(checked[0].detail, "0 pods answered, 3 expected");
+    }
+
+    #[test]
+    fn calls_that_were_never_made_count_as_errors() {
+        let mut run = run(8);
+        run.unsent = 2;
+        for (limit, held) in [
+            (MaxErrors::Count(1), false),
+            (MaxErrors::Count(2), true),
+            (MaxErrors::Percent(19.0), false),
+            (MaxErrors::Percent(20.0), true),
+        ] {
+            let expectations = Expectations { max_errors: Some(limit), ..Expectations::default() };
+            assert_eq!(outcomes(&expectations, &run), [("max-errors", held)], "{limit}");
+        }
+    }
+
+    #[test]
+    fn rate_is_of_calls_that_succeed() {
+        for (min_rate, held) in [(8.0, true), (8.5, false)] {
+            let expectations = Expectations { min_rate: Some(min_rate), ..Expectations::default() };
+            assert_eq!(outcomes(&expectations, &run(8)), [("min-rate", held)]);
+        }
+    }
+
+    #[test]
+    fn interrupted_load_holds_only_so_far() {
+        let expectations = Expectations { max_errors: Some(MaxErrors::Count(0)), ..Expectations::default() };
+        for (stopped, outcome) in [(false, "held"), (true, "held so far")] {
+            let run = Run { stopped, ..run(8) };
+            let checked = expectations.check(&PLAN, &run, &Balance::of(&run.tally));
+            assert_eq!((checked[0].partial, checked[0].outcome()), (stopped, outcome));
+        }
     }
 }

@@ -10,8 +10,8 @@
 //! - [`engine`]: when the next call is made, and by which caller.
 //! - [`pod_name`]: which pod an answer came from, [`sanitize`]: its name, fit to be shown.
 //! - [`tally`]: what is counted, by each crew for itself.
-//! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words. [`expect`]: whether that
-//!   is what was expected.
+//! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words; which causes are possible depends
+//!   on the [`conditions`]. [`expect`]: whether that is what was expected.
 //! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
 //!   a gateway's routes. [`render`]: as a page of text, [`report`]: as a page of HTML.
 //!
@@ -26,6 +26,7 @@
 pub mod balance;
 pub mod cli;
 pub mod compare;
+pub mod conditions;
 pub mod demo;
 pub mod dns;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub mod expect;
 pub mod gateway;
 pub mod loopback;
 pub mod method;
+pub mod number;
 pub mod pod_name;
 pub mod render;
 pub mod report;

@@ -5,6 +5,8 @@ mod compare;
 mod drill;
 mod format;
 mod load;
+pub mod machines;
+mod verdict;
 
 pub use self::{
     bar::bar,

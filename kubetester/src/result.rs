@@ -9,17 +9,20 @@ use serde::Serialize;
 
 pub use self::details::{Bin, OverTime, PodOverTime};
 use crate::{
-    balance::{Balance, Spread},
+    balance::{Balance, PodChange, Spread},
+    conditions::Conditions,
     engine::{Plan, Run},
     expect::{Checked, Expectations},
-    render::{count, time},
+    render::{count, percent, time},
     tally::{Latency, PodTally},
-    target::Target,
-    verdict::verdict,
+    verdict::Verdict,
 };
 
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.load/1";
+
+/// A smaller share of late calls than this is not worth a note.
+const LATE_SHARE: f64 = 0.01;
 
 /// A load and what became of it. Times are in seconds.
 #[derive(Debug, Serialize)]
@@ -44,8 +47,12 @@ pub struct LoadResult {
     pub failed: u64,
     /// Calls a second, over the whole time.
     pub calls_per_second: f64,
+    /// True if the load was interrupted before its end; then everything is about a part of it.
+    pub interrupted: bool,
     /// Successful answers that do not name their pod.
     pub unnamed: u64,
+    /// Failed calls without an answer that names its pod.
+    pub failed_without_pod: u64,
     /// Only in an open loop: how well the schedule was kept.
     pub schedule: Option<Schedule>,
     /// Latency of the calls that succeeded; in an open loop counted from when each was due.
@@ -58,6 +65,11 @@ pub struct LoadResult {
     pub balance: Figures,
     /// The most likely meaning of the figures.
     pub verdict: String,
+    /// The sentences of the verdict, each with its kind; the most important first.
+    #[cfg_attr(test, schemars(with = "Vec<crate::verdict::Finding>"))]
+    pub findings: Verdict,
+    /// Sentences that have to be known to read the figures.
+    pub notes: Vec<String>,
     /// The expectations and their outcome.
     pub expectations: Vec<Checked>,
     /// The calls over time. In the document only if `--details` are wanted.
@@ -133,10 +145,18 @@ pub struct Errors {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Figures {
-    /// `unknown`, `one-pod`, `even`, `random` or `uneven`.
+    /// `unknown`, `too-few`, `unsettled`, `one-pod`, `even`, `random` or `uneven`.
     pub spread: &'static str,
     /// Pods that answered.
     pub pods: usize,
+    /// Calls that these figures are about: those of known pods, while the set of pods was stable.
+    pub calls: u64,
+    /// The number of calls that it takes to tell, if there were too few.
+    pub calls_needed: Option<u64>,
+    /// The changes of the set of pods, in the order of time.
+    pub changes: Vec<PodChange>,
+    /// The time in which the set of pods was stable; null if it never changed.
+    pub stable: Option<f64>,
     /// Busiest over idlest; null when a pod gave errors only.
     pub skew: Option<f64>,
     /// Coefficient of variation of the calls per pod.
@@ -149,7 +169,7 @@ pub struct Figures {
 
 impl LoadResult {
     /// Puts the figures together.
-    pub fn new(target: &Target, callers: usize, plan: &Plan, run: &Run, expectations: &Expectations) -> Self {
+    pub fn new(conditions: &Conditions, plan: &Plan, run: &Run, expectations: &Expectations) -> Self {
         let tally = &run.tally;
         let balance = Balance::of(tally);
         let named: u64 = tally.pods.values().map(|pod| pod.calls).sum();
@@ -158,17 +178,20 @@ impl LoadResult {
         let errors = tally.errors.iter().map(|(cause, count)| Errors { cause: cause.clone(), count: *count });
         let mut errors: Vec<_> = errors.collect();
         errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cause.cmp(&b.cause)));
-        Self {
+        let verdict = Verdict::new(conditions, plan, run, &balance);
+        let mut result = Self {
             schema: SCHEMA,
-            target: target.to_string(),
-            callers,
+            target: conditions.target.to_string(),
+            callers: conditions.callers,
             rate: plan.rate,
             elapsed: run.elapsed.as_secs_f64(),
             calls: tally.calls(),
             succeeded: tally.succeeded,
             failed: tally.failed(),
             calls_per_second: tally.calls() as f64 / run.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            interrupted: run.interrupted(plan),
             unnamed: tally.unnamed,
+            failed_without_pod: tally.failed_without_pod(),
             schedule: plan.rate.map(|_| Schedule {
                 late: tally.lateness.late,
                 latest: tally.lateness.most.as_secs_f64(),
@@ -177,39 +200,38 @@ impl LoadResult {
             latency: Percentiles::new(&tally.latency),
             pods,
             errors,
-            verdict: verdict(target, &balance, tally),
-            expectations: expectations.check(tally, &balance),
+            verdict: verdict.to_string(),
+            findings: verdict,
+            notes: Vec::new(),
+            expectations: expectations.check(plan, run, &balance),
             balance: Figures::new(&balance),
             over_time: Some(OverTime::new(tally)),
             histogram: Some(Bin::all(&tally.latency)),
-        }
+        };
+        result.notes = result.schedule_notes();
+        result
     }
 
     /// Returns a sentence for each problem with the schedule that affects the latencies.
-    pub fn remarks(&self) -> Vec<String> {
+    fn schedule_notes(&self) -> Vec<String> {
         let Some(Schedule { late, latest, unsent }) = self.schedule else { return Vec::new() };
-        let mut remarks = Vec::new();
-        if late > 0 {
-            remarks.push(format!(
-                "{} calls started over 1 ms after they were due (the latest {}); their wait is in the latency",
-                count(late),
+        let mut notes = Vec::new();
+        let share = late as f64 / self.calls.max(1) as f64;
+        if share >= LATE_SHARE {
+            notes.push(format!(
+                "{} of the calls started over 1 ms after they were due (the latest {}); their wait is in the latency",
+                percent(share),
                 time(latest)
             ));
         }
         if unsent > 0 {
-            remarks.push(format!(
-                "{} calls were due and never made: all {} callers were busy; raise -c or lower --rate",
+            let calls = if unsent == 1 { "call was" } else { "calls were" };
+            notes.push(format!(
+                "{} {calls} due and never made: no caller was free; they count as failed for --max-errors",
                 count(unsent),
-                self.callers
             ));
         }
-        remarks
-    }
-
-    /// Leaves out what only plots need.
-    pub fn without_details(&mut self) {
-        self.over_time = None;
-        self.histogram = None;
+        notes
     }
 
     /// Returns whether every expectation held.
@@ -261,6 +283,8 @@ impl Figures {
     fn new(balance: &Balance) -> Self {
         let spread = match balance.spread() {
             Spread::Unknown => "unknown",
+            Spread::TooFew { .. } => "too-few",
+            Spread::Unsettled => "unsettled",
             Spread::OnePod => "one-pod",
             Spread::Even => "even",
             Spread::Random => "random",
@@ -269,6 +293,13 @@ impl Figures {
         Self {
             spread,
             pods: balance.pods,
+            calls: balance.calls,
+            calls_needed: match balance.spread() {
+                Spread::TooFew { needed } => Some(needed),
+                _ => None,
+            },
+            changes: balance.changes.clone(),
+            stable: balance.stable,
             skew: Some(balance.skew).filter(|skew| skew.is_finite()),
             variation: balance.variation,
             p_value: balance.p_value,

@@ -35,6 +35,10 @@ pub struct Tally {
     pub latency: Latency,
     /// The latest start after a call was due, and the number of calls that started over 1 ms late.
     pub lateness: Lateness,
+    /// The time that callers were busy: the sum of all calls, each from its start to its end.
+    pub busy: Duration,
+    /// When the last call started, counted from the start of the load.
+    pub last_start: Duration,
     /// All calls over time.
     pub series: Series,
 }
@@ -70,7 +74,7 @@ pub struct Lateness {
 pub struct Sample {
     /// When it ended, counted from the start of the load.
     pub at: Duration,
-    /// The time that after it was due it began.
+    /// From when it was due until it began.
     pub late: Duration,
     /// From when it was due until it ended.
     pub latency: Duration,
@@ -86,6 +90,9 @@ impl Tally {
     /// Counts one call.
     pub fn record(&mut self, sample: Sample) {
         self.lateness.record(sample.late);
+        let took = sample.latency.saturating_sub(sample.late);
+        self.busy += took;
+        self.last_start = self.last_start.max(sample.at.saturating_sub(took));
         let failed = sample.error.is_some();
         while !self.series.spans(sample.at) {
             self.widen();
@@ -142,6 +149,8 @@ impl Tally {
         self.latency.merge(&other.latency);
         self.lateness.late += other.lateness.late;
         self.lateness.most = self.lateness.most.max(other.lateness.most);
+        self.busy += other.busy;
+        self.last_start = self.last_start.max(other.last_start);
     }
 
     /// Calls that ended, well or not.
@@ -152,6 +161,11 @@ impl Tally {
     /// Calls that failed.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+
+    /// Calls that failed without an answer that names a pod.
+    pub fn failed_without_pod(&self) -> u64 {
+        self.failed() - self.pods.values().map(|pod| pod.errors).sum::<u64>()
     }
 
     /// Makes the intervals twice as wide: of the whole series and of every pod's.

@@ -14,7 +14,7 @@ const TONIC: &str = "tonic:";
 /// Where calls go, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `http://host:port/path?query`, or `https://`: GET.
+    /// `http://host:port/path?query`, or `https://`.
     Http(Endpoint),
     /// `grpc://host:port`, or `grpcs://`: gRPC over one connection, as a plain client has.
     Grpc(Endpoint),

@@ -9,12 +9,13 @@ mod tls;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod};
 use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use self::tls::Tls;
 use crate::{
+    conditions::EndpointState,
     engine::{Call, Outcome},
     method::{Choice, Unfit},
     pod_name::PodFrom,
@@ -31,8 +32,10 @@ pub struct Setup {
     pub pod_from: PodFrom,
     /// Connections that the callers share; only a plain gRPC target has the choice.
     pub connections: Option<NonZeroUsize>,
-    /// Which method is called, of a gRPC target.
+    /// Which method is called, of a gRPC target, and what is sent.
     pub method: Choice,
+    /// The method of an HTTP request. None: GET, or POST if something is sent.
+    pub request: Option<HttpMethod>,
     /// How TLS is spoken, where it is.
     pub tls: Tls,
 }
@@ -104,6 +107,8 @@ pub async fn fetch(
     setup: Setup,
     patience: Duration,
 ) -> Result<Result<Bytes, String>, Unreachable> {
+    // What is measured may be sent otherwise.
+    let setup = Setup { method: Choice::default(), request: None, ..setup };
     let mut caller = http1::Server::reach(endpoint, setup, Some(patience)).await?.caller();
     let fetched = timeout(patience, caller.fetch()).await;
     let late = |_| Err(format!("no answer within {}", humantime::format_duration(patience)));
@@ -141,10 +146,12 @@ impl Transport {
             );
             return Err(Unreachable::Usage(why));
         }
-        if setup.method.is_set() && matches!(target, Target::Http(_)) {
-            let why = format!(
-                "{target} has no gRPC methods; leave --method and --data out, or write grpc://host:port"
-            );
+        if setup.method.method.is_some() && matches!(target, Target::Http(_)) {
+            let why = format!("{target} has no gRPC methods; leave --method out, or write grpc://host:port");
+            return Err(Unreachable::Usage(why));
+        }
+        if setup.request.is_some() && !matches!(target, Target::Http(_)) {
+            let why = format!("{target} is called by gRPC, which has no --request; use --method");
             return Err(Unreachable::Usage(why));
         }
         let kind = match target {
@@ -161,6 +168,14 @@ impl Transport {
             server.learn(target, patience).await?;
         }
         Ok(Self(kind))
+    }
+
+    /// Returns the endpoints of a balanced target as they are now; none for other targets.
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        match &self.0 {
+            Kind::Http(_) => Vec::new(),
+            Kind::Grpc(server) => server.endpoints(),
+        }
     }
 
     /// The callers of a load.

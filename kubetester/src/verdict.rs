@@ -1,79 +1,184 @@
-//! The verdict: what the figures most likely mean, in a sentence or two.
+//! The verdict: what the figures most likely mean, as a list of findings. `docs/verdicts.md` explains each kind.
 
+mod causes;
+mod kind;
+mod rate;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use self::kind::{Kind, Tone};
 use crate::{
     balance::{Balance, Spread},
-    tally::Tally,
-    target::Target,
+    conditions::Conditions,
+    engine::{Plan, Run},
+    render::{count, percent, time},
 };
 
-/// In words, whether the calls were spread and, if not, why most likely not.
-pub fn verdict(target: &Target, balance: &Balance, tally: &Tally) -> String {
-    if tally.succeeded == 0 {
-        return "no call succeeded, so nothing can be said about balance".to_owned();
+/// More changes of the set of pods than this are not listed.
+const LISTED: usize = 6;
+
+/// One sentence of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// The kind, which does not change with the words.
+    pub kind: Kind,
+    /// In words.
+    pub sentence: String,
+}
+
+/// Findings about a load, the most important first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Verdict(pub Vec<Finding>);
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Judges a load.
+    pub fn new(conditions: &Conditions, plan: &Plan, run: &Run, balance: &Balance) -> Self {
+        let tally = &run.tally;
+        let mut findings = Vec::new();
+        let mut find = |kind, sentence| findings.push(Finding { kind, sentence });
+        if tally.failed() > 0 && tally.succeeded > 0 {
+            find(Kind::Failures, failures(tally.failed(), tally.calls()));
+        }
+        if let Some(sentence) = rate::not_reached(conditions, plan, run) {
+            find(Kind::RateNotReached, sentence);
+        }
+        if run.interrupted(plan) {
+            find(Kind::Interrupted, interrupted(plan, run));
+        }
+        if tally.succeeded == 0 {
+            let sentence = match tally.calls() {
+                0 => "no call was made, so nothing is known".to_owned(),
+                calls => format!("no call of {} succeeded, so nothing is known about balance", count(calls)),
+            };
+            find(Kind::NothingSucceeded, sentence);
+            return Self(findings);
+        }
+        if !balance.changes.is_empty() {
+            find(Kind::PodsChanged, changes(balance));
+        }
+        let (kind, sentence) = spread(conditions, balance);
+        find(kind, sentence);
+        if kind != Kind::OneReachable
+            && let Some(sentence) = causes::unreachable(conditions)
+        {
+            find(Kind::EndpointsUnreachable, sentence);
+        }
+        if tally.unnamed > 0 && kind != Kind::NoPodNamed {
+            let sentence = format!(
+                "{} {} not name {} pod and {} not in this",
+                count(tally.unnamed),
+                if tally.unnamed == 1 { "answer does" } else { "answers do" },
+                if tally.unnamed == 1 { "its" } else { "their" },
+                if tally.unnamed == 1 { "is" } else { "are" },
+            );
+            find(Kind::SomeUnnamed, sentence);
+        }
+        Self(findings)
     }
+
+    /// Returns the tone of the most serious finding.
+    pub fn tone(&self) -> Tone {
+        self.0.iter().map(|finding| finding.kind.tone()).max().unwrap_or(Tone::Neutral)
+    }
+
+    /// Returns the kinds that a line of a table shows: those that are serious, and how the calls were spread.
+    pub fn headline(&self) -> String {
+        let shown = self.0.iter().map(|finding| finding.kind).filter(|kind| kind.tone() != Tone::Neutral);
+        shown.map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentences: Vec<_> = self.0.iter().map(|finding| finding.sentence.as_str()).collect();
+        f.write_str(&sentences.join("; "))
+    }
+}
+
+fn failures(failed: u64, calls: u64) -> String {
+    let share = percent(failed as f64 / calls as f64);
+    format!("{} of {} calls failed ({share})", count(failed), count(calls))
+}
+
+fn interrupted(plan: &Plan, run: &Run) -> String {
+    let planned = match (plan.calls, plan.duration) {
+        (Some(calls), _) => format!("{} of {} calls", count(run.tally.calls()), count(calls)),
+        (None, Some(duration)) => {
+            format!("{} of {}", time(run.elapsed.as_secs_f64()), time(duration.as_secs_f64()))
+        }
+        (None, None) => time(run.elapsed.as_secs_f64()),
+    };
+    format!("interrupted after {planned}")
+}
+
+fn changes(balance: &Balance) -> String {
+    let listed = balance.changes.iter().take(LISTED).map(|change| {
+        let when = if change.came { "from" } else { "until" };
+        format!("{} answered {when} {}", change.pod, time(change.at))
+    });
+    let mut listed: Vec<_> = listed.collect();
+    if let Some(more) = balance.changes.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        listed.push(format!("{more} more changes"));
+    }
+    let judged = match balance.stable {
+        Some(seconds) if balance.calls > 0 => {
+            format!("; evenness is judged over the {} in which the set of pods was stable", time(seconds))
+        }
+        _ => String::new(),
+    };
+    format!("pods came and went: {}{judged}", listed.join(", "))
+}
+
+fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
     let pods = balance.pods;
     let chance = balance.p_value.map(|p| format!("p = {}", figure(p))).unwrap_or_default();
-    let said = match balance.spread() {
-        Spread::Unknown => return unknown(target),
-        Spread::OnePod => format!("one pod took every call: {}", why_one(target)),
-        Spread::Even => format!("even: each of {pods} pods took its share"),
-        Spread::Random => format!(
-            "even on average: {pods} pods, no more uneven than dice would make it ({chance}); \
-             a strict turn would be closer"
+    match balance.spread() {
+        Spread::Unknown => (Kind::NoPodNamed, causes::no_pod_named(&conditions.target)),
+        Spread::Unsettled => {
+            (Kind::Unsettled, "the set of pods was never stable for long enough to judge evenness".to_owned())
+        }
+        Spread::OnePod => causes::one_pod(conditions),
+        Spread::TooFew { needed } => match causes::one_pod(conditions) {
+            // With one connection or one address, a single call is enough to know.
+            known if pods == 1 && known.0.is_certain() => known,
+            _ => (Kind::TooFewCalls, too_few(balance, needed)),
+        },
+        Spread::Even => (Kind::Even, format!("even: each of {pods} pods took its share")),
+        Spread::Random => (
+            Kind::EvenOnAverage,
+            format!(
+                "even on average: {pods} pods, no more uneven than chance would make it ({chance}); \
+                 strict turns would be closer"
+            ),
         ),
-        Spread::Uneven => format!(
-            "uneven: the busiest of {pods} pods took {} times the calls of the idlest, \
-             and chance does not explain it ({chance}){}",
-            figure(balance.skew),
-            why_uneven(target),
+        Spread::Uneven => {
+            let uneven = match balance.skew.is_finite() {
+                true => format!("took {} times the calls of the idlest", figure(balance.skew)),
+                false => "took calls and the idlest answered none with success".to_owned(),
+            };
+            let cause = causes::uneven(conditions);
+            let sentence = format!(
+                "uneven: the busiest of {pods} pods {uneven}, and chance does not explain it ({chance}); {cause}"
+            );
+            (Kind::Uneven, sentence)
+        }
+    }
+}
+
+fn too_few(balance: &Balance, needed: u64) -> String {
+    let (calls, needed) = (count(balance.calls), count(needed));
+    match balance.pods {
+        1 => format!("too few calls to tell: {calls} to one pod; it takes {needed}"),
+        pods => format!(
+            "too few calls to tell an even spread from a skewed one: {calls} to {pods} pods; it takes about {needed}"
         ),
-    };
-    match tally.unnamed {
-        0 => said,
-        unnamed => format!("{said}; {unnamed} answers did not name their pod and are not in this"),
     }
-}
-
-fn why_one(target: &Target) -> &'static str {
-    match target {
-        Target::Grpc(_) => {
-            "one HTTP/2 connection through a virtual IP balances connections, not calls, \
-             so the pod that took the connection takes them all"
-        }
-        Target::Http(_) => {
-            "one HTTP/2 connection behind this address carries them all, as with pick_first, \
-             or with plain gRPC through a ClusterIP, which balances connections, not calls \
-             (unless there is only one pod, or one kept-alive connection)"
-        }
-        Target::Balanced(_) | Target::Tonic(_) => {
-            "the name had one address, or only one could be connected to"
-        }
-    }
-}
-
-fn why_uneven(target: &Target) -> &'static str {
-    match target {
-        Target::Grpc(_) => {
-            "; with a few connections through a virtual IP, each pod gets the calls of whole connections"
-        }
-        Target::Http(_) => {
-            "; connections that are kept alive stay with their pod, \
-             a pod may have come or gone meanwhile, or the balancer weighs by load"
-        }
-        Target::Balanced(_) | Target::Tonic(_) => {
-            "; a pod came, went or failed meanwhile (see when each was first called)"
-        }
-    }
-}
-
-fn unknown(target: &Target) -> String {
-    let hint = match target {
-        Target::Http(_) => "--pod-from a JSON pointer, header:NAME or regex:EXPRESSION",
-        Target::Grpc(_) | Target::Balanced(_) | Target::Tonic(_) => {
-            "--pod-from a JSON pointer or header:NAME"
-        }
-    };
-    format!("the answers do not name their pod; say where they do with {hint}")
 }
 
 /// Three digits, however small.
@@ -90,47 +195,4 @@ pub fn figure(number: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::tally::Sample;
-
-    fn said(target: &str, calls: &[(&str, u64)]) -> String {
-        let mut tally = Tally::default();
-        for (pod, calls) in calls {
-            for _ in 0..*calls {
-                tally.record(Sample {
-                    at: Duration::ZERO,
-                    late: Duration::ZERO,
-                    latency: Duration::from_millis(1),
-                    pod: (!pod.is_empty()).then(|| (*pod).to_owned()),
-                    error: None,
-                });
-            }
-        }
-        verdict(&target.parse().unwrap(), &Balance::of(&tally), &tally)
-    }
-
-    #[test]
-    fn says_what_it_most_likely_means() {
-        for (target, calls, words) in [
-            ("grpc://svc:8000", &[("a", 100)][..], "one HTTP/2 connection through a virtual IP"),
-            ("http://gw/hellogrpc", &[("a", 100)], "one pod took every call: one HTTP/2 connection"),
-            ("dns:///svc:8000", &[("a", 100)], "the name had one address"),
-            ("dns:///svc:8000", &[("a", 34), ("b", 33), ("c", 33)], "even: each of 3 pods"),
-            ("http://gw/", &[("a", 41), ("b", 30), ("c", 29)], "dice"),
-            (
-                "http://gw/",
-                &[("a", 410), ("b", 300), ("c", 290)],
-                "uneven: the busiest of 3 pods took 1.414 times",
-            ),
-            ("http://gw/", &[("", 5)], "--pod-from"),
-            ("http://gw/", &[("a", 4), ("b", 4), ("", 5)], "5 answers did not name their pod"),
-            ("http://gw/", &[], "no call succeeded"),
-        ] {
-            let said = said(target, calls);
-            assert!(said.contains(words), "{said}");
-        }
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{COULD_NOT_RUN, OK, Stop, USAGE, some_time, stop_on_interrupt};
 use crate::{
+    conditions::Conditions,
     engine::{Plan, Run},
     expect::Expectations,
     method::Choice,
@@ -125,6 +126,7 @@ impl Call {
             pod_from: self.pod_from.clone(),
             connections: None,
             method,
+            request: None,
             tls: self.tls.clone(),
         }
     }
@@ -151,8 +153,9 @@ impl Call {
         let answered = tally.succeeded > 0;
         if tally.calls() > 1 {
             let plan = Plan { calls: self.calls, duration: None, rate: None, timeout: self.timeout };
-            let run = Run { tally, elapsed, unsent: 0 };
-            let result = LoadResult::new(target, 1, &plan, &run, &Expectations::default());
+            let run = Run { tally, elapsed, ..Run::default() };
+            let result =
+                LoadResult::new(&Conditions::new(target.clone(), 1), &plan, &run, &Expectations::default());
             let page = format!("\n{}", render::load(&result));
             // A closed pipe has seen all it wants.
             drop(anstream::stdout().write_all(page.as_bytes()));

@@ -6,16 +6,21 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options::Options, output, stop_on_interrupt, watch::watched,
+    COULD_NOT_RUN, Stop, USAGE, exit_code,
+    options::{Opened, Options},
+    output::Printed,
+    stop_on_interrupt,
+    watch::watched,
 };
 use crate::{
-    compare::Comparison,
+    compare::{Compared, Comparison, Round},
     engine::Run,
     gateway::{Gateway, NoRoutes},
-    render, report,
+    render::{self, machines::Row},
+    report,
     result::LoadResult,
     target::Target,
-    transport::Caller,
+    transport::{Caller, Transport},
 };
 
 /// Put the same load on several targets and show side by side what came of it
@@ -45,20 +50,24 @@ pub(super) struct Compare {
 struct Contestant {
     name: String,
     target: Target,
+    transport: Transport,
     callers: Vec<Caller>,
     run: Run,
+    /// Each round by itself.
+    rounds: Vec<Round>,
 }
 
 // === impl Compare ===
 
 impl Compare {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
-        let about = self.options.report.about()?;
+        let about = self.options.about()?;
         let stop = stop_on_interrupt();
         let mut contestants = Vec::new();
         for (name, target) in self.contestants().await? {
-            let callers = self.options.callers(&target, &stop).await?;
-            contestants.push(Contestant { name, target, callers, run: Run::default() });
+            let Opened { transport, callers } = self.options.open(&target, &stop).await?;
+            let run = Run::default();
+            contestants.push(Contestant { name, target, transport, callers, run, rounds: Vec::new() });
         }
         let rounds = self.compete(&mut contestants, &stop).await;
         if stop.is_cancelled() {
@@ -69,19 +78,16 @@ impl Compare {
             return Err(Stop::new(COULD_NOT_RUN, "interrupted before any call had ended"));
         }
         let plan = self.options.plan();
-        let result = |Contestant { name, target, run, .. }| {
-            let callers = self.options.callers.get();
-            (name, LoadResult::new(&target, callers, &plan, &run, &self.options.expectations))
+        let result = |Contestant { name, target, transport, run, rounds, .. }| {
+            let conditions = self.options.conditions(&target, &transport);
+            (name, LoadResult::new(&conditions, &plan, &run, &self.options.expectations), rounds)
         };
         let mut comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
         let reported = self.options.report.write(|| report::compare(&comparison, &about));
-        if !self.options.details {
-            comparison.results.iter_mut().for_each(|one| one.load.without_details());
-        }
-        output::print(&comparison, self.options.json, render::compare)?;
+        self.options.output.print(&mut comparison)?;
         reported?;
         comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
-        Ok(ExitCode::from(if comparison.held() { OK } else { FAILED }))
+        Ok(exit_code(comparison.held(), stop.is_cancelled()))
     }
 
     /// Every target with its name.
@@ -126,10 +132,40 @@ impl Compare {
                 // Another one begins each round.
                 let one = &mut contestants[(turn + round as usize) % count];
                 let label = format!("round {} of {rounds}, {}: ", round + 1, one.name);
-                let (run, callers) = (std::mem::take(&mut one.run), std::mem::take(&mut one.callers));
-                (one.run, one.callers) = watched(run, &part, callers, stop, &label).await;
+                // A tally of its own for each round, on the clock of the whole.
+                let run = Run { elapsed: one.run.elapsed, ..Run::default() };
+                let callers = std::mem::take(&mut one.callers);
+                let (run, callers) = watched(run, &part, callers, stop, &label).await;
+                one.callers = callers;
+                one.rounds.push(Round::new(&run.tally, run.elapsed - one.run.elapsed));
+                one.run.add(run);
             }
         }
         rounds
+    }
+}
+
+// === impl Comparison ===
+
+impl Printed for Comparison {
+    fn page(&self) -> String {
+        render::compare(self)
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        self.results
+            .iter()
+            .map(|Compared { name, load, .. }| Row {
+                kind: "compare".to_owned(),
+                name,
+                verdict: &load.verdict,
+                expectations: &load.expectations,
+                load,
+            })
+            .collect()
+    }
+
+    fn without_details(&mut self) {
+        self.results.iter_mut().for_each(|one| one.load.without_details());
     }
 }

@@ -6,7 +6,7 @@ use anstyle::Style;
 use clap::{ArgAction, Args};
 use service::{LogFormat, Shutdown, listen, logs};
 
-use super::{FAILED, OK, Stop};
+use super::{COULD_NOT_RUN, FAILED, OK, Stop, output};
 use crate::{
     demo::{
         first_calls::{self, BURSTS, CALLS},
@@ -42,7 +42,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8200")]
     listen: SocketAddr,
 
-    /// Exit after the calls: 0 when they were spread as they have to be, 1 when not
+    /// Exit after the calls: 0 when they were spread as they have to be, 1 when not, 3 when it could not run
     #[arg(long)]
     once: bool,
 
@@ -64,7 +64,7 @@ fn replicas() -> clap::builder::RangedI64ValueParser<u8> {
 impl Demo {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         self.log();
-        let failed = |error: &dyn std::fmt::Display| Stop::new(FAILED, error.to_string());
+        let failed = |error: &dyn std::fmt::Display| Stop::new(COULD_NOT_RUN, error.to_string());
         let shutdown = Shutdown::from_signals(Duration::ZERO, Duration::from_secs(5));
         let shutdown =
             shutdown.map_err(|error| failed(&format_args!("cannot listen for signals: {error}")))?;
@@ -83,20 +83,23 @@ impl Demo {
     }
 
     async fn show(&self, system: &mut System, shutdown: &Shutdown) -> Result<ExitCode, Stop> {
-        system.connected(CONNECT_WITHIN).await.map_err(|why| Stop::new(FAILED, why))?;
-        anstream::println!("{}", what_runs(system));
+        system.connected(CONNECT_WITHIN).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))?;
+        show(&what_runs(system))?;
+        if !self.once {
+            show(&commands(system))?;
+        }
 
-        let unreachable = |error: crate::transport::Unreachable| Stop::new(FAILED, error.to_string());
-        let grpc = first_calls::grpc(system).await.map_err(unreachable)?;
-        anstream::println!(
+        let grpc = first_calls::grpc(system).await?;
+        show(&format!(
             "{BOLD}{CALLS} calls to /hellogrpc{BOLD:#}, one after the other\n{}",
             who_answered(&system.grpc, &grpc)
-        );
-        let http = first_calls::http(system).await.map_err(unreachable)?;
-        anstream::println!(
-            "{BOLD}{CALLS} calls to /hellohttp{BOLD:#}, in {BURSTS} bursts: the gateway drops idle connections in between\n{}",
+        ))?;
+        let http = first_calls::http(system).await?;
+        show(&format!(
+            "{BOLD}{CALLS} calls to /hellohttp{BOLD:#}, in {BURSTS} bursts: a ClusterIP chooses a pod for each \
+             connection,\nand the gateway drops idle connections in between\n{}",
             who_answered(&system.http, &http)
-        );
+        ))?;
         let unmet = first_calls::unmet(system, &grpc, &http);
         for sentence in &unmet {
             anstream::eprintln!("kubetester: {sentence}");
@@ -104,10 +107,10 @@ impl Demo {
         if self.once {
             return Ok(ExitCode::from(if unmet.is_empty() { OK } else { FAILED }));
         }
-        anstream::println!("Ctrl-C stops it.");
+        show("Ctrl-C stops it.")?;
         tokio::select! {
             () = shutdown.closing() => Ok(ExitCode::from(OK)),
-            why = system.failed() => Err(Stop::new(FAILED, why)),
+            why = system.failed() => Err(Stop::new(COULD_NOT_RUN, why)),
         }
     }
 
@@ -123,9 +126,12 @@ impl Demo {
     }
 }
 
-/// Returns the addresses of the programs and the commands to try.
+fn show(text: &str) -> Result<(), Stop> {
+    output::write(format!("{text}\n").as_bytes())
+}
+
+/// Returns the addresses of the programs.
 fn what_runs(system: &System) -> String {
-    let gateway = format!("http://{}", system.reachable_gateway());
     let mut text = String::new();
     let mut line = |name: &str, at: &str, what: &str| {
         let line = format!("  {BOLD}{name:<13}{BOLD:#} {at:<24} {what}");
@@ -153,8 +159,14 @@ fn what_runs(system: &System) -> String {
         &system.cluster_ip.address().to_string(),
         "the ClusterIP: each connection goes to the next hellohttp",
     );
+    text
+}
+
+/// Returns the commands to try while it runs.
+fn commands(system: &System) -> String {
+    let gateway = format!("http://{}", system.reachable_gateway());
     format!(
-        "{text}\n  curl '{gateway}/hellogrpc?name=Ann'\n  curl '{gateway}/hellohttp?name=Ann'\n  \
+        "  curl '{gateway}/hellogrpc?name=Ann'\n  curl '{gateway}/hellohttp?name=Ann'\n  \
          curl '{gateway}/hellogrpc?via=pick_first'  # one connection, so one pod; {gateway}/routes lists more\n  \
          curl 'http://{}/debug/channels'\n  kubetester load {gateway}/hellogrpc\n  \
          kubetester compare --gateway {gateway}\n",

@@ -4,31 +4,48 @@ use std::{num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use http::{HeaderName, HeaderValue};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    COULD_NOT_RUN, FAILED, OK, Stop, USAGE, options, output, report::Report, some_time, watch::watched,
+    COULD_NOT_RUN, FAILED, OK, Stop, USAGE,
+    output::{Output, Printed},
+    report::Report,
+    some_time,
+    watch::watched,
 };
 use crate::{
+    conditions::Conditions,
     drill::{
         compose::{self, Compose},
         demo::{self, Demo},
         event_log::EventLog,
         expect::DrillExpectations,
         kubernetes::{Kubernetes, Place},
+        paths::PathCounter,
         platform::{Aim, Platform, Trouble},
         result::DrillResult,
         scenario::{Scenario, Times},
         success_log::SuccessLog,
     },
-    engine::{Plan, Run},
+    engine::{Call as _, Plan, Run},
     method::Choice,
+    number,
     pod_name::PodFrom,
-    render, report,
+    render::{self, machines::Row},
+    report,
     result::LoadResult,
+    target::Target,
     transport::{self, Setup, Tls, Transport},
 };
+
+/// The gateway's path to the gRPC backend.
+const GRPC_PATH: &str = "/hellogrpc";
+/// The gateway's path to the HTTP backend.
+const HTTP_PATH: &str = "/hellohttp";
 
 const DEMO: &str = "With --on demo";
 const COMPOSE: &str =
@@ -55,16 +72,17 @@ pub(super) struct Drill {
     on: On,
 
     /// Target of the load: a path of the system's gateway; direct: the pods over a balanced channel in this program; tonic:
-    /// the pods over tonic's own balancer; or any target that `load` takes
-    #[arg(long, alias = "url", value_name = "TARGET", default_value = "/hellogrpc")]
-    target: Aim,
+    /// the pods over tonic's own balancer; or, with --on compose and --on kubernetes, any target of `load` that leads to
+    /// the drilled pods [default: /hellogrpc; dns-outage: /hellogrpc and /hellohttp in turn]
+    #[arg(long, alias = "url", value_name = "TARGET")]
+    target: Option<Aim>,
 
     /// Calls a second, at even distances, whether or not earlier ones were answered
-    #[arg(long, value_name = "CALLS/S", default_value = "500", value_parser = options::rate)]
+    #[arg(short = 'q', long, value_name = "CALLS/S", default_value = "500", value_parser = number::rate)]
     rate: f64,
 
     /// Calls in flight at most
-    #[arg(short = 'c', long, value_name = "N", default_value = "128")]
+    #[arg(short = 'c', long, value_name = "N", default_value = "128", value_parser = number::callers)]
     callers: NonZeroUsize,
 
     /// A call without an answer after this time has failed
@@ -89,20 +107,15 @@ pub(super) struct Drill {
     settle: Duration,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
-    #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
 
     /// Where an answer names its pod, as `load` takes it
     #[arg(long, value_name = "PLACE", default_value = "known")]
     pod_from: PodFrom,
 
-    /// Print the result as one JSON document
-    #[arg(long)]
-    json: bool,
-
-    /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
-    #[arg(long, requires = "json")]
-    details: bool,
+    #[command(flatten)]
+    output: Output,
 
     #[command(flatten)]
     report: Report,
@@ -166,6 +179,7 @@ enum On {
 impl Drill {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let scenario = self.scenario()?;
+        self.output.check()?;
         let about = self.report.about()?;
         let interrupt = interrupt()?;
         let mut stage = tokio::select! {
@@ -189,10 +203,7 @@ impl Drill {
             }
         };
         let reported = self.report.write(|| report::drill(&result, &about));
-        if !self.details {
-            result.load.without_details();
-        }
-        output::print(&result, self.json, render::drill)?;
+        self.output.print(&mut result)?;
         reported?;
         if result.load.succeeded == 0 {
             let target = &result.load.target;
@@ -202,6 +213,12 @@ impl Drill {
     }
 
     fn scenario(&self) -> Result<Scenario, Stop> {
+        if let (On::Demo, Some(Aim::Target(target))) = (self.on, &self.target) {
+            let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on compose \
+                       or --on kubernetes";
+            let sentence = format!("{target} is outside the demo that this drill starts: {why}");
+            return Err(Stop::new(USAGE, sentence));
+        }
         match (self.scenario, self.pods_wanted) {
             (Name::Scale, Some(pods)) => Ok(Scenario::Scale(pods)),
             (Name::Scale, None) => {
@@ -225,7 +242,10 @@ impl Drill {
 
     async fn stage(&self) -> Result<Box<dyn Platform>, Stop> {
         Ok(match self.on {
-            On::Demo => Box::new(Demo::start(demo::Settings { pods: self.pods, work: self.work }).await?),
+            On::Demo => {
+                let http = self.paths().contains(&HTTP_PATH);
+                Box::new(Demo::start(demo::Settings { pods: self.pods, work: self.work, http }).await?)
+            }
             On::Compose => {
                 let settings = compose::Settings {
                     command: self.compose.clone(),
@@ -238,35 +258,120 @@ impl Drill {
         })
     }
 
-    /// The drill itself: the load, and what is done meanwhile.
-    async fn hold(&self, scenario: Scenario, stage: &mut dyn Platform) -> Result<DrillResult, Stop> {
-        let target = stage.target(&self.target).await?;
-        let setup = Setup {
+    /// The paths of the gateway that are called, if no target is named.
+    fn paths(&self) -> &'static [&'static str] {
+        match (self.scenario, &self.target) {
+            (_, Some(_)) => &[],
+            (Name::DnsOutage, None) => &[GRPC_PATH, HTTP_PATH],
+            (_, None) => &[GRPC_PATH],
+        }
+    }
+
+    /// The targets of the load; more than one only if they are paths of the gateway.
+    async fn targets(&self, stage: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
+        let aims: Vec<_> = match &self.target {
+            Some(aim) => vec![aim.clone()],
+            None => self.paths().iter().map(|path| Aim::Gateway((*path).to_owned())).collect(),
+        };
+        let mut targets = Vec::new();
+        for aim in aims {
+            let counter = match &aim {
+                Aim::Gateway(path) => PathCounter::new(path),
+                _ => PathCounter::new(""),
+            };
+            targets.push((stage.target(&aim).await?, counter));
+        }
+        Ok(targets)
+    }
+
+    fn setup(&self, pod_from: PodFrom) -> Setup {
+        Setup {
             headers: self.header.iter().cloned().collect(),
-            pod_from: self.pod_from.clone(),
+            pod_from,
             connections: None,
             method: self.method.clone(),
+            request: None,
             tls: self.tls.clone(),
-        };
-        let transport = Transport::open(&target, setup, Some(self.timeout)).await?;
+        }
+    }
+
+    /// Returns where the answers name the drilled pods. A gateway's answers name the gateway and a backend: if the
+    /// drilled pods are the gateway's, its own name counts.
+    async fn pod_from(&self, target: &Target, stage: &mut dyn Platform) -> Result<PodFrom, Stop> {
+        if !matches!((&self.pod_from, target), (PodFrom::Known, Target::Http(_))) {
+            return Ok(self.pod_from.clone());
+        }
+        let pods = stage.pods().await?;
+        let one = NonZeroUsize::MIN;
+        for pod_from in [PodFrom::Known, PodFrom::Pointer("/hostname".to_owned())] {
+            let setup = self.setup(pod_from.clone());
+            let transport = Transport::open(target, setup, Some(self.timeout)).await?;
+            let mut caller = transport.callers(one).remove(0);
+            let outcome = timeout(self.timeout, caller.call()).await.unwrap_or_default();
+            if outcome.pod.is_some_and(|pod| pods.contains(&pod)) {
+                return Ok(pod_from);
+            }
+        }
+        Ok(PodFrom::Known)
+    }
+
+    /// The drill itself: the load, and what is done meanwhile.
+    async fn hold(&self, scenario: Scenario, stage: &mut dyn Platform) -> Result<DrillResult, Stop> {
+        let targets = self.targets(stage).await?;
+        let pod_from = self.pod_from(&targets[0].0, stage).await?;
+        let mut transports = Vec::new();
+        for (target, _) in &targets {
+            transports.push(Transport::open(target, self.setup(pod_from.clone()), Some(self.timeout)).await?);
+        }
         let times =
             Times { steady: self.steady, outage: self.outage, patience: self.patience, settle: self.settle };
         let plan = Plan { calls: None, duration: None, rate: Some(self.rate), timeout: self.timeout };
 
         let journal = EventLog::new();
         let trail = Arc::new(SuccessLog::new(journal.start()));
-        let callers = trail.follow(transport.callers(self.callers));
         let end = CancellationToken::new();
-        let label = format!("{scenario} on {}: ", stage.name());
         let name = stage.name();
-        let ((run, _), played) = tokio::join!(watched(Run::default(), &plan, callers, &end, &label), async {
+        let label = format!("{scenario} on {name}: ");
+        let play = async {
             let played = scenario.play(&times, stage, &journal, &trail).await;
             end.cancel();
             played
-        });
+        };
+        let (run, played) = match &transports[..] {
+            [one] => {
+                let callers = trail.follow(one.callers(self.callers));
+                let ((run, _), played) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
+                (run, played)
+            }
+            several => {
+                // Callers take turns, and so do the paths.
+                let count = self.callers.get().div_ceil(several.len());
+                let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+                let callers = several.iter().zip(&targets).flat_map(|(transport, (_, counter))| {
+                    transport.callers(count).into_iter().map(|caller| counter.follow(caller))
+                });
+                let callers = trail.follow(callers.collect());
+                let ((run, _), played) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
+                (run, played)
+            }
+        };
         played?;
-        let load = LoadResult::new(&target, self.callers.get(), &plan, &run, &self.expectations.load);
-        Ok(DrillResult::new(scenario, name, journal.events(), &trail.steps(), load, &self.expectations))
+        let conditions = Conditions {
+            pod_is_peer: matches!(self.pod_from, PodFrom::Peer),
+            endpoints: transports[0].endpoints(),
+            ..Conditions::new(targets[0].0.clone(), self.callers.get())
+        };
+        let mut load = LoadResult::new(&conditions, &plan, &run, &self.expectations.load);
+        let mut paths = Vec::new();
+        if targets.len() > 1 {
+            paths = targets.iter().map(|(_, counter)| counter.calls()).collect();
+            let all: Vec<_> = targets.iter().map(|(target, _)| target.to_string()).collect();
+            load.target = all.join(" and ");
+        }
+        let steps = trail.steps();
+        Ok(DrillResult::new(scenario, name, journal.events(), &steps, paths, load, &self.expectations))
     }
 }
 
@@ -299,5 +404,27 @@ fn not_put_back(trouble: &Trouble) -> Stop {
 impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
         Self::new(COULD_NOT_RUN, trouble.to_string())
+    }
+}
+
+// === impl DrillResult ===
+
+impl Printed for DrillResult {
+    fn page(&self) -> String {
+        render::drill(self)
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        vec![Row {
+            kind: format!("drill {}", self.scenario),
+            name: &self.load.target,
+            verdict: &self.verdict,
+            expectations: &self.expectations,
+            load: &self.load,
+        }]
+    }
+
+    fn without_details(&mut self) {
+        self.load.without_details();
     }
 }

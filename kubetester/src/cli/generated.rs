@@ -1,16 +1,12 @@
 //! `kubetester completions` and `kubetester man`: what is made from the command line's own description.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{COULD_NOT_RUN, Cli, OK, Stop};
+use super::{COULD_NOT_RUN, Cli, OK, Stop, output};
 
 /// Print a script that completes this program's commands and flags in a shell
 ///
@@ -79,7 +75,8 @@ fn manual() -> Command {
 }
 
 fn print(text: &[u8]) -> ExitCode {
-    // A pipe that was closed (`| head`) has seen all it wants.
-    drop(io::stdout().write_all(text));
-    ExitCode::from(OK)
+    match output::write(text) {
+        Ok(()) => ExitCode::from(OK),
+        Err(stop) => stop.report(),
+    }
 }

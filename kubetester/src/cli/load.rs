@@ -4,13 +4,26 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{FAILED, OK, Stop, options::Options, output, stop_on_interrupt, watch::watched};
-use crate::{engine::Run, render, report, result::LoadResult, target::Target};
+use super::{
+    Stop, exit_code,
+    options::{Opened, Options},
+    output::Printed,
+    stop_on_interrupt,
+    watch::watched,
+};
+use crate::{
+    engine::Run,
+    render::{self, machines::Row},
+    report,
+    result::LoadResult,
+    target::Target,
+};
 
 /// Send load to a target and say which pods took it
 ///
-/// Exits 0 when all went as expected, 1 when an expectation did not hold, 2 on bad usage, and 3 when the load could
-/// not run at all, or no call of it succeeded and --max-errors does not allow that.
+/// Exits 0 when all went as expected, 1 when an expectation did not hold, 2 on bad usage, 3 when the load could not run
+/// at all, or no call of it succeeded and --max-errors does not allow that, or the result could not be written, and 130
+/// when it was interrupted: what it shows is then of the part that ran.
 #[derive(Debug, Args)]
 pub(super) struct Load {
     /// Target to call: http://host:port/path, grpc://host:port (one plain connection), either with an s for TLS, or a
@@ -26,19 +39,40 @@ pub(super) struct Load {
 impl Load {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         let Self { target, options } = self;
-        let about = options.report.about()?;
+        let about = options.about()?;
         let stop = stop_on_interrupt();
-        let callers = options.callers(&target, &stop).await?;
+        let Opened { transport, callers } = options.open(&target, &stop).await?;
         let plan = options.plan();
         let (run, _) = watched(Run::default(), &plan, callers, &stop, "").await;
-        let mut result = LoadResult::new(&target, options.callers.get(), &plan, &run, &options.expectations);
+        let conditions = options.conditions(&target, &transport);
+        let mut result = LoadResult::new(&conditions, &plan, &run, &options.expectations);
         let reported = options.report.write(|| report::load(&result, &about));
-        if !options.details {
-            result.without_details();
-        }
-        output::print(&result, options.json, render::load)?;
+        options.output.print(&mut result)?;
         reported?;
         options.ran(&result)?;
-        Ok(ExitCode::from(if result.held() { OK } else { FAILED }))
+        Ok(exit_code(result.held(), result.interrupted))
+    }
+}
+
+// === impl LoadResult ===
+
+impl Printed for LoadResult {
+    fn page(&self) -> String {
+        render::load(self)
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        vec![Row {
+            kind: "load".to_owned(),
+            name: &self.target,
+            verdict: &self.verdict,
+            expectations: &self.expectations,
+            load: self,
+        }]
+    }
+
+    fn without_details(&mut self) {
+        self.over_time = None;
+        self.histogram = None;
     }
 }

@@ -3,15 +3,18 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use clap::Args;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, Stop, report::Report, some_time};
+use super::{COULD_NOT_RUN, Stop, output::Output, report::Report, some_time};
 use crate::{
+    conditions::Conditions,
     engine::{self, Plan, Progress},
     expect::Expectations,
     method::Choice,
+    number,
     pod_name::PodFrom,
+    report::About,
     result::LoadResult,
     target::Target,
     transport::{self, Caller, Setup, Tls, Transport},
@@ -23,25 +26,25 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The flags of a load.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Make this many calls to a target
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Make this many calls to a target, such as 500, 10k or 1.5M
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::calls)]
     pub(super) calls: Option<u64>,
 
     /// Call a target for this time [default: 10s, unless -n is given]
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    #[arg(short = 'z', long, value_name = "TIME", value_parser = some_time)]
     pub(super) duration: Option<Duration>,
 
     /// Callers at work at once: each makes one call after the other
-    #[arg(short = 'c', long, value_name = "N", default_value = "16")]
+    #[arg(short = 'c', long, value_name = "N", default_value = "16", value_parser = number::callers)]
     pub(super) callers: NonZeroUsize,
 
     /// Connections that the callers of a grpc:// target share [default: 1]. Over HTTP/1.1 each caller has its own
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::connections)]
     pub(super) connections: Option<NonZeroUsize>,
 
     /// Make this many calls a second, at even distances, whether or not earlier ones were answered. Latency then
     /// counts from when a call was due, so that a stall is not hidden. -c limits the calls in flight
-    #[arg(long, value_name = "CALLS/S", value_parser = rate)]
+    #[arg(short = 'q', long, value_name = "CALLS/S", value_parser = number::rate)]
     pub(super) rate: Option<f64>,
 
     /// Call for this time before anything is counted
@@ -53,21 +56,20 @@ pub(super) struct Options {
     pub(super) timeout: Duration,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
-    #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = transport::header)]
     pub(super) header: Vec<(HeaderName, HeaderValue)>,
+
+    /// The method of each HTTP request [default: GET, or POST with --data]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(super) request: Option<Method>,
 
     /// Where an answer names its pod: /a/json/pointer, header:NAME (or trailer), regex:EXPRESSION, peer (the
     /// address at the other end), or known: this system's answers, and podinfo's, fake-service's and whoami's
     #[arg(long, value_name = "PLACE", default_value = "known")]
     pub(super) pod_from: PodFrom,
 
-    /// Print the result as one JSON document
-    #[arg(long)]
-    pub(super) json: bool,
-
-    /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
-    #[arg(long, requires = "json")]
-    pub(super) details: bool,
+    #[command(flatten)]
+    pub(super) output: Output,
 
     #[command(flatten)]
     pub(super) report: Report,
@@ -82,9 +84,21 @@ pub(super) struct Options {
     pub(super) expectations: Expectations,
 }
 
+/// A target that is ready to be called.
+pub(super) struct Opened {
+    pub(super) transport: Transport,
+    pub(super) callers: Vec<Caller>,
+}
+
 // === impl Options ===
 
 impl Options {
+    /// To be asked before anything is done: whether the result can be written, and as wanted.
+    pub(super) fn about(&self) -> Result<About, Stop> {
+        self.output.check()?;
+        self.report.about()
+    }
+
     /// Returns the plan of the load.
     pub(super) fn plan(&self) -> Plan {
         let unlimited = self.calls.is_none() && self.duration.is_none();
@@ -97,15 +111,24 @@ impl Options {
     }
 
     /// Makes a target ready and calls it for as long as it is to warm up.
-    pub(super) async fn callers(
-        &self,
-        target: &Target,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Caller>, Stop> {
-        let callers = Transport::open(target, self.setup(), Some(self.timeout)).await?.callers(self.callers);
-        let Some(warmup) = self.warmup else { return Ok(callers) };
-        let plan = Plan { calls: None, duration: Some(warmup), ..self.plan() };
-        Ok(engine::run(&plan, callers, stop, &Progress::default()).await.1)
+    pub(super) async fn open(&self, target: &Target, stop: &CancellationToken) -> Result<Opened, Stop> {
+        let transport = Transport::open(target, self.setup(), Some(self.timeout)).await?;
+        let mut callers = transport.callers(self.callers);
+        if let Some(warmup) = self.warmup {
+            let plan = Plan { calls: None, duration: Some(warmup), ..self.plan() };
+            callers = engine::run(&plan, callers, stop, &Progress::default()).await.1;
+        }
+        Ok(Opened { transport, callers })
+    }
+
+    /// Returns the conditions of a load that has ended.
+    pub(super) fn conditions(&self, target: &Target, transport: &Transport) -> Conditions {
+        Conditions {
+            connections: self.connections.map_or(1, NonZeroUsize::get),
+            pod_is_peer: matches!(self.pod_from, PodFrom::Peer),
+            endpoints: transport.endpoints(),
+            ..Conditions::new(target.clone(), self.callers.get())
+        }
     }
 
     /// Returns the settings that all calls share.
@@ -115,6 +138,7 @@ impl Options {
             pod_from: self.pod_from.clone(),
             connections: self.connections,
             method: self.method.clone(),
+            request: self.request.clone(),
             tls: self.tls.clone(),
         }
     }
@@ -126,12 +150,5 @@ impl Options {
         }
         let why = result.errors.first().map_or("none was made", |error| error.cause.as_str());
         Err(Stop::new(COULD_NOT_RUN, format!("no call to {} succeeded: {why}", result.target)))
-    }
-}
-
-pub(super) fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.001..=10_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err("not a rate; give calls a second, from 0.001 to 10000000".to_owned()),
     }
 }

@@ -19,7 +19,7 @@ use super::{
     platform::{Aim, Conduct, Platform, Trouble},
 };
 use crate::{
-    demo::system::GRPC_SVC,
+    demo::system::{GRPC_SVC, HTTP_SVC},
     dns::DnsServer,
     loopback::Block,
     target::{Endpoint, Target},
@@ -37,6 +37,7 @@ const DRAIN_DELAY: &str = "2500ms";
 const PODS: std::ops::RangeInclusive<u8> = 1..=200;
 const DNS: u8 = 202;
 const GATEWAY: u8 = 204;
+const HTTP: u8 = 206;
 
 /// The pods' port, unless another program has it on every address.
 const PORT: u16 = 8000;
@@ -45,6 +46,8 @@ const PORT: u16 = 8000;
 pub struct Demo {
     pods: BTreeMap<u8, Pod>,
     gateway: Gateway,
+    /// The hellohttp pod, if there is one.
+    http: Option<Process>,
     dns: DnsServer,
     settings: Settings,
     /// The address that the last new pod got.
@@ -57,10 +60,12 @@ pub struct Demo {
 /// How the pods are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The number of there that are at first.
+    /// The number of hellogrpc pods at first.
     pub pods: u8,
     /// The time that each takes for an answer.
     pub work: Duration,
+    /// True if there is a hellohttp pod too, behind the gateway's `/hellohttp`.
+    pub http: bool,
 }
 
 /// A pod, by its number, which is the last part of its name and of its address.
@@ -97,9 +102,14 @@ impl Demo {
         let target = format!("dns://{}/{GRPC_SVC}:{}", dns.address(), port.unwrap_or(PORT));
         publish(&dns, &block, &pods);
         let port = port.unwrap_or(PORT);
-        let gateway = Gateway::start(block.address(GATEWAY), target, port, settings.pods.into()).await?;
+        let http = match settings.http {
+            true => Some(start_http(&block, &dns, &settings).await?),
+            false => None,
+        };
+        let at = http.as_ref().map(|http| (http.listen.port(), dns.address()));
+        let gateway = Gateway::start(block.address(GATEWAY), target, port, settings.pods.into(), at).await?;
         let last = settings.pods;
-        Ok(Self { pods, gateway, dns, settings, last, draining: JoinSet::new(), block })
+        Ok(Self { pods, gateway, http, dns, settings, last, draining: JoinSet::new(), block })
     }
 
     /// Starts a pod that there was not yet, and lists it.
@@ -162,7 +172,11 @@ impl Platform for Demo {
                 let listen = |pod: &Pod| pod.process.as_ref().map(|process| process.listen);
                 Target::Tonic(self.pods.values().filter_map(listen).collect())
             }
-            Aim::Target(target) => target.clone(),
+            Aim::Target(target) => {
+                let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on \
+                           compose or --on kubernetes";
+                return Err(Trouble(format!("{target} is outside the demo that this drill starts: {why}")));
+            }
         })
     }
 
@@ -241,6 +255,7 @@ impl Platform for Demo {
         // Dropped, a process is killed, drained or not.
         self.draining.shutdown().await;
         let pods = std::mem::take(&mut self.pods).into_values().filter_map(|pod| pod.process);
+        let pods = pods.chain(self.http.take());
         let ended = futures_util::future::join_all(pods.map(Process::end)).await;
         self.gateway.end().await?;
         ended.into_iter().collect()
@@ -273,6 +288,21 @@ async fn start_pod(
             Err(_) => start(0).await,
         },
     }
+}
+
+/// Starts the hellohttp pod, and gives its name in DNS its address.
+async fn start_http(block: &Block, dns: &DnsServer, settings: &Settings) -> Result<Process, Trouble> {
+    let address = block.address(HTTP);
+    let env = [
+        ("LISTEN_ADDR", format!("{address}:0")),
+        ("ADMIN_ADDR", format!("{address}:0")),
+        ("RESPONSE_DELAY", humantime::format_duration(settings.work).to_string()),
+    ];
+    let program = hellohttp::PROGRAM.name;
+    let pod = Process::start(program, &format!("{program}-1"), &env).await?;
+    gateway::ready(&pod).await?;
+    dns.zone().set(HTTP_SVC, [address.into()]);
+    Ok(pod)
 }
 
 fn publish(dns: &DnsServer, block: &Block, pods: &BTreeMap<u8, Pod>) {

@@ -16,11 +16,11 @@ pub struct DrillExpectations {
     #[command(flatten)]
     pub load: Expectations,
 
-    /// There is never longer no call that succeeds
+    /// The longest gap without a successful call is at most this
     #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
     pub max_gap: Option<Duration>,
 
-    /// Every pod that becomes ready takes its first call at most so much later
+    /// Every pod that becomes ready gets its first call at most this much later
     #[arg(long, value_name = "TIME", value_parser = service::parse_duration)]
     pub max_discovery: Option<Duration>,
 }
@@ -31,22 +31,25 @@ impl DrillExpectations {
     /// Compares those that a load does not have with what was found.
     pub fn check(&self, findings: &Analysis) -> Vec<Checked> {
         let mut checked = Vec::new();
-        let mut check = |expectation, held, detail| checked.push(Checked { expectation, held, detail });
+        let mut check = |expectation, held, detail| {
+            checked.push(Checked { expectation, held, partial: false, detail });
+        };
         if let Some(limit) = self.max_gap {
             let gap = findings.longest_gap;
             check(
                 "max-gap",
                 gap.seconds <= limit.as_secs_f64(),
                 format!(
-                    "no call succeeded for {}, from {} on; at most {limit:?} allowed",
+                    "no call succeeded for {}, from {} on; at most {} allowed",
                     time(gap.seconds),
-                    time(gap.at)
+                    time(gap.at),
+                    time(limit.as_secs_f64()),
                 ),
             );
         }
         if let Some(limit) = self.max_discovery {
             let (held, seen) = discovered(&findings.found, limit);
-            check("max-discovery", held, format!("{seen}, at most {limit:?} allowed"));
+            check("max-discovery", held, format!("{seen}, at most {} allowed", time(limit.as_secs_f64())));
         }
         checked
     }
@@ -55,7 +58,7 @@ impl DrillExpectations {
 /// Returns whether all were found in time, and what became of the one that took the longest.
 fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
     if let Some(never) = found.iter().find(|one| one.discovery.is_none()) {
-        return (false, format!("{} was ready and took no call to the end", never.pod));
+        return (false, format!("{} became ready and got no call to the end", never.pod));
     }
     let slowest = found.iter().filter_map(|one| Some((one, one.discovery?)));
     match slowest.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
@@ -63,7 +66,7 @@ fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
         None => (false, "no pod became ready".to_owned()),
         Some((one, discovery)) => (
             discovery <= limit.as_secs_f64(),
-            format!("{} took its first call {} after it was ready", one.pod, time(discovery)),
+            format!("{} got its first call {} after it became ready", one.pod, time(discovery)),
         ),
     }
 }
@@ -98,15 +101,15 @@ mod tests {
         let two = || vec![found("a", Some(0.3)), found("b", Some(0.5))];
         let gap = |limit| format!("no call succeeded for 200 ms, from 2.00 s on; at most {limit} allowed");
         let slowest =
-            |limit| format!("b took its first call 500 ms after it was ready, at most {limit} allowed");
-        assert_eq!(check(200, 500, two()), [(true, gap("200ms")), (true, slowest("500ms"))]);
-        assert_eq!(check(199, 499, two()), [(false, gap("199ms")), (false, slowest("499ms"))]);
+            |limit| format!("b got its first call 500 ms after it became ready, at most {limit} allowed");
+        assert_eq!(check(200, 500, two()), [(true, gap("200 ms")), (true, slowest("500 ms"))]);
+        assert_eq!(check(199, 499, two()), [(false, gap("199 ms")), (false, slowest("499 ms"))]);
     }
 
     #[test]
     fn who_is_never_found_or_never_came_proves_nothing() {
         for (found, words) in [
-            (vec![found("a", Some(0.1)), found("b", None)], "b was ready and took no call to the end"),
+            (vec![found("a", Some(0.1)), found("b", None)], "b became ready and got no call to the end"),
             (Vec::new(), "no pod became ready"),
         ] {
             let (held, sentence) = check(500, 500, found).remove(1);

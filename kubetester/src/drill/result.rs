@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use super::{
-    analysis::Analysis, event_log::Event, expect::DrillExpectations, scenario::Scenario, success_log::Steps,
-    verdict::verdict,
+    analysis::Analysis, event_log::Event, expect::DrillExpectations, paths::PathCalls, scenario::Scenario,
+    success_log::Steps, verdict::verdict,
 };
-use crate::{expect::Checked, result::LoadResult};
+use crate::{expect::Checked, result::LoadResult, verdict::Tone};
 
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.drill/1";
@@ -21,15 +21,21 @@ pub struct DrillResult {
     pub schema: &'static str,
     /// The scenario: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
     pub scenario: String,
-    /// To which system: `demo`, `compose`.
+    /// To which system: `demo`, `compose` or `kubernetes`.
     pub on: &'static str,
     /// The events, in order of time.
     pub events: Vec<Event>,
+    /// The calls by path, if the drill calls more than one.
+    pub paths: Vec<PathCalls>,
     /// The effect on the calls.
     #[serde(flatten)]
     pub findings: Analysis,
     /// In words.
     pub verdict: String,
+    /// The sentences of the verdict.
+    pub sentences: Vec<String>,
+    /// Sentences that have to be known to read the figures.
+    pub notes: Vec<String>,
     /// The expectations, of the load too, and their outcome.
     pub expectations: Vec<Checked>,
     /// The calls. Its expectations are above.
@@ -45,21 +51,36 @@ impl DrillResult {
         on: &'static str,
         events: Vec<Event>,
         steps: &Steps,
+        paths: Vec<PathCalls>,
         mut load: LoadResult,
         expectations: &DrillExpectations,
     ) -> Self {
         let findings = Analysis::of(&events, steps, load.elapsed);
         let mut checked = std::mem::take(&mut load.expectations);
         checked.extend(expectations.check(&findings));
+        let sentences = verdict(scenario, &load, &paths, &findings);
         Self {
             schema: SCHEMA,
             scenario: scenario.to_string(),
             on,
-            verdict: verdict(scenario, &load, &findings),
+            verdict: sentences.join("; "),
+            sentences,
+            paths,
+            notes: load.notes.clone(),
             events,
             findings,
             expectations: checked,
             load,
+        }
+    }
+
+    /// Returns how serious the result is.
+    pub fn tone(&self) -> Tone {
+        let lost = self.findings.found.iter().any(|one| one.discovery.is_none());
+        match (self.held() && self.load.failed == 0, lost) {
+            (false, _) => Tone::Bad,
+            (true, true) => Tone::Warning,
+            (true, false) => Tone::Good,
         }
     }
 

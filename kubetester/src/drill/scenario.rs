@@ -10,7 +10,10 @@ use super::{
     success_log::SuccessLog,
 };
 
-/// The number of times that it is looked whether a pod was found.
+/// More pods than this are not listed in a sentence.
+const LISTED: usize = 5;
+
+/// The time between two looks whether a pod was found.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The scenarios.
@@ -61,6 +64,7 @@ impl Scenario {
             let steady = humantime::format_duration(times.steady);
             return Err(Trouble(format!("no call succeeded in {steady}, before anything was changed")));
         }
+        within(stage, trail).await?;
         self.act(times, stage, journal, trail).await?;
         found(journal, trail, Instant::now() + times.patience).await;
         sleep(times.settle).await;
@@ -115,6 +119,33 @@ impl fmt::Display for Scenario {
             Self::DnsOutage => f.write_str("dns-outage"),
         }
     }
+}
+
+/// Returns whether the calls go to the pods that are drilled.
+///
+/// # Errors
+///
+/// When none of them has answered: then nothing that is done to them can be seen in the calls.
+async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trouble> {
+    let pods = stage.pods().await?;
+    if pods.iter().any(|pod| trail.calls(pod) > 0) {
+        return Ok(());
+    }
+    let list = |mut names: Vec<String>| {
+        names.sort();
+        let more = names.len().saturating_sub(LISTED);
+        names.truncate(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", names.join(", "))
+    };
+    let answered = match trail.pods() {
+        pods if pods.is_empty() => {
+            "the answers do not name their pod; say where they do with --pod-from".to_owned()
+        }
+        pods => format!("the answers came from {}; name a --target within the drilled system", list(pods)),
+    };
+    let drilled = if pods.is_empty() { "there is none".to_owned() } else { list(pods) };
+    Err(Trouble(format!("none of the drilled pods ({drilled}) has answered a call: {answered}")))
 }
 
 /// The pod that took the most calls so far: with one connection there is only one whose loss would be felt.

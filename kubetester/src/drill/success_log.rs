@@ -61,6 +61,11 @@ impl SuccessLog {
         !steps.pods.is_empty() || !steps.unnamed.is_empty()
     }
 
+    /// Returns the pods that have answered.
+    pub fn pods(&self) -> Vec<String> {
+        self.lock().pods.keys().cloned().collect()
+    }
+
     /// Returns whether `pod` has answered after `at`.
     pub fn answered_after(&self, pod: &str, at: f64) -> bool {
         let steps = self.lock();

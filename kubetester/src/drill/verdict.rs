@@ -1,51 +1,66 @@
-//! The verdict on a drill: what it cost, in words.
+//! The verdict on a drill: what it cost, in sentences.
 
-use super::{analysis::Analysis, scenario::Scenario};
+use super::{analysis::Analysis, paths::PathCalls, scenario::Scenario};
 use crate::{
     render::{count, time},
     result::LoadResult,
+    verdict::Kind,
 };
 
-/// Returns the verdict: the cost of the loss, and the time of discovery.
-pub fn verdict(scenario: Scenario, load: &LoadResult, findings: &Analysis) -> String {
-    let mut sentence = match load.failed {
-        0 => format!("{scenario} cost no call: all {} succeeded", count(load.calls)),
+/// Returns the sentences of the verdict: failed calls, the longest gap, and when new pods got their first calls.
+pub fn verdict(
+    scenario: Scenario,
+    load: &LoadResult,
+    paths: &[PathCalls],
+    findings: &Analysis,
+) -> Vec<String> {
+    let mut sentences = vec![match load.failed {
+        0 => format!("no call of {} failed", count(load.calls)),
         failed => {
             let span = findings
                 .failures
-                .map(|span| format!(", from {} to {}", time(span.first_at), time(span.last_at)));
-            format!(
-                "{scenario} cost {} of {} calls{}",
-                count(failed),
-                count(load.calls),
-                span.unwrap_or_default()
-            )
+                .map(|span| format!(", between {} and {}", time(span.first_at), time(span.last_at)));
+            let span = span.unwrap_or_default();
+            format!("{scenario} cost {} of {} calls{span}", count(failed), count(load.calls))
         }
-    };
-    let gap = findings.longest_gap;
-    sentence += &format!(", and never was there none that succeeded for longer than {}", time(gap.seconds));
+    }];
+    sentences.extend(by_path(paths));
+    // A schedule that was not kept makes a drill milder than it was meant to be.
+    let rate = load.findings.0.iter().filter(|finding| finding.kind == Kind::RateNotReached);
+    sentences.extend(rate.map(|finding| finding.sentence.clone()));
+    sentences.push(format!("longest gap without a successful call: {}", time(findings.longest_gap.seconds)));
+    sentences.extend(first_calls(findings));
+    sentences
+}
+
+/// Says which paths were called, if there are several, and how many calls failed on each.
+fn by_path(paths: &[PathCalls]) -> Option<String> {
+    if paths.is_empty() {
+        return None;
+    }
+    let each = paths.iter().map(|PathCalls { path, calls, failed }| {
+        format!("{} of {} calls to {path}", count(*failed), count(*calls))
+    });
+    Some(format!("failed by path: {}", each.collect::<Vec<_>>().join(", ")))
+}
+
+fn first_calls(findings: &Analysis) -> Option<String> {
     let never: Vec<_> = findings.found.iter().filter(|one| one.discovery.is_none()).collect();
     let slowest = findings.found.iter().filter_map(|one| one.discovery).reduce(f64::max);
-    match (&never[..], findings.found.len(), slowest) {
-        ([], 0, _) => {}
+    Some(match (&never[..], findings.found.len(), slowest) {
+        ([], 0, _) => return None,
         ([], 1, Some(slowest)) => {
-            sentence +=
-                &format!("; the pod that came took its first call {} after it was ready", time(slowest));
+            format!("the new pod got its first call {} after it became ready", time(slowest))
         }
-        ([], pods, Some(slowest)) => {
-            sentence += &format!(
-                "; each of the {pods} pods that came took its first call within {} of being ready",
-                time(slowest)
-            );
-        }
-        ([one], 1, _) => sentence += &format!("; {}, which was ready, took no call to the end", one.pod),
-        (never, pods, _) => {
-            sentence += &format!(
-                "; {} of the {pods} pods that were ready took no call to the end: {}",
-                never.len(),
-                never.iter().map(|one| one.pod.as_str()).collect::<Vec<_>>().join(", ")
-            );
-        }
-    }
-    sentence
+        ([], pods, Some(slowest)) => format!(
+            "each of the {pods} new pods got its first call within {} after it became ready",
+            time(slowest)
+        ),
+        ([one], 1, _) => format!("{} became ready and got no call to the end", one.pod),
+        (never, pods, _) => format!(
+            "{} of the {pods} pods that became ready got no call to the end: {}",
+            never.len(),
+            never.iter().map(|one| one.pod.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+    })
 }

@@ -23,6 +23,8 @@ pub(super) struct Pace {
     /// The number of callers that asked; past `calls`, they were sent home.
     taken: AtomicU64,
     stopped: AtomicBool,
+    /// Calls that were due and not taken when the schedule was stopped.
+    unsent: AtomicU64,
     schedule: Option<Schedule>,
 }
 
@@ -54,6 +56,7 @@ impl Pace {
             calls: plan.calls.unwrap_or(u64::MAX).min(in_time),
             taken: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            unsent: AtomicU64::new(0),
             schedule,
         }
     }
@@ -79,16 +82,18 @@ impl Pace {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         if let Some(schedule) = &self.schedule {
+            // Calls that callers wait for are not among them. Read before the releasing thread sends everybody home.
+            let waiting = schedule.due.available_permits() as u64;
             schedule.due.close();
+            let due = schedule.due_until(self.start.elapsed()).min(self.calls);
+            let unsent = due.saturating_sub(self.taken.load(Ordering::Relaxed));
+            self.unsent.store(unsent.min(waiting), Ordering::Relaxed);
         }
     }
 
-    /// Calls that came due and were not taken.
+    /// Calls that were due when the schedule was stopped, and not taken as no caller was free.
     pub(super) fn unsent(&self) -> u64 {
-        self.schedule.as_ref().map_or(0, |schedule| {
-            let due = schedule.due_until(self.start.elapsed()).min(self.calls);
-            due.saturating_sub(self.taken.load(Ordering::Relaxed))
-        })
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// Releases the calls of an open loop as they come due. Blocks its thread: tokio's timer counts in

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::{count, time};
+use super::{count, time, verdict::labelled};
 use crate::{
     compare::{Compared, Comparison, Figure},
     verdict::figure,
@@ -41,11 +41,13 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
     )?;
     writeln!(page, "{}\n", table(results))?;
     if results.iter().any(|one| !one.best.is_empty()) {
-        writeln!(page, "* the best of its column\n")?;
+        writeln!(page, "* the best of its column, by more than the rounds differ\n")?;
     }
     let width = results.iter().map(|one| one.name.chars().count()).max().unwrap_or_default();
     for Compared { name, load, .. } in results {
-        writeln!(page, "{BOLD}{name:<width$}{BOLD:#}  {}", load.verdict)?;
+        let sentences = load.findings.0.iter().map(|finding| finding.sentence.as_str());
+        let sentences = sentences.chain(load.notes.iter().map(String::as_str));
+        labelled(page, &format!("{name:<width$}"), load.findings.tone(), sentences)?;
         for error in load.errors.iter().take(CAUSES) {
             writeln!(page, "{BAD}{:>9}{BAD:#}  {}", count(error.count), error.cause)?;
         }
@@ -56,8 +58,14 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
     }
     for Compared { name, load, .. } in results {
         for one in &load.expectations {
-            let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };
-            writeln!(page, "{style}{word}{style:#}  {name}  --{}: {}", one.expectation, one.detail)?;
+            let style = if one.held { GOOD } else { BAD };
+            writeln!(
+                page,
+                "{style}{}{style:#}  {name}  --{}: {}",
+                one.outcome(),
+                one.expectation,
+                one.detail
+            )?;
         }
     }
     Ok(())
@@ -73,7 +81,7 @@ fn table(results: &[Compared]) -> Table {
             format!("{}{mark}", figure.of(&one.load).map_or("-".to_owned(), |value| shown(figure, value)))
         });
         let name = std::slice::from_ref(&one.name);
-        table.add_row([name, &figures, &[one.load.balance.spread.to_owned()]].concat());
+        table.add_row([name, &figures, &[one.load.findings.headline()]].concat());
     }
     for column in table.column_iter_mut().skip(1).take(Figure::ALL.len()) {
         column.set_cell_alignment(CellAlignment::Right);

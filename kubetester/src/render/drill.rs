@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use super::{
     count,
-    load::{errors, expectations, more_pods, pods},
+    load::{errors, expectations, more_pods, notes, pods},
     time,
+    verdict::labelled,
 };
 use crate::drill::{
     analysis::{Found, LostPod},
@@ -53,11 +54,12 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
     let gap = result.findings.longest_gap;
     writeln!(
         page,
-        "\n{BOLD}longest time without a success{BOLD:#}  {} at {}",
+        "\n{BOLD}longest gap without a successful call{BOLD:#}  {} at {}\n",
         time(gap.seconds),
         time(gap.at)
     )?;
-    writeln!(page, "{BOLD}verdict{BOLD:#}  {}", result.verdict)?;
+    labelled(page, "verdict", result.tone(), result.sentences.iter().map(String::as_str))?;
+    notes(page, load)?;
     expectations(page, &result.expectations)
 }
 
@@ -87,16 +89,16 @@ pub fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
     let found = result.findings.found.iter().find(|found| of_event(&found.pod, found.ready_at));
     match (lost, found) {
         (Some(LostPod { at, last_answer_at: Some(last), .. }), _) if last >= at => {
-            Some(format!("its last answer came {} later", time(last - at)))
+            Some(format!("last call {} later", time(last - at)))
         }
         (Some(LostPod { at, last_answer_at: Some(last), .. }), _) => {
-            Some(format!("its last answer had come {} before", time(at - last)))
+            Some(format!("last call {} before", time(at - last)))
         }
-        (Some(LostPod { last_answer_at: None, .. }), _) => Some("it had answered no call".to_owned()),
+        (Some(LostPod { last_answer_at: None, .. }), _) => Some("had answered no call".to_owned()),
         (_, Some(Found { discovery: Some(discovery), .. })) => {
-            Some(format!("its first answer came {} later", time(*discovery)))
+            Some(format!("first call {} later", time(*discovery)))
         }
-        (_, Some(Found { discovery: None, .. })) => Some("it answered no call".to_owned()),
+        (_, Some(Found { discovery: None, .. })) => Some("answered no call".to_owned()),
         (None, None) => None,
     }
 }

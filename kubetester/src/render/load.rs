@@ -1,12 +1,19 @@
 //! A load's result as a page of text.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    iter,
+};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::{bar, count, percent, time};
-use crate::{expect::Checked, result::LoadResult, verdict::figure};
+use super::{bar, count, percent, time, verdict::labelled};
+use crate::{
+    expect::Checked,
+    result::LoadResult,
+    verdict::{Tone, figure},
+};
 
 /// The bar of a pod that took every call.
 const BAR: usize = 24;
@@ -14,6 +21,9 @@ const BAR: usize = 24;
 const CAUSES: usize = 10;
 /// At most so many pods are listed.
 const PODS: usize = 40;
+
+/// Stands for a pod where calls have none that is known.
+const NO_POD: &str = "(no pod known)";
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -29,9 +39,10 @@ pub fn load(result: &LoadResult) -> String {
 }
 
 fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
+    let failed = if result.failed > 0 { BAD } else { Style::new() };
     writeln!(
         page,
-        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {} failed",
+        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {failed}{} failed{failed:#}",
         result.target,
         count(result.calls),
         time(result.elapsed),
@@ -55,11 +66,11 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
             time(latency.max),
         )?;
     }
-    for remark in result.remarks() {
-        writeln!(page, "\n{remark}")?;
-    }
     errors(page, result)?;
-    writeln!(page, "\n{BOLD}verdict{BOLD:#}  {}", result.verdict)?;
+    writeln!(page)?;
+    let findings = &result.findings;
+    let sentences = findings.0.iter().map(|finding| finding.sentence.as_str());
+    labelled(page, "verdict", findings.tone(), sentences)?;
     let balance = &result.balance;
     if let (Some(p_value), skew) = (balance.p_value, balance.skew.unwrap_or(f64::INFINITY)) {
         let (skew, variation) = (figure(skew), percent(balance.variation));
@@ -70,16 +81,25 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
             figure(p_value)
         )?;
     }
+    notes(page, result)?;
     expectations(page, &result.expectations)
 }
 
 /// Adds a line for each expectation.
 pub(super) fn expectations(page: &mut String, checked: &[Checked]) -> fmt::Result {
     for one in checked {
-        let (style, word) = if one.held { (GOOD, "held") } else { (BAD, "failed") };
-        writeln!(page, "{style}{word}{style:#}  --{}: {}", one.expectation, one.detail)?;
+        let style = if one.held { GOOD } else { BAD };
+        writeln!(page, "{style}{}{style:#}  --{}: {}", one.outcome(), one.expectation, one.detail)?;
     }
     Ok(())
+}
+
+/// Adds what else has to be known to read the figures.
+pub(super) fn notes(page: &mut String, result: &LoadResult) -> fmt::Result {
+    result
+        .notes
+        .iter()
+        .try_for_each(|note| labelled(page, "note   ", Tone::Neutral, iter::once(note.as_str())))
 }
 
 /// Says of the pods that [`pods`] leaves out that they are.
@@ -111,6 +131,11 @@ pub(super) fn pods(result: &LoadResult) -> Table {
             time(pod.p99),
             time(pod.first_at),
         ]);
+    }
+    if result.unnamed + result.failed_without_pod > 0 {
+        let (calls, errors) = (count(result.unnamed), count(result.failed_without_pod));
+        let none = String::new;
+        table.add_row([NO_POD.to_owned(), calls, none(), none(), errors, none(), none(), none()]);
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         if !matches!(index, 0 | 3) {

@@ -55,13 +55,13 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
     facts.extend(slowest(result).map(|slowest| ("slowest discovery", time(slowest))));
     let head = Head {
         name: None,
-        tone: if result.held() && load.failed == 0 { "even" } else { "uneven" },
-        verdict: &result.verdict,
-        balance: "gap: a time without a success; discovery: from a pod's readiness to its first answer"
+        tone: result.tone(),
+        verdict: result.sentences.iter().map(String::as_str).collect(),
+        balance: "gap: a time without a successful call; discovery: from a pod's readiness to its first call"
             .to_owned(),
         expectations: &result.expectations,
         facts,
-        remarks: load.remarks(),
+        notes: &result.notes,
     };
     written(&DrillPage {
         about,
@@ -74,7 +74,7 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
     })
 }
 
-/// From a pod's readiness to its first answer, at worst.
+/// From a pod's readiness to its first call, at worst.
 fn slowest(result: &DrillResult) -> Option<f64> {
     result.findings.found.iter().filter_map(|found| found.discovery).reduce(f64::max)
 }

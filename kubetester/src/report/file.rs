@@ -9,6 +9,9 @@ use std::{
 
 use tempfile::{Builder, NamedTempFile};
 
+/// More symbolic links than this in a row are taken for a circle, as by Linux.
+const MOST_LINKS: usize = 40;
+
 /// A place for a page (`--report`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFile(PathBuf);
@@ -41,14 +44,13 @@ impl ReportFile {
     pub fn write(&self, page: &str) -> Result<(), CannotWrite> {
         let (mut file, path) = self.begin()?;
         let written = file.write_all(page.as_bytes()).and_then(|()| file.as_file().sync_all());
-        written.map_err(|error| self.cannot(error.to_string()))?;
+        written.map_err(|error| self.cannot(reason(&error)))?;
         file.persist(path).map(drop).map_err(|error| self.cannot(error.error.to_string()))
     }
 
     /// A file that does not have its name yet, and the name.
     fn begin(&self) -> Result<(NamedTempFile, PathBuf), CannotWrite> {
-        // Where there is a link, what it leads to is replaced.
-        let path = fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone());
+        let path = followed(&self.0).map_err(|error| self.cannot(reason(&error)))?;
         match fs::metadata(&path) {
             Ok(there) if there.is_dir() => return Err(self.cannot("it is a directory; name a file in it")),
             // A rename would put a file in the place of the device.
@@ -84,6 +86,20 @@ impl FromStr for ReportFile {
             _ => Err("it names no file; write FILE.html".to_owned()),
         }
     }
+}
+
+/// Follows symbolic links to the file that they lead to, also if that is not there yet.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            // What a link says counts from the link's own directory.
+            Ok(target) => path = path.parent().map_or_else(|| target.clone(), |parent| parent.join(&target)),
+            // It is no link, or nothing is there.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links lead to each other"))
 }
 
 /// One that is gone again unless it is given a name.
@@ -143,6 +159,14 @@ mod tests {
         let (real, link) = (directory.path().join("real"), directory.path().join("link"));
         fs::write(&real, "").unwrap();
         symlink(&real, &link).unwrap();
+        let dangling = directory.path().join("dangling");
+        symlink("new", &dangling).unwrap();
+        symlink("circle", directory.path().join("circle")).unwrap();
+        at(&dangling).write("new page").unwrap();
+        assert!(fs::symlink_metadata(&dangling).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(directory.path().join("new")).unwrap(), "new page");
+        let circle = at(&directory.path().join("circle")).write("").unwrap_err().to_string();
+        assert!(circle.contains("symbolic links"), "{circle}");
         at(&link).write("page").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "page");

@@ -12,6 +12,7 @@ use crate::{
     compare::{Compared, Comparison, Figure},
     render,
     result::LoadResult,
+    verdict::Tone,
 };
 
 /// The page of one load.
@@ -42,7 +43,8 @@ struct ComparePage<'a> {
 #[derive(Debug)]
 struct Row<'a> {
     name: &'a str,
-    spread: &'static str,
+    tone: Tone,
+    headline: String,
     /// With whether it is the best.
     figures: Vec<(String, bool)>,
 }
@@ -103,6 +105,12 @@ impl<'a> Row<'a> {
             let value = of.of(&one.load).map_or("–".to_owned(), |value| render::shown(of, value));
             (value.replace(' ', "\u{202f}"), one.best.contains(&of))
         };
-        Self { name: &one.name, spread: one.load.balance.spread, figures: Figure::ALL.map(shown).into() }
+        let findings = &one.load.findings;
+        Self {
+            name: &one.name,
+            tone: findings.tone(),
+            headline: findings.headline(),
+            figures: Figure::ALL.map(shown).into(),
+        }
     }
 }

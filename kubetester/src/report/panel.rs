@@ -11,7 +11,7 @@ use super::{
 use crate::{
     expect::Checked,
     result::{LoadResult, Pod},
-    verdict::figure,
+    verdict::{Tone, figure},
 };
 
 /// More pods than this are folded away.
@@ -30,6 +30,8 @@ pub(super) struct Panel<'a> {
     pub(super) head: Option<Head<'a>>,
     pods: Vec<Line<'a>>,
     more_pods: Vec<Line<'a>>,
+    /// Calls and errors without a pod that is known, if there are any.
+    without_pod: Option<(String, String)>,
     /// The number of calls, and why.
     causes: Vec<(String, &'a str)>,
     more_causes: usize,
@@ -44,14 +46,15 @@ pub(super) struct Panel<'a> {
 pub(super) struct Head<'a> {
     /// `None` if the page has only this panel.
     pub(super) name: Option<&'a str>,
-    /// Its looks: the word for a spread.
-    pub(super) tone: &'a str,
-    pub(super) verdict: &'a str,
+    /// Its colour.
+    pub(super) tone: Tone,
+    /// The sentences of the verdict, the most important first.
+    pub(super) verdict: Vec<&'a str>,
     /// The figures below the verdict.
     pub(super) balance: String,
     pub(super) expectations: &'a [Checked],
     pub(super) facts: Vec<(&'static str, String)>,
-    pub(super) remarks: Vec<String>,
+    pub(super) notes: &'a [String],
 }
 
 /// One line of the table of pods.
@@ -88,6 +91,8 @@ impl<'a> Panel<'a> {
             head: Some(Head::new(name, load)),
             pods,
             more_pods,
+            without_pod: (load.unnamed + load.failed_without_pod > 0)
+                .then(|| (count(load.unnamed), count(load.failed_without_pod))),
             causes,
             more_causes: load.errors.len().saturating_sub(SHOWN_CAUSES),
             percentiles: percentiles(load),
@@ -103,12 +108,12 @@ impl<'a> Head<'a> {
     fn new(name: Option<&'a str>, load: &'a LoadResult) -> Self {
         Self {
             name,
-            tone: load.balance.spread,
-            verdict: &load.verdict,
+            tone: load.findings.tone(),
+            verdict: load.findings.0.iter().map(|finding| finding.sentence.as_str()).collect(),
             balance: balance(load),
             expectations: &load.expectations,
             facts: facts(load),
-            remarks: load.remarks(),
+            notes: &load.notes,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 /// Flags whose value is nobody's business: a report is made to be passed on.
-const SECRET: [&str; 1] = ["--header"];
+const SECRET: [&str; 2] = ["--header", "-H"];
 
 /// How a result came to be.
 #[derive(Debug, Clone)]
@@ -45,7 +45,10 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
             _ if index == 0 => "kubetester".to_owned(),
             _ if secret => hidden(&argument),
             Some(flag) => format!("{flag}={}", hidden(&argument[flag.len() + 1..])),
-            None => quoted(&argument),
+            None => match argument.strip_prefix("-H") {
+                Some(header) if !header.is_empty() => format!("-H{}", hidden(header)),
+                _ => quoted(&argument),
+            },
         });
         secret = !secret && SECRET.contains(&argument.as_str());
     }
@@ -79,6 +82,8 @@ mod tests {
             (&["k", "it's"], r"kubetester 'it'\''s'"),
             (&["k", "--header", "Cookie: a=b", "-n", "1"], "kubetester --header 'Cookie: ...' -n 1"),
             (&["k", "--header=X: secret", "b"], "kubetester --header='X: ...' b"),
+            (&["k", "-H", "Cookie: a=b", "-n", "1"], "kubetester -H 'Cookie: ...' -n 1"),
+            (&["k", "-HX: secret", "b"], "kubetester -H'X: ...' b"),
             (&["k", "--header", "--header", "secret"], "kubetester --header ': ...' secret"),
         ] {
             assert_eq!(command(arguments.iter().map(|word| (*word).to_owned())), expected);

@@ -29,9 +29,11 @@ use tower::util::MapResponse;
 use self::codec::Encoded;
 use super::{Greeted, Setup, Unreachable};
 use crate::{
+    conditions::EndpointState,
     engine::Outcome,
     method::{Choice, Method, MethodName, PodExtractor, Reader, Unfit},
     pod_name::PodFrom,
+    sanitize,
     target::Target,
 };
 
@@ -40,6 +42,8 @@ pub(super) struct Server {
     /// Callers are dealt to these.
     clients: Vec<Client>,
     shared: Arc<Shared>,
+    /// Only of a balanced target.
+    channel: Option<balanced_channel::Channel>,
 }
 
 struct Shared {
@@ -93,7 +97,18 @@ impl Server {
         let metadata = MetadataMap::from_headers(setup.headers);
         let called = OnceCell::new_with(called);
         let shared = Shared { metadata, pod_from: setup.pod_from, choice: setup.method, called };
-        Self { clients, shared: Arc::new(shared) }
+        Self { clients, shared: Arc::new(shared), channel: None }
+    }
+
+    /// Returns the endpoints of a balanced target as they are now.
+    pub(super) fn endpoints(&self) -> Vec<EndpointState> {
+        let subchannels = self.channel.as_ref().map(|channel| channel.snapshot().subchannels);
+        let endpoint = |subchannel: balanced_channel::SubchannelSnapshot| EndpointState {
+            address: subchannel.address.to_string(),
+            ready: subchannel.state == balanced_channel::Connectivity::Ready,
+            last_error: subchannel.last_error.map(sanitize::reason),
+        };
+        subchannels.unwrap_or_default().into_iter().map(endpoint).collect()
     }
 
     pub(super) fn caller(&self, index: usize) -> Caller {

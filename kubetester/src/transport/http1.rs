@@ -6,10 +6,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
-    header::{HOST, USER_AGENT},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_TYPE, HOST, USER_AGENT},
 };
-use http_body_util::Empty;
+use http_body_util::Full;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded;
@@ -31,7 +31,9 @@ pub(super) struct Server(Arc<Shared>);
 struct Shared {
     endpoint: Endpoint,
     path: Uri,
+    method: Method,
     headers: HeaderMap,
+    body: Bytes,
     pod_from: PodFrom,
     tls: Option<Encrypt>,
 }
@@ -66,11 +68,22 @@ impl Server {
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("kubetester/", env!("CARGO_PKG_VERSION"))));
+        let body = setup.method.data.map(Bytes::from);
+        if let Some(body) = &body {
+            let kind = match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+                Ok(_) => "application/json",
+                Err(_) => "text/plain; charset=utf-8",
+            };
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+        }
+        let default = if body.is_some() { Method::POST } else { Method::GET };
+        let method = setup.request.unwrap_or(default);
+        let body = body.unwrap_or_default();
         let tls = match endpoint.tls {
             true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
             false => None,
         };
-        let shared = Shared { endpoint, path, headers, pod_from: setup.pod_from, tls };
+        let shared = Shared { endpoint, path, method, headers, body, pod_from: setup.pod_from, tls };
 
         if let Some(patience) = patience {
             let connected = timeout(patience, shared.connect()).await;
@@ -101,8 +114,9 @@ impl Shared {
         Ok((response.map_err(|error| error.to_string())?, connection))
     }
 
-    fn request(&self, path: &Uri) -> Request<Empty<Bytes>> {
-        let mut request = Request::new(Empty::new());
+    fn request(&self, path: &Uri) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = path.clone();
         *request.headers_mut() = self.headers.clone();
         request
@@ -159,7 +173,7 @@ impl Caller {
     }
 
     /// Sends a request once. A kept connection may have been closed by the server in the meantime: then, and only
-    /// then, the request is sent again over a new one (RFC 9112, section 9.3.1).
+    /// then, the request is sent again over a new one, if its method allows that (RFC 9112, section 9.3.1).
     async fn send(&mut self, path: &Uri) -> Result<(Response<Bytes>, SocketAddr), String> {
         // Taken out, so that a call that is dropped closes its connection, which has a response under way.
         let kept = match self.connection.take() {
@@ -169,7 +183,9 @@ impl Caller {
         let (response, connection) = match kept {
             Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
                 Ok(response) => (response, kept),
-                Err(error) if error.is_stale() => self.shared.send(path).await?,
+                Err(error) if error.is_stale() && self.shared.method.is_idempotent() => {
+                    self.shared.send(path).await?
+                }
                 Err(error) => return Err(error.to_string()),
             },
             None => self.shared.send(path).await?,

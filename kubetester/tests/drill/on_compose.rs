@@ -156,3 +156,19 @@ async fn a_project_that_is_not_up_is_one_sentence() {
     assert_eq!((exit.code, exit.stderr.lines().count()), (Some(3), 1), "{exit:?}");
     assert!(exit.stderr.contains("start the project with docker compose up -d"), "{}", exit.stderr);
 }
+
+#[tokio::test]
+async fn target_outside_the_project_is_refused_before_anything_is_done() {
+    let project = Project::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = Router::new().route("/", get(async || r#"{"hostname":"elsewhere"}"#));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let exit = project.drill(&["kill", "--target", &url]).await;
+    assert_eq!((exit.code, exit.stdout.as_str()), (Some(3), ""), "{exit:?}");
+    for words in ["none of the drilled pods (pod-1, pod-2, pod-3) has answered", "came from elsewhere"] {
+        assert!(exit.stderr.contains(words), "{}", exit.stderr);
+    }
+    assert_eq!(project.states(), ["running"; 3], "{:?}", project.told());
+    assert!(!project.told().iter().any(|told| told.starts_with("kill")), "{:?}", project.told());
+}

@@ -35,7 +35,15 @@ async fn a_pod_is_killed_and_returns() {
     assert_eq!(what, ["killed", "ready"]);
     assert_eq!(events[0].1, events[1].1, "the one that was killed is back");
     assert!(result["lost"][0]["last_answer_at"].is_f64(), "{result}");
-    assert!(result["verdict"].as_str().unwrap().starts_with("kill cost no call: all "), "{result}");
+    let verdict = result["verdict"].as_str().unwrap();
+    assert!(
+        verdict.starts_with("no call of ") && verdict.contains("; the new pod got its first call "),
+        "{verdict}"
+    );
+    assert_eq!(
+        (&result["notes"], &result["load"]["schedule"]["unsent"]),
+        (&result["load"]["notes"], &0.into())
+    );
 }
 
 #[tokio::test]
@@ -76,4 +84,12 @@ async fn dns_fails_and_a_pod_is_killed_meanwhile() {
     harmless(&result, 1);
     let what: Vec<_> = events(&result).into_iter().map(|(what, _)| what).collect();
     assert_eq!(what, ["dns_fails", "killed", "dns_silent", "ready", "dns_answers"]);
+    let paths = result["paths"].as_array().unwrap();
+    assert_eq!([&paths[0]["path"], &paths[1]["path"]], ["/hellogrpc", "/hellohttp"]);
+    for path in paths {
+        assert!(path["calls"].as_u64().unwrap() > 100, "{path}");
+        assert_eq!(path["failed"], 0, "{result}");
+    }
+    let verdict = result["verdict"].as_str().unwrap();
+    assert!(verdict.contains(" calls to /hellogrpc, 0 of "), "{verdict}");
 }

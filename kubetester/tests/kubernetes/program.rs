@@ -8,14 +8,19 @@ use tokio::{net::TcpListener, sync::Mutex};
 
 use super::deployment::{Cluster, DEPLOYMENTS, NAME};
 
-/// Answers in turn as each of the pods that are ready, as a gateway does.
-async fn gateway(cluster: Arc<Cluster>) -> String {
+/// Answers in turn as each of the pods that are ready: as a gateway in front of them, or as they would if they were
+/// gateways themselves.
+async fn gateway(cluster: Arc<Cluster>, themselves: bool) -> String {
     let turn = Arc::new(Mutex::new(0_usize));
     let answer = move || async move {
         let pods = cluster.ready().await;
         let mut turn = turn.lock().await;
         *turn += 1;
-        format!(r#"{{"response":{{"hostname":"{}"}}}}"#, pods[*turn % pods.len()])
+        let pod = &pods[*turn % pods.len()];
+        match themselves {
+            true => format!(r#"{{"hostname":"{pod}","response":{{"hostname":"backend"}}}}"#),
+            false => format!(r#"{{"hostname":"gateway","response":{{"hostname":"{pod}"}}}}"#),
+        }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,10 +30,14 @@ async fn gateway(cluster: Arc<Cluster>) -> String {
 
 /// Runs `kubetester drill` with these arguments, and returns its exit code, its output and what it said.
 async fn drill(cluster: &Arc<Cluster>, arguments: &str) -> (Option<i32>, String, String) {
+    let url = gateway(cluster.clone(), false).await;
+    drill_at(cluster, &url, arguments).await
+}
+
+async fn drill_at(cluster: &Arc<Cluster>, url: &str, arguments: &str) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config");
     std::fs::write(&path, cluster.server().await.kubeconfig("secret")).unwrap();
-    let url = gateway(cluster.clone()).await;
     let mut line = format!("drill --on kubernetes --target {url} --rate 200 --steady 200ms --settle 100ms");
     write!(line, " --outage 50ms {arguments}").unwrap();
     let words: Vec<_> = line.split(' ').collect();
@@ -55,6 +64,17 @@ async fn each_drill_finds_its_pods_and_fails_no_call() {
             "the kubeconfig has a token"
         );
     }
+}
+
+#[tokio::test]
+async fn pods_of_a_gateway_are_found_by_their_own_hostname() {
+    let cluster = Arc::new(Cluster::start(3).await);
+    let url = gateway(cluster.clone(), true).await;
+    let (code, json, said) = drill_at(&cluster, &url, "kill --json --max-errors 0").await;
+    assert_eq!(code, Some(0), "{said}");
+    let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(result["found"][0]["discovery"].is_f64(), "{result}");
+    assert!(result["lost"][0]["last_answer_at"].is_f64(), "{result}");
 }
 
 #[tokio::test]

@@ -17,8 +17,14 @@ async fn each_expectation_has_its_exit_code_and_sentence() {
         (&failing, "--max-errors", "0", 1, "of 400 calls failed, at most 0 allowed"),
         (&failing, "--max-errors", "60%", 0, "at most 60 % allowed"),
         (&failing, "--max-errors", "1%", 1, "at most 1 % allowed"),
-        (&even, "--max-p99", "60s", 0, "at most 60s allowed"),
-        (&even, "--max-p99", "1us", 1, "at most 1µs allowed"),
+        (&even, "--max-p50", "60s", 0, "at most 60.0 s allowed"),
+        (&even, "--max-p50", "1us", 1, "at most 1.00 µs allowed"),
+        (&even, "--max-p95", "60s", 0, "at most 60.0 s allowed"),
+        (&even, "--max-p95", "1us", 1, "at most 1.00 µs allowed"),
+        (&even, "--max-p99", "60s", 0, "at most 60.0 s allowed"),
+        (&even, "--max-p99", "1us", 1, "at most 1.00 µs allowed"),
+        (&even, "--min-rate", "1", 0, "at least 1.0 wanted"),
+        (&even, "--min-rate", "9M", 1, "at least 9 000 000 wanted"),
     ] {
         let exit = load(url, &["-n", "400", "-c", "2", flag, value]).await;
         assert_eq!(exit.code, Some(code), "{flag} {value}: {exit:?}");
@@ -42,7 +48,11 @@ async fn every_one_that_fails_is_named() {
 async fn bad_usage_is_exit_code_2_and_names_the_flag() {
     for arguments in [
         ["--calls", "0"],
+        ["--calls", "1.5"],
         ["--callers", "0"],
+        ["--callers", "4294967295"],
+        ["--callers", "18446744073709551615"],
+        ["--connections", "1000000000"],
         ["--duration", "0s"],
         ["--rate", "0"],
         ["--timeout", "soon"],

@@ -9,11 +9,14 @@ mod encrypted;
 mod expectations;
 mod greeter;
 mod hostile;
+mod interrupt;
 mod method;
 mod misbehaving;
 mod misbehaving_grpc;
+mod output;
 mod reflection;
 mod reports;
+mod requests;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod schemas;

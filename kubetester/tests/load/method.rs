@@ -30,11 +30,11 @@ async fn a_method_is_learned_from_the_server_or_from_files() {
             greeter("pod-c", reflection).await,
         ];
         let target = format!("ipv4:{},{},{}", addresses[0], addresses[1], addresses[2]);
-        let arguments = [&METHOD[..], &POD, &["-n", "30", "-c", "1"], arguments].concat();
+        let arguments = [&METHOD[..], &POD, &["-n", "90", "-c", "1"], arguments].concat();
         let result = result(&target, &arguments).await;
         assert_eq!(
             (&result["succeeded"], &result["balance"]["pods"]),
-            (&30.into(), &3.into()),
+            (&90.into(), &3.into()),
             "{arguments:?}"
         );
         assert_eq!(result["balance"]["spread"], "even", "{arguments:?}");
@@ -129,7 +129,7 @@ async fn what_does_not_fit_is_bad_usage_in_one_sentence() {
         (&grpc, &["--method", "SayHello"], "write pkg.Service/Method"),
         (&grpc, &["--method", METHOD[1], "--data", r#"{"nam": 1}"#], "has the fields name"),
         (&grpc, &["--method", METHOD[1], "--data", r#"{"name": 1}"#], "at name"),
-        (&grpc, &["--method", METHOD[1], "--data", "Ann"], "not JSON"),
+        (&grpc, &["--method", METHOD[1], "--data", "Ann"], "--data is no helloworld.HelloRequest"),
         (&grpc, &["--method", METHOD[1], "--data", "@/nowhere.json"], "/nowhere.json"),
         (
             &grpc,
@@ -143,7 +143,7 @@ async fn what_does_not_fit_is_bad_usage_in_one_sentence() {
         (&grpc, &["--method", METHOD[1], "-I", "."], "--proto"),
         (&grpc, &["--data", r#"{"hostname": "x"}"#], "hello.Greeting"),
         (&http, &METHOD, "has no gRPC methods"),
-        (&http, &["--data", "{}"], "has no gRPC methods"),
+        (&grpc, &["-X", "POST"], "use --method"),
     ] {
         let exit = load(target, &[&["-n", "2"], arguments].concat()).await;
         assert_eq!(exit.code, Some(2), "{target} {arguments:?}: {exit:?}");

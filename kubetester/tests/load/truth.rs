@@ -27,6 +27,8 @@ async fn pods_and_errors_are_counted_as_the_server_counted_them() {
     assert_eq!(result["failed"], failed);
     assert_eq!(result["errors"][0]["cause"], "HTTP 500 Internal Server Error");
     assert_eq!(result["balance"]["spread"], "uneven");
+    let kinds: Vec<_> = result["findings"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+    assert_eq!(kinds, ["failures", "uneven"]);
     assert!(result["balance"]["p_value"].as_f64().unwrap() < 1e-9);
 }
 
@@ -40,6 +42,9 @@ async fn the_pod_is_found_where_the_user_says() {
     }
     let peer = result(&url, &["-n", "10", "--pod-from", "peer"]).await;
     assert_eq!(format!("http://{}/", peer["pods"][0]["name"].as_str().unwrap()), url);
+    assert_eq!(peer["findings"][0]["kind"], "too-few-calls");
+    let peer = result(&url, &["-n", "20", "--pod-from", "peer"]).await;
+    assert_eq!(peer["findings"][0]["kind"], "one-peer");
     let absent = result(&url, &["-n", "10", "--pod-from", "header:absent"]).await;
     assert_eq!((&absent["unnamed"], &absent["balance"]["spread"]), (&10.into(), &"unknown".into()));
 }

@@ -9,6 +9,7 @@ mod shapes;
 use std::time::{Duration, SystemTime};
 
 use kubetester::{
+    conditions::Conditions,
     engine::{Plan, Run},
     expect::Expectations,
     report::{self, About},
@@ -52,10 +53,10 @@ impl Calls<'_> {
                 error: fails.then(|| "it & <b>failed</b>".to_owned()),
             });
         }
-        let run = Run { tally, elapsed: self.every * self.count as u32, unsent: 0 };
+        let run = Run { tally, elapsed: self.every * self.count as u32, ..Run::default() };
         let plan = Plan { calls: None, duration: None, rate: None, timeout: Duration::from_secs(1) };
         let expectations = Expectations { expect_pods: Some(2), ..Expectations::default() };
-        LoadResult::new(&target.parse().unwrap(), 16, &plan, &run, &expectations)
+        LoadResult::new(&Conditions::new(target.parse().unwrap(), 16), &plan, &run, &expectations)
     }
 
     fn page(self) -> Page {

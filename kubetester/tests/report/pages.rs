@@ -20,11 +20,10 @@ use super::{CALLS, Calls, Page, about};
 fn a_load_has_its_verdict_its_figures_and_its_pods() {
     let page = Calls { failing: 8, ..CALLS }.page();
     assert_eq!(page.texts("h1"), ["http://gw:80/hello"]);
-    assert!(
-        page.texts(".verdict")[0].starts_with("uneven: the busiest of 2 pods"),
-        "{:?}",
-        page.texts(".verdict")
-    );
+    // Failures come first and colour all of it.
+    let sentences = page.texts(".verdict.bad p");
+    assert!(sentences[0].starts_with("500 of 4 000 calls failed"), "{sentences:?}");
+    assert!(sentences[1].starts_with("uneven: the busiest of 2 pods"), "{sentences:?}");
     assert_eq!(page.texts(".expectations li"), ["held --expect-pods 2 pods answered, 2 expected"]);
     assert_eq!(page.texts(".facts:not(.small) dd"), ["4 000", "1 000", "500", "2", "700 µs", "1.19 ms"]);
     assert_eq!(page.texts("table.pods tbody tr:first-child td")[..3], ["1 500", "42.9 %", "500"]);
@@ -37,11 +36,14 @@ fn a_load_has_its_verdict_its_figures_and_its_pods() {
 #[test]
 fn a_comparison_is_on_one_scale_and_marks_the_best() {
     let one = Calls { pods: &["pod-a"], every: Duration::from_millis(2), ..CALLS };
-    let results =
-        vec![("turns".to_owned(), CALLS.load("http://gw/a")), ("first".to_owned(), one.load("http://gw/b"))];
+    let results = vec![
+        ("turns".to_owned(), CALLS.load("http://gw/a"), Vec::new()),
+        ("first".to_owned(), one.load("http://gw/b"), Vec::new()),
+    ];
     let page = Page::new(report::compare(&Comparison::new(5, results), &about()));
     assert_eq!(page.texts("h2"), ["turns", "first"]);
     assert_eq!(page.texts("main > section tbody tr:first-child strong"), ["1 000", "2", "1.000"]);
+    assert_eq!(page.texts("main > section tbody td:nth-child(2)"), ["even", "one-pod"]);
     for axis in ["vertical", "horizontal"] {
         let [a, b] =
             ["target-0", "target-1"].map(|panel| page.texts(&format!("#{panel} .plot .{axis} span")));
@@ -65,10 +67,11 @@ fn a_drill_has_its_events_on_all_plots() {
     steps.pods.insert("pod-a".into(), vec![0.5, 1.0, 3.25]);
     let expectations = DrillExpectations::default();
     let load = CALLS.load("http://gw/a");
-    let result = DrillResult::new(Scenario::DnsOutage, "demo", events, &steps, load, &expectations);
+    let result =
+        DrillResult::new(Scenario::DnsOutage, "demo", events, &steps, Vec::new(), load, &expectations);
     let page = Page::new(report::drill(&result, &about()));
     assert_eq!(page.texts("h1"), ["dns-outage on demo"]);
-    assert_eq!(page.texts(".verdict"), [&*result.verdict]);
+    assert_eq!(page.texts(".verdict p"), result.sentences);
     assert_eq!(page.texts(".part > .scroll tbody th")[..2], ["DNS answers SERVFAIL", "pod-a was killed"]);
     assert_eq!(page.texts(".lives .life"), ["pod-a\nwas killedwas ready", "pod-b"]);
     let at = |plot: &str| -> Vec<_> {

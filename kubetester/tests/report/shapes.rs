@@ -40,7 +40,7 @@ fn a_stack_reaches_the_sum_of_its_pods() {
 fn no_calls_have_no_plots() {
     let page = Calls { count: 0, ..CALLS }.page();
     assert_eq!((page.all("svg").len(), page.all("table").len()), (0, 0));
-    assert!(page.texts(".verdict")[0].starts_with("no call succeeded"));
+    assert!(page.texts(".verdict")[0].starts_with("no call was made"));
 }
 
 #[test]

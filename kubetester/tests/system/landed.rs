@@ -16,11 +16,11 @@ async fn one_connection_meets_one_pod_and_the_balanced_channel_meets_all_in_turn
     let pods = Pods::start(3).await;
     let one = result(&format!("grpc://{}", pods.addresses[0]), &["-n", "60", "--max-errors", "0"]).await;
     assert_eq!(one["balance"]["spread"], "one-pod");
-    assert!(one["verdict"].as_str().unwrap().contains("one HTTP/2 connection through a virtual IP"), "{one}");
+    assert_eq!(one["findings"][0]["kind"], "one-connection");
 
     let expectations = ["--max-errors", "0", "--expect-pods", "3", "--max-skew", "1"];
-    let all = result(&pods.target(), &[&["-n", "60"], &expectations[..]].concat()).await;
+    let all = result(&pods.target(), &[&["-n", "90"], &expectations[..]].concat()).await;
     let calls: Vec<_> = all["pods"].as_array().unwrap().iter().map(|pod| pod["calls"].as_u64()).collect();
-    assert_eq!(calls, [Some(20); 3]);
+    assert_eq!(calls, [Some(30); 3]);
     assert_eq!(all["balance"]["spread"], "even");
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::process::Process;
 use crate::{
-    demo::system::ROUTES,
+    demo::system::{HTTP_SVC, ROUTES},
     drill::platform::Trouble,
     target::Endpoint,
     transport::{self, Setup},
@@ -34,19 +34,25 @@ pub(super) struct Gateway {
 // === impl Gateway ===
 
 impl Gateway {
-    /// Starts it, and waits until each of its routes is connected to the pods.
+    /// Starts it, and waits until each of its routes is connected to the pods. `http` is the port of the hellohttp
+    /// pod and the DNS server that knows its name.
     pub(super) async fn start(
         address: Ipv4Addr,
         target: String,
         pods_port: u16,
         pods: usize,
+        http: Option<(u16, SocketAddr)>,
     ) -> Result<Self, Trouble> {
-        let env = [
+        let mut env = vec![
             ("LISTEN_ADDR", format!("{address}:0")),
             ("ADMIN_ADDR", format!("{address}:0")),
             ("GRPC_TARGET", target.clone()),
             ("GRPC_ROUTES", ROUTES.to_owned()),
         ];
+        if let Some((port, dns)) = http {
+            env.push(("HTTP_TARGET", format!("http://{HTTP_SVC}:{port}/hellohttp")));
+            env.push(("HTTP_DNS_SERVER", dns.to_string()));
+        }
         let name = helloserve::PROGRAM.name;
         let process = Process::start(name, name, &env).await?;
         let connected = |body: &[u8]| connected(body, pods);

@@ -120,8 +120,9 @@ impl Server {
                 Err(_) => return Err(unreachable(no_connection(patience))),
             }
         }
-        let noted = MapResponse::new(channel, note as fn(_) -> _);
-        Ok(Self::new(vec![Client::Balanced(Grpc::new(noted))], setup, called))
+        let noted = MapResponse::new(channel.clone(), note as fn(_) -> _);
+        let server = Self::new(vec![Client::Balanced(Grpc::new(noted))], setup, called);
+        Ok(Self { channel: Some(channel), ..server })
     }
 
     /// Over tonic's own balancer, which connects when it is called.

@@ -4,7 +4,7 @@ use std::{error::Error as _, fmt, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
     client::conn::http1::{SendRequest, handshake},
@@ -26,7 +26,7 @@ const MAX_KEPT_BODY: usize = 64 * 1024;
 
 /// A connection that carries one request at a time.
 pub(super) struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
     /// Reads and writes the socket. Dropping the handle closes the connection.
     _driver: AbortOnDropHandle<hyper::Result<()>>,
     peer: SocketAddr,
@@ -91,7 +91,7 @@ impl Connection {
     /// If the connection ends before the response is complete, or the response is not HTTP/1.1.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ExchangeError> {
         let Self { requests, peer, .. } = self;
         let failed = |error, begun| ExchangeError { error, begun, peer: *peer };

@@ -1,0 +1,227 @@
+//! The times in which the set of pods that answer did not change. Calls are spread evenly at most over the pods that
+//! there are: over a time in which pods came or went, shares of all calls say nothing.
+
+use std::{ops::Range, time::Duration};
+
+use serde::Serialize;
+
+use crate::tally::{PodTally, Tally};
+
+/// A pod is said to have come or gone if the logarithm of the probability that it was merely not chosen for so long
+/// is below this: 1 in 1.2 million.
+const NOT_CHANCE: f64 = -14.0;
+
+/// A window with fewer calls than this for each pod is left out: the chi-squared test needs about five.
+const ENOUGH_CALLS: u64 = 5;
+
+/// A change of the set of pods that answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PodChange {
+    /// The pod.
+    pub pod: String,
+    /// True if it answered from then on, false if it answered until then.
+    pub came: bool,
+    /// When, in seconds from the start of the load.
+    pub at: f64,
+}
+
+/// The calls of each pod while the set of pods was stable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window(pub(super) Vec<(String, u64)>);
+
+/// The changes of the set of pods, and the times between them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Stable {
+    /// In the order of time.
+    pub(super) changes: Vec<PodChange>,
+    /// Only those with enough calls to be judged.
+    pub(super) windows: Vec<Window>,
+    /// The length of all windows together, in seconds.
+    pub(super) seconds: f64,
+}
+
+/// A time in which a pod answered, in intervals of the series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Presence {
+    /// The first interval: 0 if the pod was there from the start.
+    first: usize,
+    /// The last interval.
+    last: usize,
+    came: bool,
+    left: bool,
+}
+
+// === impl Stable ===
+
+impl Stable {
+    /// Returns the changes of the set of pods and the windows between them; `None` if the set did not change.
+    pub(super) fn of(tally: &Tally) -> Option<Self> {
+        let width = tally.series.width().as_secs_f64();
+        let mut totals = vec![0; tally.series.intervals().len()];
+        for pod in tally.pods.values() {
+            totals.iter_mut().enumerate().for_each(|(number, total)| *total += pod.over_time.at(number));
+        }
+        let present = |(name, pod)| (name, pod, Presence::all(pod, &totals));
+        let mut pods: Vec<(&String, &PodTally, _)> = tally.pods.iter().map(present).collect();
+        pods.sort_unstable_by_key(|(name, ..)| *name);
+
+        let mut changes = Vec::new();
+        let mut disturbed = vec![false; totals.len()];
+        for (name, pod, presences) in &pods {
+            let mut change = |came, number: usize, at: Duration| {
+                let (from, to) = (number as f64 * width, (number + 1) as f64 * width);
+                changes.push(PodChange { pod: (*name).clone(), came, at: at.as_secs_f64().clamp(from, to) });
+                // Calls that are under way at a change end a little later.
+                disturbed[number..].iter_mut().take(2).for_each(|one| *one = true);
+            };
+            for presence in presences {
+                if presence.came {
+                    change(true, presence.first, pod.first_at);
+                }
+                if presence.left {
+                    change(false, presence.last, pod.last_at);
+                }
+            }
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        changes.sort_by(|a, b| a.at.total_cmp(&b.at));
+
+        let (mut windows, mut judged) = (Vec::new(), 0);
+        for span in runs(&disturbed, false) {
+            // A pod that is there and was not chosen once counts, with 0 calls.
+            let there = pods.iter().filter(|(.., presences)| presences.iter().any(|one| one.covers(&span)));
+            let calls = |pod: &PodTally| span.clone().map(|number| pod.over_time.at(number)).sum::<u64>();
+            let counts: Vec<_> = there.map(|(name, pod, _)| ((*name).clone(), calls(pod))).collect();
+            let total: u64 = counts.iter().map(|(_, calls)| calls).sum();
+            if !counts.is_empty() && total >= ENOUGH_CALLS * counts.len() as u64 {
+                judged += span.len();
+                windows.push(Window(counts));
+            }
+        }
+        Some(Self { changes, windows, seconds: judged as f64 * width })
+    }
+}
+
+// === impl Presence ===
+
+impl Presence {
+    /// Returns the times in which a pod answered; `totals` are the calls of all pods.
+    fn all(pod: &PodTally, totals: &[u64]) -> Vec<Self> {
+        let silent: Vec<bool> = (0..totals.len()).map(|number| pod.over_time.at(number) == 0).collect();
+        let (Some(first), Some(last)) =
+            (silent.iter().position(|silent| !silent), silent.iter().rposition(|silent| !silent))
+        else {
+            return Vec::new();
+        };
+        let calls = |span: Range<usize>| totals[span].iter().sum::<u64>() as f64;
+        let span = calls(first..last + 1);
+        // The probability that each of the pod's calls fell into a share of the calls is that share to the power of
+        // their number.
+        let by_chance = |missed: f64, of: f64| pod.calls as f64 * (1.0 - missed / of).ln();
+        let (before, after) = (calls(0..first), calls(last + 1..totals.len()));
+        let came = by_chance(before, before + span) < NOT_CHANCE;
+        let left = by_chance(after, span + after) < NOT_CHANCE;
+        let mut all = vec![Self {
+            first: if came { first } else { 0 },
+            last: if left { last } else { totals.len() - 1 },
+            came,
+            left,
+        }];
+        for gap in runs(&silent[..last], true).filter(|gap| gap.start > first) {
+            // A gap may begin at any of the pod's calls.
+            let chance = (pod.calls as f64).ln() + by_chance(calls(gap.clone()), span);
+            if chance < NOT_CHANCE
+                && let Some(current) = all.last_mut()
+            {
+                let rest = Self { first: gap.end, came: true, ..*current };
+                *current = Self { last: gap.start - 1, left: true, ..*current };
+                all.push(rest);
+            }
+        }
+        all
+    }
+
+    fn covers(&self, span: &Range<usize>) -> bool {
+        self.first <= span.start && span.end <= self.last + 1
+    }
+}
+
+/// Returns the runs of `wanted`, each as long as possible.
+fn runs(flags: &[bool], wanted: bool) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    flags.chunk_by(|a, b| a == b).filter_map(move |chunk| {
+        let start = end;
+        end += chunk.len();
+        (chunk[0] == wanted).then_some(start..end)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Sample;
+
+    /// A call each millisecond, to the pods that are there at that time, in turn.
+    fn tally(millis: u64, there: impl Fn(u64) -> Vec<&'static str>) -> Tally {
+        let mut tally = Tally::default();
+        for at in 0..millis {
+            let there = there(at);
+            tally.record(Sample {
+                at: Duration::from_millis(at),
+                late: Duration::ZERO,
+                latency: Duration::from_micros(500),
+                pod: Some(there[at as usize % there.len()].to_owned()),
+                error: None,
+            });
+        }
+        tally
+    }
+
+    fn changes(stable: &Stable) -> Vec<(&str, bool, u64)> {
+        stable
+            .changes
+            .iter()
+            .map(|one| (one.pod.as_str(), one.came, (one.at * 10.0).round() as u64))
+            .collect()
+    }
+
+    #[test]
+    fn unchanged_pods_have_no_changes() {
+        assert_eq!(Stable::of(&tally(6000, |_| vec!["a", "b", "c"])), None);
+        assert_eq!(Stable::of(&tally(3, |_| vec!["a", "b", "c"])), None);
+        assert_eq!(Stable::of(&Tally::default()), None);
+        // A pod that is seldom chosen has not come when it is chosen first.
+        let rare = |at| if at == 900 { vec!["rare"] } else { vec!["a", "b"] };
+        assert_eq!(Stable::of(&tally(6000, rare)), None);
+    }
+
+    #[test]
+    fn rolling_restart_is_cut_into_the_times_between_the_changes() {
+        let stable = Stable::of(&tally(6000, |at| match at {
+            0..2000 => vec!["a", "b", "c"],
+            2000..4000 => vec!["b", "c", "d"],
+            _ => vec!["c", "d", "e"],
+        }))
+        .unwrap();
+        assert_eq!(changes(&stable), [("a", false, 20), ("d", true, 20), ("b", false, 40), ("e", true, 40)]);
+        let pods: Vec<Vec<_>> = stable
+            .windows
+            .iter()
+            .map(|window| window.0.iter().map(|(pod, _)| pod.as_str()).collect())
+            .collect();
+        assert_eq!(pods, [["a", "b", "c"], ["b", "c", "d"], ["c", "d", "e"]]);
+        assert!((5.0..6.0).contains(&stable.seconds), "{}", stable.seconds);
+    }
+
+    #[test]
+    fn pod_that_is_away_for_a_while_left_and_came() {
+        let away = |at| if (2000..4000).contains(&at) { vec!["a", "b"] } else { vec!["a", "b", "c"] };
+        let stable = Stable::of(&tally(6000, away)).unwrap();
+        assert_eq!(changes(&stable), [("c", false, 20), ("c", true, 40)]);
+        let pods: Vec<_> = stable.windows.iter().map(|window| window.0.len()).collect();
+        assert_eq!(pods, [3, 2, 3]);
+    }
+}

@@ -1,0 +1,140 @@
+//! The kinds of findings.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The kind of a finding. `docs/verdicts.md` explains each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Some calls failed.
+    Failures,
+    /// An open loop made fewer calls a second than it should.
+    RateNotReached,
+    /// The load was interrupted before its end.
+    Interrupted,
+    /// No call succeeded.
+    NothingSucceeded,
+    /// The set of pods changed; evenness is judged over the times in which it was stable.
+    PodsChanged,
+    /// Too few calls to tell an even spread from a skewed one.
+    TooFewCalls,
+    /// The set of pods changed too often to judge evenness.
+    Unsettled,
+    /// No answer names its pod.
+    NoPodNamed,
+    /// One pod took every call, as there was one connection.
+    OneConnection,
+    /// One pod took every call, as the target has one address.
+    OneEndpoint,
+    /// One pod took every call, as the other endpoints cannot be reached.
+    OneReachable,
+    /// Every call went to one address, which counts as a pod.
+    OnePeer,
+    /// One pod took every call, and there is more than one possible cause.
+    OnePod,
+    /// Each pod took its share.
+    Even,
+    /// Even, as dice would make it.
+    EvenOnAverage,
+    /// More uneven than chance explains.
+    Uneven,
+    /// Some endpoints of a balanced target cannot be reached.
+    EndpointsUnreachable,
+    /// Some answers do not name their pod.
+    SomeUnnamed,
+}
+
+/// How serious a finding is, and so the colour of a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tone {
+    /// It explains others.
+    Neutral,
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warning,
+    /// Calls failed.
+    Bad,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// All kinds, in the order in which a verdict has them.
+    pub const ALL: [Self; 18] = [
+        Self::Failures,
+        Self::RateNotReached,
+        Self::Interrupted,
+        Self::NothingSucceeded,
+        Self::PodsChanged,
+        Self::TooFewCalls,
+        Self::Unsettled,
+        Self::NoPodNamed,
+        Self::OneConnection,
+        Self::OneEndpoint,
+        Self::OneReachable,
+        Self::OnePeer,
+        Self::OnePod,
+        Self::Even,
+        Self::EvenOnAverage,
+        Self::Uneven,
+        Self::EndpointsUnreachable,
+        Self::SomeUnnamed,
+    ];
+
+    /// Returns how serious a finding of this kind is.
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::Failures | Self::NothingSucceeded => Tone::Bad,
+            Self::Even | Self::EvenOnAverage => Tone::Good,
+            Self::PodsChanged | Self::SomeUnnamed => Tone::Neutral,
+            _ => Tone::Warning,
+        }
+    }
+
+    /// Returns whether one call is enough to find this.
+    pub(super) fn is_certain(self) -> bool {
+        matches!(self, Self::OneConnection | Self::OneEndpoint | Self::OneReachable)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failures => "failures",
+            Self::RateNotReached => "rate-not-reached",
+            Self::Interrupted => "interrupted",
+            Self::NothingSucceeded => "nothing-succeeded",
+            Self::PodsChanged => "pods-changed",
+            Self::TooFewCalls => "too-few-calls",
+            Self::Unsettled => "unsettled",
+            Self::NoPodNamed => "no-pod-named",
+            Self::OneConnection => "one-connection",
+            Self::OneEndpoint => "one-endpoint",
+            Self::OneReachable => "one-reachable",
+            Self::OnePeer => "one-peer",
+            Self::OnePod => "one-pod",
+            Self::Even => "even",
+            Self::EvenOnAverage => "even-on-average",
+            Self::Uneven => "uneven",
+            Self::EndpointsUnreachable => "endpoints-unreachable",
+            Self::SomeUnnamed => "some-unnamed",
+        })
+    }
+}
+
+// === impl Tone ===
+
+impl fmt::Display for Tone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Neutral => "neutral",
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        })
+    }
+}

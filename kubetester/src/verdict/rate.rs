@@ -1,0 +1,47 @@
+//! Finds whether an open loop reached its rate, and what was short if it did not.
+
+use crate::{
+    conditions::Conditions,
+    engine::{Plan, Run},
+    number,
+};
+
+/// A rate is reached if at least this share of it is.
+const REACHED: f64 = 0.95;
+
+/// Callers that were at work for this share of the time were all busy.
+const BUSY: f64 = 0.9;
+
+/// Returns a sentence if the rate was not reached.
+pub(super) fn not_reached(conditions: &Conditions, plan: &Plan, run: &Run) -> Option<String> {
+    let wanted = plan.rate?;
+    let tally = &run.tally;
+    let started = tally.calls();
+    // The first call starts at once; so the others are those that took the time.
+    let made = started.saturating_sub(1) as f64 / tally.last_start.as_secs_f64().max(f64::MIN_POSITIVE);
+    let due = (started + run.unsent) as f64;
+    if started == 0 || (made >= REACHED * wanted && started as f64 >= REACHED * due) {
+        return None;
+    }
+    let callers = conditions.callers;
+    let time = run.elapsed.as_secs_f64() * callers as f64;
+    let short = if tally.busy.as_secs_f64() >= BUSY * time {
+        format!(
+            "{} in flight all the time: the target is at its limit, or -c is too small",
+            if callers == 1 {
+                "the one caller had a call".to_owned()
+            } else {
+                format!("all {callers} callers had calls")
+            },
+        )
+    } else {
+        "callers were idle meanwhile: this program, or its machine, is at its limit".to_owned()
+    };
+    // As calls a second while there were calls to start.
+    let reached = made.min(wanted * started as f64 / due.max(1.0));
+    Some(format!(
+        "the rate was not reached: {} of {} calls a second; {short}",
+        number::shown(reached),
+        number::shown(wanted)
+    ))
+}

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+/// The longest wait that a backoff may have: the longest duration of protobuf, 10 000 years.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(315_576_000_000);
+
 /// The shape of an exponential backoff. The defaults are the document's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BackoffPolicy {
@@ -15,6 +18,16 @@ pub struct BackoffPolicy {
     pub jitter: f64,
     /// The longest wait, before jitter. Default: 120 s.
     pub max: Duration,
+}
+
+/// A backoff that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("backoff {field} {problem}")]
+pub struct BackoffError {
+    /// The field of [`BackoffPolicy`].
+    pub field: &'static str,
+    /// The problem, as a predicate of the field's name.
+    pub problem: String,
 }
 
 /// A backoff under way.
@@ -29,6 +42,31 @@ pub(crate) struct Backoff {
 impl Default for BackoffPolicy {
     fn default() -> Self {
         Self { initial: Duration::from_secs(1), multiplier: 1.6, jitter: 0.2, max: Duration::from_secs(120) }
+    }
+}
+
+impl BackoffPolicy {
+    /// Checks that waits can be computed from the values.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn check(&self) -> Result<(), BackoffError> {
+        for (field, wait) in [("initial", self.initial), ("max", self.max)] {
+            if wait > MAX_WAIT {
+                let problem = format!("is {wait:?}; it must be at most {} s", MAX_WAIT.as_secs());
+                return Err(BackoffError { field, problem });
+            }
+        }
+        if !(self.multiplier.is_finite() && self.multiplier > 0.0) {
+            let problem = format!("is {}; it must be more than 0", self.multiplier);
+            return Err(BackoffError { field: "multiplier", problem });
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            let problem = format!("is {}; it must be from 0 to 1", self.jitter);
+            return Err(BackoffError { field: "jitter", problem });
+        }
+        Ok(())
     }
 }
 
@@ -71,6 +109,25 @@ mod tests {
         assert_eq!(waits, [1000, 1600, 2560, 3000]);
         backoff.reset();
         assert_eq!(backoff.wait().as_millis(), 1000);
+    }
+
+    #[test]
+    fn value_out_of_range_is_named() {
+        let good = BackoffPolicy::default();
+        assert_eq!(good.check(), Ok(()));
+        for (policy, field) in [
+            (BackoffPolicy { initial: Duration::MAX, ..good }, "initial"),
+            (BackoffPolicy { max: Duration::MAX, ..good }, "max"),
+            (BackoffPolicy { multiplier: f64::NAN, ..good }, "multiplier"),
+            (BackoffPolicy { multiplier: 0.0, ..good }, "multiplier"),
+            (BackoffPolicy { jitter: -0.1, ..good }, "jitter"),
+        ] {
+            assert_eq!(policy.check().unwrap_err().field, field);
+        }
+        let longest = BackoffPolicy { initial: MAX_WAIT, max: MAX_WAIT, multiplier: f64::MAX, jitter: 1.0 };
+        assert_eq!(longest.check(), Ok(()));
+        let mut backoff = Backoff::new(longest);
+        assert!(backoff.wait() <= 2 * MAX_WAIT && backoff.wait() <= 2 * MAX_WAIT);
     }
 
     #[test]

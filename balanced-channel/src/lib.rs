@@ -100,8 +100,8 @@ pub use resolver::{
     Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
 };
 pub use service_config::{
-    MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling, ServiceConfig,
-    ServiceConfigError, StatusCodes,
+    HedgingBudget, HedgingPolicy, MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling,
+    ServiceConfig, ServiceConfigError, StatusCodes,
 };
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};

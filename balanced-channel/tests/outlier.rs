@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
+mod scripted_server;
 
 use std::{
     sync::{
@@ -14,10 +15,16 @@ use std::{
 
 use backend::{Backend, Behavior, call, call_within, fails, list, ready, until};
 use balanced_channel::{Channel, OutlierDetection};
+use scripted_server::{MESSAGE, ScriptedResponse, ScriptedServer, request, send, unary};
 use tonic::Code;
 
 /// A deadline that a stopped backend lets pass, and that a loaded machine does not.
 const SOON: Duration = Duration::from_millis(800);
+
+/// Ejects for 30 s after five deadlines that left an endpoint half of `SOON`.
+fn half_of_soon() -> OutlierDetection {
+    OutlierDetection { min_attempt_time: SOON / 2, ..OutlierDetection::default() }
+}
 
 fn ejected(channel: &Channel) -> Vec<String> {
     let out = |s: balanced_channel::SubchannelSnapshot| s.ejected_for.map(|_| s.address.to_string());
@@ -37,7 +44,7 @@ fn ejection(base: Duration) -> OutlierDetection {
 #[tokio::test]
 async fn a_stopped_backend_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
     let backends = Backend::some(3);
-    let channel = Channel::new(list(&backends)).unwrap();
+    let channel = Channel::builder(list(&backends)).outlier_detection(half_of_soon()).build().unwrap();
     ready(&channel, 3).await;
     let _stopped = backends[1].freeze();
 
@@ -62,7 +69,7 @@ async fn a_stopped_backend_gets_no_more_calls_after_five_deadlines_and_the_other
 async fn under_load_a_stopped_backend_costs_what_it_was_given_before_the_first_deadlines() {
     const CALLERS: usize = 64;
     let backends = Backend::some(3);
-    let channel = Channel::new(list(&backends)).unwrap();
+    let channel = Channel::builder(list(&backends)).outlier_detection(half_of_soon()).build().unwrap();
     ready(&channel, 3).await;
     let stop = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..CALLERS)
@@ -206,4 +213,73 @@ async fn without_outlier_detection_a_sick_backend_goes_on_failing_calls() {
         failed += usize::from(call(&channel, "").await.is_err());
     }
     assert_eq!(failed, 20);
+}
+
+#[tokio::test]
+async fn deadline_shorter_than_the_fair_time_ejects_nobody() {
+    let backends = Backend::some(3);
+    let channel = Channel::new(list(&backends)).unwrap();
+    ready(&channel, 3).await;
+    let hasty = async {
+        for _ in 0..1000 {
+            let late = call_within(&channel, Duration::from_millis(1)).await;
+            drop(late);
+        }
+    };
+    let others = async {
+        for _ in 0..100 {
+            call(&channel, "5").await.unwrap();
+        }
+    };
+    // Every answer takes 5 ms, so most of the hasty calls end with DEADLINE_EXCEEDED.
+    let slow = async {
+        for _ in 0..100 {
+            let mut request = tonic::Request::new(proto::hello::Greeting { name: "5".into() });
+            request.set_timeout(Duration::from_millis(1));
+            let mut client = proto::hello::hello_client::HelloClient::new(channel.clone());
+            assert!(client.say_hello(request).await.is_err());
+        }
+    };
+    futures_util::join!(hasty, others, slow);
+    assert_eq!(ejected(&channel), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn response_that_never_becomes_whole_ejects_its_endpoint() {
+    for (response, code) in [
+        (ScriptedResponse::Begin, Code::DeadlineExceeded),
+        (ScriptedResponse::Message(Code::Unavailable), Code::Unavailable),
+    ] {
+        let bad = ScriptedServer::always(response).await;
+        let good = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
+        let outliers =
+            OutlierDetection { min_attempt_time: Duration::from_millis(50), ..OutlierDetection::default() };
+        let target = format!("ipv4:{},{}", bad.address, good.address);
+        let channel = Channel::builder(target).outlier_detection(outliers).build().unwrap();
+        ready(&channel, 2).await;
+        let mut codes = Vec::new();
+        for _ in 0..20 {
+            let call = request(&[("grpc-timeout", "100m")], http_body_util::Full::from(MESSAGE));
+            codes.push(send(&channel, call).await.code);
+        }
+        codes.retain(|code| *code != Code::Ok);
+        assert_eq!(codes, [code; 5]);
+        assert_eq!(ejected(&channel), [bad.address.to_string()]);
+        assert_eq!(unary(&channel).await.code, Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn stream_that_breaks_off_after_its_second_message_is_no_evidence() {
+    let server = ScriptedServer::always(ScriptedResponse::Messages(1000, 1)).await;
+    let other = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
+    let outliers = OutlierDetection { min_attempt_time: Duration::ZERO, ..OutlierDetection::default() };
+    let target = format!("ipv4:{},{}", server.address, other.address);
+    let channel = Channel::builder(target).outlier_detection(outliers).build().unwrap();
+    ready(&channel, 2).await;
+    for _ in 0..12 {
+        let call = request(&[("grpc-timeout", "200m")], http_body_util::Full::from(MESSAGE));
+        send(&channel, call).await;
+    }
+    assert_eq!(ejected(&channel), Vec::<String>::new());
 }

@@ -144,3 +144,24 @@ async fn a_deadline_ends_a_response_that_has_begun() {
     assert_eq!(until("a reset", || server.requests()[0].reset).await, Reason::CANCEL);
     assert_eq!(server.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn deadline_fires_although_the_server_sends_without_a_pause() {
+    let server = ScriptedServer::always(ScriptedResponse::Messages(10_000, 0)).await;
+    let channel = Channel::new(format!("ipv4:{}", server.address)).unwrap();
+    let deadline = Duration::from_millis(200);
+    let begun = tokio::time::Instant::now();
+    let call = request(&[("grpc-timeout", "200m")], http_body_util::Full::from(MESSAGE));
+    let end = tokio::time::timeout(TEST_TIMEOUT, async {
+        let mut body = channel.clone().call(call).await.unwrap().into_body();
+        loop {
+            match body.frame().await.unwrap() {
+                // Slower than the server, so that a piece is always there.
+                Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(status) => return status,
+            }
+        }
+    });
+    assert_eq!(end.await.unwrap().code(), Code::DeadlineExceeded);
+    assert!(begun.elapsed() >= deadline);
+}

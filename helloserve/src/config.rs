@@ -9,11 +9,13 @@ use url::Url;
 
 use crate::{grpc_target::grpc_target, route_config::RouteConfigs};
 
-/// The service config of the default channel. A greeting may be given twice, so a call is retried when it fails with
-/// UNAVAILABLE, and when no response begins within 250 ms: a frozen or unreachable backend never reports that it
-/// failed. The token bucket stops retries when most calls fail, so that backends that are down do not get four times
-/// the load; 1000 tokens, the maximum, are enough for a pod that is killed under load.
-const RETRY_UNAVAILABLE: &str = r#"{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.02s","maxBackoff":"0.2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"],"perAttemptRecvTimeout":"0.25s"}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
+/// The service config of the default channel. A greeting may be given twice, so a call is hedged: sent elsewhere at once
+/// when it fails with UNAVAILABLE, and a second time when no response begins within 250 ms, because a frozen or
+/// unreachable backend never reports that it failed. The channel's hedging budget keeps backends that are all slow from
+/// getting more than a few percent more calls. The token bucket stops further attempts when most calls fail, so that
+/// backends that are down do not get four times the load; 1000 tokens, the maximum, are enough for a pod that is killed
+/// under load.
+const HEDGING: &str = r#"{"methodConfig":[{"name":[{}],"hedgingPolicy":{"maxAttempts":4,"hedgingDelay":"0.25s","nonFatalStatusCodes":["UNAVAILABLE"]}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
 
 /// The gateway's configuration. Each flag can also be set in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
@@ -28,10 +30,10 @@ pub struct Config {
     #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000", value_parser = grpc_target)]
     pub grpc_target: Target,
 
-    /// Load balancing and retries of calls to the gRPC backend: gRPC's service config, in JSON. The default balances by
-    /// round_robin and retries a call up to 3 times when it fails with UNAVAILABLE or has no response within 250 ms. {}
-    /// turns retries off
-    #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = RETRY_UNAVAILABLE)]
+    /// Load balancing, retries and hedging of calls to the gRPC backend: gRPC's service config, in JSON. The default
+    /// balances by round_robin, and makes up to 3 more attempts at other backends: at once when one fails with
+    /// UNAVAILABLE, beside it when one has no response within 250 ms. {} turns further attempts off
+    #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = HEDGING)]
     pub grpc_service_config: ServiceConfig,
 
     /// More routes to gRPC backends, selected by GET /hellogrpc?via=NAME and listed by GET /routes: a JSON list of
@@ -139,16 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn default_service_config_retries_unavailable() {
+    fn default_service_config_hedges_unavailable_and_slow_calls() {
         let config = Config::default().grpc_service_config;
         let [(MethodName::Default, method)] = &config.methods[..] else { panic!("{config:?}") };
-        let policy = method.retry_policy.unwrap();
-        assert!(
-            policy.per_attempt_recv_timeout.unwrap() < Config::default().upstream_timeout / 2,
-            "time for another"
-        );
-        let retried = policy.retryable_status_codes;
-        assert_eq!(retried.iter().collect::<Vec<_>>(), [tonic::Code::Unavailable]);
+        let policy = method.hedging_policy.unwrap();
+        assert!(policy.hedging_delay < Config::default().upstream_timeout / 2, "time for another");
+        let non_fatal = policy.non_fatal_status_codes;
+        assert_eq!(non_fatal.iter().collect::<Vec<_>>(), [tonic::Code::Unavailable]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use balanced_channel::{Channel, ChannelSnapshot, Connectivity};
+use balanced_channel::{Channel, ChannelSnapshot, Connectivity, Keepalive, OutlierDetection};
 use http::HeaderMap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use proto::hello::Introduction;
@@ -15,6 +15,15 @@ use crate::{
     route_config::{DEFAULT, RouteConfig},
     upstream::{FailureLog, UpstreamError, excerpt, grpc::GrpcUpstream},
 };
+
+/// The silence after which a backend that has calls is sent a PING, and the time it has for the answer. Less than half a
+/// second together: a frozen backend is left out before a call's deadline, and its calls are hedged.
+const PROBE_TIME: Duration = Duration::from_millis(200);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The time that a backend must have had before a deadline that passes counts against it, whatever shorter deadline a
+/// caller sets.
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(500);
 
 /// All routes, never empty. There are few, so a linear search finds a name.
 #[derive(Debug)]
@@ -94,6 +103,15 @@ impl Routes {
             let service_config = service_config.unwrap_or_else(|| grpc_service_config.clone());
             let policy = service_config.policy.clone().unwrap_or_default().name();
             let channel = Channel::builder(target.as_str())
+                .keepalive(Keepalive {
+                    probe_time: Some(PROBE_TIME),
+                    timeout: PROBE_TIMEOUT,
+                    ..Keepalive::default()
+                })
+                .outlier_detection(OutlierDetection {
+                    min_attempt_time: MIN_ATTEMPT_TIME,
+                    ..Default::default()
+                })
                 .service_config(service_config)
                 .zone(&zone)
                 .call_metrics(grpc_call_metrics)

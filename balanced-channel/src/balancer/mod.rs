@@ -195,8 +195,7 @@ impl<C: Connector> Balancer<C> {
 
     fn start(&mut self, endpoint: Endpoint) {
         let address = endpoint.address;
-        let consecutive_failures =
-            ConsecutiveFailures::new(self.config.outliers.consecutive_failures, self.failures.clone());
+        let consecutive_failures = ConsecutiveFailures::new(&self.config.outliers, self.failures.clone());
         let subchannel = Arc::new(Subchannel::new(endpoint, consecutive_failures));
         self.started += 1;
         let task = SubchannelTask {

@@ -57,22 +57,15 @@ impl Deadline {
 
     /// Runs `work` until the deadline; `None` when it has passed.
     pub(crate) fn bound<F: Future>(&self, work: F) -> impl Future<Output = Option<F::Output>> {
-        self.bound_within(None, work)
-    }
-
-    /// Runs `work` until the deadline, or for `attempt_timeout` where that is shorter; `None` when it has
-    /// passed.
-    pub(crate) fn bound_within<F: Future>(
-        &self,
-        attempt_timeout: Option<Duration>,
-        work: F,
-    ) -> impl Future<Output = Option<F::Output>> {
-        let attempt_timeout =
-            attempt_timeout.and_then(|attempt_timeout| Instant::now().checked_add(attempt_timeout));
-        match self.at.map(|(at, _)| at).into_iter().chain(attempt_timeout).min() {
-            Some(at) => Either::Left(timeout_at(at, work).map(Result::ok)),
+        match self.at {
+            Some((at, _)) => Either::Left(timeout_at(at, work).map(Result::ok)),
             None => Either::Right(work.map(Some)),
         }
+    }
+
+    /// Returns whether the deadline has passed.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.at.is_some_and(|(at, _)| at <= Instant::now())
     }
 
     /// A timer for the deadline.

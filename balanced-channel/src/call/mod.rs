@@ -1,13 +1,15 @@
-//! One call: attempt it, and attempt it again while that is right and may help.
+//! One call: its attempts, until one succeeds or no other may follow.
 //!
 //! - `request_head`: what is made of the request's URI and headers. `deadline`: how long it all may take.
-//! - `attempt`: picks a subchannel, sends, and sees how the response begins. `pick` waits for a
-//!   subchannel; `status_mapping` says what the transport's errors mean.
-//! - `retry`: whether and when there is another attempt. `throttle` stops them when too much fails.
+//! - `attempt`: picks a subchannel, sends, and waits for the response to begin. `pick` waits for a subchannel;
+//!   `status_mapping` maps the transport's errors to gRPC's status codes.
+//! - `retry`: whether and when another attempt follows one that failed. `hedge`: another attempt beside one that is
+//!   slow. `throttle` stops both when too much fails.
 //! - `response`: counts the call to its last byte.
 
 mod attempt;
 mod deadline;
+mod hedge;
 mod pick;
 mod request_head;
 mod response;
@@ -22,14 +24,16 @@ use std::sync::{
 
 use attempt::{AttemptOutcome, CallResult};
 use deadline::Deadline;
+pub(crate) use hedge::HedgeBudget;
 use http::{
     Request, Version,
     request::Parts,
     uri::{Authority, Scheme},
 };
+use pick::Tried;
 pub use response::ResponseBody;
 use response::code_of;
-use retry::RetryState;
+use retry::{RetryState, stamp};
 pub(crate) use throttle::RetryThrottle;
 use tokio::time::sleep;
 use tonic::{Code, body::Body};
@@ -54,6 +58,7 @@ pub(crate) struct CallExecutor {
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
     pub(crate) throttle: Option<Arc<RetryThrottle>>,
+    pub(crate) hedge_budget: HedgeBudget,
     pub(crate) retries: RetryCounters,
     pub(crate) metrics: Metrics,
 }
@@ -63,6 +68,7 @@ pub(crate) struct CallExecutor {
 pub(crate) struct RetryCounters {
     pub(crate) transparent: AtomicU64,
     pub(crate) by_policy: AtomicU64,
+    pub(crate) hedges: AtomicU64,
 }
 
 /// The state that all attempts of a call share.
@@ -72,6 +78,9 @@ struct Call<'a> {
     body: ReplayBody,
     deadline: Deadline,
     wait_for_ready: bool,
+    tried: Tried,
+    /// True if attempts may run beside each other.
+    hedged: bool,
 }
 
 // === impl CallExecutor ===
@@ -101,24 +110,39 @@ impl CallExecutor {
         self.address(head)?;
         let body = ReplayBody::read(body, self.retry_buffer).await?;
         let wait_for_ready = method.wait_for_ready.unwrap_or(self.wait_for_ready);
-        let call = Call { head, body, deadline, wait_for_ready };
+        let hedging = method.hedging_policy.as_ref();
+        let hedged = hedging.is_some();
+        let call = Call { head, body, deadline, wait_for_ready, tried: Tried::default(), hedged };
         let mut retry = RetryState::new(method.retry_policy.as_ref(), self.throttle.as_ref());
+        let failures = hedging.map(|policy| policy.non_fatal_status_codes);
         loop {
             if let Some(recording) = recording {
                 recording.attempt_begins();
             }
-            let (failed, answer) = match self.attempt(&call, &retry, recording).await {
-                AttemptOutcome::Committed(response) => return Ok(response),
+            let outcome = match hedging {
+                Some(policy) => self.hedged_attempts(&call, policy, recording).await,
+                None => self.attempt(&call, retry.previous()).await,
+            };
+            let (failed, answer) = match outcome {
+                AttemptOutcome::Responded(mut response) => {
+                    call.body.commit();
+                    response.body_mut().commit(retry.throttle_recorder(failures), &call, recording);
+                    return Ok(response);
+                }
+                AttemptOutcome::Failed(_, answer) if hedged => return answer,
                 AttemptOutcome::Failed(failed, answer) => (failed, answer),
             };
             if let Some(recording) = recording {
+                if failed.was_sent() {
+                    recording.sends(call.body.sent());
+                }
                 recording.attempt_failed(failed.code);
             }
             let previous = retry.previous();
             let Some(wait) = retry.after(&failed, call.body.can_repeat(), call.deadline.left()) else {
                 return answer;
             };
-            let address = failed.subchannel.as_ref().map(|failed| failed.endpoint.address);
+            let address = failed.address;
             tracing::debug!(?address, code = ?failed.code, progress = ?failed.progress, ?wait, "call is sent again");
             let transparent = retry.previous() == previous;
             let count = if transparent { &self.retries.transparent } else { &self.retries.by_policy };
@@ -137,15 +161,15 @@ impl CallExecutor {
 // === impl Call ===
 
 impl Call<'_> {
-    /// The request of the next attempt.
-    fn request(&self, retry: &RetryState<'_>) -> Request<AttemptBody> {
+    /// Makes the request of an attempt, after `previous` others.
+    fn request(&self, previous: u32) -> Request<AttemptBody> {
         let mut request = Request::new(self.body.attempt());
         *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = self.head.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.head.headers.clone();
         self.deadline.stamp(request.headers_mut());
-        retry.stamp(request.headers_mut());
+        stamp(request.headers_mut(), previous);
         request
     }
 }

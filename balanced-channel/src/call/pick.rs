@@ -1,33 +1,45 @@
 //! Which subchannel takes an attempt, and the wait until there is one.
 
-use std::sync::Arc;
+use std::{
+    future::pending,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tonic::Status;
 
 use super::{Call, CallExecutor};
 use crate::{
     balancer::ChannelPicker,
     policy::{PickArgs, PickResult, Picker},
-    subchannel::Subchannel,
+    subchannel::ReadySubchannel,
 };
 
-/// The number of times that a retry asks the picker for a subchannel that has not failed the call yet.
+/// The number of times that a further attempt asks the picker for a subchannel that has not had the call yet.
 const MAX_PICKS: usize = 8;
 
+/// The subchannels that a call was sent to, the latest last. Further attempts prefer others.
+#[derive(Debug, Default)]
+pub(crate) struct Tried(Mutex<Vec<TriedSubchannel>>);
+
+#[derive(Debug)]
+struct TriedSubchannel {
+    ready: Arc<ReadySubchannel>,
+    /// True while a response may still come from there, and no hedge was made because its peer is unresponsive.
+    watched: bool,
+}
+
 impl CallExecutor {
-    /// Picks a subchannel, if possible not one of those that were `tried`. Waits until there is one.
-    pub(super) async fn wait_for_pick(
-        &self,
-        call: &Call<'_>,
-        tried: &[Arc<Subchannel>],
-    ) -> Result<PickResult, Status> {
-        if let Some(pick) = self.pick(call, tried)? {
+    /// Picks a subchannel, if possible not one that the call was sent to before. Waits until there is one.
+    pub(super) async fn wait_for_pick(&self, call: &Call<'_>) -> Result<PickResult, Status> {
+        if let Some(pick) = self.pick(call)? {
             return Ok(pick);
         }
         let mut versions = self.published.subscribe();
         loop {
             // Picked again after subscribing, so that no picker is missed.
-            if let Some(pick) = self.pick(call, tried)? {
+            if let Some(pick) = self.pick(call)? {
                 return Ok(pick);
             }
             match call.deadline.bound(versions.changed()).await {
@@ -44,9 +56,9 @@ impl CallExecutor {
         }
     }
 
-    fn pick(&self, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Result<Option<PickResult>, Status> {
+    fn pick(&self, call: &Call<'_>) -> Result<Option<PickResult>, Status> {
         match &**self.published.picker() {
-            ChannelPicker::Ready(picker) => Ok(untried(&**picker, call, tried)),
+            ChannelPicker::Ready(picker) => Ok(untried(&**picker, call)),
             ChannelPicker::TransientFailure(why) if !call.wait_for_ready => {
                 Err(Status::unavailable(format!("{}: {why}", self.target)))
             }
@@ -55,14 +67,16 @@ impl CallExecutor {
     }
 }
 
-/// Picks a subchannel. For a retry, prefers one that was not tried, or else the
-/// one whose try is the longest ago.
-fn untried(picker: &dyn Picker, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> Option<PickResult> {
+/// Picks a subchannel. For a further attempt, prefers one that was not tried, or else the one whose try is the longest
+/// ago.
+fn untried(picker: &dyn Picker, call: &Call<'_>) -> Option<PickResult> {
     let args = PickArgs { headers: &call.head.headers };
-    let when = |pick: &PickResult| {
-        tried.iter().rposition(|subchannel| Arc::ptr_eq(subchannel, &pick.subchannel.subchannel))
-    };
     let mut best = picker.pick(&args)?;
+    let tried = call.tried.lock();
+    let when = |pick: &PickResult| {
+        let same = |one: &TriedSubchannel| Arc::ptr_eq(&one.ready.subchannel, &pick.subchannel.subchannel);
+        tried.iter().rposition(same)
+    };
     for _ in 1..MAX_PICKS {
         // None, never tried, is less than any try.
         let Some(last) = when(&best) else { break };
@@ -72,4 +86,43 @@ fn untried(picker: &dyn Picker, call: &Call<'_>, tried: &[Arc<Subchannel>]) -> O
         }
     }
     Some(best)
+}
+
+// === impl Tried ===
+
+impl Tried {
+    /// Adds the subchannel of an attempt. `pending` says whether the attempt goes on.
+    pub(super) fn push(&self, ready: &Arc<ReadySubchannel>, pending: bool) {
+        self.lock().push(TriedSubchannel { ready: ready.clone(), watched: pending });
+    }
+
+    /// Records that the latest attempt there has failed.
+    pub(super) fn failed(&self, ready: &Arc<ReadySubchannel>) {
+        let mut tried = self.lock();
+        match tried.iter_mut().rfind(|one| Arc::ptr_eq(&one.ready, ready)) {
+            Some(one) => one.watched = false,
+            None => tried.push(TriedSubchannel { ready: ready.clone(), watched: false }),
+        }
+    }
+
+    /// Waits until a peer that has an attempt leaves a keepalive PING unanswered. Each is reported once.
+    pub(super) async fn unresponsive(&self) {
+        let watched: Vec<_> =
+            self.lock().iter().filter(|one| one.watched).map(|one| one.ready.clone()).collect();
+        let waits: FuturesUnordered<_> = watched
+            .into_iter()
+            .map(|ready| async move {
+                ready.client.unresponsive().await;
+                ready
+            })
+            .collect();
+        match pin!(waits).next().await {
+            Some(ready) => self.failed(&ready),
+            None => pending().await,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<TriedSubchannel>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

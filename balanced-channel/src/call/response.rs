@@ -15,30 +15,34 @@ use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
 
 use super::{
+    Call,
     deadline::Deadline,
     status_mapping::{broken, code_of_http},
     throttle::ThrottleRecorder,
 };
 use crate::{
-    metrics::Recording,
+    metrics::{MessageSize, Recording},
     outlier::CallOutcome,
     policy::{DoneInfo, OnDone, PickResult},
-    subchannel::{ReadySubchannel, Subchannel},
-    transport::UploadGuard,
-    transport::{Http2Client, IncomingBody},
+    subchannel::ReadySubchannel,
+    transport::{Http2Client, IncomingBody, UploadGuard},
 };
 
 /// One attempt under way. However it ends, its subchannel hears of it once.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
-    /// The policy\'s hook and when the attempt began, if the policy wants to know how it ends.
+    /// When the request was sent, if it was.
+    sent_at: Option<Instant>,
+    /// The policy's hook and when the attempt began, if the policy wants to know how it ends.
     on_done: Option<(Arc<dyn OnDone>, Instant)>,
     /// How it ended; a call that is dropped before that was cancelled by the caller.
     outcome: Code,
-    /// True if the response has begun.
-    response_started: bool,
+    /// The messages of the response so far.
+    received: MessageSize,
     call_outcome: CallOutcome,
+    /// True if the end says nothing about the endpoint.
+    excluded: bool,
     /// Hears of it too, once the response has begun.
     throttle_recorder: Option<ThrottleRecorder>,
     /// The call itself, which ends with this, once the response has begun.
@@ -84,8 +88,10 @@ impl InFlight {
             ready,
             on_done: on_done.map(|hook| (hook, Instant::now())),
             outcome: Code::Cancelled,
-            response_started: false,
+            sent_at: None,
+            received: MessageSize::default(),
             call_outcome: CallOutcome::Ignored,
+            excluded: true,
             throttle_recorder: None,
             recording: None,
         }
@@ -99,25 +105,43 @@ impl InFlight {
         &self.ready.client
     }
 
-    pub(crate) fn subchannel(&self) -> &Arc<Subchannel> {
-        &self.ready.subchannel
+    pub(crate) fn ready(&self) -> &Arc<ReadySubchannel> {
+        &self.ready
     }
 
-    /// The response has begun: `throttle_recorder` counts how the call ends.
-    pub(crate) fn commit(
-        &mut self,
-        throttle_recorder: Option<ThrottleRecorder>,
-        recording: Option<Box<Recording>>,
-    ) {
-        (self.throttle_recorder, self.recording) = (throttle_recorder, recording);
+    /// Records when the request was sent.
+    pub(crate) fn sent(&mut self, at: Instant) {
+        self.sent_at = Some(at);
     }
 
     /// Ends the attempt with a status that the channel itself made.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
-        if code == Code::DeadlineExceeded && !self.response_started {
+        self.excluded = self.sent_at.is_none() || code == Code::DeadlineExceeded && !self.had_its_time();
+        if !self.excluded && code == Code::DeadlineExceeded && self.lacks_a_message() {
             self.call_outcome = CallOutcome::Failure;
         }
+    }
+
+    /// Ends the attempt when the response ends without a status.
+    fn fail_without_status(mut self) {
+        self.outcome = Code::Unknown;
+        self.excluded = false;
+        if self.lacks_a_message() {
+            self.call_outcome = CallOutcome::Failure;
+        }
+    }
+
+    /// Returns whether the endpoint had the time that the owner of the channel thinks fair.
+    fn had_its_time(&self) -> bool {
+        let min = self.ready.subchannel.consecutive_failures.min_attempt_time();
+        self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= min)
+    }
+
+    /// Returns whether the response may still be that of a unary call. A stream that breaks off later says less about
+    /// the endpoint.
+    fn lacks_a_message(&self) -> bool {
+        self.received.messages() <= 1
     }
 
     /// Calls the policy's hook, the first time.
@@ -131,11 +155,11 @@ impl InFlight {
     fn end(mut self, code: Code, trailers: &HeaderMap) {
         self.outcome = code;
         self.report_done(Some(trailers));
+        self.excluded = code == Code::Cancelled || code == Code::DeadlineExceeded && !self.had_its_time();
         self.call_outcome = match code {
-            Code::Unavailable | Code::DeadlineExceeded if self.response_started => CallOutcome::Ignored,
+            _ if self.excluded => CallOutcome::Ignored,
+            Code::Unavailable | Code::DeadlineExceeded if !self.lacks_a_message() => CallOutcome::Ignored,
             Code::Unavailable | Code::DeadlineExceeded => CallOutcome::Failure,
-            // So tonic's server answers for a handler that has let the deadline pass.
-            Code::Cancelled => CallOutcome::Ignored,
             _ => CallOutcome::Success,
         };
     }
@@ -144,12 +168,13 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.report_done(None);
-        self.ready.subchannel.calls.end(self.outcome);
+        self.ready.subchannel.calls.end(self.outcome, self.excluded);
         self.ready.subchannel.consecutive_failures.record(self.call_outcome);
         if let Some(throttle_recorder) = &self.throttle_recorder {
-            throttle_recorder.ended(self.outcome);
+            throttle_recorder.record(self.outcome);
         }
-        if let Some(recording) = self.recording.take() {
+        if let Some(mut recording) = self.recording.take() {
+            recording.received(self.received);
             recording.end(self.outcome);
         }
     }
@@ -165,7 +190,7 @@ impl ResponseBody {
 
     pub(crate) fn new(
         response: Response<IncomingBody>,
-        mut in_flight: InFlight,
+        in_flight: InFlight,
         deadline: Deadline,
         upload: Option<UploadGuard>,
     ) -> Response<Self> {
@@ -175,12 +200,46 @@ impl ResponseBody {
                 in_flight.end(code, response.headers());
                 None
             }
-            None => {
-                in_flight.response_started = true;
-                Some(in_flight)
-            }
+            None => Some(in_flight),
         };
         response.map(|body| Self { body, address, in_flight, deadline, timer: None, upload })
+    }
+}
+
+impl ResponseBody {
+    fn deadline_exceeded(
+        in_flight: &mut Option<InFlight>,
+        deadline: &Deadline,
+        address: SocketAddr,
+    ) -> Status {
+        if let Some(call) = in_flight.take() {
+            call.fail(Code::DeadlineExceeded);
+        }
+        deadline.exceeded(&format!("reading the response of {address}"))
+    }
+
+    /// Commits the call to this response: `throttle_recorder` and `recording` see how the call ends.
+    pub(super) fn commit(
+        &mut self,
+        throttle_recorder: Option<ThrottleRecorder>,
+        call: &Call<'_>,
+        recording: &mut Option<Box<Recording>>,
+    ) {
+        if let Some(recording) = recording {
+            recording.sends(call.body.sent());
+        }
+        match &mut self.in_flight {
+            Some(in_flight) => {
+                in_flight.throttle_recorder = throttle_recorder;
+                in_flight.recording = recording.take();
+            }
+            // The headers have ended it, with OK.
+            None => {
+                if let Some(throttle_recorder) = throttle_recorder {
+                    throttle_recorder.record(Code::Ok);
+                }
+            }
+        }
     }
 }
 
@@ -196,11 +255,11 @@ impl Body for ResponseBody {
             }
             let Some(timer) = this.timer else { return Poll::Pending };
             ready!(timer.as_mut().poll(cx));
-            if let Some(call) = this.in_flight.take() {
-                call.fail(Code::DeadlineExceeded);
-            }
-            let reading = format!("reading the response of {}", this.address);
-            return Poll::Ready(Some(Err(this.deadline.exceeded(&reading))));
+            return Poll::Ready(Some(Err(Self::deadline_exceeded(
+                this.in_flight,
+                this.deadline,
+                *this.address,
+            ))));
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
@@ -208,10 +267,19 @@ impl Body for ResponseBody {
                     && let Some(call) = this.in_flight.take()
                 {
                     call.end(code_of_trailers(trailers), trailers);
-                } else if let Some(InFlight { recording: Some(recording), .. }) = this.in_flight
+                } else if let Some(in_flight) = this.in_flight
                     && let Some(data) = frame.data_ref()
                 {
-                    recording.received(data);
+                    // A server that sends without a pause must not keep a stream alive beyond its deadline. The clock
+                    // is not read for the single message of a unary call.
+                    if in_flight.received.messages() > 0 && this.deadline.has_passed() {
+                        return Poll::Ready(Some(Err(Self::deadline_exceeded(
+                            this.in_flight,
+                            this.deadline,
+                            *this.address,
+                        ))));
+                    }
+                    in_flight.received.add(data);
                 }
                 Some(Ok(frame))
             }
@@ -225,7 +293,7 @@ impl Body for ResponseBody {
             None => {
                 // An end without trailers: the client above makes this UNKNOWN.
                 if let Some(call) = this.in_flight.take() {
-                    call.fail(Code::Unknown);
+                    call.fail_without_status();
                 }
                 None
             }

@@ -6,7 +6,7 @@
 //!
 //! [gRFC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::Code;
@@ -14,8 +14,7 @@ use tonic::Code;
 use super::throttle::{RetryThrottle, ThrottleRecorder};
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    service_config::RetryPolicy,
-    subchannel::Subchannel,
+    service_config::{RetryPolicy, StatusCodes},
 };
 
 /// The number of times that a call that a server refused unprocessed is sent again without a policy's leave. A6
@@ -35,10 +34,8 @@ pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
     pub(crate) progress: Progress,
     pub(crate) pushback: Pushback,
-    /// True if it was given up for another one, because it took too long.
-    pub(crate) given_up: bool,
-    /// Whose it was, if it got that far.
-    pub(crate) subchannel: Option<Arc<Subchannel>>,
+    /// Where it was sent, if it got that far.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// How far a call came.
@@ -70,10 +67,15 @@ pub(crate) struct RetryState<'a> {
     throttle: Option<&'a Arc<RetryThrottle>>,
     /// The number of attempts that there were before this one, transparent retries not counted.
     previous: u32,
-    refusals: u32,
+    transparent: TransparentRetries,
     /// Made when it is first needed.
     backoff: Option<Backoff>,
-    tried: Vec<Arc<Subchannel>>,
+}
+
+/// The transparent retries of one attempt or call.
+#[derive(Debug, Default)]
+pub(crate) struct TransparentRetries {
+    refusals: u32,
 }
 
 // === impl AttemptFailure ===
@@ -81,18 +83,17 @@ pub(crate) struct RetryState<'a> {
 impl AttemptFailure {
     /// An attempt that found no subchannel.
     pub(crate) fn nowhere(code: Code) -> Self {
-        Self {
-            code,
-            progress: Progress::MaybeProcessed,
-            pushback: Pushback::None,
-            given_up: false,
-            subchannel: None,
-        }
+        Self { code, progress: Progress::MaybeProcessed, pushback: Pushback::None, address: None }
     }
 
     /// An attempt that may have been processed there.
-    pub(crate) fn by(subchannel: &Arc<Subchannel>, code: Code) -> Self {
-        Self { subchannel: Some(subchannel.clone()), ..Self::nowhere(code) }
+    pub(crate) fn by(address: SocketAddr, code: Code) -> Self {
+        Self { address: Some(address), ..Self::nowhere(code) }
+    }
+
+    /// Returns whether something of the request may have left this process.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.address.is_some() && self.progress != Progress::NotSent
     }
 }
 
@@ -100,7 +101,7 @@ impl AttemptFailure {
 
 impl<'a> RetryState<'a> {
     pub(crate) fn new(policy: Option<&'a RetryPolicy>, throttle: Option<&'a Arc<RetryThrottle>>) -> Self {
-        Self { policy, throttle, previous: 0, refusals: 0, backoff: None, tried: Vec::new() }
+        Self { policy, throttle, previous: 0, transparent: TransparentRetries::default(), backoff: None }
     }
 
     /// Returns the time to wait before the next attempt; none when there is none.
@@ -113,7 +114,7 @@ impl<'a> RetryState<'a> {
         repeatable: bool,
         left: Option<Duration>,
     ) -> Option<Duration> {
-        let wait = if repeatable && self.transparent(failed.progress) {
+        let wait = if repeatable && self.transparent.allows(failed.progress) {
             Duration::ZERO
         } else {
             self.by_policy(failed, repeatable)?
@@ -121,38 +122,12 @@ impl<'a> RetryState<'a> {
         if left.is_some_and(|left| left <= wait) {
             return None;
         }
-        self.tried.extend(failed.subchannel.clone());
         Some(wait)
-    }
-
-    /// Returns the time that an attempt may take before another one is thought of.
-    pub(crate) fn attempt_timeout(&self) -> Option<Duration> {
-        self.policy?.per_attempt_recv_timeout
-    }
-
-    /// Returns whether an attempt that takes long can be given up for another one, as `after` will see it.
-    pub(crate) fn may_give_up(&self, repeatable: bool, left: Option<Duration>) -> bool {
-        let Some(policy) = self.policy else { return false };
-        // What the failure of the attempt takes is counted already.
-        let allowed = self.throttle.is_none_or(|throttle| throttle.allows_one());
-        let wait = policy.max_backoff.mul_f64(1.0 + JITTER);
-        allowed && repeatable && self.previous + 1 < policy.attempts() && left.is_none_or(|left| left > wait)
-    }
-
-    fn transparent(&mut self, progress: Progress) -> bool {
-        match progress {
-            Progress::NotSent => true,
-            Progress::Refused => {
-                self.refusals += 1;
-                self.refusals <= MAX_REFUSALS
-            }
-            Progress::MaybeProcessed => false,
-        }
     }
 
     fn by_policy(&mut self, failed: &AttemptFailure, repeatable: bool) -> Option<Duration> {
         let policy = self.policy?;
-        let covered = failed.given_up || policy.retryable_status_codes.contains(failed.code);
+        let covered = policy.retryable_status_codes.contains(failed.code);
         if !covered && failed.pushback != Pushback::Never {
             return None;
         }
@@ -181,27 +156,39 @@ impl<'a> RetryState<'a> {
         Some(wait)
     }
 
-    /// The subchannels that have failed this call, the latest last.
-    pub(crate) fn tried(&self) -> &[Arc<Subchannel>] {
-        &self.tried
-    }
-
     /// Returns the number of attempts that there were before this one, transparent retries not counted.
     pub(crate) fn previous(&self) -> u32 {
         self.previous
     }
 
-    /// Says in a request's or a response's headers how many attempts came before.
-    pub(crate) fn stamp(&self, headers: &mut HeaderMap) {
-        if self.previous > 0 {
-            headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(self.previous));
+    /// Returns the recorder for the end of a call whose response has begun. `hedging` has the codes that count as
+    /// failures of a hedged call.
+    pub(crate) fn throttle_recorder(&self, hedging: Option<StatusCodes>) -> Option<ThrottleRecorder> {
+        let failures = self.policy.map(|policy| policy.retryable_status_codes).or(hedging)?;
+        Some(ThrottleRecorder { throttle: self.throttle?.clone(), failures })
+    }
+}
+
+// === impl TransparentRetries ===
+
+impl TransparentRetries {
+    /// Returns whether an attempt that came so far is sent again whatever the policy.
+    pub(crate) fn allows(&mut self, progress: Progress) -> bool {
+        match progress {
+            Progress::NotSent => true,
+            Progress::Refused => {
+                self.refusals += 1;
+                self.refusals <= MAX_REFUSALS
+            }
+            Progress::MaybeProcessed => false,
         }
     }
+}
 
-    /// Returns the recorder for the end of a call whose response has begun.
-    pub(crate) fn throttle_recorder(&self) -> Option<ThrottleRecorder> {
-        let failures = self.policy?.retryable_status_codes;
-        Some(ThrottleRecorder { throttle: self.throttle?.clone(), failures })
+/// Writes into a request's or a response's headers how many attempts came before.
+pub(crate) fn stamp(headers: &mut HeaderMap, previous: u32) {
+    if previous > 0 {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
     }
 }
 

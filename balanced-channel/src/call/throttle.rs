@@ -42,9 +42,9 @@ impl RetryThrottle {
         self.change(|tokens| tokens.saturating_sub(MILLI)) > self.max / 2
     }
 
-    /// Returns whether enough would be left for a retry after one more failure.
-    pub(crate) fn allows_one(&self) -> bool {
-        self.tokens.load(Ordering::Relaxed).saturating_sub(MILLI) > self.max / 2
+    /// Returns whether enough tokens are left for a hedge.
+    pub(crate) fn allows(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed) > self.max / 2
     }
 
     /// Puts a part of a token back.
@@ -71,7 +71,7 @@ impl RetryThrottle {
 // === impl ThrottleRecorder ===
 
 impl ThrottleRecorder {
-    pub(crate) fn ended(&self, code: Code) {
+    pub(crate) fn record(&self, code: Code) {
         if code == Code::Ok {
             self.throttle.succeeded();
         } else if self.failures.contains(code) {
@@ -116,7 +116,7 @@ mod tests {
         for (code, tokens) in
             [(Code::InvalidArgument, 4), (Code::Ok, 4), (Code::Unavailable, 3), (Code::Ok, 4)]
         {
-            throttle_recorder.ended(code);
+            throttle_recorder.record(code);
             assert_eq!(throttle.tokens.load(Ordering::Relaxed), tokens * MILLI, "after {code:?}");
         }
     }

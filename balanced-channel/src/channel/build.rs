@@ -6,17 +6,18 @@ use http::uri::{Authority, Scheme};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    backoff::BackoffError,
     backoff::BackoffPolicy,
     balancer::BalancerConfig,
     balancer::Locality,
     balancer::Published,
-    call::{CallExecutor, RetryCounters, RetryThrottle},
+    call::{CallExecutor, HedgeBudget, RetryCounters, RetryThrottle},
     channel::{Channel, Inner},
     metrics::Metrics,
     outlier::OutlierDetection,
     policy::Policy,
     resolver::{self, DnsLookup, PollingResolver, Refresh, Resolver, StaticResolver},
-    service_config::{Methods, RetryConfigError, RetryThrottling},
+    service_config::{HedgingBudget, Methods, RetryConfigError, RetryThrottling},
     subchannel::HealthCheck,
     target::{ResolverTarget, Target, TargetError},
     transport::{Connector, Http2Config, Keepalive},
@@ -39,6 +40,7 @@ pub(crate) struct ChannelConfig {
     pub(crate) retry_buffer: usize,
     pub(crate) methods: Methods,
     pub(crate) retry_throttling: Option<RetryThrottling>,
+    pub(crate) hedging_budget: HedgingBudget,
     pub(crate) health_check: Option<String>,
     pub(crate) call_metrics: bool,
 }
@@ -50,9 +52,12 @@ pub enum BuildError {
     /// The target cannot be used.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A retry setting is out of its range.
+    /// A setting of retries or hedging is out of its range.
     #[error(transparent)]
-    RetryState(#[from] RetryConfigError),
+    Retry(#[from] RetryConfigError),
+    /// The backoff cannot be used.
+    #[error(transparent)]
+    Backoff(#[from] BackoffError),
     /// TLS cannot be used.
     #[cfg(feature = "tls")]
     #[error(transparent)]
@@ -90,6 +95,7 @@ impl ChannelConfig {
             retry_buffer: 256 * 1024,
             methods: Methods::default(),
             retry_throttling: None,
+            hedging_budget: HedgingBudget::default(),
             health_check: None,
             call_metrics: false,
         }
@@ -100,6 +106,8 @@ impl ChannelConfig {
         let target = self.target?;
         self.methods.check()?;
         self.retry_throttling.as_ref().map_or(Ok(()), RetryThrottling::check)?;
+        self.hedging_budget.check()?;
+        self.backoff.check()?;
         if target.secure && connector.scheme() != Scheme::HTTPS {
             return Err(BuildError::Insecure(target.to_string()));
         }
@@ -145,6 +153,7 @@ impl ChannelConfig {
             retry_buffer: self.retry_buffer,
             methods: self.methods,
             throttle: self.retry_throttling.map(|config| Arc::new(RetryThrottle::new(config))),
+            hedge_budget: HedgeBudget::new(self.hedging_budget),
             retries: RetryCounters::default(),
             metrics,
         };

@@ -11,8 +11,7 @@ use crate::{
     outlier::OutlierDetection,
     policy::Policy,
     resolver::{Refresh, Resolver},
-    service_config::ServiceConfig,
-    service_config::{RetryPolicy, RetryThrottling},
+    service_config::{HedgingBudget, HedgingPolicy, RetryPolicy, RetryThrottling, ServiceConfig},
     target::{Target, TargetError},
     transport::{Connector, Keepalive, TcpConnector},
 };
@@ -128,6 +127,7 @@ impl<C: Connector> Builder<C> {
         self.config.policy = config.policy.unwrap_or(self.config.policy);
         self.config.outliers = config.outlier_detection.unwrap_or(self.config.outliers);
         self.config.retry_throttling = config.retry_throttling.or(self.config.retry_throttling);
+        self.config.hedging_budget = config.hedging_budget.unwrap_or(self.config.hedging_budget);
         self.config.health_check = config.health_check_service.or(self.config.health_check);
         for (name, config) in config.methods {
             self.config.methods.insert(name, config);
@@ -185,6 +185,19 @@ impl<C: Connector> Builder<C> {
     /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.config.methods.default_mut().retry_policy = Some(policy);
+        self
+    }
+
+    /// Which slow calls are sent a second time, for every method that has no config of its own. Not together with
+    /// [`retry_policy`](Self::retry_policy). Default: none.
+    pub fn hedging_policy(mut self, policy: HedgingPolicy) -> Self {
+        self.config.methods.default_mut().hedging_policy = Some(policy);
+        self
+    }
+
+    /// The number of hedges that slowness may cause. Default: see [`HedgingBudget`].
+    pub fn hedging_budget(mut self, budget: HedgingBudget) -> Self {
+        self.config.hedging_budget = budget;
         self
     }
 

@@ -67,7 +67,7 @@ mod tests {
             // Pods of two namespaces may be called the same.
             Arc::new(Subchannel::new(
                 endpoint.named("pod").in_zone("a"),
-                ConsecutiveFailures::new(5, Arc::default()),
+                ConsecutiveFailures::new(&crate::OutlierDetection::default(), Arc::default()),
             ))
         };
         let published: Vec<_> = (0..150).map(subchannel).collect();

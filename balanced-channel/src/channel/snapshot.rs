@@ -50,6 +50,8 @@ pub struct RetrySnapshot {
     pub transparent: u64,
     /// Because a retry policy says so.
     pub by_policy: u64,
+    /// Because an attempt was slow, unresponsive or failed, and a hedging policy says so.
+    pub hedges: u64,
     /// The tokens of the retry throttle, at most its maximum; absent without one. No retry by
     /// policy is made while it is at most half full.
     pub tokens: Option<f64>,
@@ -110,6 +112,7 @@ impl ChannelSnapshot {
             retries: RetrySnapshot {
                 transparent: executor.retries.transparent.load(Ordering::Relaxed),
                 by_policy: executor.retries.by_policy.load(Ordering::Relaxed),
+                hedges: executor.retries.hedges.load(Ordering::Relaxed),
                 tokens: executor.throttle.as_ref().map(|throttle| throttle.tokens()),
             },
             subchannels: executor

@@ -64,6 +64,7 @@ struct EndedCalls {
 struct ResentCalls {
     retries: Distribution<5>,
     transparent: Distribution<6>,
+    hedges: Distribution<5>,
     delay: Distribution<41>,
 }
 
@@ -135,6 +136,11 @@ impl CallMetrics {
             "{transparent_retry}",
             "Retries of a call because no server had seen it, of calls that had any.",
         );
+        let mut hedges = Metric::histogram(
+            "grpc.client.call.hedges",
+            "{hedge}",
+            "Hedges of a call, of calls that had any.",
+        );
         let mut delay = Metric::histogram(
             "grpc.client.call.retry_delay",
             "s",
@@ -160,10 +166,11 @@ impl CallMetrics {
             if let Some(resent) = method.resent.get() {
                 retries.push_some(labels.clone(), resent.retries.read(&RETRIES));
                 transparent.push_some(labels.clone(), resent.transparent.read(&TRANSPARENT_RETRIES));
+                hedges.push_some(labels.clone(), resent.hedges.read(&RETRIES));
                 delay.push_some(labels, resent.delay.read(&LATENCY));
             }
         }
-        vec![started, attempts, sent, received, calls, retries, transparent, delay]
+        vec![started, attempts, sent, received, calls, retries, transparent, hedges, delay]
     }
 }
 
@@ -207,14 +214,17 @@ impl Method {
         ended.moved(traffic);
     }
 
-    /// A call that was sent again has ended.
-    pub(super) fn resent(&self, retries: u32, transparent: u32, delay: Duration) {
+    /// A call that was sent more than once has ended.
+    pub(super) fn resent(&self, retries: u32, transparent: u32, hedges: u32, delay: Duration) {
         let resent = self.resent.get_or_init(Box::default);
         if retries > 0 {
             resent.retries.record(&RETRIES, retries.into());
         }
         if transparent > 0 {
             resent.transparent.record(&TRANSPARENT_RETRIES, transparent.into());
+        }
+        if hedges > 0 {
+            resent.hedges.record(&RETRIES, hedges.into());
         }
         resent.delay.record(&LATENCY, nanoseconds(delay));
     }

@@ -7,6 +7,8 @@ const PREFIX: usize = 5;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MessageSize {
     bytes: u64,
+    /// The number of messages that have begun.
+    messages: u64,
     /// The number of bytes of the current message that are still to come.
     left: usize,
     prefix: [u8; PREFIX],
@@ -41,8 +43,14 @@ impl MessageSize {
                 let [_, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
                 self.have = 0;
+                self.messages += 1;
             }
         }
+    }
+
+    /// The number of messages that have begun.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
     }
 
     /// The bytes of messages so far.
@@ -80,6 +88,7 @@ mod tests {
             let mut size = MessageSize::default();
             body.chunks(piece).for_each(|piece| size.add(piece));
             prop_assert_eq!(size.bytes(), messages.iter().sum::<usize>() as u64);
+            prop_assert_eq!(size.messages(), messages.len() as u64);
         }
     }
 }

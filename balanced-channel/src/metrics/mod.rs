@@ -4,7 +4,7 @@
 //! | instrument | document |
 //! | --- | --- |
 //! | `grpc.client.attempt.*`, `grpc.client.call.duration` | [gRFC A66] |
-//! | `grpc.client.call.retries`, `transparent_retries`, `retry_delay` | [gRFC A96] |
+//! | `grpc.client.call.retries`, `transparent_retries`, `hedges`, `retry_delay` | [gRFC A96] |
 //! | `grpc.subchannel.*` | [gRFC A94] |
 //! | `grpc.lb.wrr.*`, `grpc.lb.pick_first.*` | [gRFC A78] |
 //! | `grpc.lb.outlier_detection.*` | [gRFC A91] |
@@ -35,7 +35,7 @@ pub(crate) use connections::{ConnectionMetrics, Disconnect};
 pub(crate) use ejections::{DetectionMethod, EjectionMetrics, Unenforced};
 pub(crate) use message_size::MessageSize;
 pub use metric::{Histogram, Kind, Metric, Point, Value};
-pub(crate) use recording::Recording;
+pub(crate) use recording::{HedgeRecording, Recording};
 pub use status_code::status_name;
 pub(crate) use weights::WeightMetrics;
 

@@ -24,10 +24,39 @@ pub(crate) struct Recording {
     delay: Duration,
     retries: u32,
     transparent: u32,
+    hedges: u32,
     /// The messages that the current attempt has sent.
     sent: SentMessages,
     received: MessageSize,
     outcome: Code,
+}
+
+/// A hedge of a call. One that is dropped was cancelled.
+#[derive(Debug)]
+pub(crate) struct HedgeRecording {
+    method: Arc<Method>,
+    began: Instant,
+    sent: SentMessages,
+    /// The status that it ends with; none if the call's own recording goes on with it.
+    outcome: Option<Code>,
+}
+
+// === impl HedgeRecording ===
+
+impl HedgeRecording {
+    /// The hedge has failed before a response began.
+    pub(crate) fn failed(mut self, code: Code) {
+        self.outcome = Some(code);
+    }
+}
+
+impl Drop for HedgeRecording {
+    fn drop(&mut self) {
+        if let Some(code) = self.outcome {
+            let traffic = MessageBytes { sent: self.sent.bytes(), received: 0 };
+            self.method.attempt_ended(code, self.began.elapsed(), traffic);
+        }
+    }
 }
 
 // === impl Recording ===
@@ -42,6 +71,7 @@ impl Recording {
             delay: Duration::ZERO,
             retries: 0,
             transparent: 0,
+            hedges: 0,
             sent: SentMessages::Nothing,
             received: MessageSize::default(),
             outcome: Code::Cancelled,
@@ -68,9 +98,30 @@ impl Recording {
         self.sent = sent;
     }
 
-    /// A piece of the response has come.
-    pub(crate) fn received(&mut self, piece: &[u8]) {
-        self.received.add(piece);
+    /// Sets the messages of the response.
+    pub(crate) fn received(&mut self, received: MessageSize) {
+        self.received = received;
+    }
+
+    /// A hedge begins, which sends this.
+    pub(crate) fn hedge(&mut self, sent: SentMessages) -> HedgeRecording {
+        self.method.attempt_started();
+        self.hedges += 1;
+        HedgeRecording {
+            method: self.method.clone(),
+            began: Instant::now(),
+            sent,
+            outcome: Some(Code::Cancelled),
+        }
+    }
+
+    /// The call goes on with the hedge; an attempt that was under way beside it is cancelled.
+    pub(crate) fn hedge_won(&mut self, mut hedge: HedgeRecording) {
+        if self.attempt.is_some() {
+            self.attempt_failed(Code::Cancelled);
+        }
+        hedge.outcome = None;
+        (self.attempt, self.paused) = (Some(hedge.began), None);
     }
 
     /// The attempt has failed before a response began.
@@ -102,7 +153,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let now = Instant::now();
         let (code, took) = (self.outcome, now - self.called);
-        let resent = self.retries + self.transparent > 0;
+        let resent = self.retries + self.transparent + self.hedges > 0;
         match self.attempt {
             Some(_) if !resent => return self.method.single_ended(code, took, self.traffic()),
             Some(began) => self.method.attempt_ended(code, now - began, self.traffic()),
@@ -112,7 +163,7 @@ impl Drop for Recording {
         if resent {
             // A wait for a retry that never came is a delay too.
             let waited = self.paused.map_or(Duration::ZERO, |paused| now - paused);
-            self.method.resent(self.retries, self.transparent, self.delay + waited);
+            self.method.resent(self.retries, self.transparent, self.hedges, self.delay + waited);
         }
     }
 }

@@ -1,21 +1,26 @@
 //! Consecutive failures, counted by the calls themselves.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
+
+use super::OutlierDetection;
 
 /// The outcome of a call as evidence about its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     /// The endpoint answered.
     Success,
-    /// The endpoint let the deadline pass without a word, or said itself that it cannot serve.
+    /// The endpoint had its time and sent no complete response, or answered that it cannot serve.
     Failure,
-    /// Nothing: the caller cancelled, the connection was lost (which the subchannel's state says
-    /// better), or a response that had begun broke off.
+    /// No evidence: the caller cancelled or set a deadline that left too little time, the connection was lost (the
+    /// subchannel's state has that already), or a stream broke off.
     Ignored,
 }
 
@@ -25,8 +30,10 @@ pub(crate) enum CallOutcome {
 #[derive(Debug)]
 pub(crate) struct ConsecutiveFailures {
     failures: AtomicU32,
-    /// The number of are that too many; 0 for never.
+    /// The number of failures that ejects an endpoint; 0 for never.
     limit: u32,
+    /// See [`OutlierDetection::min_attempt_time`](super::OutlierDetection::min_attempt_time).
+    min_attempt_time: Duration,
     /// Wakes the balancer.
     notify: Arc<Notify>,
 }
@@ -34,8 +41,14 @@ pub(crate) struct ConsecutiveFailures {
 // === impl ConsecutiveFailures ===
 
 impl ConsecutiveFailures {
-    pub(crate) fn new(limit: u32, notify: Arc<Notify>) -> Self {
-        Self { failures: AtomicU32::new(0), limit, notify }
+    pub(crate) fn new(config: &OutlierDetection, notify: Arc<Notify>) -> Self {
+        let OutlierDetection { consecutive_failures: limit, min_attempt_time, .. } = *config;
+        Self { failures: AtomicU32::new(0), limit, min_attempt_time, notify }
+    }
+
+    /// Returns the time that an endpoint must have had before a deadline that passes counts as its failure.
+    pub(crate) fn min_attempt_time(&self) -> Duration {
+        self.min_attempt_time
     }
 
     pub(crate) fn record(&self, outcome: CallOutcome) {

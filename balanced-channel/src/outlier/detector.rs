@@ -44,7 +44,7 @@ pub(crate) struct EjectionState {
     in_interval: CallVolume,
 }
 
-/// Calls that ended, without those that the caller cancelled.
+/// Calls that ended, without those that say nothing about the endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct CallVolume {
     succeeded: u64,
@@ -242,10 +242,10 @@ impl EjectionState {
 
 impl CallVolume {
     fn of(calls: &CallCounters) -> Self {
-        let cancelled = calls.cancelled.load(Ordering::Acquire);
+        let excluded = calls.excluded.load(Ordering::Acquire);
         Self {
             succeeded: calls.succeeded.load(Ordering::Acquire),
-            failed: calls.failed.load(Ordering::Acquire).saturating_sub(cancelled),
+            failed: calls.failed.load(Ordering::Acquire).saturating_sub(excluded),
         }
     }
 

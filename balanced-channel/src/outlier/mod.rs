@@ -21,17 +21,19 @@ pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 /// and made again comes back at once (A50 keeps it out): behind the address may be a new process,
 /// and if it is not, the next failures eject it for longer.
 ///
-/// What counts as a failure differs. For `success_rate` and `failure_percentage` it is every status
-/// but OK, save CANCELLED, which is the caller's doing. For `consecutive_failures` it is only what
-/// speaks of the endpoint rather than of the request: UNAVAILABLE and DEADLINE_EXCEEDED that the
-/// endpoint answers without a message, and a deadline that passes before it answers at all. Any
-/// other answer shows that it works and starts the count anew. CANCELLED counts neither way, and nor
-/// does a connection that is lost, since an endpoint without one takes no calls anyhow.
+/// What counts as a failure differs. For `success_rate` and `failure_percentage` it is every status but OK. For
+/// `consecutive_failures` it is only what speaks of the endpoint rather than of the request: UNAVAILABLE, and a call
+/// that ends without a complete message, by its deadline or by an end of the stream without a status. Any other
+/// response starts the count anew. A stream that breaks off after its second message counts neither way, and nor does
+/// a connection that is lost, since an endpoint without one takes no calls.
+///
+/// What a caller does is no evidence for any of the rules: a call that it cancels, a deadline that leaves the endpoint
+/// less than `min_attempt_time`, a call that was never sent, and an attempt that lost against a hedge.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutlierDetection {
-    /// The number of times that success rates and failure percentages are looked at. Default: 10 s.
+    /// The interval at which success rates and failure percentages are compared. Default: 10 s.
     pub interval: Duration,
     /// The time that the first ejection lasts. The second in a row lasts twice as long, and so on; each
     /// interval that an endpoint gets through takes one off again. Default: 30 s.
@@ -41,9 +43,12 @@ pub struct OutlierDetection {
     /// Nothing more is ejected once this many percent of the endpoints are, from 0 to 100. Any
     /// value but 0 lets one be ejected, however few there are. Default: 10.
     pub max_ejection_percent: u32,
-    /// The number of calls that in a row an endpoint may fail; the last of them ejects it at once. 0 turns
+    /// The number of calls in a row that eject an endpoint when they fail, at once. 0 turns
     /// this off. Default: 5. Not in A50.
     pub consecutive_failures: u32,
+    /// The time that an endpoint must have had, since the request was sent, before a deadline that passes counts as its
+    /// failure. Default: 1 s. Not in A50.
+    pub min_attempt_time: Duration,
     /// Ejects endpoints that succeed much less often than the others. Default: off.
     pub success_rate: Option<SuccessRate>,
     /// Ejects endpoints that fail more than a fixed part of their calls. Default: off.
@@ -86,6 +91,7 @@ impl Default for OutlierDetection {
             max_ejection_time: Duration::from_secs(300),
             max_ejection_percent: 10,
             consecutive_failures: 5,
+            min_attempt_time: Duration::from_secs(1),
             success_rate: None,
             failure_percentage: None,
         }

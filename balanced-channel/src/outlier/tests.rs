@@ -18,8 +18,7 @@ struct TestPool {
 impl TestPool {
     fn new(size: u8, config: OutlierDetection) -> Self {
         let endpoint = |_| {
-            let consecutive_failures =
-                ConsecutiveFailures::new(config.consecutive_failures, Arc::new(Notify::new()));
+            let consecutive_failures = ConsecutiveFailures::new(&config, Arc::new(Notify::new()));
             (CallCounters::default(), consecutive_failures, EjectionState::default())
         };
         let ejections = Arc::<EjectionMetrics>::default();
@@ -40,7 +39,7 @@ impl TestPool {
     fn ends(&self, endpoint: usize, code: Code, sign: CallOutcome) {
         let (calls, consecutive_failures, _) = &self.endpoints[endpoint];
         calls.begin();
-        calls.end(code);
+        calls.end(code, code == Code::Cancelled);
         consecutive_failures.record(sign);
     }
 

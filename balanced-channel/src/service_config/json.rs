@@ -1,6 +1,6 @@
 //! The shape of the JSON, and from there to the types of this crate.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -9,7 +9,9 @@ use super::{
     policies::{PolicyListJson, PolicyNameJson},
     values::{Float, Int, Object, Seconds, StatusCode},
 };
-use crate::service_config::{MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling};
+use crate::service_config::{
+    HedgingBudget, HedgingPolicy, MethodConfig, MethodName, RetryPolicy, RetryThrottling,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +20,7 @@ struct ServiceConfigJson {
     load_balancing_config: Option<PolicyListJson>,
     method_config: Option<Vec<Object<MethodConfigJson>>>,
     retry_throttling: Option<Object<RetryThrottlingJson>>,
+    hedging_budget: Option<Object<HedgingBudgetJson>>,
     health_check_config: Option<Object<HealthCheckJson>>,
 }
 
@@ -28,7 +31,7 @@ struct MethodConfigJson {
     timeout: Option<Seconds>,
     wait_for_ready: Option<bool>,
     retry_policy: Option<Object<RetryPolicyJson>>,
-    hedging_policy: Option<IgnoredAny>,
+    hedging_policy: Option<Object<HedgingPolicyJson>>,
     max_request_message_bytes: Option<IgnoredAny>,
     max_response_message_bytes: Option<IgnoredAny>,
 }
@@ -49,7 +52,15 @@ struct RetryPolicyJson {
     backoff_multiplier: Float,
     #[serde(default)]
     retryable_status_codes: Vec<StatusCode>,
-    per_attempt_recv_timeout: Option<Seconds>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HedgingPolicyJson {
+    max_attempts: Int<2, { u32::MAX as u64 }>,
+    hedging_delay: Option<Seconds>,
+    #[serde(default)]
+    non_fatal_status_codes: Vec<StatusCode>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +68,13 @@ struct RetryPolicyJson {
 struct RetryThrottlingJson {
     max_tokens: Int<1, 1000>,
     token_ratio: Float,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HedgingBudgetJson {
+    percent: Int<0, 100>,
+    burst: Int<0, 100_000>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +144,10 @@ impl ServiceConfigJson {
             outlier_detection,
             methods,
             retry_throttling: self.retry_throttling.map(throttling).transpose()?,
+            hedging_budget: self.hedging_budget.map(|Object(budget)| HedgingBudget {
+                percent: budget.percent.u32(),
+                burst: budget.burst.u32(),
+            }),
             health_check_service: self.health_check_config.and_then(|Object(config)| config.service_name),
         })
     }
@@ -136,7 +158,6 @@ impl ServiceConfigJson {
 impl MethodConfigJson {
     fn config(&self, path: &str) -> Result<MethodConfig, ServiceConfigError> {
         for (field, given, instead) in [
-            ("hedgingPolicy", &self.hedging_policy, "use a retryPolicy"),
             ("maxRequestMessageBytes", &self.max_request_message_bytes, "set it at the tonic client"),
             ("maxResponseMessageBytes", &self.max_response_message_bytes, "set it at the tonic client"),
         ] {
@@ -144,13 +165,14 @@ impl MethodConfigJson {
                 return Err(bad(&format!("{path}.{field}"), &format!("is not supported; {instead}")));
             }
         }
-        let retry_policy = self.retry_policy.as_ref().map(|Object(retry)| retry.policy()).transpose();
-        Ok(MethodConfig {
+        let config = MethodConfig {
             timeout: self.timeout.map(|Seconds(timeout)| timeout),
             wait_for_ready: self.wait_for_ready,
-            retry_policy: retry_policy
-                .map_err(|error| bad(&format!("{path}.{}", error.field), &error.problem))?,
-        })
+            retry_policy: self.retry_policy.as_ref().map(|Object(retry)| retry.policy()),
+            hedging_policy: self.hedging_policy.as_ref().map(|Object(hedging)| hedging.policy()),
+        };
+        config.check().map_err(|error| bad(&format!("{path}.{}", error.field), &error.problem))?;
+        Ok(config)
     }
 }
 
@@ -171,16 +193,27 @@ impl MethodNameJson {
 // === impl RetryPolicyJson ===
 
 impl RetryPolicyJson {
-    fn policy(&self) -> Result<RetryPolicy, RetryConfigError> {
-        let policy = RetryPolicy {
+    fn policy(&self) -> RetryPolicy {
+        RetryPolicy {
             max_attempts: self.max_attempts.u32(),
             initial_backoff: self.initial_backoff.0,
             max_backoff: self.max_backoff.0,
             backoff_multiplier: self.backoff_multiplier.0,
             retryable_status_codes: self.retryable_status_codes.iter().map(|code| code.0).collect(),
-            per_attempt_recv_timeout: self.per_attempt_recv_timeout.map(|Seconds(timeout)| timeout),
-        };
-        policy.check().map(|()| policy)
+        }
+    }
+}
+
+// === impl HedgingPolicyJson ===
+
+impl HedgingPolicyJson {
+    /// As in gRFC A6: no delay means none, and no codes mean that every failure is fatal.
+    fn policy(&self) -> HedgingPolicy {
+        HedgingPolicy {
+            max_attempts: self.max_attempts.u32(),
+            hedging_delay: self.hedging_delay.map_or(Duration::ZERO, |Seconds(delay)| delay),
+            non_fatal_status_codes: self.non_fatal_status_codes.iter().map(|code| code.0).collect(),
+        }
     }
 }
 

@@ -1,10 +1,13 @@
-//! The settings of methods: deadline, wait-for-ready and retry policy (service config, gRFC A6).
+//! The settings of methods: deadline, wait-for-ready, retry and hedging policy (service config, gRFC A6).
 //!
 //! Plain values: the service config fills them in, and the call path reads them.
 
 use std::{collections::HashMap, time::Duration};
 
-use super::retry::{RetryConfigError, RetryPolicy};
+use super::{
+    hedging::HedgingPolicy,
+    retry::{RetryConfigError, RetryPolicy, bad},
+};
 
 /// The settings of the calls of some methods. The default sets nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +20,8 @@ pub struct MethodConfig {
     pub wait_for_ready: Option<bool>,
     /// Which failed calls are sent again. Default: none but those that no server has seen.
     pub retry_policy: Option<RetryPolicy>,
+    /// Which slow calls are sent a second time. Not together with a retry policy. Default: none.
+    pub hedging_policy: Option<HedgingPolicy>,
 }
 
 /// The configs of a channel's methods, found by a call's path.
@@ -71,8 +76,24 @@ impl Methods {
 
     /// Checks every config.
     pub(crate) fn check(&self) -> Result<(), RetryConfigError> {
-        let policies = self.listed.values().chain([&self.default]).filter_map(|config| config.retry_policy);
-        policies.into_iter().try_for_each(|policy| policy.check())
+        self.listed.values().chain([&self.default]).try_for_each(MethodConfig::check)
+    }
+}
+
+// === impl MethodConfig ===
+
+impl MethodConfig {
+    /// Checks the policies against gRFC A6.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range, and refuses two policies.
+    pub fn check(&self) -> Result<(), RetryConfigError> {
+        if self.retry_policy.is_some() && self.hedging_policy.is_some() {
+            return bad("hedgingPolicy", "stands beside a retryPolicy; a method has one of them".to_owned());
+        }
+        self.retry_policy.as_ref().map_or(Ok(()), RetryPolicy::check)?;
+        self.hedging_policy.as_ref().map_or(Ok(()), HedgingPolicy::check)
     }
 }
 

@@ -5,6 +5,7 @@
 //!   `policy` and `outliers` are what each of them holds.
 //! - `values`: numbers, durations and status codes as protobuf writes them in JSON.
 
+mod hedging;
 mod json;
 mod method;
 mod outliers;
@@ -15,6 +16,7 @@ mod values;
 
 use std::str::FromStr;
 
+pub use hedging::{HedgingBudget, HedgingPolicy};
 pub(crate) use method::Methods;
 pub use method::{MethodConfig, MethodName};
 pub use retry::{RetryConfigError, RetryPolicy, RetryThrottling, StatusCodes};
@@ -55,8 +57,9 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 /// | --- | --- |
 /// | `loadBalancingConfig` | a list of policies; the first that is known here is taken. Absent: the builder's, `round_robin` unless told otherwise (in other gRPC clients it is `pick_first`) |
 /// | `loadBalancingPolicy` | the name of a policy, for configs without the list (deprecated) |
-/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` (gRFC A6, and `perAttemptRecvTimeout`) |
+/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` or `hedgingPolicy` (gRFC A6) |
 /// | `retryThrottling` | `maxTokens`, `tokenRatio` (gRFC A6) |
+/// | `hedgingBudget` | `percent`, `burst` (only here, see [`HedgingBudget`]) |
 /// | `healthCheckConfig` | `serviceName` (gRFC A17) |
 ///
 /// | policy | its fields | source |
@@ -69,9 +72,9 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 /// | `random_subsetting_experimental` | `subsetSize`, `childPolicy` (both required) | gRFC A68 |
 /// | `outlier_detection_experimental` | the fields of [`OutlierDetection`], `childPolicy` (required) | gRFC A50 |
 ///
-/// The names ending in `_experimental` are known without that ending too. Fields that nobody knows
-/// have no effect, as everywhere in gRPC, and are logged once as a warning; fields of gRPC that this
-/// channel cannot honour, such as `hedgingPolicy`, are errors.
+/// The names ending in `_experimental` are known without that ending too. Unknown fields have no effect, as
+/// everywhere in gRPC, and are logged once as a warning. Fields of gRPC that this channel does not support, such as
+/// `maxRequestMessageBytes`, are errors.
 ///
 /// [service config]: https://github.com/grpc/grpc/blob/master/doc/service_config.md
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,6 +88,8 @@ pub struct ServiceConfig {
     pub methods: Vec<(MethodName, MethodConfig)>,
     /// When the channel stops to retry.
     pub retry_throttling: Option<RetryThrottling>,
+    /// The number of hedges that slowness may cause.
+    pub hedging_budget: Option<HedgingBudget>,
     /// The service whose health is watched on each connection; empty for the server as a whole.
     pub health_check_service: Option<String>,
 }
@@ -134,6 +139,12 @@ impl ServiceConfig {
     /// Stops to retry by these rules.
     pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
         self.retry_throttling = Some(throttling);
+        self
+    }
+
+    /// Limits hedges to this share of the calls.
+    pub fn hedging_budget(mut self, budget: HedgingBudget) -> Self {
+        self.hedging_budget = Some(budget);
         self
     }
 

@@ -15,6 +15,8 @@ pub(super) struct OutlierDetectionJson<P> {
     max_ejection_percent: Option<Percent>,
     /// Not in A50.
     consecutive_failures: Option<UInt32>,
+    /// Not in A50.
+    min_attempt_time: Option<Seconds>,
     success_rate_ejection: Option<Object<SuccessRateJson>>,
     failure_percentage_ejection: Option<Object<FailurePercentageJson>>,
     pub(super) child_policy: P,
@@ -50,6 +52,7 @@ impl<P> OutlierDetectionJson<P> {
                 .map_or(default.max_ejection_time.max(base_ejection_time), |max| max.0),
             max_ejection_percent: self.max_ejection_percent.map_or(default.max_ejection_percent, Int::u32),
             consecutive_failures: self.consecutive_failures.map_or(default.consecutive_failures, Int::u32),
+            min_attempt_time: self.min_attempt_time.map_or(default.min_attempt_time, |time| time.0),
             success_rate: self.success_rate_ejection.as_ref().map(|Object(rules)| rules.config()),
             failure_percentage: self.failure_percentage_ejection.as_ref().map(|Object(rules)| rules.config()),
         }

@@ -4,8 +4,10 @@ use std::{fmt, time::Duration};
 
 use tonic::Code;
 
+use crate::backoff::MAX_WAIT;
+
 /// The number of attempts that a call may make at most, whatever its policy says (gRFC A6).
-const MAX_ATTEMPTS: u32 = 5;
+pub(super) const MAX_ATTEMPTS: u32 = 5;
 
 /// Which failed calls are sent again, how often, and when (gRFC A6).
 ///
@@ -27,22 +29,8 @@ pub struct RetryPolicy {
     pub max_backoff: Duration,
     /// The factor by which each further wait grows. More than 0. Default: 2.
     pub backoff_multiplier: f64,
-    /// The codes that are tried again. At least one, unless there is a
-    /// [`per_attempt_recv_timeout`](Self::per_attempt_recv_timeout). Default: UNAVAILABLE.
+    /// The codes that are tried again. At least one. Default: UNAVAILABLE.
     pub retryable_status_codes: StatusCodes,
-    /// The time that an attempt may wait for its response to begin. One that waits longer is given up and
-    /// counts as failed, at the endpoint with DEADLINE_EXCEEDED, and the call is sent again, whatever
-    /// the codes: so a peer that accepts and never answers costs a call this much, and not its whole
-    /// deadline. More than 0. Default: no limit.
-    ///
-    /// An attempt is only given up for another: where none is allowed any more, by the attempts, the
-    /// throttle, the deadline or what was sent of the request, it goes on. A server that needs longer
-    /// than this for its answers gets its calls several times, until the throttle stops that; choose
-    /// it well above the latency of calls that succeed.
-    ///
-    /// Not in A6: `perAttemptRecvTimeout` of the retry policy in gRPC's C-core and Java, where an
-    /// attempt is given up in any case.
-    pub per_attempt_recv_timeout: Option<Duration>,
 }
 
 /// When a channel stops to retry because too much fails (gRFC A6).
@@ -84,7 +72,6 @@ impl Default for RetryPolicy {
             max_backoff: Duration::from_secs(1),
             backoff_multiplier: 2.0,
             retryable_status_codes: [Code::Unavailable].into(),
-            per_attempt_recv_timeout: None,
         }
     }
 }
@@ -106,6 +93,9 @@ impl RetryPolicy {
             ("retryPolicy.initialBackoff", self.initial_backoff),
             ("retryPolicy.maxBackoff", self.max_backoff),
         ] {
+            if backoff > MAX_WAIT {
+                return bad(field, format!("is {backoff:?}; it must be at most {} s", MAX_WAIT.as_secs()));
+            }
             if backoff.is_zero() {
                 return bad(field, "is 0; it must be more".to_owned());
             }
@@ -114,10 +104,7 @@ impl RetryPolicy {
         if !(multiplier.is_finite() && multiplier > 0.0) {
             return bad("retryPolicy.backoffMultiplier", format!("is {multiplier}; it must be more than 0"));
         }
-        if self.per_attempt_recv_timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return bad("retryPolicy.perAttemptRecvTimeout", "is 0; it must be more".to_owned());
-        }
-        if self.retryable_status_codes.is_empty() && self.per_attempt_recv_timeout.is_none() {
+        if self.retryable_status_codes.is_empty() {
             return bad("retryPolicy.retryableStatusCodes", "is empty; name at least one code".to_owned());
         }
         Ok(())
@@ -208,7 +195,7 @@ impl fmt::Debug for StatusCodes {
     }
 }
 
-fn bad(field: &'static str, problem: String) -> Result<(), RetryConfigError> {
+pub(super) fn bad(field: &'static str, problem: String) -> Result<(), RetryConfigError> {
     Err(RetryConfigError { field, problem })
 }
 
@@ -223,14 +210,11 @@ mod tests {
         for (policy, field) in [
             (RetryPolicy { max_attempts: 1, ..good }, "retryPolicy.maxAttempts"),
             (RetryPolicy { initial_backoff: Duration::ZERO, ..good }, "retryPolicy.initialBackoff"),
+            (RetryPolicy { max_backoff: Duration::MAX, ..good }, "retryPolicy.maxBackoff"),
             (RetryPolicy { max_backoff: Duration::ZERO, ..good }, "retryPolicy.maxBackoff"),
             (RetryPolicy { backoff_multiplier: 0.0, ..good }, "retryPolicy.backoffMultiplier"),
             (RetryPolicy { backoff_multiplier: f64::NAN, ..good }, "retryPolicy.backoffMultiplier"),
             (RetryPolicy { retryable_status_codes: [].into(), ..good }, "retryPolicy.retryableStatusCodes"),
-            (
-                RetryPolicy { per_attempt_recv_timeout: Some(Duration::ZERO), ..good },
-                "retryPolicy.perAttemptRecvTimeout",
-            ),
         ] {
             assert_eq!(policy.check().unwrap_err().field, field);
         }

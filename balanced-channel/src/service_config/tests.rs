@@ -79,7 +79,7 @@ fn outlier_detection_is_taken_from_around_its_child() {
     assert_eq!(config.outlier_detection, Some(OutlierDetection::default()));
     assert_eq!(config.policy, Some(RandomSubsetting::new(2).child_policy(PickFirst::default()).into()));
     let config = json(
-        r#""interval": "5s", "baseEjectionTime": "400s", "maxEjectionPercent": 50, "consecutiveFailures": 0,
+        r#""interval": "5s", "baseEjectionTime": "400s", "maxEjectionPercent": 50, "consecutiveFailures": 0, "minAttemptTime": "2s",
         "successRateEjection": {"stdevFactor": 1000}, "failurePercentageEjection": {"threshold": 50},"#,
     );
     let expected = OutlierDetection {
@@ -88,6 +88,7 @@ fn outlier_detection_is_taken_from_around_its_child() {
         max_ejection_time: Duration::from_secs(400),
         max_ejection_percent: 50,
         consecutive_failures: 0,
+        min_attempt_time: Duration::from_secs(2),
         success_rate: Some(SuccessRate { stdev_factor: 1000, ..SuccessRate::default() }),
         failure_percentage: Some(FailurePercentage { threshold: 50, ..FailurePercentage::default() }),
     };
@@ -102,10 +103,13 @@ fn methods_have_their_own_config() {
                 {"name": [{}], "waitForReady": true},
                 {"name": [{"service": "p.S", "method": ""}, {"service": "p.S", "method": "M"}], "timeout": "1.5s",
                  "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "1s",
-                    "backoffMultiplier": 1.5, "retryableStatusCodes": [14, "deadline_exceeded", "CANCELLED"],
-                    "perAttemptRecvTimeout": "0.25s"}},
+                    "backoffMultiplier": 1.5, "retryableStatusCodes": [14, "deadline_exceeded", "CANCELLED"]}},
+                {"name": [{"service": "p.T"}],
+                 "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.25s", "nonFatalStatusCodes": ["UNAVAILABLE"]}},
+                {"name": [{"service": "p.U"}], "hedgingPolicy": {"maxAttempts": 4}},
                 {"timeout": "1s"}
             ],
+            "hedgingBudget": {"percent": 7, "burst": 8},
             "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.5},
             "healthCheckConfig": {"serviceName": "p.S"}
         }"#,
@@ -116,17 +120,27 @@ fn methods_have_their_own_config() {
         max_backoff: Duration::from_secs(1),
         backoff_multiplier: 1.5,
         retryable_status_codes: [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled].into(),
-        per_attempt_recv_timeout: Some(Duration::from_millis(250)),
     };
     let method = MethodConfig {
         timeout: Some(Duration::from_millis(1500)),
         wait_for_ready: None,
         retry_policy: Some(retry),
+        hedging_policy: None,
+    };
+    let hedging =
+        |hedging_policy| MethodConfig { hedging_policy: Some(hedging_policy), ..Default::default() };
+    let at_once = HedgingPolicy {
+        max_attempts: 4,
+        hedging_delay: Duration::ZERO,
+        non_fatal_status_codes: StatusCodes::default(),
     };
     let expected = ServiceConfig::default()
         .method(MethodName::Default, MethodConfig { wait_for_ready: Some(true), ..Default::default() })
         .method(MethodName::Service("p.S".into()), method.clone())
         .method(MethodName::Method("p.S".into(), "M".into()), method)
+        .method(MethodName::Service("p.T".into()), hedging(HedgingPolicy::default()))
+        .method(MethodName::Service("p.U".into()), hedging(at_once))
+        .hedging_budget(HedgingBudget { percent: 7, burst: 8 })
         .retry_throttling(RetryThrottling { max_tokens: 10, token_ratio: 0.5 })
         .health_check_service("p.S");
     assert_eq!(config, expected);

@@ -10,8 +10,8 @@ pub(crate) struct CallCounters {
     pub(crate) started: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
-    /// The failed calls that the caller cancelled.
-    pub(crate) cancelled: AtomicU64,
+    /// The failed calls that say nothing about the endpoint, such as those that the caller cancelled.
+    pub(crate) excluded: AtomicU64,
 }
 
 // === impl CallCounters ===
@@ -21,9 +21,10 @@ impl CallCounters {
         self.started.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn end(&self, outcome: Code) {
-        if outcome == Code::Cancelled {
-            self.cancelled.fetch_add(1, Ordering::AcqRel);
+    /// Counts the end of a call. Outlier detection leaves failures that are `excluded` out.
+    pub(crate) fn end(&self, outcome: Code, excluded: bool) {
+        if excluded && outcome != Code::Ok {
+            self.excluded.fetch_add(1, Ordering::AcqRel);
         }
         let counter = if outcome == Code::Ok { &self.succeeded } else { &self.failed };
         counter.fetch_add(1, Ordering::AcqRel);

@@ -160,7 +160,7 @@ impl Service<Request<Body>> for SingleConnection {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let source = ReplayBody::read(body, 0).await?;
-            Ok(client.send(|| Request::from_parts(head, source.attempt())).await?)
+            Ok(client.send(|| Request::from_parts(head, source.attempt()), || {}).await?)
         })
     }
 }

@@ -2,7 +2,7 @@
 //! connection's task only writes them.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future as _, pending, poll_fn},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
@@ -63,11 +63,19 @@ impl Http2Client {
         self.shared.quota.is_closed()
     }
 
-    /// Sends a request, which is made when there is a stream for it, and waits for its response to
-    /// begin. Dropping the future, or the response, resets the stream.
+    /// Waits until the peer leaves a keepalive PING unanswered. Pending for ever without keepalive.
+    pub(crate) async fn unresponsive(&self) {
+        if self.shared.peer.subscribe().wait_for(|peer| peer.silent).await.is_err() {
+            pending().await
+        }
+    }
+
+    /// Sends a request, which is made when there is a stream for it, and waits for its response to begin. Calls
+    /// `on_open` once the stream is open. Dropping the future, or the response, resets the stream.
     pub(crate) async fn send(
         &self,
         request: impl FnOnce() -> Request<AttemptBody>,
+        on_open: impl FnOnce(),
     ) -> Result<Response<IncomingBody>, SendError> {
         let (permit, grant) = StreamPermit::acquire(&self.shared).await.ok_or(SendError::Closed)?;
         // Its own handle: h2 keeps one that has filled the last stream from sending more.
@@ -81,6 +89,7 @@ impl Http2Client {
             let runtime = self.shared.runtime.clone();
             AboveLimitPermit { stream: Some((h2, permit)), runtime }.wait_until_open().await;
         }
+        on_open();
         let mut upload = match body {
             AttemptBody::Whole(data) => {
                 if !empty {

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use balanced_channel::OutlierDetection;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::{
     cluster::{Cluster, simulate},
-    load::Load,
+    load::{Load, ready},
     network::FINE,
+    registry::Registry,
 };
 
 #[test]
 fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
     simulate(FINE, ["good", "bad"], |[good, bad]| async move {
-        let Cluster { channel, .. } = Cluster::of([good.backends(2), bad.backends(1)].concat()).await;
+        let backends = [good.backends(2), bad.backends(1)].concat();
         let deadline = Duration::from_millis(200);
+        let outliers = OutlierDetection { min_attempt_time: deadline / 2, ..OutlierDetection::default() };
+        let channel = Registry::of(&backends).builder().outlier_detection(outliers).build().unwrap();
+        ready(&channel, 3).await;
         let load = Load { deadline: Some(deadline), ..Load::default() }.start(&channel);
         sleep(Duration::from_secs(2)).await;
         turmoil::hold("client", "bad");

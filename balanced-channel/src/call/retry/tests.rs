@@ -91,23 +91,6 @@ fn the_throttle_counts_what_the_policy_covers_and_pushback() {
 }
 
 #[test]
-fn an_attempt_is_given_up_only_for_another_one() {
-    let policy = RetryPolicy { max_attempts: 2, ..policy() };
-    let throttle = Arc::new(RetryThrottle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
-    let given_up = AttemptFailure { given_up: true, ..AttemptFailure::nowhere(Code::DeadlineExceeded) };
-    let retry = || RetryState::new(Some(&policy), Some(&throttle));
-    let long = Some(Duration::from_secs(1));
-    assert!(retry().may_give_up(true, None) && retry().may_give_up(true, long));
-    assert!(!retry().may_give_up(false, long), "committed");
-    assert!(!retry().may_give_up(true, Some(policy.max_backoff)), "too late");
-    assert!(!RetryState::new(None, None).may_give_up(true, long), "no policy");
-    let mut first = retry();
-    assert!(first.after(&given_up, true, long).is_some(), "whatever the codes");
-    assert!(!first.may_give_up(true, long), "the last attempt");
-    assert!(!retry().may_give_up(true, long), "one more failure would leave half of the tokens");
-}
-
-#[test]
 fn pushback_is_a_number_or_means_never() {
     let read = |values: &[&'static str]| {
         let headers = values.iter().map(|value| (PUSHBACK, HeaderValue::from_static(value)));

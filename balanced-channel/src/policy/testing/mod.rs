@@ -34,8 +34,10 @@ impl TestSubchannels {
             let client = transport::testing::connect_over(end).await;
             let at = self.ready.len();
             let address = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 80));
-            let subchannel =
-                Arc::new(Subchannel::new(address.into(), ConsecutiveFailures::new(0, Arc::default())));
+            let subchannel = Arc::new(Subchannel::new(
+                address.into(),
+                ConsecutiveFailures::new(&crate::OutlierDetection::off(), Arc::default()),
+            ));
             self.ready.push(Arc::new(ReadySubchannel::new(subchannel, client)));
             self.pipes.get_mut().insert(at, pipe);
         }
@@ -75,7 +77,7 @@ impl TestSubchannels {
 
     pub(crate) fn end_all(&self) {
         for (ready, calls) in self.ready.iter().zip(self.in_flight()) {
-            (0..calls).for_each(|_| ready.subchannel.calls.end(Code::Ok));
+            (0..calls).for_each(|_| ready.subchannel.calls.end(Code::Ok, false));
         }
     }
 

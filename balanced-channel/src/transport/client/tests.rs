@@ -32,7 +32,7 @@ async fn open(room: usize) -> (Http2Client, DuplexStream) {
 fn call(client: &Http2Client, data: Bytes) -> JoinHandle<Result<Response<IncomingBody>, SendError>> {
     let client = client.clone();
     let request = Request::post("http://peer/hello.Hello/SayHello").body(AttemptBody::Whole(data)).unwrap();
-    tokio::spawn(async move { client.send(|| request).await })
+    tokio::spawn(async move { client.send(|| request, || {}).await })
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn what_http2_cannot_say_is_no_fault_of_the_connection() {
     let (client, _peer) = open(4096).await;
     let request = Request::post("http://peer/hello.Hello/SayHello").header(http::header::TE, "gzip");
     let request = request.body(AttemptBody::Whole(Bytes::new())).unwrap();
-    let failed = client.send(|| request).await;
+    let failed = client.send(|| request, || {}).await;
     assert!(matches!(failed, Err(SendError::InvalidRequest(_))));
     assert!(!client.is_closed());
 }

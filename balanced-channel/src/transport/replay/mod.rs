@@ -95,6 +95,15 @@ impl ReplayBody {
         }
     }
 
+    /// Returns whether a further attempt may start: beside others only with a request that is whole, because a
+    /// stream has one reader.
+    pub(crate) fn can_hedge(&self, alone: bool) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Stream(_) => alone && self.can_repeat(),
+        }
+    }
+
     /// Why the caller's body broke off, if it did.
     pub(crate) fn error(&self) -> Option<Status> {
         match self {

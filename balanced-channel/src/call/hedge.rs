@@ -1,0 +1,271 @@
+//! Hedging: a second attempt while the first goes on (gRFC A6).
+
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    Call, CallExecutor,
+    attempt::AttemptOutcome,
+    retry::{Pushback, TransparentRetries},
+};
+use crate::{
+    metrics::{HedgeRecording, Recording},
+    service_config::{HedgingBudget, HedgingPolicy},
+};
+
+/// The shortest time after which a hedge asks for a token again.
+const MIN_RECHECK: Duration = Duration::from_millis(10);
+
+/// A token in units that a percent of it can be counted in.
+const TOKEN: u32 = 100;
+
+/// The bucket of tokens for hedges that slowness causes. No call waits for another.
+#[derive(Debug)]
+pub(crate) struct HedgeBudget {
+    tokens: AtomicU32,
+    max: u32,
+    percent: u32,
+}
+
+/// The attempts of a hedged call that are under way, and what is known of the next.
+struct Race<'a> {
+    executor: &'a CallExecutor,
+    call: &'a Call<'a>,
+    policy: &'a HedgingPolicy,
+    attempts: FuturesUnordered<BoxedAttempt<'a>>,
+    /// The number of attempts that have started.
+    started: u32,
+    /// When the next one is due, if there may be one.
+    next: Option<Instant>,
+    /// True if the next one replaces an attempt that failed, so that it needs no token.
+    replaces: bool,
+    /// The latest failure.
+    last: Option<AttemptOutcome>,
+}
+
+type BoxedAttempt<'a> = Pin<Box<dyn Future<Output = (Option<HedgeRecording>, AttemptOutcome)> + Send + 'a>>;
+
+impl CallExecutor {
+    /// Makes an attempt, and others beside it as the policy says, until one succeeds or none is left.
+    pub(super) async fn hedged_attempts(
+        &self,
+        call: &Call<'_>,
+        policy: &HedgingPolicy,
+        recording: &mut Option<Box<Recording>>,
+    ) -> AttemptOutcome {
+        self.hedge_budget.deposit();
+        let mut first = pin!(self.attempt_with_transparent_retries(call, 0));
+        let failure = match timeout(policy.hedging_delay, first.as_mut()).await {
+            // Nearly every call ends here.
+            Ok(outcome @ AttemptOutcome::Responded(_)) => return outcome,
+            Ok(outcome) => Some(outcome),
+            Err(_) => None,
+        };
+        let race = Race {
+            executor: self,
+            call,
+            policy,
+            attempts: FuturesUnordered::new(),
+            started: 1,
+            next: Some(Instant::now()),
+            replaces: false,
+            last: None,
+        };
+        if failure.is_none() {
+            race.attempts.push(Box::pin(async { (None, first.await) }));
+        }
+        // Boxed, so that the future of a call without hedges stays small.
+        Box::pin(race.run(failure, recording)).await
+    }
+
+    async fn attempt_with_transparent_retries(&self, call: &Call<'_>, previous: u32) -> AttemptOutcome {
+        let mut transparent = TransparentRetries::default();
+        loop {
+            let outcome = self.attempt(call, previous).await;
+            match &outcome {
+                AttemptOutcome::Failed(failed, _)
+                    if call.body.can_repeat()
+                        && !call.deadline.has_passed()
+                        && transparent.allows(failed.progress) =>
+                {
+                    self.retries.transparent.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => return outcome,
+            }
+        }
+    }
+}
+
+// === impl Race ===
+
+impl<'a> Race<'a> {
+    /// Runs the race, in which the first attempt has failed already if there is a `failure`.
+    async fn run(
+        mut self,
+        failure: Option<AttemptOutcome>,
+        recording: &mut Option<Box<Recording>>,
+    ) -> AttemptOutcome {
+        if let Some(outcome) = failure
+            && let Some(outcome) = self.ended(None, outcome, recording)
+        {
+            return outcome;
+        }
+        loop {
+            let due = self.next;
+            tokio::select! {
+                biased;
+                Some((hedge, outcome)) = self.attempts.next() => {
+                    if let Some(outcome) = self.ended(hedge, outcome, recording) {
+                        return outcome;
+                    }
+                }
+                () = sleep_until_some(due), if self.may_start() => self.start_when_due(recording),
+                () = self.call.tried.unresponsive(), if self.may_start() => self.start(recording),
+                else => return self.last.expect("a race without attempts has had a failure"),
+            }
+        }
+    }
+
+    /// Returns whether the policy, the throttle and the request allow another attempt.
+    fn may_start(&self) -> bool {
+        self.started < self.policy.attempts()
+            && self.next.is_some()
+            && self.call.body.can_hedge(self.attempts.is_empty())
+            && self.executor.throttle.as_ref().is_none_or(|throttle| throttle.allows())
+    }
+
+    fn start_when_due(&mut self, recording: &mut Option<Box<Recording>>) {
+        if self.replaces || self.executor.hedge_budget.withdraw() {
+            self.start(recording);
+        } else {
+            self.next = Some(Instant::now() + self.policy.hedging_delay.max(MIN_RECHECK));
+        }
+    }
+
+    fn start(&mut self, recording: &mut Option<Box<Recording>>) {
+        let (executor, call, previous) = (self.executor, self.call, self.started);
+        self.started += 1;
+        self.replaces = false;
+        self.next = Instant::now().checked_add(self.policy.hedging_delay);
+        executor.retries.hedges.fetch_add(1, Ordering::Relaxed);
+        let hedge = recording.as_mut().map(|recording| recording.hedge(call.body.sent()));
+        tracing::debug!(target = executor.target, attempt = previous + 1, "call is hedged");
+        self.attempts.push(Box::pin(async move {
+            let outcome = executor.attempt_with_transparent_retries(call, previous).await;
+            (hedge, outcome)
+        }));
+    }
+
+    /// Takes the end of an attempt in. Returns the outcome of the call, if it has one now.
+    fn ended(
+        &mut self,
+        hedge: Option<HedgeRecording>,
+        outcome: AttemptOutcome,
+        recording: &mut Option<Box<Recording>>,
+    ) -> Option<AttemptOutcome> {
+        let (failed, result) = match outcome {
+            AttemptOutcome::Responded(response) => {
+                if let (Some(recording), Some(hedge)) = (recording, hedge) {
+                    recording.hedge_won(hedge);
+                }
+                return Some(AttemptOutcome::Responded(response));
+            }
+            AttemptOutcome::Failed(failed, result) => (failed, result),
+        };
+        match (hedge, &mut *recording) {
+            (Some(hedge), _) => hedge.failed(failed.code),
+            (None, Some(recording)) => {
+                if failed.was_sent() {
+                    recording.sends(self.call.body.sent());
+                }
+                recording.attempt_failed(failed.code);
+            }
+            (None, None) => {}
+        }
+        let fatal = !self.policy.non_fatal_status_codes.contains(failed.code);
+        if !fatal || failed.pushback == Pushback::Never {
+            self.executor.throttle.as_ref().map(|throttle| throttle.failed());
+        }
+        if !fatal && !self.call.deadline.has_passed() {
+            self.next = match failed.pushback {
+                Pushback::None => Some(Instant::now()),
+                Pushback::After(wait) => Instant::now().checked_add(wait),
+                Pushback::Never => None,
+            };
+            // An attempt that found no connection would find none again.
+            self.replaces = failed.address.is_some();
+            let in_time =
+                |next: Instant| self.call.deadline.left().is_none_or(|left| next < Instant::now() + left);
+            let replaced = self.replaces && self.may_start() && self.next.is_some_and(in_time);
+            if !self.attempts.is_empty() || replaced {
+                self.last = Some(AttemptOutcome::Failed(failed, result));
+                return None;
+            }
+        }
+        Some(AttemptOutcome::Failed(failed, result))
+    }
+}
+
+async fn sleep_until_some(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+// === impl HedgeBudget ===
+
+impl HedgeBudget {
+    pub(crate) fn new(config: HedgingBudget) -> Self {
+        let max = config.burst * TOKEN;
+        Self { tokens: AtomicU32::new(max), max, percent: config.percent }
+    }
+
+    /// Adds the share of one call.
+    fn deposit(&self) {
+        // A full bucket, which is the rule, is only read.
+        if self.tokens.load(Ordering::Relaxed) < self.max {
+            let add = |tokens: u32| Some((tokens + self.percent).min(self.max));
+            // It fails only when the closure returns none.
+            let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
+    }
+
+    /// Takes a token, if there is one.
+    fn withdraw(&self) -> bool {
+        let take = |tokens: u32| tokens.checked_sub(TOKEN);
+        self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hedges_are_a_share_of_the_calls_after_a_burst() {
+        let budget = HedgeBudget::new(HedgingBudget { percent: 5, burst: 3 });
+        let hedges = |calls: u32| {
+            let hedged = |_: &u32| {
+                budget.deposit();
+                budget.withdraw()
+            };
+            (0..calls).filter(hedged).count()
+        };
+        assert_eq!([hedges(3), hedges(17), hedges(1000)], [3, 0, 50]);
+    }
+
+    #[test]
+    fn empty_or_zero_budget_allows_none() {
+        let none = HedgeBudget::new(HedgingBudget { percent: 100, burst: 0 });
+        none.deposit();
+        assert!(!none.withdraw());
+    }
+}

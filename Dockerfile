@@ -1,7 +1,8 @@
 # The programs, each alone in an image: `docker build --target helloserve .`, and the same for hellogrpc, hellohttp,
 # kubetester and ticketing. `client` and `server` are the client and the server of ticketing. One cargo build makes the
-# first four programs, and every image is one static file: nothing in it to patch, and no shell for anybody to run. No
-# BuildKit syntax here, so that the classic builder works too.
+# three services of the demo; the tool and ticketing are built after them, when they are asked for. Every image is one
+# static file: nothing in it to patch, and no shell for anybody to run. No BuildKit syntax here, so that the classic
+# builder works too.
 
 FROM rust:1.95-slim-bookworm AS toolchain
 WORKDIR /src
@@ -24,14 +25,14 @@ FROM toolchain AS build
 ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 COPY --from=skeleton /src .
 RUN cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
-        -p helloserve -p hellogrpc -p hellohttp -p kubetester
+        -p helloserve -p hellogrpc -p hellohttp
 COPY . .
 # Cargo goes by the time of a file, and a checkout may be older than the layer above: it would keep the empty programs.
 RUN find . -name '*.rs' ! -path './target/*' -exec touch {} + \
  && cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" \
-        -p helloserve -p hellogrpc -p hellohttp -p kubetester \
+        -p helloserve -p hellogrpc -p hellohttp \
  && mkdir /out \
- && cd target/*/dist && cp helloserve hellogrpc hellohttp kubetester /out
+ && cd target/*/dist && cp helloserve hellogrpc hellohttp /out
 
 # === images ===
 # 65532 is the user that other minimal images call `nonroot`. A number, because Kubernetes cannot see from a name
@@ -69,12 +70,19 @@ USER 65532:65532
 EXPOSE 8200 8080
 ENTRYPOINT ["/helloserve"]
 
+# === kubetester ===
+# After the services, so that `docker compose up` does not wait for the tool.
+
+FROM build AS build-kubetester
+RUN cargo build --locked --profile dist --bins --target "$(rustc -vV | sed -n 's/^host: //p')" -p kubetester \
+ && cp target/*/dist/kubetester /out
+
 FROM scratch AS kubetester
 LABEL org.opencontainers.image.title="kubetester" \
       org.opencontainers.image.description="The tool that shows where the calls land, and proves it" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
-COPY --from=build /out/kubetester /kubetester
+COPY --from=build-kubetester /out/kubetester /kubetester
 USER 65532:65532
 ENTRYPOINT ["/kubetester"]
 

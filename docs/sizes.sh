@@ -1,6 +1,7 @@
 #!/bin/sh
 # How large are the images, and how much memory do the idle programs use? Fails when one is over its limit.
-# The images must be there: `docker compose build` and `docker build --target kubetester -t kubetester/kubetester:v1 .`
+# The images must be there: `docker compose build`. That of the tool is measured too if it is there:
+# `docker build --target kubetester -t kubetester/kubetester:v1 .`
 # The gateway is measured a second time as kubeyamls runs it: with all its routes, one of which watches a stand-in of
 # Kubernetes' API over TLS. That takes openssl, and Python with PyYAML (PYTHON names another).
 #
@@ -11,7 +12,7 @@ cd "$(dirname "$0")/.."
 image_limit=12000000 # bytes
 # The tool has all three programs in it, and a client for any gRPC service and for Kubernetes' API. It is pulled when
 # somebody wants to know something, and not with each pod.
-tool_limit=18000000
+tool_limit=24000000
 memory_limit=11718   # KiB: 12 MB
 prefix=kubetester-sizes-$$
 over=0
@@ -112,8 +113,8 @@ row hellohttp $image_limit hellohttp ''
 row helloserve $image_limit helloserve ''
 row helloserve $image_limit on-kubernetes ', as in kubeyamls'
 # kubetester is a tool: it is never idle.
-row kubetester $tool_limit '' ''
+if docker image inspect kubetester/kubetester:v1 >/dev/null 2>&1; then row kubetester $tool_limit '' ''; fi
 if [ "$over" -ne 0 ]; then
-  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 18 MB), an idle program under 12 MB' >&2
+  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 24 MB), an idle program under 12 MB' >&2
   exit 1
 fi

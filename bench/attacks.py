@@ -1,7 +1,7 @@
 """Runs each program under the memory limit of its manifest while clients misbehave, beside one that behaves.
 
     python bench/attacks.py --bin target/dist                   1 000 connections per attack, 10 s each
-    python bench/attacks.py --bin target/debug --connections 200 --seconds 2
+    python bench/attacks.py --bin target/debug --connections 200 --seconds 2 --call-timeout 10
     python bench/attacks.py --program hellogrpc --attack silent
 
 For each attack: a caller at 50 calls a second and a prober of the admin port's /healthz run beside it. The table has the
@@ -27,11 +27,8 @@ import sys
 import threading
 import time
 
-import grpc
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALLS_PER_SECOND = 50
-CALL_TIMEOUT = 2.0
 # Memory that may remain above the idle figure once the attack has ended, and how long the program has to give it back.
 LEFT_OVER_MB, RECOVERY_SECONDS = 24, 20
 
@@ -110,11 +107,21 @@ ATTACKS_ON_GRPC = {
     "half-open calls": Attack(start_of_connection() + calls(HELLO, b"", 0)),
     "unfinished 4 MB messages": Attack(start_of_connection() + calls(
         HELLO, b"\0" + (4_000_000).to_bytes(4, "big") + b"x" * 600, 0)),
+    "unfinished 16 KB messages": Attack(start_of_connection() + calls(
+        # As many as fit into the window of a connection.
+        HELLO, b"\0" + (16_000).to_bytes(4, "big") + b"x" * 15_000, 0, count=4)),
     "zero window": Attack(start_of_connection(window=0) + calls(HELLO, EMPTY, END_STREAM)),
     "health watches": Attack(start_of_connection() + calls(WATCH, EMPTY, END_STREAM)),
     "pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
     "settings unread": Attack(start_of_connection(), frame(SETTINGS, 0, 0) * 500),
     "rapid reset": Attack(start_of_connection(), None),
+}
+
+
+ATTACKS = {
+    "hellogrpc": ATTACKS_ON_GRPC,
+    "hellohttp": attacks_on_http("/hellohttp?name=x"),
+    "helloserve": attacks_on_http("/hellogrpc?name=x"),
 }
 
 
@@ -174,6 +181,21 @@ class Attackers:
             connection.close()
 
 
+def attack_from_another_process(program, name, options):
+    """Runs an attack, and returns the number of connections that the program ended. In a process of its own, as the
+    caller that is measured must not wait for the attackers' interpreter."""
+    command = [sys.executable, __file__, "--connections", str(options.connections), "--seconds", str(options.seconds),
+               "--attack-only", program.name, name, str(program.address[1])]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def attack_only(program, name, port, options):
+    attack = ATTACKS[program][name]
+    attackers = Attackers(("127.0.0.1", int(port)), attack, options.connections)
+    attackers.run(options.seconds)
+    print(attackers.ended)
+
+
 # === the caller that behaves, and the prober ===
 
 
@@ -204,12 +226,12 @@ class Repeated(threading.Thread):
         self.join()
 
 
-def http_call(address, path):
+def http_call(address, path, timeout):
     """One connection, kept; opened again where the program has closed it before the request, as any pool would."""
     kept = []
 
     def call():
-        connection = kept.pop() if kept else http.client.HTTPConnection(*address, timeout=CALL_TIMEOUT)
+        connection = kept.pop() if kept else http.client.HTTPConnection(*address, timeout=timeout)
         connection.request("GET", path)
         response = connection.getresponse()
         body = response.read()
@@ -219,15 +241,17 @@ def http_call(address, path):
     return call
 
 
-def grpc_call(address):
+def grpc_call(address, timeout):
+    import grpc  # Only here: the process of the attackers does not need it.
+
     channel = grpc.insecure_channel("{}:{}".format(*address))
     method = channel.unary_unary(HELLO.decode())
-    return lambda: method(b"", timeout=CALL_TIMEOUT, wait_for_ready=True)
+    return lambda: method(b"", timeout=timeout, wait_for_ready=True)
 
 
-def probe(address):
+def probe(address, timeout=2):
     def ask():
-        connection = http.client.HTTPConnection(*address, timeout=CALL_TIMEOUT)
+        connection = http.client.HTTPConnection(*address, timeout=timeout)
         connection.request("GET", "/healthz")
         assert connection.getresponse().status == 200
         connection.close()
@@ -323,14 +347,13 @@ class Program:
         self.log.close()
 
 
-def attacked(program, name, attack, call, options):
+def attacked(program, name, call, options):
     """One row of the table, and whether it is as it should be."""
     program.reset_peak()
     idle = program.memory("VmRSS")
-    caller, prober = Repeated(CALLS_PER_SECOND, call), Repeated(5, probe(program.admin))
+    caller, prober = Repeated(CALLS_PER_SECOND, call), Repeated(5, probe(program.admin, options.call_timeout))
     caller.start(), prober.start()
-    attackers = Attackers(program.address, attack, options.connections)
-    attackers.run(options.seconds)
+    ended = attack_from_another_process(program, name, options)
     caller.stop(), prober.stop()
     problems = []
     if not program.alive():
@@ -351,7 +374,7 @@ def attacked(program, name, attack, call, options):
     if prober.failures:
         problems.append(f"{len(prober.failures)} health checks failed, first {prober.failures[0]}")
     row = [program.name, name, f"{caller.made}", f"{len(caller.failures)}", f"{caller.slowest * 1000:.0f}",
-           f"{prober.slowest * 1000:.0f}", f"{idle:.0f} {peak:.0f} {left:.0f}", f"{attackers.ended}"]
+           f"{prober.slowest * 1000:.0f}", f"{idle:.0f} {peak:.0f} {left:.0f}", f"{ended}"]
     return row, problems
 
 
@@ -360,42 +383,50 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "target" / "dist", help="folder of the programs")
     parser.add_argument("--connections", type=int, default=1000, help="connections per attack (default: 1000)")
     parser.add_argument("--seconds", type=float, default=10, help="length of an attack in seconds (default: 10)")
+    parser.add_argument("--call-timeout", type=int, default=2, metavar="SECONDS",
+                        help="time that a call and a health check may take (default: 2); more for a debug program on a "
+                             "shared machine")
     parser.add_argument("--program", help="only this program")
     parser.add_argument("--attack", help="only this attack")
+    parser.add_argument("--attack-only", nargs=3, metavar=("PROGRAM", "ATTACK", "PORT"),
+                        help="only attack a program that already runs, and print how many connections it ended")
     options = parser.parse_args()
     folder = options.bin.resolve()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.attack_only:
+        attack_only(*options.attack_only, options)
+        return
 
     backends = [Program(folder, "hellogrpc", {}), Program(folder, "hellohttp", {})]
     to_backends = {"GRPC_TARGET": "ipv4:{}:{}".format(*backends[0].address),
-                   "HTTP_TARGET": "http://{}:{}/hellohttp".format(*backends[1].address)}
+                   "HTTP_TARGET": "http://{}:{}/hellohttp".format(*backends[1].address),
+                   "UPSTREAM_TIMEOUT": f"{options.call_timeout}s"}
     plans = {
-        "hellogrpc": ({}, ATTACKS_ON_GRPC, lambda address: grpc_call(address)),
-        "hellohttp": ({}, attacks_on_http("/hellohttp?name=x"), lambda address: http_call(address, "/hellohttp?name=x")),
-        "helloserve": (to_backends, attacks_on_http("/hellogrpc?name=x"),
-                       lambda address: http_call(address, "/hellogrpc?name=x")),
+        "hellogrpc": ({}, grpc_call),
+        "hellohttp": ({}, lambda address, timeout: http_call(address, "/hellohttp?name=x", timeout)),
+        "helloserve": (to_backends, lambda address, timeout: http_call(address, "/hellogrpc?name=x", timeout)),
     }
     print("| program | attack | calls | failed | slowest ms | slowest health check ms | MB idle, peak, after | closed |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     wrong, running = [], list(backends)
     try:
-        for name, (settings, attacks, make_call) in plans.items():
+        for name, (settings, make_call) in plans.items():
             if options.program not in (None, name):
                 continue
-            for title, attack in attacks.items():
+            for title in ATTACKS[name]:
                 if options.attack not in (None, title):
                     continue
                 # A fresh program for each attack: what one leaves behind is not counted against the next.
                 program = Program(folder, name, settings, memory_limit(name))
                 running.append(program)
-                call = make_call(program.address)
+                call = make_call(program.address, options.call_timeout)
                 for _ in range(20):
                     with contextlib.suppress(Exception):
                         call()
                         break
                     time.sleep(0.1)
-                row, problems = attacked(program, title, attack, call, options)
+                row, problems = attacked(program, title, call, options)
                 print("| " + " | ".join(row) + " |", flush=True)
                 wrong += [f"{name}, {title}: {problem}" for problem in problems]
                 running.remove(program)

@@ -65,7 +65,7 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let methods = descriptors::methods(descriptors)?;
-    let admission = Admission::new(&config, &methods, &instance.metrics);
+    let admission = Admission::new(&config, &methods, hostname.clone(), &instance.metrics);
     let measured = instance.metrics.grpc(methods.into_iter().map(|method| method.path));
     let panics = instance.metrics.panics();
     let layers = (
@@ -76,7 +76,6 @@ pub async fn serve(
             Status::internal("the server failed while it handled this call; its log has the reason")
                 .into_http::<Body>()
         }),
-        from_fn_with_state(admission, admission::admit),
     );
     let router = routes
         .add_service(health)
@@ -86,7 +85,7 @@ pub async fn serve(
         .layer(layers)
         .layer(map_request(require_grpc));
     tokio::join!(
-        serve_http(listener, common_layers(router), &instance, config.connections),
+        serve_http(listener, admission.in_front_of(common_layers(router)), &instance, config.connections),
         health::follow(reporter, services, instance.shutdown.clone())
     );
     Ok(())
@@ -94,10 +93,14 @@ pub async fn serve(
 
 /// Answers a request that is not gRPC with a problem.
 async fn require_grpc(request: Request) -> Result<Request, Problem> {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+    if is_grpc(&request) {
         return Ok(request);
     }
     let detail = "this port speaks gRPC: send content-type application/grpc over HTTP/2";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

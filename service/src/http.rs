@@ -11,10 +11,13 @@
 
 mod config;
 mod connection;
+mod executor;
 mod middleware;
 mod progress;
 mod rejection;
 mod server;
+#[cfg(feature = "grpc")]
+pub(crate) mod slots;
 mod stream;
 mod waits;
 

@@ -35,6 +35,30 @@ async fn calls_above_the_limit_are_rejected_and_health_checks_are_not() {
 }
 
 #[tokio::test]
+async fn client_that_fills_the_server_with_calls_leaves_the_slot_of_another_connection_free() {
+    // One slot for each of 4 connections, and 4 for all of them.
+    let mut server = ServerConfig { max_concurrent_calls: limit(8), ..ServerConfig::default() };
+    server.connections.max_connections = limit(4);
+    let running = Running::start(Config { server, response_delay: HOUR, ..Config::default() }).await;
+    let greedy = running.client().await;
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        let mut client = greedy.clone();
+        calls.push(tokio::spawn(async move { client.say_hello(greeting("Ann")).await }));
+    }
+    running.counted(r#"grpc_server_in_flight{grpc_method="hello.Hello/SayHello"} 5"#).await;
+    let status = bounded(greedy.clone().say_hello(greeting("Ann"))).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert_eq!(status.metadata().get("hostname").unwrap(), "pod-1");
+
+    let mut other = running.client().await;
+    calls.push(tokio::spawn(async move { other.say_hello(greeting("Bob")).await }));
+    running.counted(r#"grpc_server_in_flight{grpc_method="hello.Hello/SayHello"} 6"#).await;
+    running.counted(r#"grpc_server_rejected_total{limit="MAX_CONCURRENT_CALLS"} 1"#).await;
+    calls.iter().for_each(|call| call.abort());
+}
+
+#[tokio::test]
 async fn watches_above_the_limit_are_rejected_and_calls_are_not() {
     let server = ServerConfig { max_streaming_calls: limit(2), ..ServerConfig::default() };
     let running = Running::start(Config { server, ..Config::default() }).await;

@@ -1,21 +1,24 @@
 //! Bounds the calls in flight and the time that an upload may take.
+//!
+//! Half of each limit is divided equally among the connections that the server accepts, and the other half is for all of
+//! them: a client that fills the server with calls cannot keep the others out.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{Router, body::Body, extract::Request, response::Response};
+use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use prometheus::{IntCounterVec, Opts};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+use tower::{Service as _, service_fn};
 use tower_http::timeout::DeadlineBody;
 
-use super::{ServerConfig, descriptors::Method};
-use crate::Metrics;
+use super::{HOSTNAME, ServerConfig, descriptors::Method, is_grpc};
+use crate::{
+    Metrics,
+    http::slots::{ConnectionSlot, ConnectionSlots, Kind},
+};
 
 /// Health checks are always admitted.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -23,20 +26,58 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// The time from the head of a call to the end of its request, unless the client streams.
 const UPLOAD: Duration = Duration::from_secs(10);
 
-/// Counts the calls in flight against the limits. Clones share the limits.
-#[derive(Clone)]
+/// Counts the calls in flight against the limits.
 pub(super) struct Admission {
-    unary: Arc<Semaphore>,
-    streaming: Arc<Semaphore>,
-    streaming_methods: Arc<HashSet<String>>,
-    client_streaming_methods: Arc<HashSet<String>>,
+    hostname: HeaderValue,
+    unary: Slots,
+    streaming: Slots,
+    streaming_methods: HashSet<String>,
+    client_streaming_methods: HashSet<String>,
     rejected: IntCounterVec,
+}
+
+/// The slots for calls of one kind.
+struct Slots {
+    kind: Kind,
+    /// The slots that each connection has to itself.
+    guaranteed: usize,
+    shared: Arc<Semaphore>,
+}
+
+/// The right of one call to be in flight, until it is dropped.
+#[expect(dead_code, reason = "held for its drop")]
+enum Permit {
+    Own(ConnectionSlot),
+    Shared(OwnedSemaphorePermit),
+}
+
+// === impl Slots ===
+
+impl Slots {
+    fn new(kind: Kind, limit: usize, connections: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        let guaranteed = limit / 2 / connections;
+        let shared = Arc::new(Semaphore::new(limit - guaranteed * connections));
+        Self { kind, guaranteed, shared }
+    }
+
+    fn try_acquire(&self, own: Option<&ConnectionSlots>) -> Option<Permit> {
+        own.and_then(|slots| slots.try_acquire(self.kind, self.guaranteed)).map(Permit::Own).or_else(|| {
+            let shared = Arc::clone(&self.shared);
+            shared.try_acquire_owned().ok().map(Permit::Shared)
+        })
+    }
 }
 
 // === impl Admission ===
 
 impl Admission {
-    pub(super) fn new(config: &ServerConfig, methods: &[Method], metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        config: &ServerConfig,
+        methods: &[Method],
+        hostname: HeaderValue,
+        metrics: &Metrics,
+    ) -> Self {
         let options = Opts::new(
             "grpc_server_rejected_total",
             "Calls answered RESOURCE_EXHAUSTED because as many as the limit were in flight.",
@@ -44,44 +85,72 @@ impl Admission {
         let rejected = IntCounterVec::new(options, &["limit"]).expect("the name and label are valid");
         metrics.register(rejected.clone());
         let paths = |matches: fn(&Method) -> bool| {
-            Arc::new(
-                methods.iter().filter(|method| matches(method)).map(|method| method.path.clone()).collect(),
-            )
+            methods.iter().filter(|method| matches(method)).map(|method| method.path.clone()).collect()
         };
-        let semaphore = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        let connections = config.connections.max_connections.get();
         Self {
-            unary: semaphore(config.max_concurrent_calls.get()),
-            streaming: semaphore(config.max_streaming_calls.get()),
+            hostname,
+            unary: Slots::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
+            streaming: Slots::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
             streaming_methods: paths(|method| method.client_streaming || method.server_streaming),
             client_streaming_methods: paths(|method| method.client_streaming),
             rejected,
         }
     }
+
+    /// Returns a router in front of `router` that rejects calls above the limits. A rejection costs little: the call does
+    /// not reach the middleware.
+    pub(super) fn in_front_of(self, router: Router) -> Router {
+        // Without it, axum would make each handler a route again for each call.
+        let router = router.with_state(());
+        let admission = Arc::new(self);
+        Router::new().fallback_service(service_fn(move |request: Request| {
+            let admitted = admission.admit(request);
+            let mut router = router.clone();
+            async move {
+                match admitted {
+                    Ok((request, None)) => router.call(request).await,
+                    Ok((request, Some(permit))) => {
+                        router.call(request).await.map(|response| until_its_end(response, permit))
+                    }
+                    Err(rejection) => Ok(rejection),
+                }
+            }
+        }))
+    }
+
+    /// Admits one call, or returns the response that rejects it.
+    fn admit(&self, request: Request) -> Result<(Request, Option<Permit>), Response> {
+        let path = request.uri().path();
+        // A request that is not gRPC gets its problem at once.
+        if path == HEALTH_CHECK || !is_grpc(&request) {
+            return Ok((request, None));
+        }
+        let (slots, limit) = if self.streaming_methods.contains(path) {
+            (&self.streaming, "MAX_STREAMING_CALLS")
+        } else {
+            (&self.unary, "MAX_CONCURRENT_CALLS")
+        };
+        let Some(permit) = slots.try_acquire(request.extensions().get()) else {
+            self.rejected.with_label_values(&[limit]).inc();
+            let message =
+                format!("as many calls are in flight as the server accepts ({limit}); try again later");
+            let mut response = Status::resource_exhausted(message).into_http();
+            response.headers_mut().insert(HOSTNAME, self.hostname.clone());
+            return Err(response);
+        };
+        let request = if self.client_streaming_methods.contains(path) {
+            request
+        } else {
+            request.map(|body| Body::new(DeadlineBody::new(UPLOAD, body).map_err(too_slow)))
+        };
+        Ok((request, Some(permit)))
+    }
 }
 
-/// Admits one call until the end of its response, or rejects it.
-pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path == HEALTH_CHECK {
-        return next.run(request).await;
-    }
-    let (slots, limit) = if admission.streaming_methods.contains(path) {
-        (&admission.streaming, "MAX_STREAMING_CALLS")
-    } else {
-        (&admission.unary, "MAX_CONCURRENT_CALLS")
-    };
-    let Ok(permit) = Arc::clone(slots).try_acquire_owned() else {
-        admission.rejected.with_label_values(&[limit]).inc();
-        let message = format!("as many calls are in flight as the server accepts ({limit}); try again later");
-        return Status::resource_exhausted(message).into_http();
-    };
-    let request = if admission.client_streaming_methods.contains(path) {
-        request
-    } else {
-        request.map(|body| Body::new(DeadlineBody::new(UPLOAD, body).map_err(too_slow)))
-    };
-    // The call ends with the body of its response, not with its head.
-    next.run(request).await.map(|body| {
+/// Holds the permit until the end of the response's body: a call does not end with the head of its response.
+fn until_its_end(response: Response, permit: Permit) -> Response {
+    response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _in_flight = &permit;
             frame

@@ -10,13 +10,14 @@ use crate::http::ConnectionConfig;
 ///
 /// A client that meets a limit of these gets an error for that call; its connection stays.
 ///
-/// | limit | flag | default | metric | worst case in memory |
-/// | --- | --- | --- | --- | --- |
-/// | unary calls in flight | `--max-concurrent-calls` | 500 | `grpc_server_rejected_total` | 11 MiB: 500 of 6 KiB and a message |
-/// | streaming calls in flight | `--max-streaming-calls` | 256 | `grpc_server_rejected_total` | 6 MiB: 256 of 6 KiB and a message |
-/// | message | `--max-message-size` | 16 KiB | `grpc_server_handled_total{grpc_code="OutOfRange"}` | in the calls in flight |
-/// | upload of a unary call | – | 10 s | `grpc_server_handled_total{grpc_code="DeadlineExceeded"}` | – |
-/// | streams, admitted or not | `--max-connections` x `--max-concurrent-streams` | 128 x 100 | `server_connections_refused_total` | 38 MiB: 12 800 of 3 KiB |
+/// | limit | flag | default | metric |
+/// | --- | --- | --- | --- |
+/// | unary calls in flight | `--max-concurrent-calls` | 512 | `grpc_server_rejected_total` |
+/// | streaming calls in flight | `--max-streaming-calls` | 256 | `grpc_server_rejected_total` |
+/// | message | `--max-message-size` | 16 KiB | `grpc_server_handled_total{grpc_code="OutOfRange"}` |
+/// | upload of a unary call | – | 10 s | `grpc_server_handled_total{grpc_code="DeadlineExceeded"}` |
+///
+/// docs/limits.md has the memory that they cost.
 ///
 /// The clients of a gRPC server here are few programs with a connection each, so that the limit on connections is low.
 #[derive(Args, Clone, Debug)]
@@ -26,13 +27,14 @@ pub struct ServerConfig {
     #[command(flatten)]
     pub connections: ConnectionConfig,
 
-    /// Unary calls that may be in flight at once, on all connections together; further ones get RESOURCE_EXHAUSTED.
-    /// Health checks are always answered
-    #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "500")]
+    /// Unary calls that may be in flight at once, on all connections together; further ones get RESOURCE_EXHAUSTED. Half
+    /// of them are divided among MAX_CONNECTIONS, so that each connection always has its part. Health checks are always
+    /// answered
+    #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "512")]
     pub max_concurrent_calls: NonZeroUsize,
 
     /// Streaming calls that may be in flight at once, watches of the health among them; further ones get
-    /// RESOURCE_EXHAUSTED
+    /// RESOURCE_EXHAUSTED. They are divided like unary calls
     #[arg(long, env, value_name = "MAX_STREAMING_CALLS", default_value = "256")]
     pub max_streaming_calls: NonZeroUsize,
 

@@ -15,28 +15,29 @@ use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{net::TcpStream, time};
 use tower::Service as _;
 use tracing::debug;
 
-use super::{ConnectionConfig, progress::Progress, stream::ObservedStream, waits};
+use super::{ConnectionConfig, executor::EagerExecutor, progress::Progress, stream::ObservedStream, waits};
 use crate::{Shutdown, metrics::ConnectionMetrics};
 
-/// Bytes that an HTTP/2 client may send of a request's body before the server reads it.
-const STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes that an HTTP/2 client may send of a request's body before the server reads it: a message of the default size, with
+/// its prefix.
+const STREAM_WINDOW: u32 = 20 * 1024;
 
-/// The same for all requests of a connection.
-const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+/// The same for all requests of a connection. RFC 9113 (section 6.9.2) allows no less.
+const CONNECTION_WINDOW: u32 = 64 * 1024 - 1;
 
 /// Bytes of a response that are kept for an HTTP/2 client that has not accepted them.
 const SEND_BUFFER: usize = 16 * 1024;
 
 /// Everything that the connections of a server share.
 pub(super) struct Shared {
-    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) builder: auto::Builder<EagerExecutor>,
     pub(super) config: ConnectionConfig,
     pub(super) router: Router,
     pub(super) shutdown: Shutdown,
@@ -44,8 +45,8 @@ pub(super) struct Shared {
 }
 
 /// Returns hyper's server with the limits of `config`.
-pub(super) fn builder(config: &ConnectionConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+pub(super) fn builder(config: &ConnectionConfig) -> auto::Builder<EagerExecutor> {
+    let mut builder = auto::Builder::new(EagerExecutor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -73,12 +74,17 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
     let progress = Progress::new();
     let ending = Arc::new(AtomicBool::new(false));
+    #[cfg(feature = "grpc")]
+    let slots = super::slots::ConnectionSlots::default();
     let service = service_fn({
         let (shared, progress, ending) = (Arc::clone(&shared), Arc::clone(&progress), Arc::clone(&ending));
         move |request: Request<Incoming>| {
             let http2 = request.version() >= Version::HTTP_2;
             let exchange = progress.start(http2);
-            let response = shared.router.clone().call(request.map(Body::new));
+            let request = request.map(Body::new);
+            #[cfg(feature = "grpc")]
+            let request = with_slots(request, &slots);
+            let response = shared.router.clone().call(request);
             let ending = Arc::clone(&ending);
             async move {
                 let mut response = response.await?;
@@ -100,6 +106,12 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
+#[cfg(feature = "grpc")]
+fn with_slots(mut request: Request<Body>, slots: &super::slots::ConnectionSlots) -> Request<Body> {
+    request.extensions_mut().insert(slots.clone());
+    request
+}
+
 /// A connection of hyper-util, whose type has the service in it.
 trait Connection: Future<Output = Result<(), Error>> {
     /// Takes no new request; the future ends once those in flight have their responses.
@@ -108,7 +120,7 @@ trait Connection: Future<Output = Result<(), Error>> {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-impl<I, S, B> Connection for auto::Connection<'_, I, S, TokioExecutor>
+impl<I, S, B> Connection for auto::Connection<'_, I, S, EagerExecutor>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     S: hyper::service::Service<Request<Incoming>, Response = http::Response<B>>,

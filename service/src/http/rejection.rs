@@ -11,13 +11,10 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
 };
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, sync::Notify, time};
 
-use super::waits;
+use super::{executor::EagerExecutor, waits};
 use crate::Problem;
 
 /// The gRPC status UNAVAILABLE: the call was not processed, another server may take it.
@@ -26,7 +23,9 @@ const UNAVAILABLE: &str = "14";
 const DETAIL: &str = "the server has as many connections as it accepts; try again later";
 
 /// Answers the first request of a connection with a rejection, and ends the connection.
-pub(super) async fn refuse(stream: TcpStream, builder: &auto::Builder<TokioExecutor>) {
+pub(super) async fn refuse(stream: TcpStream, mut builder: auto::Builder<EagerExecutor>) {
+    // HTTP/2 itself refuses further requests, which costs less than a response for each.
+    builder.http2().max_concurrent_streams(1);
     let answered = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
         answered.notify_one();

@@ -108,7 +108,7 @@ impl Connections {
         }
         if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.tasks.spawn(async move {
-                refuse(stream, &shared.builder).await;
+                refuse(stream, shared.builder.clone()).await;
                 drop(slot);
             });
         }

@@ -1,4 +1,4 @@
-//! A TCP stream that reports what it receives, and when its peer accepts nothing.
+//! A TCP stream that reports what it receives, and when its peer accepts nothing. It reads a little at a time.
 
 use std::{
     io,
@@ -14,17 +14,23 @@ use tokio::{
 
 use super::progress::Progress;
 
+/// Bytes that a connection may read before the runtime runs other tasks. Without it, one poll reads up to 1 MiB, which may
+/// be 60 000 frames, and every other client waits.
+const READ_BUDGET: usize = 2 * 1024;
+
 /// A TCP stream that reports to a [`Progress`]. hyper has no timeout for writes, nor one for HTTP/2's first bytes.
 pub(super) struct ObservedStream {
     inner: TcpStream,
     progress: Arc<Progress>,
+    /// Bytes read since the last yield, or since nothing was left to read.
+    read: usize,
 }
 
 // === impl ObservedStream ===
 
 impl ObservedStream {
     pub(super) fn new(inner: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { inner, progress }
+        Self { inner, progress, read: 0 }
     }
 }
 
@@ -34,9 +40,18 @@ impl AsyncRead for ObservedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.progress.received(buf.filled().len() - before);
+        if self.read >= READ_BUDGET {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let length = buf.remaining().min(READ_BUDGET - self.read);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
+        let result = Pin::new(&mut self.inner).poll_read(cx, &mut part);
+        let received = part.filled().len();
+        buf.advance(received);
+        self.read = if result.is_pending() { 0 } else { self.read + received };
+        self.progress.received(received);
         result
     }
 }
@@ -68,5 +83,39 @@ impl AsyncWrite for ObservedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn other_tasks_run_between_the_reads_of_a_flood() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut server = ObservedStream::new(listener.accept().await.unwrap().0, Progress::new());
+        client.write_all(&[0; 2 * READ_BUDGET + 1]).await.unwrap();
+        // The rest arrives with it, on loopback.
+        let mut buffer = [0; 4 * READ_BUDGET];
+        let mut reads = Vec::new();
+        let mut yields = 0;
+        while reads.iter().sum::<usize>() < 2 * READ_BUDGET + 1 {
+            tokio::select! {
+                biased;
+                read = server.read(&mut buffer) => reads.push(read.unwrap()),
+                () = std::future::ready(()) => {
+                    yields += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        assert!(reads.iter().all(|read| *read <= READ_BUDGET), "{reads:?}");
+        assert!(yields >= 2, "{yields} yields between {reads:?}");
     }
 }

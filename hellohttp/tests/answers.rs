@@ -90,11 +90,11 @@ async fn counts_by_route_and_status() {
     }
     let text = running.instance.metrics.render().unwrap();
     for line in [
-        r#"http_requests_total{route="/hellohttp",status="200"} 2"#,
-        r#"http_requests_total{route="/hellohttp",status="400"} 1"#,
-        r#"http_requests_total{route="unmatched",status="404"} 1"#,
-        r#"http_request_duration_seconds_bucket{route="/hellohttp",status="200",le="+Inf"} 2"#,
-        r#"http_requests_in_flight{route="/hellohttp"} 0"#,
+        r#"http_requests_total{path="/hellohttp",status="200"} 2"#,
+        r#"http_requests_total{path="/hellohttp",status="400"} 1"#,
+        r#"http_requests_total{path="unmatched",status="404"} 1"#,
+        r#"http_request_duration_seconds_bucket{path="/hellohttp",status="200",le="+Inf"} 2"#,
+        r#"http_requests_in_flight{path="/hellohttp"} 0"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
@@ -126,7 +126,7 @@ async fn drains_what_is_in_flight() {
     let running = start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
     let mut client = Client::connect(running.addr).await;
     client.ask("/hellohttp?name=Ann").await;
-    let in_flight = r#"http_requests_in_flight{route="/hellohttp"} 1"#;
+    let in_flight = r#"http_requests_in_flight{path="/hellohttp"} 1"#;
     bounded(async {
         while !running.instance.metrics.render().unwrap().contains(in_flight) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -57,7 +57,7 @@ async fn when_connections_grow_old() {
     let told: usize = bounded(callers.join_all()).await.iter().sum();
     assert!(told > CALLERS, "only {told} answers said that their connection ends");
     let metrics = instance.metrics.render().unwrap();
-    assert!(metrics.contains(r#"http_requests_total{route="/hellohttp",status="200"} 800"#), "{metrics}");
+    assert!(metrics.contains(r#"http_requests_total{path="/hellohttp",status="200"} 800"#), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ const EXE: &str = env!("CARGO_BIN_EXE_hellohttp");
 async fn in_flight(running: &Running) {
     let mut admin = Client::connect(running.admin).await;
     bounded(async {
-        while !admin.get("/metrics").await.body.contains("http_requests_in_flight{route=\"/hellohttp\"} 1") {
+        while !admin.get("/metrics").await.body.contains("http_requests_in_flight{path=\"/hellohttp\"} 1") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -26,7 +26,7 @@ async fn answers_with_what_the_environment_says_it_is() {
     assert_eq!(answer.body, r#"{"name":"Ann","version":"v2","hostname":"pod-7"}"#);
     let metrics = Client::connect(running.admin).await.get("/metrics").await.body;
     assert!(metrics.contains(r#"build_info{hostname="pod-7","#), "{metrics}");
-    assert!(metrics.contains(r#"http_requests_total{route="/hellohttp",status="200"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"http_requests_total{path="/hellohttp",status="200"} 1"#), "{metrics}");
 }
 
 #[tokio::test]

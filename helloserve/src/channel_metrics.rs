@@ -1,12 +1,13 @@
 //! Exports the metrics of the gRPC channels to Prometheus, with the label `route`.
 //!
 //! Names follow OpenTelemetry's rules for Prometheus: dots become underscores, the unit is a suffix, and a counter
-//! ends in `_total`.
+//! ends in `_total`. What a channel's snapshot has beyond its instruments (the resolver and the retries) is exported as
+//! `helloserve_resolver_*` and `helloserve_retries_total`.
 
 use std::collections::HashMap;
 
 use balanced_channel::{
-    Channel,
+    Channel, ChannelSnapshot,
     metrics::{Histogram, Kind, Metric, Point, Value},
 };
 use prometheus::{
@@ -53,7 +54,51 @@ impl ChannelMetrics {
                 families[at].mut_metric().extend(series);
             }
         }
+        families.extend(self.snapshot_families());
         families
+    }
+
+    /// Returns the families about resolvers and retries. A gauge without a value, such as the age of an answer that never
+    /// came, has no series.
+    fn snapshot_families(&self) -> Vec<MetricFamily> {
+        let mut families = [
+            new_family(
+                "helloserve_resolver_endpoints",
+                "Endpoints in the last good answer of the route's resolver.",
+                MetricType::GAUGE,
+            ),
+            new_family(
+                "helloserve_resolver_age_seconds",
+                "Seconds since the last good answer of the route's resolver.",
+                MetricType::GAUGE,
+            ),
+            new_family(
+                "helloserve_resolver_failing",
+                "1 if the last attempt of the route's resolver failed, or else 0.",
+                MetricType::GAUGE,
+            ),
+            new_family(
+                "helloserve_retries_total",
+                "gRPC calls sent again, because no server had seen them (transparent) or by the retry policy (policy).",
+                MetricType::COUNTER,
+            ),
+        ];
+        for (route, channel) in &self.channels {
+            let ChannelSnapshot { resolver, retries, .. } = channel.snapshot();
+            let gauges = [
+                resolver.endpoints.map(|endpoints| endpoints as f64),
+                resolver.age,
+                Some(f64::from(u8::from(resolver.error.is_some()))),
+            ];
+            for (family, value) in families.iter_mut().zip(gauges) {
+                family.mut_metric().extend(value.map(|value| gauge([label(ROUTE, route)], value)));
+            }
+            for (reason, count) in [("transparent", retries.transparent), ("policy", retries.by_policy)] {
+                let labels = [label("reason", reason), label(ROUTE, route)];
+                families[3].mut_metric().push(counter(labels, count as f64));
+            }
+        }
+        families.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
     }
 }
 
@@ -84,42 +129,59 @@ fn underscored(name: &str) -> String {
 }
 
 fn family(metric: &Metric, name: String) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name);
-    family.set_help(metric.description.to_owned());
-    family.set_field_type(match metric.kind {
+    let kind = match metric.kind {
         Kind::Histogram => MetricType::HISTOGRAM,
         Kind::UpDownCounter => MetricType::GAUGE,
         _ => MetricType::COUNTER,
-    });
+    };
+    new_family(&name, metric.description, kind)
+}
+
+fn new_family(name: &str, help: &str, kind: MetricType) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
     family
 }
 
-fn series(route: &str, kind: Kind, point: &Point) -> proto::Metric {
-    let label = |name: &str, value: &str| {
-        let mut pair = LabelPair::default();
-        pair.set_name(underscored(name));
-        pair.set_value(value.to_owned());
-        pair
-    };
-    let labels = point.labels.iter().map(|(name, value)| label(name, value));
-    let mut series = proto::Metric::from_label([label(ROUTE, route)].into_iter().chain(labels).collect());
-    match &point.value {
-        Value::Count(count) if kind == Kind::UpDownCounter => {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(*count as f64);
-            series.set_gauge(gauge);
-        }
-        Value::Count(count) => {
-            let mut counter = proto::Counter::default();
-            counter.set_value(*count as f64);
-            series.set_counter(counter);
-        }
-        Value::Histogram(histogram) => series.set_histogram(cumulative(histogram)),
-        // A kind of value that a later version of the channel adds.
-        _ => {}
-    }
+fn label(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(underscored(name));
+    pair.set_value(value.to_owned());
+    pair
+}
+
+fn gauge(labels: impl IntoIterator<Item = LabelPair>, value: f64) -> proto::Metric {
+    let mut series = proto::Metric::from_label(labels.into_iter().collect());
+    let mut gauge = proto::Gauge::default();
+    gauge.set_value(value);
+    series.set_gauge(gauge);
     series
+}
+
+fn counter(labels: impl IntoIterator<Item = LabelPair>, value: f64) -> proto::Metric {
+    let mut series = proto::Metric::from_label(labels.into_iter().collect());
+    let mut counter = proto::Counter::default();
+    counter.set_value(value);
+    series.set_counter(counter);
+    series
+}
+
+fn series(route: &str, kind: Kind, point: &Point) -> proto::Metric {
+    let labels = point.labels.iter().map(|(name, value)| label(name, value));
+    let labels: Vec<_> = [label(ROUTE, route)].into_iter().chain(labels).collect();
+    match &point.value {
+        Value::Count(count) if kind == Kind::UpDownCounter => gauge(labels, *count as f64),
+        Value::Count(count) => counter(labels, *count as f64),
+        Value::Histogram(histogram) => {
+            let mut series = proto::Metric::from_label(labels);
+            series.set_histogram(cumulative(histogram));
+            series
+        }
+        // A kind of value that a later version of the channel adds.
+        _ => proto::Metric::from_label(labels),
+    }
 }
 
 /// Converts to Prometheus' form, where each bucket includes those below it.

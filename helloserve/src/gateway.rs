@@ -37,7 +37,7 @@ impl Gateway {
         instance: &Instance,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let metrics = &instance.metrics;
-        let resolver = RotatingResolver::new(config.http_dns_server, metrics);
+        let resolver = RotatingResolver::new(&config.http_target, config.http_dns_server, metrics);
         Ok(Self {
             identity: instance.identity.clone(),
             admission: Admission::new(config.max_concurrent_requests.get(), metrics),

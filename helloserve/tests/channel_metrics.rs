@@ -82,6 +82,14 @@ async fn single_calls_are_measured_only_when_asked_and_a_lost_backend_shows_anyh
     let failed = || {
         let read = scrape(&gateway);
         assert!(!read.families().any(|family| family.starts_with("grpc_client_")));
+        let route = [("route", "default")];
+        assert_eq!(read.value("helloserve_resolver_endpoints", &route), Some(1.0));
+        assert_eq!(read.value("helloserve_resolver_failing", &route), Some(0.0));
+        assert!(read.value("helloserve_resolver_age_seconds", &route).unwrap() >= 0.0);
+        for reason in ["policy", "transparent"] {
+            let labels = [("route", "default"), ("reason", reason)];
+            assert!(read.value("helloserve_retries_total", &labels).is_some(), "{reason}");
+        }
         let labels = [("route", "default"), ("grpc_target", &*target)];
         read.value("grpc_subchannel_connection_attempts_failed_total", &labels).unwrap()
     };

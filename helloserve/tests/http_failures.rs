@@ -27,7 +27,8 @@ async fn fails(gateway: &InProcess, status: u16, failure: &str) {
     let answer = get(gateway.addr, "/hellohttp?name=Ann").await;
     upstream_failure(&answer, status, failure);
     let metrics = Exposition::parse(&gateway.instance.metrics.render().unwrap());
-    let counted = metrics.value("helloserve_http_upstream_requests_total", &[("outcome", failure)]);
+    let labels = [("outcome", failure), ("connection", "new")];
+    let counted = metrics.value("helloserve_http_upstream_requests_total", &labels);
     assert_eq!(counted, Some(1.0));
 }
 
@@ -137,4 +138,36 @@ async fn response_at_the_limit_is_used_and_a_longer_one_is_not_read_to_its_end()
         fails(&gateway, 502, "invalid_response").await;
         bounded(async { while backend.next().await != Event::Closed {} }).await;
     }
+}
+
+#[tokio::test]
+async fn endless_informational_responses_end_at_the_deadline_and_delay_no_other_request() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let backend = http_backend(move |_, head| {
+        if head.contains("name=flood") { Action::RepeatForever("", hint) } else { Action::Respond(ok("{}")) }
+    })
+    .await;
+    let gateway = gateway(|config| config.http_target = backend.url()).await;
+    let headers = "grpc-timeout: 100m\r\n";
+    let flood = request(gateway.addr, "GET", "/hellohttp?name=flood", headers);
+    let other = get(gateway.addr, "/hellohttp?name=Ann");
+    let (flood, other) = tokio::join!(bounded(flood), bounded(other));
+    upstream_failure(&flood, 504, "timeout");
+    assert_eq!(other.status, 200);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_the_connection_that_they_open_or_reuse() {
+    let (gateway, _backend) = backend_with(|| Action::Respond(ok("{}"))).await;
+    for _ in 0..3 {
+        assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
+    }
+    let metrics = Exposition::parse(&gateway.instance.metrics.render().unwrap());
+    let count = |connection| {
+        let labels = [("outcome", "success"), ("connection", connection)];
+        metrics.value("helloserve_http_upstream_requests_total", &labels).unwrap()
+    };
+    // How many are reused depends on how soon they follow each other.
+    assert_eq!(count("new") + count("reused"), 3.0);
+    assert!(count("new") >= 1.0);
 }

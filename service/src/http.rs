@@ -14,10 +14,10 @@ mod connection;
 mod executor;
 mod middleware;
 mod progress;
+#[cfg(feature = "grpc")]
+pub(crate) mod quota;
 mod rejection;
 mod server;
-#[cfg(feature = "grpc")]
-pub(crate) mod slots;
 mod stream;
 mod waits;
 

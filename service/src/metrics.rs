@@ -74,7 +74,7 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// `http_requests_total`, `http_request_duration_seconds` by route and status, `http_requests_in_flight` by route.
+    /// `http_requests_total`, `http_request_duration_seconds` by path and status, `http_requests_in_flight` by path.
     pub(crate) fn http(&self) -> RequestMetrics {
         self.http.clone()
     }

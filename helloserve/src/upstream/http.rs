@@ -38,6 +38,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// The value of the label `outcome` for a response that the gateway used.
 const SUCCESS: &str = "success";
 
+/// The values of the label `connection`: a request opened its connection, or it did not.
+const CONNECTIONS: [&str; 2] = ["new", "reused"];
+
 task_local! {
     /// The connection that the current request opened, if it opened one.
     static OPENED: Opened;
@@ -101,12 +104,17 @@ impl HttpUpstream {
     ) -> reqwest::Result<Self> {
         let pool = PooledClient { client: client(&resolver, upstream_timeout)?, generation: 0 };
         let outcomes = IntCounterVec::new(
-            Opts::new("helloserve_http_upstream_requests_total", "Requests to the HTTP backend, by outcome."),
-            &["outcome"],
+            Opts::new(
+                "helloserve_http_upstream_requests_total",
+                "Requests to the HTTP backend, by outcome and by connection: new or reused.",
+            ),
+            &["outcome", "connection"],
         )
         .expect("the name and label are valid");
         for outcome in FailureKind::ALL.map(FailureKind::name).into_iter().chain([SUCCESS]) {
-            outcomes.with_label_values(&[outcome]);
+            for connection in CONNECTIONS {
+                outcomes.with_label_values(&[outcome, connection]);
+            }
         }
         let retries = IntCounter::new(
             "helloserve_http_upstream_retries_total",
@@ -146,13 +154,15 @@ impl HttpUpstream {
             if outcome.is_err() && allowed >= self.upstream_timeout {
                 self.timed_out(sent, pool.generation);
             }
-            outcome
+            (outcome, OPENED.with(|opened| opened.connection.get()))
         });
-        let outcome = exchange.await.unwrap_or_else(|_| {
+        let (outcome, opened) = exchange.await;
+        let outcome = outcome.unwrap_or_else(|_| {
             Err(failure(FailureKind::Timeout, format_args!("no complete response within {allowed:?}")))
         });
         let label = outcome.as_ref().map_or_else(|error| error.kind.name(), |_| SUCCESS);
-        self.outcomes.with_label_values(&[label]).inc();
+        let connection = CONNECTIONS[usize::from(!opened)];
+        self.outcomes.with_label_values(&[label, connection]).inc();
         if let Err(error) = &outcome {
             self.log.record(self.url.as_str(), error);
         }

@@ -23,6 +23,7 @@ use prometheus::{Gauge, IntCounter};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use service::Metrics;
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 /// The time that an answer, or a failure, is used before DNS is asked again, whatever its time to live.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,12 +37,17 @@ const STALE_WAIT: Duration = Duration::from_millis(200);
 /// The time that a new connection avoids an address whose last new connection brought no response in time.
 const AVOID_TIME: Duration = Duration::from_secs(5);
 
+/// The field `route` of log lines.
+const ROUTE: &str = "/hellohttp";
+
 /// Returns a name's addresses, starting with another one for each connection. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct RotatingResolver(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// The URL of the HTTP backend, for the log.
+    target: String,
     server: Option<SocketAddr>,
     next: AtomicUsize,
     names: Mutex<HashMap<String, KnownName>>,
@@ -53,6 +59,7 @@ struct Shared {
 /// The last good answer for a name, and when DNS was asked last.
 #[derive(Debug)]
 struct KnownName {
+    /// Empty before the first good answer.
     addresses: Vec<IpAddr>,
     asked_at: Instant,
     failing: bool,
@@ -70,7 +77,7 @@ pub(crate) struct LookupError {
 
 impl RotatingResolver {
     /// Queries `server`, or the servers in `/etc/resolv.conf` if it is `None`.
-    pub(crate) fn new(server: Option<SocketAddr>, metrics: &Metrics) -> Self {
+    pub(crate) fn new(target: &Url, server: Option<SocketAddr>, metrics: &Metrics) -> Self {
         let failures = IntCounter::new(
             "helloserve_http_dns_failures_total",
             "DNS lookups of the HTTP backend's name that failed.",
@@ -84,6 +91,7 @@ impl RotatingResolver {
         metrics.register(failures.clone());
         metrics.register(last_success.clone());
         Self(Arc::new(Shared {
+            target: target.to_string(),
             server,
             // Many gateways that start together must not all start at the same pod.
             next: AtomicUsize::new(fastrand::usize(..)),
@@ -103,17 +111,17 @@ impl RotatingResolver {
         let known = {
             let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
             match names.get_mut(name) {
-                Some(known) if known.asked_at.elapsed() < REFRESH_INTERVAL => {
+                Some(known) if !known.addresses.is_empty() && known.asked_at.elapsed() < REFRESH_INTERVAL => {
                     let addresses = known.addresses.clone();
                     drop(names);
                     return Ok(self.rotated(addresses));
                 }
                 // Other requests use the known addresses while this one asks.
-                Some(known) => {
+                Some(known) if !known.addresses.is_empty() => {
                     known.asked_at = Instant::now();
                     Some(known.addresses.clone())
                 }
-                None => None,
+                _ => None,
             }
         };
         let lookup = tokio::spawn(self.clone().refresh(name.to_owned()));
@@ -145,17 +153,27 @@ impl RotatingResolver {
                 let known =
                     KnownName { addresses: addresses.clone(), asked_at: Instant::now(), failing: false };
                 if names.insert(name.clone(), known).is_some_and(|before| before.failing) {
-                    tracing::info!(name, "DNS lookup of the HTTP backend works again");
+                    let (target, addresses) = (&self.0.target, addresses.len());
+                    tracing::warn!(route = ROUTE, target, name, addresses, "name resolution works again");
                 }
             }
-            Err(error) => {
+            Err(LookupError { cause, .. }) => {
                 self.0.failures.inc();
-                let known = names.get_mut(&name);
-                // Without known addresses, each failure reaches its caller and is logged there.
-                if let Some(known) = known
-                    && !std::mem::replace(&mut known.failing, true)
-                {
-                    tracing::warn!(%error, "DNS lookup of the HTTP backend fails; its last addresses stay in use");
+                let known = names.entry(name.clone()).or_insert_with(|| KnownName {
+                    addresses: Vec::new(),
+                    asked_at: Instant::now(),
+                    failing: false,
+                });
+                if !std::mem::replace(&mut known.failing, true) {
+                    let (target, addresses) = (&self.0.target, known.addresses.len());
+                    tracing::warn!(
+                        route = ROUTE,
+                        target,
+                        name,
+                        error = cause,
+                        addresses,
+                        "name resolution fails; the last known addresses stay in use"
+                    );
                 }
             }
         }

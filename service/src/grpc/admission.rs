@@ -17,7 +17,7 @@ use tower_http::timeout::DeadlineBody;
 use super::{HOSTNAME, ServerConfig, descriptors::Method, is_grpc};
 use crate::{
     Metrics,
-    http::slots::{ConnectionSlot, ConnectionSlots, Kind},
+    http::quota::{ConnectionQuota, Kind, QuotaPermit},
 };
 
 /// Health checks are always admitted.
@@ -29,17 +29,17 @@ const UPLOAD: Duration = Duration::from_secs(10);
 /// Counts the calls in flight against the limits.
 pub(super) struct Admission {
     hostname: HeaderValue,
-    unary: Slots,
-    streaming: Slots,
+    unary: CallLimit,
+    streaming: CallLimit,
     streaming_methods: HashSet<String>,
     client_streaming_methods: HashSet<String>,
     rejected: IntCounterVec,
 }
 
-/// The slots for calls of one kind.
-struct Slots {
+/// The limit of calls of one kind.
+struct CallLimit {
     kind: Kind,
-    /// The slots that each connection has to itself.
+    /// The calls that each connection may always have in flight.
     guaranteed: usize,
     shared: Arc<Semaphore>,
 }
@@ -47,13 +47,13 @@ struct Slots {
 /// The right of one call to be in flight, until it is dropped.
 #[expect(dead_code, reason = "held for its drop")]
 enum Permit {
-    Own(ConnectionSlot),
+    Own(QuotaPermit),
     Shared(OwnedSemaphorePermit),
 }
 
-// === impl Slots ===
+// === impl CallLimit ===
 
-impl Slots {
+impl CallLimit {
     fn new(kind: Kind, limit: usize, connections: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let guaranteed = limit / 2 / connections;
@@ -61,8 +61,8 @@ impl Slots {
         Self { kind, guaranteed, shared }
     }
 
-    fn try_acquire(&self, own: Option<&ConnectionSlots>) -> Option<Permit> {
-        own.and_then(|slots| slots.try_acquire(self.kind, self.guaranteed)).map(Permit::Own).or_else(|| {
+    fn try_acquire(&self, own: Option<&ConnectionQuota>) -> Option<Permit> {
+        own.and_then(|quota| quota.try_acquire(self.kind, self.guaranteed)).map(Permit::Own).or_else(|| {
             let shared = Arc::clone(&self.shared);
             shared.try_acquire_owned().ok().map(Permit::Shared)
         })
@@ -90,8 +90,8 @@ impl Admission {
         let connections = config.connections.max_connections.get();
         Self {
             hostname,
-            unary: Slots::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
-            streaming: Slots::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
+            unary: CallLimit::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
+            streaming: CallLimit::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
             streaming_methods: paths(|method| method.client_streaming || method.server_streaming),
             client_streaming_methods: paths(|method| method.client_streaming),
             rejected,
@@ -126,12 +126,12 @@ impl Admission {
         if path == HEALTH_CHECK || !is_grpc(&request) {
             return Ok((request, None));
         }
-        let (slots, limit) = if self.streaming_methods.contains(path) {
+        let (calls, limit) = if self.streaming_methods.contains(path) {
             (&self.streaming, "MAX_STREAMING_CALLS")
         } else {
             (&self.unary, "MAX_CONCURRENT_CALLS")
         };
-        let Some(permit) = slots.try_acquire(request.extensions().get()) else {
+        let Some(permit) = calls.try_acquire(request.extensions().get()) else {
             self.rejected.with_label_values(&[limit]).inc();
             let message =
                 format!("as many calls are in flight as the server accepts ({limit}); try again later");

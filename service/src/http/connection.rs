@@ -75,7 +75,7 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     let progress = Progress::new();
     let ending = Arc::new(AtomicBool::new(false));
     #[cfg(feature = "grpc")]
-    let slots = super::slots::ConnectionSlots::default();
+    let quota = super::quota::ConnectionQuota::default();
     let service = service_fn({
         let (shared, progress, ending) = (Arc::clone(&shared), Arc::clone(&progress), Arc::clone(&ending));
         move |request: Request<Incoming>| {
@@ -83,7 +83,7 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
             let exchange = progress.start(http2);
             let request = request.map(Body::new);
             #[cfg(feature = "grpc")]
-            let request = with_slots(request, &slots);
+            let request = with_quota(request, &quota);
             let response = shared.router.clone().call(request);
             let ending = Arc::clone(&ending);
             async move {
@@ -107,8 +107,8 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 #[cfg(feature = "grpc")]
-fn with_slots(mut request: Request<Body>, slots: &super::slots::ConnectionSlots) -> Request<Body> {
-    request.extensions_mut().insert(slots.clone());
+fn with_quota(mut request: Request<Body>, quota: &super::quota::ConnectionQuota) -> Request<Body> {
+    request.extensions_mut().insert(quota.clone());
     request
 }
 

@@ -8,7 +8,7 @@ use axum::{
 
 use super::requests::{Names, RequestMetrics};
 
-/// The route of requests that no route matched.
+/// The path of requests that no route matched.
 const UNMATCHED: &str = "unmatched";
 
 /// The status of requests whose client left before the response: nginx's 499.
@@ -18,11 +18,11 @@ pub(super) const NAMES: Names = Names {
     handled: "http_requests_total",
     latency: "http_request_duration_seconds",
     in_flight: "http_requests_in_flight",
-    target: "route",
+    target: "path",
     status: "status",
 };
 
-/// Measures one request. The route is the pattern that matched, never the path, so that no client can make labels.
+/// Measures one request. The label is the pattern that matched, never the path as it was sent, so that no client can make labels.
 pub(crate) async fn measure(State(metrics): State<RequestMetrics>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str);
     let mut in_flight = metrics.start(route.into(), CLIENT_CLOSED_REQUEST);

@@ -63,6 +63,7 @@ impl RequestMetrics {
     }
 
     /// Makes the gauge of `target` appear before its first request.
+    #[cfg(feature = "grpc")]
     pub(super) fn announce(&self, target: &str) {
         self.in_flight.with_label_values(&[target]).set(0);
     }

@@ -96,10 +96,10 @@ async fn requests_are_counted_by_route() {
     }
     let text = running.instance.metrics.render().unwrap();
     for line in [
-        r#"http_requests_total{route="/hello/{name}",status="200"} 2"#,
-        r#"http_requests_total{route="unmatched",status="404"} 2"#,
-        r#"http_request_duration_seconds_count{route="/hello/{name}",status="200"} 2"#,
-        r#"http_requests_in_flight{route="/hello/{name}"} 0"#,
+        r#"http_requests_total{path="/hello/{name}",status="200"} 2"#,
+        r#"http_requests_total{path="unmatched",status="404"} 2"#,
+        r#"http_request_duration_seconds_count{path="/hello/{name}",status="200"} 2"#,
+        r#"http_requests_in_flight{path="/hello/{name}"} 0"#,
         r#"build_info{hostname="pod-1","#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -26,7 +26,7 @@ async fn panicking_handler_costs_one_request() {
     assert!(!answer.problem()["detail"].as_str().unwrap().contains("a test"));
     assert_eq!(client.get("/ok").await.body, "ok");
     let text = running.instance.metrics.render().unwrap();
-    for line in ["panics_total 1", r#"http_requests_total{route="/panic",status="500"} 1"#] {
+    for line in ["panics_total 1", r#"http_requests_total{path="/panic",status="500"} 1"#] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 /// Counts what one connection has in flight of what is guaranteed to it. Every request of the connection has a clone in
 /// its extensions.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionSlots(Arc<Counters>);
+pub(crate) struct ConnectionQuota(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -23,21 +23,21 @@ pub(crate) enum Kind {
     Streaming,
 }
 
-/// A slot of a connection in use, until it is dropped.
+/// The right to one call of the quota, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct ConnectionSlot {
-    slots: ConnectionSlots,
+pub(crate) struct QuotaPermit {
+    quota: ConnectionQuota,
     kind: Kind,
 }
 
-// === impl ConnectionSlots ===
+// === impl ConnectionQuota ===
 
-impl ConnectionSlots {
-    /// Takes a slot, if fewer than `guaranteed` are in use.
-    pub(crate) fn try_acquire(&self, kind: Kind, guaranteed: usize) -> Option<ConnectionSlot> {
+impl ConnectionQuota {
+    /// Admits one more, if fewer than `guaranteed` are in flight.
+    pub(crate) fn try_acquire(&self, kind: Kind, guaranteed: usize) -> Option<QuotaPermit> {
         let more = |used: usize| (used < guaranteed).then_some(used + 1);
         self.counter(kind).fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(ConnectionSlot { slots: self.clone(), kind })
+        Some(QuotaPermit { quota: self.clone(), kind })
     }
 
     fn counter(&self, kind: Kind) -> &AtomicUsize {
@@ -48,10 +48,10 @@ impl ConnectionSlots {
     }
 }
 
-// === impl ConnectionSlot ===
+// === impl QuotaPermit ===
 
-impl Drop for ConnectionSlot {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        self.slots.counter(self.kind).fetch_sub(1, Relaxed);
+        self.quota.counter(self.kind).fetch_sub(1, Relaxed);
     }
 }

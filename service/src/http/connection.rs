@@ -166,6 +166,8 @@ async fn end_gracefully<C: Connection>(
     }
     if !progress.is_http2() {
         tokio::select! {
+            // First the connection: on a busy machine, a request may have arrived long before it is read.
+            biased;
             ended = connection.as_mut() => return finished(ended, metrics),
             () = time::sleep(waits::LINGER) => {}
         }

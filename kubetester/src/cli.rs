@@ -3,6 +3,7 @@
 mod call;
 mod compare;
 mod demo;
+mod diff;
 mod drill;
 mod generated;
 mod load;
@@ -45,10 +46,19 @@ enum Command {
     Compare(Box<compare::Compare>),
     Completions(generated::Completions),
     Demo(demo::Demo),
+    Diff(diff::Compared),
     Drill(Box<drill::Drill>),
     Load(Box<load::Load>),
     Man(generated::Manual),
-    Pod(pod::Pod),
+    Version(generated::Version),
+}
+
+/// The program of a pod, which is no command for people: a drill or a test starts it.
+#[derive(Debug, Parser)]
+#[command(name = "kubetester pod", version)]
+struct PodProgram {
+    #[command(flatten)]
+    pod: pod::Pod,
 }
 
 /// Why a subcommand ended without its result.
@@ -60,16 +70,21 @@ struct Stop {
 
 /// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // A program of its own, with a runtime of its own. It is not among the commands, lest it be suggested.
+    if arguments.get(1).is_some_and(|first| first == "pod") {
+        return PodProgram::parse_from(&arguments[1..]).pod.run();
+    }
+    match Cli::parse_from(arguments).command {
         Command::Call(call) => block_on(call.run()),
         Command::Compare(compare) => block_on(compare.run()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Drill(drill) => block_on(drill.run()),
         Command::Load(load) => block_on(load.run()),
         Command::Completions(completions) => completions.run(),
+        Command::Diff(compared) => compared.run(),
         Command::Man(manual) => manual.run(),
-        // A program of its own, with a runtime of its own.
-        Command::Pod(pod) => pod.run(),
+        Command::Version(version) => version.run(),
     }
 }
 

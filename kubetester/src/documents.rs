@@ -6,7 +6,7 @@ use std::{env, fmt::Write as _, fs, path::PathBuf};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{compare::Comparison, drill::result::DrillResult, result::LoadResult};
+use crate::{compare::Comparison, diff::Diff, drill::result::DrillResult, result::LoadResult};
 
 /// The line below which a test generates the page.
 const MARK: &str = "<!-- From here on, a test makes the page from the types. -->\n";
@@ -37,6 +37,7 @@ fn the_documents_are_what_the_types_say() {
         ("kubetester.load/1", schema::<LoadResult>("kubetester.load/1")),
         ("kubetester.compare/1", schema::<Comparison>("kubetester.compare/1")),
         ("kubetester.drill/1", schema::<DrillResult>("kubetester.drill/1")),
+        ("kubetester.diff/1", schema::<Diff>("kubetester.diff/1")),
     ];
     let mut page = String::new();
     let mut told = Vec::new();

@@ -13,7 +13,7 @@
 //! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words; which causes are possible depends
 //!   on the [`conditions`]. [`expect`]: whether that is what was expected.
 //! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
-//!   a gateway's routes. [`render`]: as a page of text, [`report`]: as a page of HTML.
+//!   a gateway's routes, [`diff`]: before and after. [`render`]: as a page of text, [`report`]: as a page of HTML.
 //!
 //! To break the system, and see what it costs: [`drill`].
 //!
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod compare;
 pub mod conditions;
 pub mod demo;
+pub mod diff;
 pub mod dns;
 #[cfg(test)]
 mod documents;

@@ -2,6 +2,7 @@
 
 mod bar;
 mod compare;
+mod diff;
 mod drill;
 mod format;
 mod load;
@@ -11,6 +12,7 @@ mod verdict;
 pub use self::{
     bar::bar,
     compare::{compare, header, shown},
+    diff::diff,
     drill::{consequence, drill},
     format::{count, percent, time},
     load::load,

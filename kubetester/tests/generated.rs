@@ -68,12 +68,15 @@ async fn the_manual_has_a_page_for_each_command() {
     let exit = exit_of(TOOL, &["man", directory.path().to_str().unwrap()], &[]).await;
     assert_eq!((exit.code, &*exit.stdout, &*exit.stderr), (Some(0), "", ""));
     let page = |name: &str| std::fs::read_to_string(directory.path().join(name));
-    for command in ["call", "compare", "completions", "demo", "drill", "load", "man"] {
+    for command in ["call", "compare", "completions", "demo", "diff", "drill", "load", "man", "version"] {
         let page = page(&format!("kubetester-{command}.1")).unwrap();
         clean(&page);
     }
     assert!(page("kubetester-pod.1").is_err(), "it is hidden");
     assert!(page("kubetester-load.1").unwrap().contains("max\\-skew"));
+    for command in ["compare", "diff", "drill", "load"] {
+        assert!(page(&format!("kubetester-{command}.1")).unwrap().contains("Examples:"), "{command}");
+    }
     let exit = exit_of(TOOL, &["man"], &[]).await;
     assert_eq!(exit.stdout, page("kubetester.1").unwrap());
     clean(&exit.stdout);
@@ -90,4 +93,13 @@ fn clean(page: &str) {
         let output = said("groff", &["-man", "-Tutf8", "-ww"], page).unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
+}
+
+#[tokio::test]
+async fn version_is_a_command_and_no_hidden_command_is_suggested() {
+    let exit = exit_of(TOOL, &["version"], &[]).await;
+    assert_eq!((exit.code, exit.stdout), (Some(0), format!("kubetester {}\n", env!("CARGO_PKG_VERSION"))));
+    let exit = exit_of(TOOL, &["lod"], &[]).await;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("'load'") && !exit.stderr.contains("'pod'"), "{}", exit.stderr);
 }

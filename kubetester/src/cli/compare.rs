@@ -23,11 +23,16 @@ use crate::{
     transport::{Caller, Transport},
 };
 
+const EXAMPLES: &str = r#"Examples:
+  kubetester compare --gateway http://127.0.0.1:8200 -n 9000
+  kubetester compare grpc://grpc-svc:8000 dns:///grpc-svc:8000 -z 30s --report compare.html"#;
+
 /// Put the same load on several targets and show side by side what came of it
 ///
 /// Each target gets its load in parts, one target after the other and round after round, so that what changes
 /// meanwhile on the machine or the network hits all alike. Expectations are of each target. Exits as `load` does.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Compare {
     /// Targets to compare, as for `kubetester load`
     #[arg(value_name = "TARGET", required_unless_present = "gateway")]

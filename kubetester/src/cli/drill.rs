@@ -42,6 +42,11 @@ use crate::{
     transport::{self, Setup, Tls, Transport},
 };
 
+const EXAMPLES: &str = r#"Examples:
+  kubetester drill kill --max-errors 0 --max-discovery 2s
+  kubetester drill restart --on kubernetes --namespace shop --target http://gateway.example.com/hellogrpc
+  kubetester drill dns-outage --report outage.html"#;
+
 /// The gateway's path to the gRPC backend.
 const GRPC_PATH: &str = "/hellogrpc";
 /// The gateway's path to the HTTP backend.
@@ -59,6 +64,7 @@ const COMPOSE: &str =
 /// calls is the one that is lost. On Kubernetes there are kill (deleted with no grace), restart (`kubectl rollout
 /// restart`) and scale. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Drill {
     /// Scenario to run
     scenario: Name,

@@ -26,6 +26,10 @@ pub(super) struct Manual {
     directory: Option<PathBuf>,
 }
 
+/// Print the version
+#[derive(Debug, Args)]
+pub(super) struct Version {}
+
 // === impl Completions ===
 
 impl Completions {
@@ -55,6 +59,14 @@ impl Manual {
                     .report()
             }
         }
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    pub(super) fn run(self) -> ExitCode {
+        print(concat!("kubetester ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
     }
 }
 

@@ -19,12 +19,19 @@ use crate::{
     target::Target,
 };
 
+const EXAMPLES: &str = r#"Examples:
+  kubetester load http://127.0.0.1:8200/hellogrpc -n 10k -c 32
+  kubetester load https://api.example.com/orders -X POST -H 'authorization: Bearer TOKEN' -d @order.json -z 30s
+  kubetester load dns:///greeter:50051 --method helloworld.Greeter/SayHello -d '{"name": "Ann"}' --pod-from peer
+  kubetester load dns:///grpc-svc:8000 -q 500 -z 1m --expect-pods 3 --max-errors 0 --max-p99 50ms -o junit > result.xml"#;
+
 /// Send load to a target and say which pods took it
 ///
 /// Exits 0 when all went as expected, 1 when an expectation did not hold, 2 on bad usage, 3 when the load could not run
 /// at all, or no call of it succeeded and --max-errors does not allow that, or the result could not be written, and 130
 /// when it was interrupted: what it shows is then of the part that ran.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Load {
     /// Target to call: http://host:port/path, grpc://host:port (one plain connection), either with an s for TLS, or a
     /// target of the balanced channel: dns:///host:port, dns://server:port/host:port, ipv4:a:p,b:p, ipv6:[a]:p, host:port

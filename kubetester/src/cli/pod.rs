@@ -9,7 +9,6 @@ use service::run_from;
 
 /// Run one program of the system: what a drill or a test starts as a child
 #[derive(Debug, Args)]
-#[command(hide = true)]
 pub(super) struct Pod {
     /// End when standard input does: a child must not outlive the parent that holds the other end
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +23,7 @@ pub(super) async fn watched<C: Call>(
 ) -> (Run, Vec<C>) {
     let progress = Progress::default();
     let line = indicatif::ProgressBar::new_spinner();
+    let start = Instant::now();
     let draw = async {
         let mut redraw = interval(REDRAW);
         loop {
@@ -31,12 +32,14 @@ pub(super) async fn watched<C: Call>(
             redraw.tick().await;
             let calls = progress.calls();
             let rate = (calls - before) as f64 / begun.elapsed().as_secs_f64();
+            let pods = progress.pods();
             line.set_message(format!(
-                "{label}{} calls, {} a second, {} failed, {} pods",
+                "{label}{}{} calls, {} a second, {} failed, {pods} {}",
+                ahead(plan, calls, start.elapsed()),
                 render::count(calls),
                 render::count(rate as u64),
                 render::count(progress.failed()),
-                progress.pods(),
+                if pods == 1 { "pod" } else { "pods" },
             ));
             line.tick();
         }
@@ -47,4 +50,41 @@ pub(super) async fn watched<C: Call>(
     };
     line.finish_and_clear();
     ended
+}
+
+/// Returns how far a load is and how long it will take, if its plan has an end: `40 %, 6.00 s left, `.
+fn ahead(plan: &Plan, calls: u64, elapsed: Duration) -> String {
+    let by_calls = plan.calls.map(|all| calls as f64 / all as f64);
+    let by_time = plan.duration.map(|all| elapsed.as_secs_f64() / all.as_secs_f64());
+    let Some(done) = by_calls.into_iter().chain(by_time).reduce(f64::max) else { return String::new() };
+    let done = done.min(1.0);
+    // Too early to tell, or at the end.
+    let left = (0.01..1.0).contains(&done).then(|| elapsed.as_secs_f64() * (1.0 - done) / done);
+    let left = left.map(|left| format!("{} left, ", render::time(left))).unwrap_or_default();
+    format!("{:.0} %, {left}", done * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_that_of_what_ends_first() {
+        let plan = |calls, seconds: Option<u64>| Plan {
+            calls,
+            duration: seconds.map(Duration::from_secs),
+            rate: None,
+            timeout: Duration::from_secs(1),
+        };
+        for (plan, calls, expected) in [
+            (plan(None, None), 400, ""),
+            (plan(Some(1000), None), 400, "40 %, 6.00 s left, "),
+            (plan(None, Some(8)), 400, "50 %, 4.00 s left, "),
+            (plan(Some(1000), Some(8)), 400, "50 %, 4.00 s left, "),
+            (plan(Some(1000), None), 1, "0 %, "),
+            (plan(None, Some(3)), 400, "100 %, "),
+        ] {
+            assert_eq!(ahead(&plan, calls, Duration::from_secs(4)), expected, "{plan:?}");
+        }
+    }
 }

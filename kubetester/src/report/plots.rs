@@ -25,6 +25,8 @@ pub(super) struct Plots {
     failures: Option<Scale>,
     latency: Option<Scale>,
     share: Scale,
+    /// Latencies of all histograms.
+    histogram: Option<Scale>,
     /// Things that happened, with their times in seconds; a line in each plot over time.
     events: Vec<(f64, String)>,
 }
@@ -68,6 +70,10 @@ impl Plots {
             let bins = load.histogram.iter().flatten();
             bins.map(|bin| bin.calls as f64 / load.succeeded.max(1) as f64)
         });
+        let bins = || loads.iter().filter_map(|load| load.histogram.as_deref());
+        let fastest =
+            bins().filter_map(|bins| bins.first()).map(|bin| bin.from).fold(f64::INFINITY, f64::min);
+        let slowest = bins().filter_map(|bins| bins.last()).map(|bin| bin.to).fold(0.0, f64::max);
         Self {
             drawn: Drawn::of(loads),
             time: Scale::Linear(loads.iter().map(|load| load.elapsed).fold(0.0, f64::max)),
@@ -75,6 +81,7 @@ impl Plots {
             failures: (failed > 0.0).then(|| Scale::up_to(failed, 2)),
             latency: (most > 0.0).then(|| Scale::around(least, most)),
             share: Scale::up_to(shares.fold(0.0, f64::max), 4),
+            histogram: (fastest < slowest).then(|| Scale::around(fastest, slowest)),
             events,
         }
     }
@@ -190,8 +197,7 @@ impl Plots {
 
     fn histogram(&self, name: &str, load: &LoadResult) -> Option<Plot> {
         let bins = load.histogram.as_ref().filter(|bins| !bins.is_empty())?;
-        let (least, most) = (bins.first()?.from, bins.last()?.to);
-        let scale = Scale::around(least, most);
+        let scale = self.histogram?;
         let caption = "How many calls took how long";
         let mut plot =
             Plot::new(format!("{name}-histogram"), caption, HEIGHT - 40, self.share, round_percent).along(

@@ -5,6 +5,7 @@
 
 mod colours;
 mod compare;
+mod diff;
 mod encrypted;
 mod expectations;
 mod greeter;

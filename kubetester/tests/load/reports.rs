@@ -39,3 +39,20 @@ async fn a_report_that_cannot_be_written_is_said_before_the_first_call() {
     }
     assert_eq!(diary.read(), "", "nothing was called");
 }
+
+#[tokio::test]
+async fn full_disk_is_said_with_the_name_of_the_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("report.html");
+    let url = Draws::new(&[("pod-a", 100)], 0).url().await;
+    // A limit on the size of files refuses as a full disk does.
+    let tool = super::TOOL;
+    let command =
+        format!("trap '' XFSZ; ulimit -f 1; exec {tool} load {url} -n 20 --report {}", path.display());
+    let exit = service::testing::exit_of("sh", &["-c", &command], &[]).await;
+    assert_eq!((exit.code, exit.stderr.lines().count()), (Some(3), 1), "{exit:?}");
+    let words = format!("cannot write the report to {}: File too large", path.display());
+    assert!(exit.stderr.contains(&words), "{}", exit.stderr);
+    assert!(exit.stdout.contains("verdict"), "the result is not lost: {}", exit.stdout);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+}

@@ -11,7 +11,7 @@ use kubetester::{
         scenario::Scenario,
         success_log::Steps,
     },
-    report,
+    render, report,
 };
 
 use super::{CALLS, Calls, Page, about};
@@ -35,14 +35,17 @@ fn a_load_has_its_verdict_its_figures_and_its_pods() {
 
 #[test]
 fn a_comparison_is_on_one_scale_and_marks_the_best() {
-    let one = Calls { pods: &["pod-a"], every: Duration::from_millis(2), ..CALLS };
+    let one = Calls { pods: &["pod-a"], every: Duration::from_millis(2), fastest: 3000, ..CALLS };
     let results = vec![
         ("turns".to_owned(), CALLS.load("http://gw/a"), Vec::new()),
         ("first".to_owned(), one.load("http://gw/b"), Vec::new()),
     ];
     let page = Page::new(report::compare(&Comparison::new(5, results), &about()));
     assert_eq!(page.texts("h2"), ["turns", "first"]);
-    assert_eq!(page.texts("main > section tbody tr:first-child strong"), ["1 000", "2", "1.000"]);
+    assert_eq!(
+        page.texts("main > section tbody tr:first-child strong"),
+        ["1 000", "2", "1.000", "690 µs", "1.18 ms"]
+    );
     assert_eq!(page.texts("main > section tbody td:nth-child(2)"), ["even", "one-pod"]);
     for axis in ["vertical", "horizontal"] {
         let [a, b] =
@@ -84,4 +87,26 @@ fn a_drill_has_its_events_on_all_plots() {
         assert_eq!(at(".plot:not(.lives)").iter().filter(|style| *style == mark).count(), 2, "{mark}");
     }
     assert_eq!(page.texts(".plot:not(.lives) .mark b")[..3], ["1", "2", "3"]);
+}
+
+#[test]
+fn notes_are_the_same_on_the_page_at_the_terminal_and_in_json() {
+    let mut load = CALLS.load("http://gw/a");
+    load.notes = vec!["5 calls were due and never made".to_owned(), "and <another>".to_owned()];
+    let steps = Steps::default();
+    let expectations = DrillExpectations::default();
+    let result =
+        DrillResult::new(Scenario::Kill, "demo", Vec::new(), &steps, Vec::new(), load, &expectations);
+    let page = Page::new(report::drill(&result, &about()));
+    let notes = page.texts(".part > .note");
+    let terminal = anstream::adapter::strip_str(&render::drill(&result)).to_string();
+    let json = serde_json::to_value(&result).unwrap();
+    for (index, note) in result.load.notes.iter().enumerate() {
+        assert!(notes.contains(note), "{notes:?}");
+        assert!(terminal.contains(&format!("note     {note}\n")), "{terminal}");
+        assert_eq!(
+            (&json["notes"][index], &json["load"]["notes"][index]),
+            (&note.as_str().into(), &note.as_str().into())
+        );
+    }
 }

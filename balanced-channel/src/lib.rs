@@ -86,7 +86,7 @@ mod target;
 mod transport;
 
 pub use backoff::BackoffPolicy;
-pub use call::ResponseBody;
+pub use call::{ResponseBody, code_of_http};
 pub use channel::{
     BuildError, Builder, Channel, ChannelSnapshot, ResolverSnapshot, ResponseFuture, RetrySnapshot,
     SubchannelSnapshot,

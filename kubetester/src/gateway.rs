@@ -75,9 +75,12 @@ impl Gateway {
 impl FromStr for Gateway {
     type Err = String;
 
-    /// Reads `http://host:port`, which may have a path before that of the gateway's own.
+    /// Reads `http://host:port`, which may have a path before that of the gateway's own. Without a scheme it is http.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<Target>().map_err(|error| error.to_string())? {
+        let bare =
+            !text.contains("://") && text.parse::<Target>().is_ok_and(|target| target.hint().is_some());
+        let url = if bare { format!("http://{text}") } else { text.to_owned() };
+        match url.parse::<Target>().map_err(|error| error.to_string())? {
             Target::Http(endpoint) if !endpoint.path.contains('?') => Ok(Self(endpoint)),
             Target::Http(_) => Err("it has a query; write http://host:port".to_owned()),
             _ => Err("no gateway answers there; write http://host:port".to_owned()),
@@ -94,12 +97,14 @@ mod tests {
         for (text, asked) in [
             ("http://gw:8200", "http://gw:8200/routes"),
             ("http://gw:8200/", "http://gw:8200/routes"),
+            ("gw:8200", "http://gw:8200/routes"),
+            ("127.0.0.1:8200", "http://127.0.0.1:8200/routes"),
             ("https://gw/hello/", "https://gw:443/hello/routes"),
         ] {
             let gateway: Gateway = text.parse().unwrap();
             assert_eq!(Target::Http(gateway.at("routes")).to_string(), asked);
         }
-        for wrong in ["gw:8200", "dns:///gw:8200", "grpc://gw:8000", "http://gw/hellogrpc?via=a", "http://"] {
+        for wrong in ["dns:///gw:8200", "grpc://gw:8000", "http://gw/hellogrpc?via=a", "http://"] {
             let sentence = wrong.parse::<Gateway>().unwrap_err();
             assert!(!sentence.is_empty(), "{wrong}");
         }

@@ -1,15 +1,22 @@
 //! Identifies the pod that responded.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName};
 use regex::bytes::Regex;
 use serde_json::Value;
 
+/// The response header in which servers name their pod.
+const HOSTNAME: &str = "hostname";
+
+/// The words before the pod's name in an echo server's text.
+const FROM_HOSTNAME: &str = "from hostname ";
+
 /// Where an answer names the pod that gave it (`--pod-from`).
 #[derive(Debug, Clone, Default)]
 pub enum PodFrom {
-    /// The built-in rules: see [`known`].
+    /// The built-in rules: what [`known`] finds in the body, else the header `hostname`, else, of a balanced target,
+    /// the address at the other end of the connection.
     #[default]
     Known,
     /// A JSON pointer (RFC 6901) into the body.
@@ -20,6 +27,36 @@ pub enum PodFrom {
     Regex(Regex),
     /// The address at the other end of the connection; behind a proxy or a ClusterIP that is not the pod.
     Peer,
+}
+
+/// A pod that responded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// The pod's name, or the address that stands for it.
+    pub name: String,
+    /// Where the name is from.
+    pub source: PodSource,
+}
+
+/// Where the name of a pod is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodSource {
+    /// The place that `--pod-from` names.
+    Configured,
+    /// A field or a phrase of the body that the tool knows.
+    Body,
+    /// The response header `hostname`.
+    Header,
+    /// The address at the other end of the connection.
+    Peer,
+}
+
+/// The built-in rules over the calls to one target. The first successful response decides where names are from, so
+/// that one pod never counts under two names.
+#[derive(Debug)]
+pub struct KnownPlaces {
+    source: OnceLock<PodSource>,
+    peer_is_pod: bool,
 }
 
 /// The parts of a response that may contain the name.
@@ -67,6 +104,72 @@ impl PodFrom {
     }
 }
 
+// === impl KnownPlaces ===
+
+impl KnownPlaces {
+    /// Makes the rules for a target. `peer_is_pod`: the target is balanced, so that each connection ends at a pod
+    /// instead of a proxy or a virtual address.
+    pub fn new(peer_is_pod: bool) -> Self {
+        Self { source: OnceLock::new(), peer_is_pod }
+    }
+
+    /// Returns where names are from, once a successful response has decided that.
+    pub fn source(&self) -> Option<PodSource> {
+        self.source.get().copied()
+    }
+
+    /// Returns whether [`KnownPlaces::find`] may use the address of the peer.
+    pub fn wants_peer(&self) -> bool {
+        self.peer_is_pod && self.source().is_none_or(|source| source == PodSource::Peer)
+    }
+
+    /// Returns the pod that sent a response. `in_body` looks for a name in the body.
+    pub fn find(
+        &self,
+        succeeded: bool,
+        in_body: impl Fn() -> Option<String>,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Option<Pod> {
+        let read = |source| {
+            let name = match source {
+                PodSource::Configured => None,
+                PodSource::Body => in_body(),
+                PodSource::Header => {
+                    headers.get(HOSTNAME).map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned())
+                }
+                PodSource::Peer => peer.filter(|_| self.peer_is_pod).map(|peer| peer.to_string()),
+            };
+            name.filter(|name| !name.is_empty()).map(|name| Pod { name, source })
+        };
+        if let Some(source) = self.source() {
+            return read(source);
+        }
+        let first = || [PodSource::Body, PodSource::Header, PodSource::Peer].into_iter().find_map(read);
+        if !succeeded {
+            // An error may come from a proxy, which is not to decide.
+            return None;
+        }
+        let pod = first()?;
+        match *self.source.get_or_init(|| pod.source) {
+            source if source == pod.source => Some(pod),
+            // Another response was faster.
+            source => read(source),
+        }
+    }
+}
+
+impl fmt::Display for PodSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configured => "--pod-from",
+            Self::Body => "the response body",
+            Self::Header => "the response header hostname",
+            Self::Peer => "the address of the peer",
+        })
+    }
+}
+
 impl FromStr for PodFrom {
     type Err = InvalidPodFrom;
 
@@ -88,21 +191,32 @@ impl FromStr for PodFrom {
     }
 }
 
-/// Knows the answers of this system's gateway (`/response/hostname`) and backends (`/hostname`), of podinfo
-/// (`/hostname`), of fake-service (`/ip_addresses`, when it is one), and the text of traefik's whoami
-/// (`Hostname: …`).
-fn known(body: &[u8]) -> Option<String> {
+/// Finds the name in the responses of this system's gateway (`/response/hostname`) and backends (`/hostname`), of
+/// podinfo (`/hostname`), of echo servers (`/serverID`, `from hostname NAME`), of fake-service (`/ip_addresses`, when
+/// it is one), and in the text of traefik's whoami (`Hostname: …`).
+pub(crate) fn known(body: &[u8]) -> Option<String> {
     if let Ok(Value::Object(body)) = serde_json::from_slice(body) {
-        // A gateway names itself at the top and the backend below; the backend is who is asked for.
+        // A gateway names itself at the top and the backend below; the backend is the pod to count.
         if let Some(response) = body.get("response") {
             return response.get("hostname").and_then(text);
         }
         let only =
             |list: &Value| list.as_array().filter(|list| list.len() == 1).and_then(|list| text(&list[0]));
-        return body.get("hostname").and_then(text).or_else(|| body.get("ip_addresses").and_then(only));
+        let named = ["hostname", "serverID"].iter().find_map(|field| body.get(*field).and_then(text));
+        let phrase = || body.get("message").and_then(Value::as_str).and_then(from_hostname);
+        return named.or_else(|| body.get("ip_addresses").and_then(only)).or_else(phrase);
     }
-    let line = body.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Hostname: "))?;
-    Some(String::from_utf8_lossy(line.trim_ascii()).into_owned())
+    let line = body.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Hostname: "));
+    if let Some(line) = line {
+        return Some(String::from_utf8_lossy(line.trim_ascii()).into_owned());
+    }
+    str::from_utf8(body).ok().and_then(from_hostname)
+}
+
+/// Returns the name after `from hostname` in a text.
+pub(crate) fn from_hostname(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once(FROM_HOSTNAME)?;
+    rest.split_whitespace().next().map(str::to_owned)
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -142,6 +256,9 @@ mod tests {
             (r#"{"name":"web","ip_addresses":["10.42.0.17"],"body":"Hello"}"#, Some("10.42.0.17")),
             (r#"{"name":"web","ip_addresses":["10.42.0.17","fd00::1"]}"#, None),
             ("Hostname: whoami-5d9c\r\nIP: 127.0.0.1\r\n", Some("whoami-5d9c")),
+            (r#"{"message":"Hi","serverID":"echo-1"}"#, Some("echo-1")),
+            (r#"{"message":"Hello Ann  from hostname echo-2"}"#, Some("echo-2")),
+            ("Hello Ann from hostname echo-3\n", Some("echo-3")),
             (r#"{"hostname":"gw","response":{}}"#, None),
             ("<html>", None),
             ("", None),
@@ -149,6 +266,30 @@ mod tests {
         ] {
             assert_eq!(find("known", body).as_deref(), pod, "{body}");
         }
+    }
+
+    #[test]
+    fn first_success_decides_where_names_are_from() {
+        let (mut named, bare) = (HeaderMap::new(), HeaderMap::new());
+        named.insert("hostname", "pod-1".parse().unwrap());
+        let peer = Some(([10, 1, 2, 3], 8000).into());
+        let pod = |name: &str, source| Some(Pod { name: name.to_owned(), source });
+        let (body, none) = (|| Some("b".to_owned()), || None);
+
+        let known = KnownPlaces::new(true);
+        assert_eq!(known.find(false, none, &named, peer), None, "an error does not decide");
+        assert!(known.wants_peer() && known.source().is_none());
+        assert_eq!(known.find(true, none, &named, peer), pod("pod-1", PodSource::Header));
+        assert_eq!(known.find(true, body, &named, peer), pod("pod-1", PodSource::Header));
+        assert_eq!(known.find(false, none, &bare, peer), None, "no second name for one pod");
+        assert!(!known.wants_peer());
+
+        let known = KnownPlaces::new(true);
+        assert_eq!(known.find(true, none, &bare, peer), pod("10.1.2.3:8000", PodSource::Peer));
+        assert_eq!(known.find(false, none, &named, peer), pod("10.1.2.3:8000", PodSource::Peer));
+        let proxied = KnownPlaces::new(false);
+        assert_eq!(proxied.find(true, none, &bare, peer), None);
+        assert_eq!(proxied.find(true, body, &named, peer), pod("b", PodSource::Body));
     }
 
     #[test]

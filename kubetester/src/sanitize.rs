@@ -17,6 +17,11 @@ pub fn reason(text: String) -> String {
     printable(text, LONGEST_REASON)
 }
 
+/// The first `longest` characters of a text.
+pub fn excerpt(text: &str, longest: usize) -> String {
+    printable(text.to_owned(), longest)
+}
+
 fn printable(text: String, longest: usize) -> String {
     if text.len() <= longest && !text.contains(obeyed) {
         return text;

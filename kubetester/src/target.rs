@@ -11,6 +11,9 @@ use url::{Host, Url};
 /// The prefix of a target of tonic's own balancer.
 const TONIC: &str = "tonic:";
 
+/// The schemes of a balanced channel's targets, which need no slashes.
+const SCHEMES: [&str; 6] = ["dns", "ipv4", "ipv6", "kubernetes", "unix", "xds"];
+
 /// Where calls go, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -71,9 +74,31 @@ impl FromStr for Target {
             _ if text.trim().is_empty() => {
                 Err(wrong("write http://host/path, grpc://host:port or dns:///host:port".to_owned()))
             }
+            _ if is_bare(text) && text.contains('/') => {
+                let (authority, _) = text.split_once('/').unwrap_or((text, ""));
+                Err(wrong(format!("for HTTP write http://{text}, for gRPC {authority}")))
+            }
             _ => Ok(Self::Balanced(text.to_owned())),
         }
     }
+}
+
+impl Target {
+    /// Returns the other spelling that may have been meant, if the target has no scheme and is therefore taken as gRPC.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Balanced(text) if is_bare(text) => {
+                Some(format!("{text} is taken as gRPC; for HTTP write http://{text}/"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Returns whether a target is `host:port` without a scheme.
+fn is_bare(text: &str) -> bool {
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    !text.contains("://") && !SCHEMES.contains(&scheme.as_str())
 }
 
 impl fmt::Display for Target {
@@ -163,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn target_without_a_scheme_is_grpc_with_a_hint() {
+        for text in ["127.0.0.1:8200", "localhost:9100", "[::1]:80"] {
+            let target: Target = text.parse().unwrap();
+            let hint = target.hint().unwrap();
+            assert!(hint.ends_with(&format!("for HTTP write http://{text}/")), "{hint}");
+        }
+        for text in ["dns:///a:1", "dns:a:1", "ipv4:10.0.0.1:80", "grpc://a:1", "http://a/"] {
+            assert_eq!(text.parse::<Target>().unwrap().hint(), None, "{text}");
+        }
+    }
+
+    #[test]
     fn refuses_what_it_cannot_call_in_one_sentence() {
         for (text, word) in [
             ("", "write http://"),
@@ -176,6 +213,7 @@ mod tests {
             ("grpc://:8000", "host"),
             ("grpcs://host", "no port"),
             ("tonic:host:80", "10.0.0.1:80"),
+            ("127.0.0.1:9100/api", "for HTTP write http://127.0.0.1:9100/api, for gRPC 127.0.0.1:9100"),
         ] {
             let sentence = text.parse::<Target>().unwrap_err().to_string();
             assert!(sentence.contains(word), "{text}: {sentence}");

@@ -5,20 +5,24 @@
 pub(crate) mod cause;
 mod grpc;
 mod http1;
+mod reply;
 mod tls;
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-pub use self::tls::Tls;
+pub use self::{
+    reply::{CallError, Content, HttpContent, Reply},
+    tls::Tls,
+};
 use crate::{
     conditions::EndpointState,
     engine::{Call, Outcome},
     method::{Choice, Unfit},
-    pod_name::PodFrom,
+    pod_name::{PodFrom, PodSource},
     sanitize,
     target::{Endpoint, Target},
 };
@@ -54,21 +58,6 @@ pub enum Caller {
     Http(http1::Caller),
     /// gRPC, over connections that all callers share.
     Grpc(grpc::Caller),
-}
-
-/// The response to a greeting. Fields that the response does not have are empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Greeted {
-    /// The name that was greeted.
-    pub name: String,
-    /// The version of who answered.
-    pub version: String,
-    /// The pod that answered.
-    pub hostname: String,
-    /// The answer as JSON, of a method that is not this system's own.
-    pub said: Option<String>,
-    /// The other end of the connection, where it is known.
-    pub peer: Option<SocketAddr>,
 }
 
 /// Why a target cannot be called at all.
@@ -160,8 +149,9 @@ impl Transport {
             }
             Target::Grpc(endpoint) => Kind::Grpc(grpc::Server::reach_plain(endpoint, setup, patience).await?),
             Target::Tonic(addresses) => Kind::Grpc(grpc::Server::reach_tonic(addresses, setup)?),
-            Target::Balanced(target) => {
-                Kind::Grpc(grpc::Server::reach_balanced(target, setup, patience).await?)
+            Target::Balanced(name) => {
+                let reached = grpc::Server::reach_balanced(name, setup, patience).await;
+                Kind::Grpc(reached.map_err(|error| error.with_hint(target))?)
             }
         };
         if let (Kind::Grpc(server), Some(patience)) = (&kind, patience) {
@@ -192,21 +182,55 @@ impl Transport {
 // === impl Caller ===
 
 impl Caller {
-    /// Calls, and says who answered, or why nobody did. `name` is who is greeted over HTTP; over gRPC the request says
-    /// it.
+    /// Calls once and returns what the server responded. `name` is greeted over HTTP; over gRPC it is in the request.
+    /// Each message of a stream is handed to `arrived` as JSON.
     ///
     /// # Errors
     ///
-    /// One sentence.
-    pub async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
+    /// When there is no response, or never can be one.
+    pub async fn reply(
+        &mut self,
+        name: &str,
+        arrived: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Reply, CallError> {
         match self {
-            Self::Http(caller) => caller.greet(name).await,
-            Self::Grpc(caller) => caller.greet().await,
+            Self::Http(caller) => caller.reply(name).await,
+            Self::Grpc(caller) => caller.reply(arrived).await,
+        }
+    }
+
+    /// Returns the methods of a gRPC server, by reflection.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the server does not list them.
+    pub async fn methods(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Http(_) => Err("it is an HTTP target".to_owned()),
+            Self::Grpc(caller) => caller.methods().await,
+        }
+    }
+
+    /// Returns where the names of pods are from, once a response has decided that.
+    pub fn pod_source(&self) -> Option<PodSource> {
+        match self {
+            Self::Http(caller) => caller.pod_source(),
+            Self::Grpc(caller) => caller.pod_source(),
         }
     }
 }
 
 // === impl Unreachable ===
+
+impl Unreachable {
+    /// Adds the other spelling of a target that has no scheme.
+    fn with_hint(self, to: &Target) -> Self {
+        match (self, to.hint()) {
+            (Self::Peer { target, why }, Some(hint)) => Self::Peer { target, why: format!("{why}; {hint}") },
+            (error, _) => error,
+        }
+    }
+}
 
 impl From<Unfit> for Unreachable {
     /// For what is known before anybody is asked.

@@ -42,9 +42,9 @@ impl SendFailure {
     }
 }
 
-/// The code of a response that has no `grpc-status`, if that is because it is not gRPC's: the table
-/// of the gRPC document "HTTP to gRPC Status Code Mapping".
-pub(crate) fn code_of_http(status: StatusCode) -> Option<Code> {
+/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
+/// None for HTTP 200, which leaves it to the trailers.
+pub fn code_of_http(status: StatusCode) -> Option<Code> {
     match status.as_u16() {
         200 => None,
         400 => Some(Code::Internal),

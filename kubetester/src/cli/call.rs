@@ -1,57 +1,61 @@
 //! `kubetester call`: a call every few seconds, and a line for each.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+mod lines;
+mod seeds;
+
+use std::{io, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
 use http::{HeaderName, HeaderValue};
-use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, OK, Stop, USAGE, some_time, stop_on_interrupt};
+use self::{
+    lines::{Lines, Outcome},
+    seeds::Seed,
+};
+use super::{COULD_NOT_RUN, OK, Stop, USAGE, output, some_time, stop_on_interrupt};
 use crate::{
     conditions::Conditions,
     engine::{Plan, Run},
     expect::Expectations,
     method::Choice,
-    pod_name::PodFrom,
-    render::{self, time},
+    pod_name::{PodFrom, PodSource},
     result::LoadResult,
+    sanitize,
     tally::{Sample, Tally},
     target::Target,
-    transport::{self, Greeted, Setup, Tls, Transport},
+    transport::{self, CallError, Caller, Content, Reply, Setup, Tls, Transport},
 };
 
-/// The port of `SERVER_DOMAIN` when there is no `SERVER_PORT`.
-const DEFAULT_PORT: u16 = 8000;
+/// The time from one call to the next.
+const EVERY: Duration = Duration::from_secs(5);
 
-/// Call a target every few seconds and print who answered, one line a call
+/// Call a target every few seconds and print what each call got, one line a call
 ///
 /// Goes on through errors until Ctrl-C, and then sums up by pod. Exits 0 when any call succeeded, 2 on bad usage,
 /// and 3 when none did.
 #[derive(Debug, Args)]
 pub(super) struct Call {
-    /// Target to call, as for `kubetester load` [default: dns:///SERVER_DOMAIN:SERVER_PORT]
+    /// Target to call, as for `kubetester load`. Without one, the ticketing service is called:
+    /// ticketing.CustomerController/GetCustomer at dns:///SERVER_DOMAIN:SERVER_PORT, every 3 s
     target: Option<Target>,
 
-    /// The server's name, when no target is given
+    /// The ticketing server's name [default: localhost]
     #[arg(long, env, value_name = "SERVER_DOMAIN")]
     server_domain: Option<String>,
 
-    /// The server's port, when no target is given [default: 8000]
+    /// The ticketing server's port [default: 12345]
     #[arg(long, env, value_name = "SERVER_PORT")]
     server_port: Option<String>,
 
-    /// Time from one call to the next
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
-    every: Duration,
+    /// Time from one call to the next; with 0, the next call follows at once [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    every: Option<Duration>,
 
-    /// Name to greet
-    #[arg(long, value_name = "NAME", default_value = "", conflicts_with_all = ["method", "data"])]
-    name: String,
+    /// Name to greet, for HTTP targets and greeting methods
+    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    name: Option<String>,
 
     /// Stop after this many calls [default: never]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -60,6 +64,10 @@ pub(super) struct Call {
     /// A call without an answer after this time has failed
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     timeout: Duration,
+
+    /// Print response headers and trailers too
+    #[arg(short, long)]
+    verbose: bool,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
     #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
@@ -79,109 +87,184 @@ pub(super) struct Call {
 // === impl Call ===
 
 impl Call {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(mut self) -> Result<ExitCode, Stop> {
         let stop = stop_on_interrupt();
+        self.run_until(&stop)
+            .await
+            .map(|(target, tally, elapsed, source)| self.sum_up(&target, tally, elapsed, source))?
+    }
+
+    /// Calls until `stop`, or as often as was asked for.
+    pub(super) async fn run_until(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<(Target, Tally, Duration, Option<PodSource>), Stop> {
         let target = self.target()?;
-        // Nobody has to be there yet.
-        let transport = Transport::open(&target, self.setup(&target), None).await?;
-        let mut caller = transport.callers(std::num::NonZeroUsize::MIN).swap_remove(0);
+        let seed = self.prepare(&target)?;
+        // The server does not have to be there yet.
+        let transport = Transport::open(&target, self.setup(), None).await?;
+        let mut caller = transport.callers(NonZeroUsize::MIN).swap_remove(0);
+        let lines = Lines { seed, verbose: self.verbose };
 
         let start = Instant::now();
         let mut tally = Tally::default();
-        let mut due = interval(self.every);
+        let every = self.every.or(seed.map(Seed::every)).unwrap_or(EVERY);
+        let mut due = interval(every.max(Duration::from_nanos(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut source_shown, mut methods_shown) = (false, false);
         while self.calls.is_none_or(|calls| tally.calls() < calls) {
             tokio::select! {
                 _ = due.tick() => {}
                 () = stop.cancelled() => break,
             }
+            if lines.before().is_err() {
+                break;
+            }
             let begin = Instant::now();
-            let greeted = tokio::select! {
-                greeted = timeout(self.timeout, caller.greet(&self.name)) => greeted,
+            let outcome = tokio::select! {
+                outcome = self.call(&mut caller, &lines) => outcome?,
                 () = stop.cancelled() => break,
             };
-            let late = || Err(format!("no answer within {}", humantime::format_duration(self.timeout)));
-            let greeted = greeted.unwrap_or_else(|_| late());
             let latency = begin.elapsed();
-            if say(&greeted, latency).is_err() {
-                // Nobody reads any more (`| head`).
-                return Ok(ExitCode::from(OK));
+            let mut shown = lines.print(&outcome, latency);
+            if let Outcome::Reply(Reply { content: Content::Refused { unimplemented: true, .. }, .. }) =
+                outcome
+                && !methods_shown
+            {
+                methods_shown = true;
+                shown = shown.and(self.print_methods(&caller).await);
             }
-            let (pod, error) = match greeted {
-                Ok(greeted) => (Some(greeted.hostname).filter(|pod| !pod.is_empty()), None),
-                Err(error) => (None, Some(error)),
-            };
+            if let Some(source @ (PodSource::Header | PodSource::Peer)) = caller.pod_source()
+                && !source_shown
+            {
+                source_shown = true;
+                shown = shown.and(lines::print(&format!("pods are named by {source}")));
+            }
+            let (pod, error) = outcome.sample();
             tally.record(Sample { at: start.elapsed(), late: Duration::ZERO, latency, pod, error });
+            if shown.is_err() {
+                // The reader is gone (`| head`).
+                break;
+            }
         }
-        self.sum_up(&target, tally, start.elapsed())
+        Ok((target, tally, start.elapsed(), caller.pod_source()))
     }
 
-    fn setup(&self, target: &Target) -> Setup {
-        let mut method = self.method.clone();
-        if !method.is_set() && !matches!(target, Target::Http(_)) {
-            method.data = Some(json!({ "name": self.name }).to_string());
+    /// Makes one call. A stream's messages are printed as they arrive.
+    async fn call(&self, caller: &mut Caller, lines: &Lines) -> Result<Outcome, Stop> {
+        let mut arrived = |json: &str| drop(lines.message(json));
+        let name = self.name.as_deref().unwrap_or_default();
+        match timeout(self.timeout, caller.reply(name, &mut arrived)).await {
+            Ok(Ok(reply)) => Ok(Outcome::Reply(reply)),
+            Ok(Err(CallError::NoReply(why))) => Ok(Outcome::None(why)),
+            Ok(Err(CallError::Usage(why))) => Err(Stop::new(USAGE, sanitize::reason(why))),
+            Err(_) => {
+                let timeout = humantime::format_duration(self.timeout);
+                Ok(Outcome::None(format!("no answer within {timeout}")))
+            }
         }
+    }
+
+    /// Prints which methods the server has.
+    async fn print_methods(&self, caller: &Caller) -> io::Result<()> {
+        match timeout(self.timeout, caller.methods()).await {
+            Ok(Ok(methods)) => lines::print(&format!("the server has {}", methods.join(", "))),
+            Ok(Err(why)) => lines::print(&format!("the server does not list its methods: {why}")),
+            Err(_) => lines::print("the server does not list its methods in time"),
+        }
+    }
+
+    /// Completes method and request, and returns what is known of the method.
+    fn prepare(&mut self, target: &Target) -> Result<Option<Seed>, Stop> {
+        if matches!(target, Target::Http(_)) {
+            return Ok(None);
+        }
+        let seed = Seed::of(self.method.method.as_ref());
+        if self.method.data.is_some() {
+            return Ok(seed);
+        }
+        let default = || match target {
+            Target::Grpc(endpoint) => endpoint.authority(),
+            other => other.to_string().rsplit('/').next().unwrap_or_default().to_owned(),
+        };
+        let field = seed.and_then(Seed::field);
+        match (field, &self.name) {
+            (Some(field), name) => {
+                let name = name.clone().unwrap_or_else(|| match seed {
+                    Some(Seed::Greeter) => default(),
+                    _ => String::new(),
+                });
+                self.method.data = Some(serde_json::json!({ field: name }).to_string());
+            }
+            (None, Some(_)) => {
+                let why = "--name is for methods that greet; give the request of another one with --data";
+                return Err(Stop::new(USAGE, why));
+            }
+            (None, None) => {}
+        }
+        Ok(seed)
+    }
+
+    fn setup(&self) -> Setup {
         Setup {
             headers: self.header.iter().cloned().collect(),
             pod_from: self.pod_from.clone(),
             connections: None,
-            method,
+            method: self.method.clone(),
             request: None,
             tls: self.tls.clone(),
         }
     }
 
-    fn target(&self) -> Result<Target, Stop> {
+    fn target(&mut self) -> Result<Target, Stop> {
         if let Some(target) = &self.target {
             return Ok(target.clone());
         }
-        let Some(domain) = self.server_domain.as_deref().filter(|domain| !domain.is_empty()) else {
-            return Err(Stop::new(USAGE, "what to call? Give a target, or SERVER_DOMAIN and SERVER_PORT"));
-        };
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let domain = given(&self.server_domain).unwrap_or_else(|| "localhost".to_owned());
         // Read only when it is wanted: beside a service called "server", Kubernetes sets it to a URL.
-        let port = match self.server_port.as_deref().filter(|port| !port.is_empty()) {
-            Some(port) => port
-                .parse::<u16>()
-                .map_err(|_| Stop::new(USAGE, format!("SERVER_PORT is {port:?}, which is no port")))?,
-            None => DEFAULT_PORT,
-        };
+        let port = given(&self.server_port).unwrap_or_else(|| "12345".to_owned());
+        let port: u16 = port
+            .parse()
+            .map_err(|_| Stop::new(USAGE, format!("SERVER_PORT is {port:?}, which is not a port")))?;
+        if self.method.method.is_none() {
+            self.method.method = seeds::GET_CUSTOMER.parse().ok();
+        }
         let target = format!("dns:///{domain}:{port}").parse();
         target.map_err(|error: crate::target::InvalidTarget| Stop::new(USAGE, error.to_string()))
     }
 
-    fn sum_up(&self, target: &Target, tally: Tally, elapsed: Duration) -> Result<ExitCode, Stop> {
+    fn sum_up(
+        &self,
+        target: &Target,
+        tally: Tally,
+        elapsed: Duration,
+        source: Option<PodSource>,
+    ) -> Result<ExitCode, Stop> {
         let answered = tally.succeeded > 0;
         if tally.calls() > 1 {
             let plan = Plan { calls: self.calls, duration: None, rate: None, timeout: self.timeout };
             let run = Run { tally, elapsed, ..Run::default() };
             let result =
                 LoadResult::new(&Conditions::new(target.clone(), 1), &plan, &run, &Expectations::default());
-            let page = format!("\n{}", render::load(&result));
             // A closed pipe has seen all it wants.
-            drop(anstream::stdout().write_all(page.as_bytes()));
+            drop(lines::summary(&result));
+            output::print_pod_source(source.filter(|_| !result.pods.is_empty()));
         }
         match answered {
             true => Ok(ExitCode::from(OK)),
-            false => Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded"))),
+            false => {
+                let hint = target.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded{hint}")))
+            }
         }
     }
 }
 
-/// One line for one call.
-fn say(greeted: &Result<Greeted, String>, latency: Duration) -> io::Result<()> {
-    let took = time(latency.as_secs_f64());
-    match greeted {
-        Ok(Greeted { name, version, hostname, said, peer }) => {
-            let name = if name.is_empty() { "stranger" } else { name };
-            let hostname = if hostname.is_empty() { "an unnamed pod" } else { hostname };
-            let version = if version.is_empty() { String::new() } else { format!(" ({version})") };
-            let via = peer.map(|peer| format!(" via {peer}")).unwrap_or_default();
-            let what = match said {
-                Some(said) => format!("{said} from {hostname}"),
-                None => format!("Hello {name} from {hostname}{version}"),
-            };
-            writeln!(anstream::stdout(), "{what} in {took}{via}")
-        }
-        Err(error) => writeln!(anstream::stdout(), "No answer after {took}: {error}"),
+/// Reads the value of `--every`.
+fn pause(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        text => service::parse_duration(text),
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     Stop, exit_code,
     options::{Opened, Options},
-    output::Printed,
+    output::{self, Printed},
     stop_on_interrupt,
     watch::watched,
 };
@@ -17,6 +17,7 @@ use crate::{
     report,
     result::LoadResult,
     target::Target,
+    transport::Caller,
 };
 
 const EXAMPLES: &str = r#"Examples:
@@ -50,11 +51,14 @@ impl Load {
         let stop = stop_on_interrupt();
         let Opened { transport, callers } = options.open(&target, &stop).await?;
         let plan = options.plan();
-        let (run, _) = watched(Run::default(), &plan, callers, &stop, "").await;
+        let (run, callers) = watched(Run::default(), &plan, callers, &stop, "").await;
         let conditions = options.conditions(&target, &transport);
         let mut result = LoadResult::new(&conditions, &plan, &run, &options.expectations);
         let reported = options.report.write(|| report::load(&result, &about));
         options.output.print(&mut result)?;
+        if options.output.is_text() && !result.pods.is_empty() {
+            output::print_pod_source(callers.first().and_then(Caller::pod_source));
+        }
         reported?;
         options.ran(&result)?;
         Ok(exit_code(result.held(), result.interrupted))

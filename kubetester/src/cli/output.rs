@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{COULD_NOT_RUN, Stop, USAGE};
-use crate::render::machines::{self, Row};
+use crate::{
+    pod_name::PodSource,
+    render::machines::{self, Row},
+};
 
 /// The format of a result.
 #[derive(Debug, Args)]
@@ -74,6 +77,11 @@ impl Output {
         write(text.as_bytes())
     }
 
+    /// Returns whether the result is a page for people.
+    pub(super) fn is_text(&self) -> bool {
+        self.format() == Format::Text
+    }
+
     fn format(&self) -> Format {
         match self.output {
             _ if self.json => Format::Json,
@@ -99,5 +107,13 @@ pub(super) fn write(text: &[u8]) -> Result<(), Stop> {
             Err(Stop::new(COULD_NOT_RUN, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Prints where the names of pods are from, unless the command line says it.
+pub(super) fn print_pod_source(source: Option<PodSource>) {
+    if let Some(source @ (PodSource::Body | PodSource::Header | PodSource::Peer)) = source {
+        // A pipe that was closed has seen all it wants.
+        drop(writeln!(anstream::stdout(), "pods are named by {source}"));
     }
 }

@@ -10,29 +10,43 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use self::pointer::Found;
 use super::Unfit;
-use crate::pod_name::{Evidence, PodFrom};
+use crate::pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource};
 
-/// Where programs that are known name themselves, as this system's gateway and backends do.
-const KNOWN: [&str; 2] = ["/response/hostname", "/hostname"];
+/// Where programs that are known name themselves: this system's gateway and backends, and `message.Echo`.
+const KNOWN: [&str; 3] = ["/response/hostname", "/hostname", "/serverID"];
+
+/// Where `echo.EchoServer` has its phrase `from hostname NAME`.
+const PHRASE: &str = "/message";
 
 /// Reads the answers of one method.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Reader {
     message: MessageDescriptor,
     place: Place,
 }
 
 /// Where the pod's name is.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Place {
-    /// Nowhere that is known.
-    Nowhere,
+    /// Where the built-in rules find it.
+    Known(Option<KnownField>, KnownPlaces),
     /// In a text that can be found without decoding the rest: the numbers of the fields that lead to it.
     Field(Vec<u32>),
     /// Somewhere in the message as JSON.
     Json(PodFrom),
     /// Beside the message.
     Beside(PodFrom),
+}
+
+/// The part of a message in which the built-in rules look.
+#[derive(Debug)]
+enum KnownField {
+    /// A text that is the name.
+    Name(Vec<u32>),
+    /// A text that may have the name in a phrase.
+    Phrase(Vec<u32>),
+    /// The message as JSON, which may have any fields.
+    Json,
 }
 
 /// An answer as it came.
@@ -44,6 +58,8 @@ pub struct PodExtractor<'a> {
     pub trailers: Option<&'a HeaderMap>,
     /// The message, encoded; none when the call failed.
     pub message: Option<&'a [u8]>,
+    /// True if the call ended with OK.
+    pub succeeded: bool,
     /// The other end of the connection, where it is known.
     pub peer: Option<SocketAddr>,
 }
@@ -51,20 +67,14 @@ pub struct PodExtractor<'a> {
 // === impl Reader ===
 
 impl Reader {
-    /// Prepares to find in each `message` what `pod_from` says.
+    /// Prepares to find in each `message` what `pod_from` says. `peer_is_pod`: see [`KnownPlaces::new`].
     ///
     /// # Errors
     ///
     /// When a JSON pointer leads to nothing that the message can hold.
-    pub fn new(pod_from: &PodFrom, message: &MessageDescriptor) -> Result<Self, Unfit> {
+    pub fn new(pod_from: &PodFrom, message: &MessageDescriptor, peer_is_pod: bool) -> Result<Self, Unfit> {
         let place = match pod_from {
-            PodFrom::Known => {
-                let known = KNOWN.iter().find_map(|known| match pointer::follow(known, message) {
-                    Ok(Found::Field(numbers)) => Some(Place::Field(numbers)),
-                    _ => None,
-                });
-                known.unwrap_or(Place::Nowhere)
-            }
+            PodFrom::Known => Place::Known(KnownField::of(message), KnownPlaces::new(peer_is_pod)),
             PodFrom::Pointer(text) => match pointer::follow(text, message) {
                 Ok(Found::Field(numbers)) => Place::Field(numbers),
                 Ok(Found::Value(pointer)) => Place::Json(PodFrom::Pointer(pointer)),
@@ -78,26 +88,61 @@ impl Reader {
 
     /// Returns whether the address at the other end has to be known.
     pub fn wants_peer(&self) -> bool {
-        matches!(self.place, Place::Beside(PodFrom::Peer))
+        match &self.place {
+            Place::Known(_, known) => known.wants_peer(),
+            Place::Beside(place) => matches!(place, PodFrom::Peer),
+            Place::Field(_) | Place::Json(_) => false,
+        }
     }
 
-    /// The pod's name, if the answer tells it.
+    /// Returns where the names of pods are from, as far as that is decided.
+    pub fn source(&self) -> Option<PodSource> {
+        match &self.place {
+            Place::Known(_, known) => known.source(),
+            _ => Some(PodSource::Configured),
+        }
+    }
+
+    /// Returns the pod, if the answer tells it.
     ///
     /// # Errors
     ///
     /// When the answer is no such message; not every place makes that known.
-    pub fn pod(&self, answer: PodExtractor<'_>) -> Result<Option<String>, String> {
-        let PodExtractor { headers, trailers, message, peer } = answer;
+    pub fn pod(&self, answer: PodExtractor<'_>) -> Result<Option<Pod>, String> {
+        let PodExtractor { headers, trailers, message, succeeded, peer } = answer;
         let find = |place: &PodFrom, body: &[u8]| place.find(Evidence { headers, trailers, body, peer });
+        let configured = |name: Option<String>| name.map(|name| Pod { name, source: PodSource::Configured });
         match (&self.place, message) {
-            (Place::Nowhere, _) | (Place::Field(_) | Place::Json(_), None) => Ok(None),
-            (Place::Beside(place), _) => Ok(find(place, &[])),
-            (Place::Json(place), Some(message)) => Ok(find(place, self.json(message)?.as_bytes())),
-            (Place::Field(numbers), Some(message)) => {
-                let name = field::text(message, numbers).map_err(|why| self.unreadable(&why))?;
-                Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
+            (Place::Known(field, known), message) => {
+                let name = match (field, message) {
+                    (Some(field), Some(message)) => self.known(field, message)?,
+                    _ => None,
+                };
+                Ok(known.find(succeeded, || name.clone(), headers, peer))
             }
+            (Place::Field(_) | Place::Json(_), None) => Ok(None),
+            (Place::Beside(place), _) => Ok(configured(find(place, &[]))),
+            (Place::Json(place), Some(message)) => {
+                Ok(configured(find(place, self.json(message)?.as_bytes())))
+            }
+            (Place::Field(numbers), Some(message)) => Ok(configured(self.text(message, numbers)?)),
         }
+    }
+
+    /// Returns the name that is in a known field.
+    fn known(&self, field: &KnownField, message: &[u8]) -> Result<Option<String>, String> {
+        Ok(match field {
+            KnownField::Name(numbers) => self.text(message, numbers)?,
+            KnownField::Phrase(numbers) => {
+                self.text(message, numbers)?.as_deref().and_then(pod_name::from_hostname)
+            }
+            KnownField::Json => pod_name::known(self.json(message)?.as_bytes()),
+        })
+    }
+
+    fn text(&self, message: &[u8], numbers: &[u32]) -> Result<Option<String>, String> {
+        let text = field::text(message, numbers).map_err(|why| self.unreadable(&why))?;
+        Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
     }
 
     /// The whole answer as JSON.
@@ -120,6 +165,21 @@ impl Reader {
     }
 }
 
+// === impl KnownField ===
+
+impl KnownField {
+    fn of(message: &MessageDescriptor) -> Option<Self> {
+        if message.full_name() == "google.protobuf.Struct" {
+            return Some(Self::Json);
+        }
+        let text = |pointer| match pointer::follow(pointer, message) {
+            Ok(Found::Field(numbers)) => Some(numbers),
+            _ => None,
+        };
+        KNOWN.into_iter().find_map(text).map(Self::Name).or_else(|| text(PHRASE).map(Self::Phrase))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
@@ -130,6 +190,9 @@ mod tests {
     const ANSWER: &str = r#"
         syntax = "proto3";
         package shop;
+        import "google/protobuf/struct.proto";
+        message Echo { string message = 1; string serverID = 2; }
+        message Phrase { string message = 1; }
         message Plain { string hostname = 1; }
         message Gateway { string hostname = 1; Plain response = 2; }
         message Other { string pod_name = 1; uint32 index = 2; repeated Plain pods = 3; map<string, string> labels = 4; }
@@ -137,7 +200,7 @@ mod tests {
 
     fn pod(from: &str, message: &str, json: &str) -> Option<String> {
         let message = pool(ANSWER).get_message_by_name(message).unwrap();
-        let reader = Reader::new(&from.parse().unwrap(), &message).unwrap();
+        let reader = Reader::new(&from.parse().unwrap(), &message, true).unwrap();
         let answer = DynamicMessage::deserialize(message, &mut serde_json::Deserializer::from_str(json));
         let encoded = answer.unwrap().encode_to_vec();
         let mut headers = HeaderMap::new();
@@ -146,8 +209,15 @@ mod tests {
         trailers.insert("x-node", "trailer-1".parse().unwrap());
         let peer = Some(([10, 1, 2, 3], 8000).into());
         reader
-            .pod(PodExtractor { headers: &headers, trailers: Some(&trailers), message: Some(&encoded), peer })
+            .pod(PodExtractor {
+                headers: &headers,
+                trailers: Some(&trailers),
+                message: Some(&encoded),
+                succeeded: true,
+                peer,
+            })
             .unwrap()
+            .map(|pod| pod.name)
     }
 
     #[test]
@@ -155,10 +225,16 @@ mod tests {
         let other = r#"{"podName": "p", "pods": [{"hostname": "q"}], "labels": {"a/b": "r"}}"#;
         for (from, message, json, name) in [
             ("known", "shop.Plain", r#"{"hostname": "p"}"#, Some("p")),
-            ("known", "shop.Plain", "{}", None),
+            ("known", "shop.Plain", "{}", Some("10.1.2.3:8000")),
+            ("known", "shop.Echo", r#"{"serverID": "p"}"#, Some("p")),
+            ("known", "shop.Phrase", r#"{"message": "Hello Ann  from hostname p"}"#, Some("p")),
+            ("known", "shop.Phrase", r#"{"message": "Hello Ann"}"#, Some("10.1.2.3:8000")),
+            ("known", "google.protobuf.Struct", r#"{"hostname": "p"}"#, Some("p")),
+            ("/hostname", "google.protobuf.Struct", r#"{"hostname": "p"}"#, Some("p")),
+            ("/pod/name", "google.protobuf.Struct", r#"{"pod": {"name": "p"}}"#, Some("p")),
             ("known", "shop.Gateway", r#"{"hostname": "gw", "response": {"hostname": "p"}}"#, Some("p")),
-            ("known", "shop.Gateway", r#"{"hostname": "gw"}"#, None),
-            ("known", "shop.Other", other, None),
+            ("known", "shop.Gateway", r#"{"hostname": "gw"}"#, Some("10.1.2.3:8000")),
+            ("known", "shop.Other", other, Some("10.1.2.3:8000")),
             ("/podName", "shop.Other", other, Some("p")),
             ("/pod_name", "shop.Other", other, Some("p")),
             ("/pods/0/hostname", "shop.Other", other, Some("q")),
@@ -181,8 +257,14 @@ mod tests {
         for (from, bytes) in
             [("/hostname", &b"\x0a\xff"[..]), ("/hostname", b"\x0a\x01\xff"), ("regex:.", b"\x0a\xff")]
         {
-            let reader = Reader::new(&from.parse().unwrap(), &message).unwrap();
-            let answer = PodExtractor { headers: &headers, trailers: None, message: Some(bytes), peer: None };
+            let reader = Reader::new(&from.parse().unwrap(), &message, true).unwrap();
+            let answer = PodExtractor {
+                headers: &headers,
+                trailers: None,
+                message: Some(bytes),
+                succeeded: true,
+                peer: None,
+            };
             let sentence = reader.pod(answer).unwrap_err();
             assert!(sentence.starts_with("the answer is no shop.Plain: "), "{sentence}");
         }

@@ -1,7 +1,9 @@
 //! gRPC: one method, over plain connections or the balanced channel.
 
+mod called;
 mod codec;
 mod connect;
+mod observed;
 mod reflection;
 mod status;
 
@@ -11,28 +13,26 @@ use std::{
     time::Duration,
 };
 
-use balanced_channel::ResponseBody;
+use balanced_channel::status_name;
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
-use tonic::{
-    Request, Status,
-    body::Body,
-    client::{Grpc, GrpcService},
-    codegen::{Body as HttpBody, StdError},
-    metadata::MetadataMap,
-    transport::Channel,
-};
-use tower::util::MapResponse;
+use tonic::{Code, Status, client::Grpc, metadata::MetadataMap, transport::Channel};
 
-use self::codec::Encoded;
-use super::{Greeted, Setup, Unreachable};
+use self::{
+    called::{Called, Response},
+    observed::{LastResponse, Observed},
+};
+use super::{
+    Setup, Unreachable,
+    reply::{CallError, Content, Reply},
+};
 use crate::{
     conditions::EndpointState,
     engine::Outcome,
-    method::{Choice, Method, MethodName, PodExtractor, Reader, Unfit},
-    pod_name::PodFrom,
+    method::{Choice, Method, MethodName, PodExtractor, Unfit},
+    pod_name::{Pod, PodFrom, PodSource},
     sanitize,
     target::Target,
 };
@@ -40,34 +40,36 @@ use crate::{
 /// The state that all callers of one target share.
 pub(super) struct Server {
     /// Callers are dealt to these.
-    clients: Vec<Client>,
+    connections: Vec<Connection>,
     shared: Arc<Shared>,
-    /// Only of a balanced target.
-    channel: Option<balanced_channel::Channel>,
 }
 
 struct Shared {
     metadata: MetadataMap,
     pod_from: PodFrom,
+    /// True if the target is balanced, so that each connection ends at a pod.
+    peer_is_pod: bool,
     choice: Choice,
     /// Empty until the server was asked for the method.
     called: OnceCell<Called>,
 }
 
-/// A method, and how its answers are read.
-struct Called {
-    method: Method,
-    reader: Reader,
+/// The connection that callers share.
+enum Connection {
+    Plain(Channel, Peer),
+    Balanced(balanced_channel::Channel),
 }
 
-#[derive(Clone)]
-enum Client {
-    Plain(Grpc<Channel>, Peer),
-    Balanced(Grpc<Noted>),
+/// The client of one caller.
+struct Client {
+    channel: AnyChannel,
+    last: LastResponse,
 }
 
-/// A balanced channel whose responses say, as a [`SocketAddr`] among their extensions, who sent them.
-type Noted = MapResponse<balanced_channel::Channel, fn(Response<ResponseBody>) -> Response<ResponseBody>>;
+enum AnyChannel {
+    Plain(Grpc<Observed<Channel>>, Peer),
+    Balanced(Grpc<Observed<balanced_channel::Channel>>),
+}
 
 /// The other end of a plain connection, once there is one. Read only where somebody asks for it.
 #[derive(Clone, Default)]
@@ -79,45 +81,37 @@ pub struct Caller {
     shared: Arc<Shared>,
 }
 
-/// An answer as it came.
-struct Answer {
-    headers: HeaderMap,
-    /// Only of a stream: tonic puts those of a single answer with the headers.
-    trailers: Option<HeaderMap>,
-    /// The first message; a stream may have none.
-    message: Option<Bytes>,
-    /// The peer that sent it, if the response has it.
-    peer: Option<SocketAddr>,
-}
-
 // === impl Server ===
 
 impl Server {
-    fn new(clients: Vec<Client>, setup: Setup, called: Option<Called>) -> Self {
+    fn new(connections: Vec<Connection>, setup: Setup, called: Option<Called>) -> Self {
+        let peer_is_pod = matches!(connections[..], [Connection::Balanced(_)]);
         let metadata = MetadataMap::from_headers(setup.headers);
         let called = OnceCell::new_with(called);
-        let shared = Shared { metadata, pod_from: setup.pod_from, choice: setup.method, called };
-        Self { clients, shared: Arc::new(shared), channel: None }
+        let shared = Shared { metadata, pod_from: setup.pod_from, peer_is_pod, choice: setup.method, called };
+        Self { connections, shared: Arc::new(shared) }
     }
 
     /// Returns the endpoints of a balanced target as they are now.
     pub(super) fn endpoints(&self) -> Vec<EndpointState> {
-        let subchannels = self.channel.as_ref().map(|channel| channel.snapshot().subchannels);
+        let [Connection::Balanced(channel)] = &self.connections[..] else { return Vec::new() };
         let endpoint = |subchannel: balanced_channel::SubchannelSnapshot| EndpointState {
             address: subchannel.address.to_string(),
             ready: subchannel.state == balanced_channel::Connectivity::Ready,
             last_error: subchannel.last_error.map(sanitize::reason),
         };
-        subchannels.unwrap_or_default().into_iter().map(endpoint).collect()
+        channel.snapshot().subchannels.into_iter().map(endpoint).collect()
     }
 
     pub(super) fn caller(&self, index: usize) -> Caller {
-        Caller { client: self.clients[index % self.clients.len()].clone(), shared: self.shared.clone() }
+        let connection = &self.connections[index % self.connections.len()];
+        Caller { client: connection.client(), shared: self.shared.clone() }
     }
 
     /// Has the server say what the method is, unless that is known.
     pub(super) async fn learn(&self, target: &Target, patience: Duration) -> Result<(), Unreachable> {
-        let learned = timeout(patience, self.shared.called(&self.clients[0])).await;
+        let client = self.connections[0].client();
+        let learned = timeout(patience, self.shared.called(&client)).await;
         let patience = humantime::format_duration(patience);
         let late = |_| Err(Unfit::Untold(format!("no answer to reflection within {patience}")));
         learned.unwrap_or_else(late).map(drop).map_err(|unfit| match unfit {
@@ -140,141 +134,170 @@ impl Caller {
             Ok(called) => called,
             Err(unfit) => return Outcome { pod: None, error: Some(unfit.to_string()) },
         };
-        let (answer, error) = match client.call(called, &shared.metadata).await {
-            Ok(answer) => (answer, None),
+        let (response, error) = match client.call(called, &shared.metadata).await {
+            Ok(response) => (response, None),
             Err(status) => {
-                let error = Some(status::refusal(&status));
-                let headers = status.metadata().clone().into_headers();
-                (Answer { headers, trailers: None, message: None, peer: None }, error)
+                let error = Some(status::refusal(&status, &called.method.path));
+                (refused(&status), error)
             }
         };
-        match called.pod(&answer, client) {
-            Ok(pod) => Outcome { pod, error },
+        match client.pod(called, &response, error.is_none()) {
+            Ok(pod) => Outcome { pod: pod.map(|pod| pod.name), error },
             Err(unreadable) => Outcome { pod: None, error: Some(unreadable) },
         }
     }
 
-    /// Calls, and says who answered, and what.
-    pub(super) async fn greet(&mut self) -> Result<Greeted, String> {
+    /// Calls once and returns what the server responded. Each message of a stream is handed to `arrived` as JSON.
+    pub(super) async fn reply(&mut self, arrived: &mut (dyn FnMut(&str) + Send)) -> Result<Reply, CallError> {
         let Self { client, shared } = self;
-        let called = shared.called(client).await.map_err(|unfit| unfit.to_string())?;
-        let answer = client.call(called, &shared.metadata).await;
-        let answer = answer.map_err(|status| status::refusal(&status))?;
-        let hostname = called.pod(&answer, client)?.unwrap_or_default();
-        let peer = client.peer(&answer);
-        let said =
-            answer.message.map(|message| called.reader.json(&message)).transpose()?.unwrap_or_default();
-        let (name, version, said) = match shared.choice.method {
-            Some(_) => (String::new(), String::new(), Some(said)),
-            None => {
-                let answer: Value = serde_json::from_str(&said).unwrap_or_default();
-                let text = |field| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-                (text("name"), text("version"), None)
-            }
+        let called = shared.called(client).await.map_err(|unfit| match unfit {
+            Unfit::Usage(sentence) => CallError::Usage(sentence),
+            Unfit::Untold(why) => CallError::NoReply(why),
+        })?;
+        let streams = called.method.streams;
+        let mut unreadable = None;
+        let mut message_arrived = |message: &Bytes| match called.reader.json(message) {
+            Ok(json) if streams => arrived(&json),
+            Ok(_) => {}
+            Err(why) => drop(unreadable.get_or_insert(why)),
         };
-        Ok(Greeted { name, version, hostname, said, peer })
+        let result = client.stream(called, &shared.metadata, &mut message_arrived).await;
+        if let Some(why) = unreadable {
+            return Err(CallError::NoReply(why));
+        }
+        let (response, content) = match result {
+            Ok(response) => {
+                let content = shared.content(called, &response).map_err(CallError::NoReply)?;
+                (response, content)
+            }
+            Err(status) if client.last.get().complete => {
+                let response = refused(&status);
+                let content = Content::Refused {
+                    status: status_name(status.code()).to_owned(),
+                    message: status::explanation(&status, &called.method.path),
+                    unimplemented: status.code() == Code::Unimplemented,
+                };
+                (response, content)
+            }
+            Err(status) => return Err(CallError::NoReply(status::refusal(&status, &called.method.path))),
+        };
+        let succeeded = !matches!(content, Content::Refused { .. });
+        let pod = client.pod(called, &response, succeeded).map_err(CallError::NoReply)?;
+        let Response { headers, trailers, .. } = response;
+        Ok(Reply { content, pod, peer: client.peer(), headers, trailers: trailers.unwrap_or_default() })
     }
+
+    /// Returns the methods of the server, by reflection.
+    pub(super) async fn methods(&self) -> Result<Vec<String>, String> {
+        Err("not yet".to_owned())
+    }
+
+    /// Returns where the names of pods are from, once a response has decided that.
+    pub(super) fn pod_source(&self) -> Option<PodSource> {
+        self.shared.called.get().and_then(|called| called.reader.source())
+    }
+}
+
+/// Returns the response of a server that ended a call with an error.
+fn refused(status: &Status) -> Response {
+    let headers = status.metadata().clone().into_headers();
+    Response { headers, trailers: None, message: None, messages: 0 }
 }
 
 // === impl Shared ===
 
 impl Shared {
-    /// The method. If it has to be asked of the server and is not answered, the next call asks again.
+    /// Returns the method. If it has to be asked of the server and is not answered, the next call asks again.
     async fn called(&self, client: &Client) -> Result<&Called, Unfit> {
         self.called.get_or_try_init(|| self.ask(client)).await
     }
 
     async fn ask(&self, client: &Client) -> Result<Called, Unfit> {
         let name = match self.choice.method()? {
-            Ok(method) => return Called::new(method, &self.pod_from),
+            Ok(method) => return Called::new(method, &self.pod_from, self.peer_is_pod),
             Err(name) => name,
         };
-        let pool = match client {
-            Client::Plain(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
-            Client::Balanced(client) => reflection::describe(client.clone(), &self.metadata, name).await,
+        let pool = match &client.channel {
+            AnyChannel::Plain(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
+            AnyChannel::Balanced(client) => reflection::describe(client.clone(), &self.metadata, name).await,
         };
-        Called::new(Method::find(&pool?, name, self.choice.json())?, &self.pod_from)
-    }
-}
-
-// === impl Called ===
-
-impl Called {
-    /// Returns the method if it is known without reflection.
-    fn beforehand(setup: &Setup) -> Result<Option<Self>, Unfit> {
-        setup.method.method()?.ok().map(|method| Self::new(method, &setup.pod_from)).transpose()
+        Called::new(Method::find(&pool?, name, self.choice.json())?, &self.pod_from, self.peer_is_pod)
     }
 
-    fn new(method: Method, pod_from: &PodFrom) -> Result<Self, Unfit> {
-        let reader = Reader::new(pod_from, &method.output)?;
-        Ok(Self { method, reader })
-    }
-
-    fn pod(&self, answer: &Answer, client: &Client) -> Result<Option<String>, String> {
-        let Answer { headers, trailers, message, .. } = answer;
-        let peer = if self.reader.wants_peer() { client.peer(answer) } else { None };
-        self.reader.pod(PodExtractor {
-            headers,
-            trailers: trailers.as_ref(),
-            message: message.as_deref(),
-            peer,
-        })
-    }
-
-    /// Calls once. A stream is read to its end.
-    async fn call<T>(&self, client: &mut Grpc<T>, metadata: &MetadataMap) -> Result<Answer, Status>
-    where
-        T: GrpcService<Body>,
-        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
-        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
-    {
-        let Method { path, request, streams, .. } = &self.method;
-        let codec = Encoded(request.len());
-        let mut request = Request::new(request.clone());
-        if !metadata.is_empty() {
-            *request.metadata_mut() = metadata.clone();
+    fn content(&self, called: &Called, response: &Response) -> Result<Content, String> {
+        if called.method.streams {
+            return Ok(Content::Stream(response.messages));
         }
-        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        if !streams {
-            let answer = client.unary(request, path.clone(), codec).await?;
-            let (metadata, message, extensions) = answer.into_parts();
-            let (headers, peer) = (metadata.into_headers(), extensions.get().copied());
-            return Ok(Answer { headers, trailers: None, message: Some(message), peer });
+        let json = response.message.as_ref().map(|message| called.reader.json(message)).transpose()?;
+        let json = json.unwrap_or_default();
+        if self.choice.method.is_some() {
+            return Ok(Content::Message(json));
         }
-        let answer = client.server_streaming(request, path.clone(), codec).await?;
-        let (metadata, mut stream, extensions) = answer.into_parts();
-        let message = stream.message().await?;
-        while stream.message().await?.is_some() {}
-        let trailers = stream.trailers().await?.map(MetadataMap::into_headers);
-        let (headers, peer) = (metadata.into_headers(), extensions.get().copied());
-        Ok(Answer { headers, trailers, message, peer })
+        let greeting: Value = serde_json::from_str(&json).unwrap_or_default();
+        let text = |field| greeting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Content::Greeting { name: text("name"), version: text("version") })
     }
 }
 
 // === impl Client ===
 
 impl Client {
-    async fn call(&mut self, called: &Called, metadata: &MetadataMap) -> Result<Answer, Status> {
-        match self {
-            Self::Plain(client, _) => called.call(client, metadata).await,
-            Self::Balanced(client) => called.call(client, metadata).await,
+    async fn call(&mut self, called: &Called, metadata: &MetadataMap) -> Result<Response, Status> {
+        match &mut self.channel {
+            AnyChannel::Plain(client, _) => called.call(client, metadata).await,
+            AnyChannel::Balanced(client) => called.call(client, metadata).await,
         }
     }
 
-    /// Returns the peer that sent the response, if it is known.
-    fn peer(&self, answer: &Answer) -> Option<SocketAddr> {
-        match self {
-            Self::Plain(_, peer) => peer.get(),
-            Self::Balanced(_) => answer.peer,
+    async fn stream(
+        &mut self,
+        called: &Called,
+        metadata: &MetadataMap,
+        arrived: &mut (dyn FnMut(&Bytes) + Send),
+    ) -> Result<Response, Status> {
+        match &mut self.channel {
+            AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
+            AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
+        }
+    }
+
+    /// Returns the pod that sent the response to the last call.
+    fn pod(&self, called: &Called, response: &Response, succeeded: bool) -> Result<Option<Pod>, String> {
+        let headers: &HeaderMap = &response.headers;
+        let peer = if called.reader.wants_peer() { self.peer() } else { None };
+        called.reader.pod(PodExtractor {
+            headers,
+            trailers: response.trailers.as_ref(),
+            message: response.message.as_deref(),
+            succeeded,
+            peer,
+        })
+    }
+
+    /// Returns the peer that sent the response to the last call, if it is known.
+    fn peer(&self) -> Option<SocketAddr> {
+        match &self.channel {
+            AnyChannel::Plain(_, peer) => peer.get(),
+            AnyChannel::Balanced(_) => self.last.get().peer,
         }
     }
 }
 
-/// For [`Noted`].
-fn note(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let peer = response.body().peer();
-    response.extensions_mut().insert(peer);
-    response
+// === impl Connection ===
+
+impl Connection {
+    fn client(&self) -> Client {
+        let last = LastResponse::default();
+        let channel = match self {
+            Self::Plain(channel, peer) => {
+                AnyChannel::Plain(Grpc::new(Observed::new(channel.clone(), last.clone())), peer.clone())
+            }
+            Self::Balanced(channel) => {
+                AnyChannel::Balanced(Grpc::new(Observed::new(channel.clone(), last.clone())))
+            }
+        };
+        Client { channel, last }
+    }
 }
 
 // === impl Peer ===

@@ -14,11 +14,15 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use self::connection::Connection;
-use super::{Greeted, Setup, Unreachable, tls::Encrypt};
+use self::connection::{BodySize, Connection};
+use super::{
+    Setup, Unreachable,
+    reply::{CallError, Content, HttpContent, Reply},
+    tls::Encrypt,
+};
 use crate::{
     engine::Outcome,
-    pod_name::{Evidence, PodFrom},
+    pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource},
     target::Endpoint,
 };
 
@@ -35,6 +39,7 @@ struct Shared {
     headers: HeaderMap,
     body: Bytes,
     pod_from: PodFrom,
+    known: KnownPlaces,
     tls: Option<Encrypt>,
 }
 
@@ -83,7 +88,8 @@ impl Server {
             true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
             false => None,
         };
-        let shared = Shared { endpoint, path, method, headers, body, pod_from: setup.pod_from, tls };
+        let known = KnownPlaces::new(false);
+        let shared = Shared { endpoint, path, method, headers, body, pod_from: setup.pod_from, known, tls };
 
         if let Some(patience) = patience {
             let connected = timeout(patience, shared.connect()).await;
@@ -148,28 +154,34 @@ impl Caller {
         }
     }
 
-    /// Calls with a name, `?name=`, and reads the response of this system's gateway or backend.
-    pub(super) async fn greet(&mut self, name: &str) -> Result<Greeted, String> {
-        let query: String =
-            form_urlencoded::Serializer::new(String::new()).append_pair("name", name).finish();
+    /// Calls with a name, `?name=`, and returns what the server responded.
+    pub(super) async fn reply(&mut self, name: &str) -> Result<Reply, CallError> {
         let path = self.shared.path.to_string();
-        let path = format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' });
-        let path = path.parse().map_err(|error| format!("{path:?} is no path of a URL: {error}"))?;
-        let (response, peer) = self.send(&path).await?;
-        let Outcome { pod, error } = self.outcome(&response, peer);
-        if let Some(error) = error {
-            return Err(error);
+        let path = match name {
+            "" => path,
+            _ => {
+                let mut query = form_urlencoded::Serializer::new(String::new());
+                let query = query.append_pair("name", name).finish();
+                format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
+            }
+        };
+        let path = path
+            .parse()
+            .map_err(|error| CallError::Usage(format!("{path:?} is no path of a URL: {error}")))?;
+        let (response, peer) = self.send(&path).await.map_err(CallError::NoReply)?;
+        let Outcome { pod: _, error } = self.outcome(&response, peer);
+        let pod = self.pod(&response, peer);
+        let content = content(&response, error);
+        let headers = response.headers().clone();
+        Ok(Reply { content, pod, peer: Some(peer), headers, trailers: HeaderMap::new() })
+    }
+
+    /// Returns where the names of pods are from, once a response has decided that.
+    pub(super) fn pod_source(&self) -> Option<PodSource> {
+        match self.shared.pod_from {
+            PodFrom::Known => self.shared.known.source(),
+            _ => Some(PodSource::Configured),
         }
-        let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-        let text =
-            |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Greeted {
-            name: text(&body, "name"),
-            version: text(body.get("response").unwrap_or(&body), "version"),
-            hostname: pod.unwrap_or_default(),
-            said: None,
-            peer: Some(peer),
-        })
     }
 
     /// Sends a request once. A kept connection may have been closed by the server in the meantime: then, and only
@@ -197,8 +209,7 @@ impl Caller {
 
     fn outcome(&self, response: &Response<Bytes>, peer: SocketAddr) -> Outcome {
         let (status, body) = (response.status(), response.body());
-        let evidence = Evidence { headers: response.headers(), trailers: None, body, peer: Some(peer) };
-        let pod = self.shared.pod_from.find(evidence);
+        let pod = self.pod(response, peer).map(|pod| pod.name);
         let error = match status.as_u16() {
             200..=299 => None,
             300..=399 => Some(format!("HTTP {} is a redirect, which is not followed", status.as_u16())),
@@ -206,6 +217,45 @@ impl Caller {
         };
         Outcome { pod, error }
     }
+
+    fn pod(&self, response: &Response<Bytes>, peer: SocketAddr) -> Option<Pod> {
+        let Shared { pod_from, known, .. } = &*self.shared;
+        let (headers, body) = (response.headers(), response.body());
+        if matches!(pod_from, PodFrom::Known) {
+            let in_body = || pod_name::known(body);
+            return known.find(response.status().is_success(), in_body, headers, None);
+        }
+        let evidence = Evidence { headers, trailers: None, body, peer: Some(peer) };
+        pod_from.find(evidence).map(|name| Pod { name, source: PodSource::Configured })
+    }
+}
+
+/// Describes a response for `kubetester call`; `error` is why it counts as failed.
+fn content(response: &Response<Bytes>, error: Option<String>) -> Content {
+    let (status, body) = (response.status(), response.body());
+    let size = response.extensions().get().map_or(0, |BodySize(size)| *size);
+    let http = HttpContent::new(status, response.headers(), size, body);
+    if let Some(error) = error {
+        let status = format!("HTTP {}", http.status);
+        // A problem document says more than its beginning.
+        let message = match error.strip_prefix(&status) {
+            Some("") => http.body(),
+            _ => error
+                .strip_prefix(&format!("HTTP {} ", response.status().as_u16()))
+                .unwrap_or(&error)
+                .to_owned(),
+        };
+        return Content::Refused { status, message, unimplemented: false };
+    }
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let inner = json.get("response").unwrap_or(&json);
+    // What makes it a greeting of this system is that it names all three.
+    if json.get("name").is_some() && inner.get("version").is_some() && inner.get("hostname").is_some() {
+        let text =
+            |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        return Content::Greeting { name: text(&json, "name"), version: text(inner, "version") };
+    }
+    Content::Http(http)
 }
 
 /// Describes an error status: the title and detail of a problem document (RFC 9457), or the status' own reason.

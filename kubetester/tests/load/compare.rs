@@ -129,7 +129,7 @@ async fn what_cannot_be_compared_is_said_in_one_sentence() {
         (&[][..], 2, "<TARGET>"),
         (&[&*up], 2, "one target has nothing to be compared with"),
         (&[&*up, &*up, "--rounds", "0"], 2, "--rounds"),
-        (&["--gateway", "gw:8200"], 2, "http://host:port"),
+        (&["--gateway", "dns:///gw:8200"], 2, "http://host:port"),
         (&[&*up, &*nobody], 3, "nothing listens there"),
         (&[&*up, &*failing], 3, "succeeded: HTTP 500"),
         (&["--gateway", &nobody], 3, "nothing listens there"),

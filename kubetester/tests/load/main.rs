@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod call;
 mod colours;
 mod compare;
 mod diff;

@@ -75,6 +75,14 @@ async fn the_pod_is_found_in_the_answer_or_beside_it() {
         assert_eq!(pods.iter().map(|pod| &pod["name"]).collect::<Vec<_>>(), peers.each_ref(), "{method}");
         assert!(pods.iter().all(|pod| pod["calls"] == 4), "{method}: {balanced}");
     }
+    // Without --pod-from, the address of a balanced target's endpoint stands for the pod.
+    let balanced = format!("ipv4:{address},{other}");
+    let known = load(&balanced, &[&METHOD[..], &["-n", "8", "-c", "1"]].concat()).await;
+    assert!(
+        known.stdout.contains(&address.to_string()) && known.stdout.contains(&other.to_string()),
+        "{known:?}"
+    );
+    assert!(known.stdout.ends_with("pods are named by the address of the peer\n"), "{known:?}");
     let known = result(&target, &[&METHOD[..], &["-n", "8"]].concat()).await;
     assert_eq!((&known["unnamed"], &known["balance"]["spread"]), (&8.into(), &"unknown".into()));
 }
@@ -94,7 +102,9 @@ async fn a_call_prints_what_is_answered_and_asks_again_until_it_knows_the_method
     let arguments = ["call", &target, "--pod-from", "header:x-pod", "-n", "1"];
     let exit = exit_of(TOOL, &[&arguments[..], &METHOD, &ANN].concat(), &[]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
-    assert!(exit.stdout.starts_with(r#"{"message":"Hello Ann from pod-a""#), "{}", exit.stdout);
+    let mut lines = exit.stdout.lines();
+    assert!(lines.next().unwrap().ends_with(" Hello Ann from pod-a"), "{}", exit.stdout);
+    assert!(lines.next().unwrap().starts_with(r#"{"message":"Hello Ann from pod-a""#), "{}", exit.stdout);
     assert!(
         exit.stdout.contains(" from pod-a in ") && exit.stdout.contains(" via 127.0.0.1:"),
         "{}",

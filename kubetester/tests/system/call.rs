@@ -28,19 +28,77 @@ async fn a_line_says_who_answered_whom_how_fast_and_over_which_connection() {
 }
 
 #[tokio::test]
-async fn the_environment_of_the_classic_clients_is_understood() {
+async fn server_domain_and_port_choose_the_ticketing_server() {
     let pod = program("hellogrpc", &[("POD_NAME", "pod-1")]).await;
     let (domain, port) = (pod.listen.ip().to_string(), pod.listen.port().to_string());
     let env = [("SERVER_DOMAIN", domain.as_str()), ("SERVER_PORT", port.as_str())];
-    let exit = exit_of(TOOL, &["call", "-n", "1"], &env).await;
-    assert!(exit.stdout.starts_with("Hello stranger from pod-1 "), "{exit:?}");
-    for (env, word) in [
-        (&[][..], "SERVER_DOMAIN"),
-        (&[("SERVER_DOMAIN", "a"), ("SERVER_PORT", "tcp://10.0.0.1:80")], "SERVER_PORT"),
+    let hello = ["call", "-n", "1", "--method", "hello.Hello/SayHello", "--name", "Ann"];
+    let exit = exit_of(TOOL, &hello, &env).await;
+    assert!(
+        exit.stdout.starts_with(r#"{"name":"Ann","version":"v1-hellogrpc","hostname":"pod-1"} from pod-1 "#),
+        "{exit:?}"
+    );
+    let exit = exit_of(TOOL, &["call", "-n", "2", "--every", "0"], &env).await;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("there is no service ticketing.CustomerController"), "{exit:?}");
+    let exit = exit_of(TOOL, &["call", "-n", "1"], &[("SERVER_PORT", "1")]).await;
+    assert!(
+        exit.code == Some(3) && exit.stderr.contains("no call to dns:///localhost:1 succeeded"),
+        "{exit:?}"
+    );
+    let exit = exit_of(TOOL, &["call", "-n", "1"], &[("SERVER_PORT", "tcp://10.0.0.1:80")]).await;
+    assert!(exit.code == Some(2) && exit.stderr.contains("SERVER_PORT"), "{exit:?}");
+}
+
+#[tokio::test]
+async fn each_greeting_method_prints_the_line_of_its_own_client() {
+    let pod = program("hellogrpc", &[("POD_NAME", "pod-1")]).await;
+    let target = format!("grpc://{}", pod.listen);
+    for (method, arguments, lines) in [
+        (
+            "helloworld.Greeter/SayHello",
+            &["--name", "Ann"][..],
+            &[
+                " Hello Ann from pod-1",
+                r#"{"message":"Hello Ann"} from pod-1 in "#,
+                "pods are named by the response header hostname",
+            ][..],
+        ),
+        (
+            "helloworld.Greeter/SayHello",
+            &[],
+            &[&format!(" Hello {} from pod-1", pod.listen), " from pod-1 in ", "pods are named"],
+        ),
+        (
+            "echo.EchoServer/SayHello",
+            &["--name", "Ann"],
+            &["Hello Ann  from hostname pod-1", " from pod-1 in "],
+        ),
+        (
+            "echo.EchoServer/SayHelloStream",
+            &["--name", "Ann"],
+            &["Msg1 Ann", "Msg2 Ann", "2 messages from pod-1 in "],
+        ),
+        (
+            "message.Echo/EchoMessage",
+            &[],
+            &["Sending Message at ", "Received Message at ", r#""serverID":"pod-1"} from pod-1 in "#],
+        ),
     ] {
-        let exit = exit_of(TOOL, &["call", "-n", "1"], env).await;
-        assert_eq!(exit.code, Some(2));
-        assert!(exit.stderr.contains(word), "{}", exit.stderr);
+        let arguments = [&["call", &target, "-n", "1", "--method", method], arguments].concat();
+        let exit = exit_of(TOOL, &arguments, &[]).await;
+        assert_eq!(exit.code, Some(0), "{method}: {exit:?}");
+        for (index, words) in lines.iter().enumerate() {
+            let line = exit.stdout.lines().nth(index).unwrap_or_default();
+            assert!(line.contains(words), "{method}: {words:?} is not in {line:?}: {exit:?}");
+        }
+    }
+    let stream = ["call", &target, "-n", "1", "-v", "--method", "echo.EchoServer/SayHelloStream"];
+    let exit = exit_of(TOOL, &stream, &[]).await;
+    for line in
+        ["  header streamheaderkey: val", "  header hostname: pod-1", "  trailer streamtrailerkey: val"]
+    {
+        assert!(exit.stdout.lines().any(|printed| printed == line), "{line}: {exit:?}");
     }
 }
 

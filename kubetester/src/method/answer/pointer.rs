@@ -13,6 +13,10 @@ pub(super) enum Found {
 
 /// Follows `pointer`. Fields go by the name in the .proto file, or by that in JSON.
 pub(super) fn follow(pointer: &str, message: &MessageDescriptor) -> Result<Found, String> {
+    if message.package_name() == "google.protobuf" {
+        // Its JSON is not that of its fields: a Struct holds any names.
+        return Ok(Found::Value(pointer.to_owned()));
+    }
     let mut tokens = pointer.split('/').skip(1);
     let mut numbers = Vec::new();
     let mut canonical = String::new();
@@ -126,6 +130,8 @@ mod tests {
             let sentence = followed(pointer).unwrap_err();
             assert!(sentence.contains(words), "{pointer}: {sentence}");
         }
+        let any = pool(ANSWER).get_message_by_name("google.protobuf.Struct").unwrap();
+        assert_eq!(follow("/hostname", &any), Ok(Found::Value("/hostname".to_owned())));
         let empty = pool(ANSWER).get_message_by_name("shop.Empty").unwrap();
         assert_eq!(follow("/a", &empty).unwrap_err(), "shop.Empty has no field a, and no other");
     }

@@ -11,13 +11,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::client::TlsStream;
-use tonic::{
-    client::Grpc,
-    transport::{Channel, Endpoint as Settings},
-};
-use tower::{service_fn, util::MapResponse};
+use tonic::transport::{Channel, Endpoint as Settings};
+use tower::service_fn;
 
-use super::{Called, Client, Peer, Server, note};
+use super::{Called, Connection, Peer, Server};
 use crate::{
     target::Endpoint,
     transport::{Setup, Unreachable, cause, tls::Encrypt},
@@ -65,7 +62,7 @@ impl Server {
     ) -> Result<Self, Unreachable> {
         let authority = endpoint.authority();
         let unreachable = |why| Unreachable::Peer { target: endpoint.root("grpc"), why };
-        let called = Called::beforehand(&setup)?;
+        let called = Called::beforehand(&setup, false)?;
         let tls = match endpoint.tls {
             true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
             false => None,
@@ -75,7 +72,7 @@ impl Server {
         let origin: Uri = endpoint.root("http").parse().map_err(|error| unreachable(cause::root(&error)))?;
         let settings = Settings::from_shared(format!("http://{authority}"));
         let settings = settings.map_err(|error| unreachable(cause::root(&error)))?.origin(origin);
-        let mut clients = Vec::new();
+        let mut connections = Vec::new();
         for _ in 0..setup.connections.map_or(1, usize::from) {
             let peer = Peer::default();
             let (to, tls, seen) = (endpoint.clone(), tls.clone(), peer.clone());
@@ -88,9 +85,9 @@ impl Server {
                     Err(_) => return Err(unreachable(no_connection(patience))),
                 },
             };
-            clients.push(Client::Plain(Grpc::new(channel), peer));
+            connections.push(Connection::Plain(channel, peer));
         }
-        Ok(Self::new(clients, setup, called))
+        Ok(Self::new(connections, setup, called))
     }
 
     /// Waits until every endpoint is connected, or known not to be.
@@ -99,7 +96,7 @@ impl Server {
         setup: Setup,
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
-        let called = Called::beforehand(&setup)?;
+        let called = Called::beforehand(&setup, true)?;
         let usage = |error: &dyn std::error::Error| Unreachable::Usage(error.to_string());
         let builder = balanced_channel::Channel::builder(target);
         let channel = match setup.tls.is_set() {
@@ -120,9 +117,7 @@ impl Server {
                 Err(_) => return Err(unreachable(no_connection(patience))),
             }
         }
-        let noted = MapResponse::new(channel.clone(), note as fn(_) -> _);
-        let server = Self::new(vec![Client::Balanced(Grpc::new(noted))], setup, called);
-        Ok(Self { channel: Some(channel), ..server })
+        Ok(Self::new(vec![Connection::Balanced(channel)], setup, called))
     }
 
     /// Over tonic's own balancer, which connects when it is called.
@@ -130,12 +125,12 @@ impl Server {
         addresses: &[SocketAddr],
         setup: Setup,
     ) -> Result<Self, Unreachable> {
-        let called = Called::beforehand(&setup)?;
+        let called = Called::beforehand(&setup, false)?;
         let root = |address: &SocketAddr| Settings::from_shared(format!("http://{address}"));
         let endpoints =
             addresses.iter().map(root).map(|root| root.expect("an address with a port makes a URI"));
         let channel = Channel::balance_list(endpoints);
-        Ok(Self::new(vec![Client::Plain(Grpc::new(channel), Peer::default())], setup, called))
+        Ok(Self::new(vec![Connection::Plain(channel, Peer::default())], setup, called))
     }
 }
 

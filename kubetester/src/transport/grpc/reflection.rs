@@ -172,15 +172,15 @@ fn is(answers: &Result<Vec<MessageResponse>, Status>, code: Code) -> bool {
 fn refused(answers: Result<Vec<MessageResponse>, Status>) -> Result<Result<Vec<Vec<u8>>, String>, Unfit> {
     let answers = match answers {
         Ok(answers) => answers,
-        Err(status) if status.code() == Code::NotFound => return Ok(Err(status::refusal(&status))),
-        Err(status) => return Err(untold(&status::refusal(&status))),
+        Err(status) if status.code() == Code::NotFound => return Ok(Err(status::plain(&status))),
+        Err(status) => return Err(untold(&status::plain(&status))),
     };
     let mut described = Vec::new();
     for answer in answers {
         match answer {
             MessageResponse::FileDescriptorResponse(files) => described.extend(files.file_descriptor_proto),
             MessageResponse::ErrorResponse(ErrorResponse { error_code, error_message }) => {
-                return Ok(Err(status::refusal(&Status::new(Code::from(error_code), error_message))));
+                return Ok(Err(status::plain(&Status::new(Code::from(error_code), error_message))));
             }
             _ => return Err(untold("it answers another question than it was asked")),
         }

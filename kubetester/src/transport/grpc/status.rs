@@ -1,42 +1,121 @@
 //! A gRPC status in words.
 
+use std::error::Error;
+
 use balanced_channel::status_name;
-use tonic::Status;
+use h2::Reason;
+use http::uri::PathAndQuery;
+use tonic::{Code, Status};
 
 use crate::transport::cause;
 
-/// How tonic says that an answer is HTTP alone; the number of its status follows.
-const HTTP_ALONE: &str = "grpc-status header missing, mapped from HTTP status code ";
-
-/// How it says that a body does not begin as a gRPC message does.
-const NO_MESSAGE: &str = "protocol error: received message with invalid compression flag";
-
-/// How h2 says that a connection ended within a frame, or within what is no frame.
+/// The text of h2's error for a connection that ended within a frame, or within what is no frame.
 const HALF_A_FRAME: &str = "bytes remaining on stream";
 
-/// The peer's own words, or what is known of how the connection broke.
-pub(super) fn refusal(status: &Status) -> String {
+/// tonic's text for a response without a status.
+const NO_STATUS: &str = "grpc-status header missing, mapped from HTTP status code ";
+
+/// Returns the name of the status, with the server's own words or the way in which the connection broke.
+pub(super) fn refusal(status: &Status, method: &PathAndQuery) -> String {
     let name = status_name(status.code());
-    let source = std::error::Error::source(status);
-    let io = source.and_then(|source| cause::io_source(source));
-    if let Some(io) = io.filter(|io| io.to_string() != HALF_A_FRAME) {
-        return format!("gRPC {name}: {}", cause::of_io(io, "the server"));
+    match explanation(status, method) {
+        words if words.is_empty() => format!("gRPC {name}"),
+        words => format!("gRPC {name}: {words}"),
     }
+}
+
+/// Returns the name of the status of a call to reflection, with its words.
+pub(super) fn plain(status: &Status) -> String {
+    let name = status_name(status.code());
+    match words(status) {
+        words if words.is_empty() => format!("gRPC {name}"),
+        words => format!("gRPC {name}: {words}"),
+    }
+}
+
+/// Returns the server's own words, or the way in which the connection broke. Names the method if the server does not
+/// have it.
+pub(super) fn explanation(status: &Status, method: &PathAndQuery) -> String {
+    let words = words(status);
+    if status.code() != Code::Unimplemented {
+        return words;
+    }
+    let method = method.as_str().trim_start_matches('/');
+    match words {
+        words if words.contains(method) => words,
+        words if words.is_empty() => format!("the server does not have {method}"),
+        words => format!("the server does not have {method}: {words}"),
+    }
+}
+
+fn words(status: &Status) -> String {
     let message = status.message();
     // Without a source it is the server's own word, and means what it says.
-    let words = match source {
-        Some(_) if io.is_some() || message.starts_with("h2 protocol error") => {
-            "the server does not speak HTTP/2 as it should; is it a gRPC port?"
-        }
-        Some(_) if message == "operation was canceled" => {
-            "the connection ended before the call was sent; is it a gRPC port?"
-        }
-        _ if message.starts_with(NO_MESSAGE) => "the server answers HTTP/2, but no gRPC; is it a gRPC port?",
-        _ => message,
+    let Some(source) = status.source() else {
+        return match message.strip_prefix(NO_STATUS) {
+            Some(code) => format!("the server answers HTTP {code} without a gRPC status"),
+            None => message.to_owned(),
+        };
     };
-    match (words, words.strip_prefix(HTTP_ALONE)) {
-        ("", _) => format!("gRPC {name}"),
-        (_, Some(code)) => format!("gRPC {name}: the server answers HTTP {code} without a gRPC status"),
-        _ => format!("gRPC {name}: {words}"),
+    let io = cause::io_source(source);
+    if let Some(io) = io.filter(|io| io.to_string() != HALF_A_FRAME) {
+        return cause::of_io(io, "the server");
     }
+    if let Some(error) = h2_source(source) {
+        return http2(error);
+    }
+    if io.is_some() {
+        return "the connection ended within an HTTP/2 frame; is it a gRPC port?".to_owned();
+    }
+    if message == "operation was canceled" {
+        return "the connection ended before the call was sent; is it a gRPC port?".to_owned();
+    }
+    message.to_owned()
+}
+
+/// Returns what HTTP/2 says about the end of a stream or a connection (RFC 9113, section 7).
+fn http2(error: &h2::Error) -> String {
+    let reason = error.reason().map_or_else(|| "no reason".to_owned(), reason);
+    let sender = if error.is_remote() { "the server" } else { "the client" };
+    if error.is_go_away() {
+        let hint =
+            if error.is_remote() { "" } else { ": the server breaks the protocol; is it a gRPC port?" };
+        return format!("{sender} closed the HTTP/2 connection with GOAWAY {reason}{hint}");
+    }
+    if error.is_reset() {
+        return format!("{sender} ended the HTTP/2 stream with RST_STREAM {reason}");
+    }
+    format!("HTTP/2 failed: {error}")
+}
+
+fn reason(reason: Reason) -> String {
+    let name = match reason {
+        Reason::NO_ERROR => "NO_ERROR",
+        Reason::PROTOCOL_ERROR => "PROTOCOL_ERROR",
+        Reason::INTERNAL_ERROR => "INTERNAL_ERROR",
+        Reason::FLOW_CONTROL_ERROR => "FLOW_CONTROL_ERROR",
+        Reason::SETTINGS_TIMEOUT => "SETTINGS_TIMEOUT",
+        Reason::STREAM_CLOSED => "STREAM_CLOSED",
+        Reason::FRAME_SIZE_ERROR => "FRAME_SIZE_ERROR",
+        Reason::REFUSED_STREAM => "REFUSED_STREAM",
+        Reason::CANCEL => "CANCEL",
+        Reason::COMPRESSION_ERROR => "COMPRESSION_ERROR",
+        Reason::CONNECT_ERROR => "CONNECT_ERROR",
+        Reason::ENHANCE_YOUR_CALM => "ENHANCE_YOUR_CALM",
+        Reason::INADEQUATE_SECURITY => "INADEQUATE_SECURITY",
+        Reason::HTTP_1_1_REQUIRED => "HTTP_1_1_REQUIRED",
+        other => return format!("code {}", u32::from(other)),
+    };
+    name.to_owned()
+}
+
+fn h2_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a h2::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return Some(error);
+        }
+        next = error.source();
+    }
+    None
 }

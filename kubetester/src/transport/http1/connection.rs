@@ -32,6 +32,10 @@ pub(super) struct Connection {
     peer: SocketAddr,
 }
 
+/// The length of a whole body, as an extension of the response that has the first bytes of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodySize(pub(super) u64);
+
 /// The failure of an exchange; its text is a sentence that names the peer.
 #[derive(Debug)]
 pub(super) struct ExchangeError {
@@ -96,21 +100,24 @@ impl Connection {
         let Self { requests, peer, .. } = self;
         let failed = |error, begun| ExchangeError { error, begun, peer: *peer };
         let response = requests.send_request(request).await.map_err(|error| failed(error, false))?;
-        let (head, body) = response.into_parts();
-        let body = read(body).await.map_err(|error| failed(error, true))?;
+        let (mut head, body) = response.into_parts();
+        let (body, size) = read(body).await.map_err(|error| failed(error, true))?;
+        head.extensions.insert(size);
         Ok(Response::from_parts(head, body))
     }
 }
 
-async fn read(mut body: Incoming) -> Result<Bytes, hyper::Error> {
+async fn read(mut body: Incoming) -> Result<(Bytes, BodySize), hyper::Error> {
     let mut kept = BytesMut::new();
+    let mut size = 0;
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
+            size += data.len() as u64;
             let free = MAX_KEPT_BODY - kept.len();
             kept.extend_from_slice(&data[..data.len().min(free)]);
         }
     }
-    Ok(kept.freeze())
+    Ok((kept.freeze(), BodySize(size)))
 }
 
 // === impl ExchangeError ===

@@ -1,0 +1,133 @@
+//! The lines that `kubetester call` prints.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use http::HeaderMap;
+
+use super::seeds::Seed;
+use crate::{
+    render::{self, time},
+    result::LoadResult,
+    sanitize,
+    transport::{Content, Reply},
+};
+
+/// The longest message that is shown, in characters.
+const LONGEST_MESSAGE: usize = 16 * 1024;
+
+/// How one call ended.
+pub(super) enum Outcome {
+    /// The server responded.
+    Reply(Reply),
+    /// No response came, for this reason.
+    None(String),
+}
+
+/// Prints the lines of calls.
+pub(super) struct Lines {
+    pub(super) seed: Option<Seed>,
+    pub(super) verbose: bool,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Returns the pod that responded, and why the call failed.
+    pub(super) fn sample(&self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::None(why) => (None, Some(sanitize::reason(why.clone()))),
+            Self::Reply(Reply { content, pod, .. }) => {
+                let pod = pod.as_ref().map(|pod| sanitize::name(pod.name.clone()));
+                let error = match content {
+                    Content::Refused { status, message, .. } if message.is_empty() => Some(status.clone()),
+                    Content::Refused { status, message, .. } => Some(format!("{status}: {message}")),
+                    _ => None,
+                };
+                (pod, error.map(sanitize::reason))
+            }
+        }
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// Prints what stands before a call.
+    pub(super) fn before(&self) -> io::Result<()> {
+        self.seed.and_then(Seed::before).map_or(Ok(()), |line| print(&line))
+    }
+
+    /// Prints a message of a stream.
+    pub(super) fn message(&self, json: &str) -> io::Result<()> {
+        let line = self.seed.and_then(|seed| seed.line(json, None));
+        print(line.as_deref().unwrap_or(json))
+    }
+
+    /// Prints the lines for a call that has ended.
+    pub(super) fn print(&self, outcome: &Outcome, latency: Duration) -> io::Result<()> {
+        let took = time(latency.as_secs_f64());
+        let Reply { content, pod, peer, headers, trailers } = match outcome {
+            Outcome::Reply(reply) => reply,
+            Outcome::None(why) => {
+                return print(&format!("No answer after {took}: {}", sanitize::reason(why.clone())));
+            }
+        };
+        let name = pod.as_ref().map(|pod| pod.name.as_str());
+        let peer = peer.map(|peer| peer.to_string());
+        let pod = name.map(|name| sanitize::name(name.to_owned()));
+        let pod = pod.or_else(|| peer.clone()).unwrap_or_else(|| "the server".to_owned());
+        let via = peer.filter(|peer| *peer != pod).map(|peer| format!(" via {peer}")).unwrap_or_default();
+        let line = match content {
+            Content::Greeting { name, version } => {
+                let name = if name.is_empty() { "stranger" } else { name };
+                let version = if version.is_empty() { String::new() } else { format!(" ({version})") };
+                format!("Hello {name} from {pod}{version} in {took}{via}")
+            }
+            Content::Message(json) => {
+                if let Some(line) = self.seed.and_then(|seed| seed.line(json, name)) {
+                    print(&line)?;
+                }
+                let json = sanitize::excerpt(json, LONGEST_MESSAGE);
+                format!("{json} from {pod} in {took}{via}")
+            }
+            Content::Stream(messages) => {
+                let unit = if *messages == 1 { "message" } else { "messages" };
+                format!("{messages} {unit} from {pod} in {took}{via}")
+            }
+            Content::Http(http) => {
+                format!("HTTP {} from {pod} in {took}{via}: {}", http.status, http.body())
+            }
+            Content::Refused { status, message, .. } => {
+                let message = sanitize::reason(message.clone());
+                let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+                format!("{status} from {pod} after {took}{via}{message}")
+            }
+        };
+        print(&line)?;
+        if self.verbose {
+            fields("header", headers)?;
+            fields("trailer", trailers)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a line, fit for a terminal.
+pub(super) fn print(line: &str) -> io::Result<()> {
+    writeln!(anstream::stdout(), "{}", sanitize::excerpt(line, 2 * LONGEST_MESSAGE))
+}
+
+/// Prints the figures of all calls.
+pub(super) fn summary(result: &LoadResult) -> io::Result<()> {
+    write!(anstream::stdout(), "\n{}", render::load(result))
+}
+
+fn fields(kind: &str, fields: &HeaderMap) -> io::Result<()> {
+    for (name, value) in fields {
+        print(&format!("  {kind} {name}: {}", String::from_utf8_lossy(value.as_bytes())))?;
+    }
+    Ok(())
+}

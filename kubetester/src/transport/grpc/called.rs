@@ -1,0 +1,120 @@
+//! One method, called: its request, and how its responses are read.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tonic::{
+    Request, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codegen::{Body as HttpBody, StdError},
+    metadata::MetadataMap,
+};
+
+use super::codec::Encoded;
+use crate::{
+    method::{Method, Reader, Unfit},
+    pod_name::PodFrom,
+    transport::Setup,
+};
+
+/// A method, and how its answers are read.
+pub(super) struct Called {
+    pub(super) method: Method,
+    pub(super) reader: Reader,
+}
+
+/// A response as it came.
+pub(super) struct Response {
+    pub(super) headers: HeaderMap,
+    /// The trailers. After [`Called::call`] of a method that is no stream, they are with the headers.
+    pub(super) trailers: Option<HeaderMap>,
+    /// The first message; a stream may have none.
+    pub(super) message: Option<Bytes>,
+    /// The number of messages.
+    pub(super) messages: u64,
+}
+
+// === impl Called ===
+
+impl Called {
+    /// Returns the method if it is known without reflection.
+    pub(super) fn beforehand(setup: &Setup, peer_is_pod: bool) -> Result<Option<Self>, Unfit> {
+        setup.method.method()?.ok().map(|method| Self::new(method, &setup.pod_from, peer_is_pod)).transpose()
+    }
+
+    pub(super) fn new(method: Method, pod_from: &PodFrom, peer_is_pod: bool) -> Result<Self, Unfit> {
+        let reader = Reader::new(pod_from, &method.output, peer_is_pod)?;
+        Ok(Self { method, reader })
+    }
+
+    /// Calls once. A stream is read to its end.
+    pub(super) async fn call<T>(
+        &self,
+        client: &mut Grpc<T>,
+        metadata: &MetadataMap,
+    ) -> Result<Response, Status>
+    where
+        T: GrpcService<Body>,
+        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+    {
+        if self.method.streams {
+            return self.stream(client, metadata, &mut |_| {}).await;
+        }
+        let request = self.request(client, metadata).await?;
+        let codec = Encoded(self.method.request.len());
+        let response = client.unary(request, self.method.path.clone(), codec).await?;
+        let (metadata, message, _) = response.into_parts();
+        let headers = metadata.into_headers();
+        Ok(Response { headers, trailers: None, message: Some(message), messages: 1 })
+    }
+
+    /// Calls once, hands each message over as it arrives, and keeps headers and trailers apart.
+    pub(super) async fn stream<T>(
+        &self,
+        client: &mut Grpc<T>,
+        metadata: &MetadataMap,
+        arrived: &mut (dyn FnMut(&Bytes) + Send),
+    ) -> Result<Response, Status>
+    where
+        T: GrpcService<Body>,
+        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+    {
+        let request = self.request(client, metadata).await?;
+        let codec = Encoded(self.method.request.len());
+        let response = client.server_streaming(request, self.method.path.clone(), codec).await?;
+        let (metadata, mut stream, _) = response.into_parts();
+        let headers = metadata.into_headers();
+        let with_headers = |mut status: Status| {
+            let mut all = headers.clone();
+            all.extend(status.metadata().clone().into_headers());
+            *status.metadata_mut() = MetadataMap::from_headers(all);
+            status
+        };
+        let (mut first, mut messages) = (None, 0);
+        while let Some(message) = stream.message().await.map_err(with_headers)? {
+            arrived(&message);
+            messages += 1;
+            first.get_or_insert(message);
+        }
+        let trailers = stream.trailers().await.map_err(with_headers)?.map(MetadataMap::into_headers);
+        if !self.method.streams && messages != 1 {
+            let message = format!("the response has {messages} messages instead of one");
+            return Err(with_headers(Status::internal(message)));
+        }
+        Ok(Response { headers, trailers, message: first, messages })
+    }
+
+    async fn request<T>(&self, client: &mut Grpc<T>, metadata: &MetadataMap) -> Result<Request<Bytes>, Status>
+    where
+        T: GrpcService<Body>,
+    {
+        let mut request = Request::new(self.method.request.clone());
+        if !metadata.is_empty() {
+            *request.metadata_mut() = metadata.clone();
+        }
+        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        Ok(request)
+    }
+}

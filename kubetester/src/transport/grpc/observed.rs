@@ -1,0 +1,139 @@
+//! A client whose responses are observed on their way to tonic: who sent them, and whether they are gRPC at all.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use balanced_channel::{ResponseBody, code_of_http};
+use bytes::Bytes;
+use http::{Request, Response, header::CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{Body as HttpBody, StdError},
+};
+use tower::Service;
+
+/// The media type of gRPC, to which a suffix such as `+proto` may be added.
+const GRPC: &[u8] = b"application/grpc";
+
+/// The peer of a response, if its transport knows it.
+pub(super) trait PeerOf {
+    fn peer_of(&self) -> Option<SocketAddr>;
+}
+
+/// Observes the responses to one caller, which makes one call at a time.
+#[derive(Clone)]
+pub(super) struct Observed<S> {
+    inner: S,
+    last: LastResponse,
+}
+
+/// The response to the last call, shared between a caller and its [`Observed`] client.
+#[derive(Clone, Default)]
+pub(super) struct LastResponse(Arc<Mutex<Observation>>);
+
+/// The part of a response that has arrived.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Observation {
+    /// The endpoint of a balanced channel that sent it.
+    pub(super) peer: Option<SocketAddr>,
+    /// True if the response has come with its status, so that an error is the server's own.
+    pub(super) complete: bool,
+}
+
+// === impl LastResponse ===
+
+impl LastResponse {
+    fn lock(&self) -> MutexGuard<'_, Observation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the response was, as far as it has come.
+    pub(super) fn get(&self) -> Observation {
+        self.lock().clone()
+    }
+}
+
+// === impl Observed ===
+
+impl<S> Observed<S> {
+    pub(super) fn new(inner: S, last: LastResponse) -> Self {
+        Self { inner, last }
+    }
+}
+
+impl<S, B> Service<Request<Body>> for Observed<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<StdError>, Future: Send + 'static>,
+    B: HttpBody<Data = Bytes, Error: Into<StdError>> + PeerOf + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = StdError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, StdError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        *self.last.lock() = Observation::default();
+        let (response, last) = (self.inner.call(request), self.last.clone());
+        Box::pin(async move {
+            let response = response.await.map_err(Into::into)?;
+            let status = not_grpc(&response);
+            // Trailers-Only: the headers have the status.
+            let complete = status.is_some() || response.headers().contains_key(Status::GRPC_STATUS);
+            *last.lock() = Observation { peer: response.body().peer_of(), complete };
+            if let Some(status) = status {
+                return Err(status.into());
+            }
+            Ok(response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    if frame.is_trailers() {
+                        last.lock().complete = true;
+                    }
+                    frame
+                }))
+            }))
+        })
+    }
+}
+
+/// Returns the status of a response that does not come from a gRPC server (gRPC over HTTP/2, "Responses").
+fn not_grpc<B>(response: &Response<B>) -> Option<Status> {
+    let (http, headers) = (response.status(), response.headers());
+    if headers.contains_key(Status::GRPC_STATUS) {
+        return None;
+    }
+    let media_type = headers.get(CONTENT_TYPE);
+    let code = match code_of_http(http) {
+        Some(code) => code,
+        None if media_type.is_none_or(|value| value.as_bytes().starts_with(GRPC)) => return None,
+        None => Code::Unknown,
+    };
+    let what = media_type.map(|value| format!(" with {}", String::from_utf8_lossy(value.as_bytes())));
+    let what = what.unwrap_or_default();
+    let message = format!("the response is HTTP {http}{what}, not gRPC; is it a gRPC port?");
+    let mut status = Status::new(code, message);
+    *status.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers.clone());
+    Some(status)
+}
+
+// === impl PeerOf ===
+
+impl PeerOf for ResponseBody {
+    fn peer_of(&self) -> Option<SocketAddr> {
+        Some(self.peer())
+    }
+}
+
+impl PeerOf for Body {
+    fn peer_of(&self) -> Option<SocketAddr> {
+        None
+    }
+}

@@ -79,7 +79,7 @@ impl ChannelMetrics {
             ),
             new_family(
                 "helloserve_retries_total",
-                "gRPC calls sent again, because no server had seen them (transparent) or by the retry policy (policy).",
+                "gRPC calls sent again, because no server had seen them (transparent), by a retry policy (policy) or by a hedging policy (hedge).",
                 MetricType::COUNTER,
             ),
         ];
@@ -93,7 +93,12 @@ impl ChannelMetrics {
             for (family, value) in families.iter_mut().zip(gauges) {
                 family.mut_metric().extend(value.map(|value| gauge([label(ROUTE, route)], value)));
             }
-            for (reason, count) in [("transparent", retries.transparent), ("policy", retries.by_policy)] {
+            let counts = [
+                ("transparent", retries.transparent),
+                ("policy", retries.by_policy),
+                ("hedge", retries.hedges),
+            ];
+            for (reason, count) in counts {
                 let labels = [label("reason", reason), label(ROUTE, route)];
                 families[3].mut_metric().push(counter(labels, count as f64));
             }

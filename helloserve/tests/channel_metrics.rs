@@ -86,7 +86,7 @@ async fn single_calls_are_measured_only_when_asked_and_a_lost_backend_shows_anyh
         assert_eq!(read.value("helloserve_resolver_endpoints", &route), Some(1.0));
         assert_eq!(read.value("helloserve_resolver_failing", &route), Some(0.0));
         assert!(read.value("helloserve_resolver_age_seconds", &route).unwrap() >= 0.0);
-        for reason in ["policy", "transparent"] {
+        for reason in ["hedge", "policy", "transparent"] {
             let labels = [("route", "default"), ("reason", reason)];
             assert!(read.value("helloserve_retries_total", &labels).is_some(), "{reason}");
         }

@@ -29,9 +29,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* Not empty when the program serves: -s is among its arguments. */}}
+{{/* Not empty when the program serves: -s or --serve is among its arguments. */}}
 {{- define "echo.serves" -}}
-{{- if has "-s" .Values.args }}true{{ end }}
+{{- if or (has "-s" .Values.args) (has "--serve" .Values.args) }}true{{ end }}
 {{- end }}
 
 {{- define "echo.probe" -}}

@@ -174,3 +174,19 @@ async fn error_in_a_long_setting_is_one_line() {
     assert_eq!(exit.stderr.lines().count(), 1, "{exit:?}");
     assert!(exit.stderr.contains("[0].serviceConfig: ") && exit.stderr.len() < 500, "{exit:?}");
 }
+
+#[tokio::test]
+async fn failing_name_of_the_http_backend_is_one_warning_with_route_and_target() {
+    let dns = refusing().to_string();
+    let target = "http://backend.test:80/hellohttp";
+    let env = [("GRPC_TARGET", "ipv4:127.0.0.1:1"), ("HTTP_TARGET", target), ("HTTP_DNS_SERVER", &dns)];
+    let mut gateway = Running::start(EXE, &env).await;
+    let line = gateway.logs("name resolution fails").await;
+    assert_eq!(line.matches("\"target\"").count(), 1, "{line}");
+    let warning: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(warning["level"], "WARN");
+    assert_eq!(warning["route"], "/hellohttp");
+    assert_eq!(warning["target"], "http://backend.test/hellohttp");
+    assert_eq!(warning["name"], "backend.test");
+    assert_eq!(warning["addresses"], 0);
+}

@@ -20,7 +20,8 @@ pub fn init(filter: Targets, format: LogFormat) {
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let result = if json {
-        registry.with(lines.json().flatten_event(true)).try_init()
+        // Without the module, whose key would be that of the field `target`, the target of a channel.
+        registry.with(lines.json().flatten_event(true).with_target(false)).try_init()
     } else {
         registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
     };

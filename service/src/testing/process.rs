@@ -70,17 +70,18 @@ impl Running {
         kill_process(pid.unwrap(), signal).unwrap();
     }
 
-    /// Waits for a line of the logs that has `text` in it.
+    /// Waits for a line of the logs that has `text` in it, and returns it.
     ///
     /// # Panics
     ///
     /// When the program ends without one, or a minute passes.
-    pub async fn logs(&mut self, text: &str) {
+    pub async fn logs(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             assert_ne!(bounded(self.logs.read_line(&mut line)).await.unwrap(), 0, "ended without {text:?}");
         }
+        line
     }
 
     /// Waits until it ends; `stderr` is what it wrote since [`logs`](Self::logs).

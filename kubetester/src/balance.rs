@@ -1,7 +1,7 @@
 //! Is it balanced? The figures that show it, and what they allow to say.
 //!
 //! Calls are tested in two directions: whether fair dice would spread them so unevenly, and whether a spread with a
-//! skew of [`power::SKEW`] would look so even. If neither can be ruled out, there were too few calls to tell.
+//! skew of [`SKEW`] would look so even. If neither can be ruled out, there were too few calls to tell.
 
 mod power;
 mod stable;

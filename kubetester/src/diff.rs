@@ -3,10 +3,14 @@
 //! Read from the documents that `--json` prints. [`Diff`] is itself the document that `diff --json` prints; fields are
 //! only ever added to it, or its version changes.
 
+mod document;
+
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+
+use self::document::Load;
+pub use self::document::{CannotCompare, Loads};
 
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.diff/1";
@@ -86,79 +90,6 @@ pub enum Figure {
     Pods,
     /// Calls of the busiest pod over calls of the idlest.
     Skew,
-}
-
-/// Why two documents cannot be compared, as one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CannotCompare(pub String);
-
-/// The part of a load's document that is compared.
-#[derive(Debug, Clone, Deserialize)]
-struct Load {
-    target: String,
-    calls: u64,
-    succeeded: u64,
-    failed: u64,
-    calls_per_second: f64,
-    schedule: Option<Schedule>,
-    latency: Latency,
-    balance: Balance,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Schedule {
-    unsent: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Latency {
-    p50: f64,
-    p95: f64,
-    p99: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Balance {
-    pods: u64,
-    skew: Option<f64>,
-    p_value: Option<f64>,
-}
-
-/// The loads of a document, each with its name.
-pub struct Loads(Vec<(String, Load)>);
-
-// === impl Loads ===
-
-impl Loads {
-    /// Reads the document of a `load`, a `compare` or a `drill`.
-    ///
-    /// # Errors
-    ///
-    /// When it is something else.
-    pub fn read(text: &str) -> Result<Self, CannotCompare> {
-        let document: Value =
-            serde_json::from_str(text).map_err(|error| CannotCompare(format!("it is not JSON: {error}")))?;
-        let load = |value: &Value| {
-            Load::deserialize(value)
-                .map_err(|error| CannotCompare(format!("it is not a whole result: {error}")))
-        };
-        let alone = |load: Load| Self(vec![(load.target.clone(), load)]);
-        match document["schema"].as_str() {
-            Some("kubetester.load/1") => load(&document).map(alone),
-            Some("kubetester.drill/1") => load(&document["load"]).map(alone),
-            Some("kubetester.compare/1") => {
-                let results = document["results"].as_array().cloned().unwrap_or_default();
-                let named = |result: &Value| {
-                    let name = result["name"].as_str().unwrap_or_default().to_owned();
-                    load(&result["load"]).map(|load| (name, load))
-                };
-                results.iter().map(named).collect::<Result<_, _>>().map(Self)
-            }
-            Some(schema) => Err(CannotCompare(format!("its schema is {schema}, which has no loads"))),
-            None => Err(CannotCompare("it has no schema: it is not what --json prints".to_owned())),
-        }
-    }
 }
 
 // === impl Diff ===
@@ -269,7 +200,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,0 +1,182 @@
+//! The drill itself: the load, and what is done meanwhile.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Drill, Name};
+use crate::{
+    cli::{Stop, output::Printed, watch::watched},
+    conditions::Conditions,
+    drill::{
+        event_log::EventLog,
+        paths::PathCounter,
+        platform::{Aim, Platform},
+        result::DrillResult,
+        scenario::{Scenario, Times},
+        success_log::SuccessLog,
+    },
+    engine::{Call as _, Plan, Run},
+    pod_name::PodFrom,
+    render::{self, machines::Row},
+    result::LoadResult,
+    target::Target,
+    transport::{Setup, Transport},
+};
+
+/// The gateway's path to the gRPC backend.
+const GRPC_PATH: &str = "/hellogrpc";
+/// The gateway's path to the HTTP backend.
+const HTTP_PATH: &str = "/hellohttp";
+
+// === impl Drill ===
+
+impl Drill {
+    /// Returns whether the gateway's HTTP backend is called.
+    pub(super) fn calls_http(&self) -> bool {
+        self.paths().contains(&HTTP_PATH)
+    }
+
+    /// The paths of the gateway that are called, if no target is named.
+    fn paths(&self) -> &'static [&'static str] {
+        match (self.scenario, &self.target) {
+            (_, Some(_)) => &[],
+            (Name::DnsOutage, None) => &[GRPC_PATH, HTTP_PATH],
+            (_, None) => &[GRPC_PATH],
+        }
+    }
+
+    /// The targets of the load; more than one only if they are paths of the gateway.
+    async fn targets(&self, stage: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
+        let aims: Vec<_> = match &self.target {
+            Some(aim) => vec![aim.clone()],
+            None => self.paths().iter().map(|path| Aim::Gateway((*path).to_owned())).collect(),
+        };
+        let mut targets = Vec::new();
+        for aim in aims {
+            let counter = match &aim {
+                Aim::Gateway(path) => PathCounter::new(path),
+                _ => PathCounter::new(""),
+            };
+            targets.push((stage.target(&aim).await?, counter));
+        }
+        Ok(targets)
+    }
+
+    fn setup(&self, pod_from: PodFrom) -> Setup {
+        Setup {
+            headers: self.header.iter().cloned().collect(),
+            pod_from,
+            connections: None,
+            method: self.method.clone(),
+            request: None,
+            tls: self.tls.clone(),
+        }
+    }
+
+    /// Returns where the answers name the drilled pods. A gateway's answers name the gateway and a backend: if the
+    /// drilled pods are the gateway's, its own name counts.
+    async fn pod_from(&self, target: &Target, stage: &mut dyn Platform) -> Result<PodFrom, Stop> {
+        if !matches!((&self.pod_from, target), (PodFrom::Known, Target::Http(_))) {
+            return Ok(self.pod_from.clone());
+        }
+        let pods = stage.pods().await?;
+        let one = NonZeroUsize::MIN;
+        for pod_from in [PodFrom::Known, PodFrom::Pointer("/hostname".to_owned())] {
+            let setup = self.setup(pod_from.clone());
+            let transport = Transport::open(target, setup, Some(self.timeout)).await?;
+            let mut caller = transport.callers(one).remove(0);
+            let outcome = timeout(self.timeout, caller.call()).await.unwrap_or_default();
+            if outcome.pod.is_some_and(|pod| pods.contains(&pod)) {
+                return Ok(pod_from);
+            }
+        }
+        Ok(PodFrom::Known)
+    }
+
+    /// The drill itself: the load, and what is done meanwhile.
+    pub(super) async fn hold(
+        &self,
+        scenario: Scenario,
+        stage: &mut dyn Platform,
+    ) -> Result<DrillResult, Stop> {
+        let targets = self.targets(stage).await?;
+        let pod_from = self.pod_from(&targets[0].0, stage).await?;
+        let mut transports = Vec::new();
+        for (target, _) in &targets {
+            transports.push(Transport::open(target, self.setup(pod_from.clone()), Some(self.timeout)).await?);
+        }
+        let times =
+            Times { steady: self.steady, outage: self.outage, patience: self.patience, settle: self.settle };
+        let plan = Plan { calls: None, duration: None, rate: Some(self.rate), timeout: self.timeout };
+
+        let journal = EventLog::new();
+        let trail = Arc::new(SuccessLog::new(journal.start()));
+        let end = CancellationToken::new();
+        let name = stage.name();
+        let label = format!("{scenario} on {name}: ");
+        let play = async {
+            let played = scenario.play(&times, stage, &journal, &trail).await;
+            end.cancel();
+            played
+        };
+        let (run, played) = match &transports[..] {
+            [one] => {
+                let callers = trail.follow(one.callers(self.callers));
+                let ((run, _), played) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
+                (run, played)
+            }
+            several => {
+                // Callers take turns, and so do the paths.
+                let count = self.callers.get().div_ceil(several.len());
+                let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+                let callers = several.iter().zip(&targets).flat_map(|(transport, (_, counter))| {
+                    transport.callers(count).into_iter().map(|caller| counter.follow(caller))
+                });
+                let callers = trail.follow(callers.collect());
+                let ((run, _), played) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
+                (run, played)
+            }
+        };
+        played?;
+        let conditions = Conditions {
+            pod_is_peer: matches!(self.pod_from, PodFrom::Peer),
+            endpoints: transports[0].endpoints(),
+            ..Conditions::new(targets[0].0.clone(), self.callers.get())
+        };
+        let mut load = LoadResult::new(&conditions, &plan, &run, &self.expectations.load);
+        let mut paths = Vec::new();
+        if targets.len() > 1 {
+            paths = targets.iter().map(|(_, counter)| counter.calls()).collect();
+            let all: Vec<_> = targets.iter().map(|(target, _)| target.to_string()).collect();
+            load.target = all.join(" and ");
+        }
+        let steps = trail.steps();
+        Ok(DrillResult::new(scenario, name, journal.events(), &steps, paths, load, &self.expectations))
+    }
+}
+
+// === impl DrillResult ===
+
+impl Printed for DrillResult {
+    fn page(&self) -> String {
+        render::drill(self)
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        vec![Row {
+            kind: format!("drill {}", self.scenario),
+            name: &self.load.target,
+            verdict: &self.verdict,
+            expectations: &self.expectations,
+            load: &self.load,
+        }]
+    }
+
+    fn without_details(&mut self) {
+        self.load.without_details();
+    }
+}

@@ -83,7 +83,7 @@ pub(super) struct Drill {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     outage: Duration,
 
-    /// The time that it is waited for a pod that is ready to take its first call
+    /// The longest time to wait for the first call that succeeds, and for a pod that is ready to get its first call
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     patience: Duration,
 

@@ -38,7 +38,7 @@ pub struct Times {
     pub steady: Duration,
     /// Between a loss and its return.
     pub outage: Duration,
-    /// At most, until a pod that is ready takes its first call.
+    /// At most, until the first call succeeds, and until a pod that is ready takes its first call.
     pub patience: Duration,
     /// After everything was found.
     pub settle: Duration,
@@ -60,9 +60,13 @@ impl Scenario {
         trail: &SuccessLog,
     ) -> Result<(), Trouble> {
         sleep(times.steady).await;
-        if !trail.any_success() {
-            let steady = humantime::format_duration(times.steady);
-            return Err(Trouble(format!("no call succeeded in {steady}, before anything was changed")));
+        let until = Instant::now() + times.patience;
+        while !trail.any_success() {
+            if Instant::now() >= until {
+                let waited = humantime::format_duration(times.steady + times.patience);
+                return Err(Trouble(format!("no call succeeded in {waited}, before anything was changed")));
+            }
+            sleep(LOOK_EVERY).await;
         }
         within(stage, trail).await?;
         self.act(times, stage, journal, trail).await?;

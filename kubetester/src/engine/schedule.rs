@@ -137,3 +137,23 @@ impl Schedule {
         (elapsed.as_secs_f64() / self.interval.as_secs_f64()) as u64 + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_that_no_caller_was_free_for_are_unsent_and_those_just_due_are_not() {
+        let plan = Plan { calls: None, duration: None, rate: Some(1000.0), timeout: Duration::from_secs(1) };
+        for released in [0, 5] {
+            // A second has passed, so that a thousand calls are due.
+            let pace = Pace::new(&plan, 2, Instant::now() - Duration::from_secs(1));
+            if let Some(schedule) = &pace.schedule {
+                schedule.due.add_permits(released);
+            }
+            pace.stop();
+            assert_eq!(pace.unsent(), released as u64);
+            assert!(pace.next().await.is_none(), "no call is handed out any more");
+        }
+    }
+}

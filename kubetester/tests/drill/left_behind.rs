@@ -89,7 +89,8 @@ async fn nothing_is_left_of_a_drill_that_is_killed_itself() {
 #[tokio::test]
 async fn nothing_is_left_when_nobody_answers() {
     // The gateway has no such path.
-    let arguments = ["kill", "--pods", "2", "--steady", "200ms", "--target", "/nowhere"];
+    let arguments =
+        ["kill", "--pods", "2", "--steady", "200ms", "--patience", "200ms", "--target", "/nowhere"];
     let (tool, children) = begun(&arguments, 1, false).await;
     let output = bounded(tool.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");

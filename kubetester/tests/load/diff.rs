@@ -62,8 +62,7 @@ async fn regression_is_found_and_the_same_result_passes() {
     let p99 = &document["targets"][0]["figures"][2];
     assert_eq!((&p99["figure"], &p99["worse"]), (&"p99".into(), &true.into()));
 
-    // Better is not worse, and a threshold may be wide.
-    assert_eq!(diff(&[&after, &before]).await.code, Some(0));
+    // A threshold may be wide.
     let wide = ["--latency", "10000%", "--rate", "100%"];
     assert_eq!(diff(&[&[before.as_str(), &after][..], &wide].concat()).await.code, Some(0));
 }

@@ -3,9 +3,12 @@
 mod call;
 mod compare;
 mod demo;
+mod describe;
 mod diff;
 mod drill;
+mod echo;
 mod generated;
+mod list;
 mod load;
 mod options;
 mod output;
@@ -13,7 +16,7 @@ mod pod;
 mod report;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{fmt, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
@@ -47,7 +50,10 @@ enum Command {
     Completions(generated::Completions),
     Demo(demo::Demo),
     Diff(diff::Compared),
+    Describe(describe::Describe),
     Drill(Box<drill::Drill>),
+    Echo(echo::Echo),
+    List(list::List),
     Load(Box<load::Load>),
     Man(generated::Manual),
     Version(generated::Version),
@@ -79,6 +85,9 @@ pub fn main() -> ExitCode {
         Command::Call(call) => block_on(call.run()),
         Command::Compare(compare) => block_on(compare.run()),
         Command::Demo(demo) => block_on(demo.run()),
+        Command::Describe(describe) => block_on(describe.run()),
+        Command::Echo(echo) => block_on(echo.run()),
+        Command::List(list) => block_on(list.run()),
         Command::Drill(drill) => block_on(drill.run()),
         Command::Load(load) => block_on(load.run()),
         Command::Completions(completions) => completions.run(),
@@ -140,6 +149,12 @@ impl Stop {
     fn report(&self) -> ExitCode {
         anstream::eprintln!("kubetester: {}", self.sentence);
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
     }
 }
 

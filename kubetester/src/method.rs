@@ -5,9 +5,11 @@
 
 mod answer;
 mod choice;
+mod descriptors;
 mod name;
 mod protos;
 mod request;
+mod template;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -16,7 +18,9 @@ use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 pub use self::{
     answer::{PodExtractor, Reader},
     choice::Choice,
+    descriptors::Files,
     name::MethodName,
+    template::template,
 };
 
 /// The method that is called when none is named.
@@ -44,6 +48,9 @@ pub enum Unfit {
     /// The server does not say what its methods are.
     #[error("{0}")]
     Untold(String),
+    /// The server has no reflection.
+    #[error("{0}")]
+    NoReflection(String),
 }
 
 // === impl Method ===
@@ -67,13 +74,18 @@ impl Method {
     }
 }
 
-/// The descriptors of this system's own method.
-fn built_in() -> DescriptorPool {
+/// Returns the descriptors of this system's own methods.
+pub fn built_in() -> DescriptorPool {
     DescriptorPool::decode(proto::DESCRIPTORS)
         .expect("the build made these descriptors of a file that compiles")
 }
 
-fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, Unfit> {
+/// Finds a method in descriptors.
+///
+/// # Errors
+///
+/// When there is no such method; names those that there are.
+pub fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, Unfit> {
     let Some(service) = pool.get_service_by_name(&name.service) else {
         let services: Vec<_> = pool.services().map(|service| service.full_name().to_owned()).collect();
         return Err(Unfit::Usage(name.no_service(&services)));

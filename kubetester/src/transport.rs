@@ -10,8 +10,9 @@ mod tls;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, header::HOST, uri::Authority};
 use bytes::Bytes;
+use prost_reflect::DescriptorPool;
 use tokio::time::timeout;
 
 pub use self::{
@@ -26,6 +27,18 @@ use crate::{
     sanitize,
     target::{Endpoint, Target},
 };
+
+/// The headers that gRPC and HTTP/2 set themselves, beside those that begin with `grpc-`.
+const RESERVED: [&str; 8] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// The settings that all calls of a load share.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +117,30 @@ pub async fn fetch(
     Ok(fetched.unwrap_or_else(late))
 }
 
+// === impl Setup ===
+
+impl Setup {
+    /// Refuses headers that gRPC sets itself.
+    fn check_metadata(&self) -> Result<(), Unreachable> {
+        let reserved =
+            |name: &&HeaderName| RESERVED.contains(&name.as_str()) || name.as_str().starts_with("grpc-");
+        match self.headers.keys().find(reserved) {
+            Some(name) => {
+                Err(Unreachable::Usage(format!("the header {name} is set by gRPC itself; leave it out")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the header `host`, which is the `:authority` of gRPC requests.
+    fn take_authority(&mut self) -> Result<Option<Authority>, Unreachable> {
+        let Some(host) = self.headers.remove(HOST) else { return Ok(None) };
+        let authority = host.to_str().ok().and_then(|host| host.parse().ok());
+        let wrong = || Unreachable::Usage(format!("the header host: {host:?} is no authority"));
+        authority.ok_or_else(wrong).map(Some)
+    }
+}
+
 // === impl Transport ===
 
 impl Transport {
@@ -142,6 +179,9 @@ impl Transport {
         if setup.request.is_some() && !matches!(target, Target::Http(_)) {
             let why = format!("{target} is called by gRPC, which has no --request; use --method");
             return Err(Unreachable::Usage(why));
+        }
+        if !matches!(target, Target::Http(_)) {
+            setup.check_metadata()?;
         }
         let kind = match target {
             Target::Http(endpoint) => {
@@ -199,16 +239,47 @@ impl Caller {
         }
     }
 
-    /// Returns the methods of a gRPC server, by reflection.
+    /// Returns the names of a gRPC server's services, by reflection.
     ///
     /// # Errors
     ///
     /// A sentence, if the server does not list them.
-    pub async fn methods(&self) -> Result<Vec<String>, String> {
+    pub async fn services(&self) -> Result<Vec<String>, Unfit> {
         match self {
-            Self::Http(_) => Err("it is an HTTP target".to_owned()),
-            Self::Grpc(caller) => caller.methods().await,
+            Self::Http(_) => Err(not_grpc()),
+            Self::Grpc(caller) => caller.services().await,
         }
+    }
+
+    /// Returns the description of a service or a message of a gRPC server, by reflection.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the server does not describe it.
+    pub async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, Unfit> {
+        match self {
+            Self::Http(_) => Err(not_grpc()),
+            Self::Grpc(caller) => caller.symbol(symbol).await,
+        }
+    }
+
+    /// Returns the methods of a gRPC server as `pkg.Service/Method`, by reflection.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the server does not list them.
+    pub async fn methods(&self) -> Result<Vec<String>, Unfit> {
+        let mut methods = Vec::new();
+        for name in self.services().await? {
+            let described = self.symbol(&name).await.ok().and_then(|pool| pool.get_service_by_name(&name));
+            match described {
+                Some(service) => {
+                    methods.extend(service.methods().map(|method| format!("{name}/{}", method.name())))
+                }
+                None => methods.push(name),
+            }
+        }
+        Ok(methods)
     }
 
     /// Returns where the names of pods are from, once a response has decided that.
@@ -221,6 +292,11 @@ impl Caller {
 }
 
 // === impl Unreachable ===
+
+/// Returns the error for what only gRPC targets have.
+fn not_grpc() -> Unfit {
+    Unfit::Usage("an HTTP target has no services; write grpc://host:port".to_owned())
+}
 
 impl Unreachable {
     /// Adds the other spelling of a target that has no scheme.

@@ -82,11 +82,40 @@ pub(super) struct Call {
 
     #[command(flatten)]
     tls: Tls,
+
+    /// True if the method's own line is all that is printed for a call that succeeded.
+    #[arg(skip)]
+    brief: bool,
 }
 
 // === impl Call ===
 
 impl Call {
+    /// Calls the echo service of `target` with `message`.
+    pub(super) fn echo(
+        target: Target,
+        message: String,
+        every: Duration,
+        calls: Option<u64>,
+    ) -> Result<Self, Stop> {
+        let method = seeds::ECHO.parse().map_err(|error: String| Stop::new(USAGE, error))?;
+        Ok(Self {
+            target: Some(target),
+            server_domain: None,
+            server_port: None,
+            every: Some(every),
+            name: Some(message),
+            calls,
+            timeout: EVERY,
+            verbose: false,
+            header: Vec::new(),
+            pod_from: PodFrom::Known,
+            method: Choice { method: Some(method), ..Choice::default() },
+            tls: Tls::default(),
+            brief: true,
+        })
+    }
+
     pub(super) async fn run(mut self) -> Result<ExitCode, Stop> {
         let stop = stop_on_interrupt();
         self.run_until(&stop)
@@ -104,7 +133,7 @@ impl Call {
         // The server does not have to be there yet.
         let transport = Transport::open(&target, self.setup(), None).await?;
         let mut caller = transport.callers(NonZeroUsize::MIN).swap_remove(0);
-        let lines = Lines { seed, verbose: self.verbose };
+        let lines = Lines { seed, verbose: self.verbose, brief: self.brief };
 
         let start = Instant::now();
         let mut tally = Tally::default();
@@ -136,6 +165,7 @@ impl Call {
             }
             if let Some(source @ (PodSource::Header | PodSource::Peer)) = caller.pod_source()
                 && !source_shown
+                && !self.brief
             {
                 source_shown = true;
                 shown = shown.and(lines::print(&format!("pods are named by {source}")));
@@ -169,7 +199,10 @@ impl Call {
     async fn print_methods(&self, caller: &Caller) -> io::Result<()> {
         match timeout(self.timeout, caller.methods()).await {
             Ok(Ok(methods)) => lines::print(&format!("the server has {}", methods.join(", "))),
-            Ok(Err(why)) => lines::print(&format!("the server does not list its methods: {why}")),
+            Ok(Err(why)) => {
+                let why = sanitize::reason(why.to_string());
+                lines::print(&format!("the server does not list its methods: {why}"))
+            }
             Err(_) => lines::print("the server does not list its methods in time"),
         }
     }

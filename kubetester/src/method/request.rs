@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
-use serde_json::Deserializer;
+use serde_json::{Number, Value};
 use serde_path_to_error::Track;
 
 use super::Unfit;
@@ -11,12 +11,10 @@ use super::Unfit;
 /// Encodes `json` as a `message`; what does not fit is named.
 pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, Unfit> {
     let mut track = Track::new();
-    let mut json = Deserializer::from_str(json);
-    let read = DynamicMessage::deserialize(
-        message.clone(),
-        serde_path_to_error::Deserializer::new(&mut json, &mut track),
-    );
-    let read = read.and_then(|read| json.end().map(|()| read));
+    let read = serde_json::from_str(json).and_then(|mut json: Value| {
+        round(&mut json);
+        DynamicMessage::deserialize(message.clone(), serde_path_to_error::Deserializer::new(json, &mut track))
+    });
     let read = read.map_err(|error| {
         let place = match track.path().to_string() {
             top if top == "." => String::new(),
@@ -33,6 +31,21 @@ pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, U
     Ok(read.encode_to_vec().into())
 }
 
+/// Rounds fractions to 64 bits. A crate of the build may turn on `arbitrary_precision`, with which serde_json hands the
+/// digits over in a form that no other library reads.
+fn round(json: &mut Value) {
+    match json {
+        Value::Array(values) => values.iter_mut().for_each(round),
+        Value::Object(fields) => fields.values_mut().for_each(round),
+        Value::Number(number) if number.as_i64().is_none() && number.as_u64().is_none() => {
+            if let Some(rounded) = number.as_f64().and_then(Number::from_f64) {
+                *number = rounded;
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,7 +59,7 @@ mod tests {
             string customer_id = 1;
             repeated Item items = 2;
             google.protobuf.Timestamp due = 3;
-            message Item { string sku = 1; uint32 count = 2; }
+            message Item { string sku = 1; uint32 count = 2; double weight = 3; }
         }
     "#;
 
@@ -65,11 +78,18 @@ mod tests {
     }
 
     #[test]
+    fn fractions_are_numbers() {
+        for json in [r#"{"items": [{"weight": 0.50}]}"#, r#"{"items": [{"weight": 5e-1}]}"#] {
+            assert_eq!(&encoded(json).unwrap()[..], b"\x12\x09\x19\0\0\0\0\0\0\xe0\x3f", "{json}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         for (json, words) in [
             (r#"{"customer": "x"}"#, "'customer'"),
             (r#"{"customer": "x"}"#, "a shop.Order has the fields customerId, items, due"),
-            (r#"{"customerId": 7}"#, "at customerId: invalid type: integer `7`, expected a string"),
+            (r#"{"customerId": 7}"#, "at customerId: invalid type: number, expected a string"),
             (r#"{"items": [{"sku": "a"}, {"count": -1}]}"#, "at items[1].count"),
             (r#"{"items": {}}"#, "at items"),
             (r#"{"due": "soon"}"#, "at due"),

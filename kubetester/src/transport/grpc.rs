@@ -16,6 +16,7 @@ use std::{
 use balanced_channel::status_name;
 use bytes::Bytes;
 use http::HeaderMap;
+use prost_reflect::DescriptorPool;
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
 use tonic::{Code, Status, client::Grpc, metadata::MetadataMap, transport::Channel};
@@ -23,6 +24,7 @@ use tonic::{Code, Status, client::Grpc, metadata::MetadataMap, transport::Channe
 use self::{
     called::{Called, Response},
     observed::{LastResponse, Observed},
+    reflection::Reflection,
 };
 use super::{
     Setup, Unreachable,
@@ -31,7 +33,7 @@ use super::{
 use crate::{
     conditions::EndpointState,
     engine::Outcome,
-    method::{Choice, Method, MethodName, PodExtractor, Unfit},
+    method::{self, Choice, Method, MethodName, PodExtractor, Unfit},
     pod_name::{Pod, PodFrom, PodSource},
     sanitize,
     target::Target,
@@ -116,7 +118,7 @@ impl Server {
         let late = |_| Err(Unfit::Untold(format!("no answer to reflection within {patience}")));
         learned.unwrap_or_else(late).map(drop).map_err(|unfit| match unfit {
             Unfit::Usage(sentence) => Unreachable::Usage(format!("{target}: {sentence}")),
-            Unfit::Untold(why) => {
+            Unfit::Untold(why) | Unfit::NoReflection(why) => {
                 let method =
                     self.shared.choice.method.as_ref().map(MethodName::to_string).unwrap_or_default();
                 Unreachable::Untold { target: target.to_string(), method, why }
@@ -152,7 +154,7 @@ impl Caller {
         let Self { client, shared } = self;
         let called = shared.called(client).await.map_err(|unfit| match unfit {
             Unfit::Usage(sentence) => CallError::Usage(sentence),
-            Unfit::Untold(why) => CallError::NoReply(why),
+            Unfit::Untold(why) | Unfit::NoReflection(why) => CallError::NoReply(why),
         })?;
         let streams = called.method.streams;
         let mut unreadable = None;
@@ -187,15 +189,34 @@ impl Caller {
         Ok(Reply { content, pod, peer: client.peer(), headers, trailers: trailers.unwrap_or_default() })
     }
 
-    /// Returns the methods of the server, by reflection.
-    pub(super) async fn methods(&self) -> Result<Vec<String>, String> {
-        Err("not yet".to_owned())
+    /// Returns the names of the server's services, by reflection.
+    pub(super) async fn services(&self) -> Result<Vec<String>, Unfit> {
+        let Self { client, shared } = self;
+        match &client.channel {
+            AnyChannel::Plain(client, _) => {
+                Reflection::new(client.clone(), &shared.metadata).services().await
+            }
+            AnyChannel::Balanced(client) => {
+                Reflection::new(client.clone(), &shared.metadata).services().await
+            }
+        }
+    }
+
+    /// Returns the description of a service or a message, by reflection.
+    pub(super) async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, Unfit> {
+        self.client.reflect(&self.shared.metadata, Question::Symbol(symbol)).await
     }
 
     /// Returns where the names of pods are from, once a response has decided that.
     pub(super) fn pod_source(&self) -> Option<PodSource> {
         self.shared.called.get().and_then(|called| called.reader.source())
     }
+}
+
+/// The question to a server's reflection.
+enum Question<'a> {
+    Service(&'a MethodName),
+    Symbol(&'a str),
 }
 
 /// Returns the response of a server that ended a call with an error.
@@ -217,11 +238,17 @@ impl Shared {
             Ok(method) => return Called::new(method, &self.pod_from, self.peer_is_pod),
             Err(name) => name,
         };
-        let pool = match &client.channel {
-            AnyChannel::Plain(client, _) => reflection::describe(client.clone(), &self.metadata, name).await,
-            AnyChannel::Balanced(client) => reflection::describe(client.clone(), &self.metadata, name).await,
+        let pool = match client.reflect(&self.metadata, Question::Service(name)).await {
+            Ok(pool) => pool,
+            // Many servers of the well-known greeters have no reflection.
+            Err(Unfit::NoReflection(_))
+                if method::built_in().get_service_by_name(&name.service).is_some() =>
+            {
+                method::built_in()
+            }
+            Err(unfit) => return Err(unfit),
         };
-        Called::new(Method::find(&pool?, name, self.choice.json())?, &self.pod_from, self.peer_is_pod)
+        Called::new(Method::find(&pool, name, self.choice.json())?, &self.pod_from, self.peer_is_pod)
     }
 
     fn content(&self, called: &Called, response: &Response) -> Result<Content, String> {
@@ -258,6 +285,23 @@ impl Client {
         match &mut self.channel {
             AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
             AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
+        }
+    }
+
+    async fn reflect(&self, metadata: &MetadataMap, question: Question<'_>) -> Result<DescriptorPool, Unfit> {
+        match (&self.channel, question) {
+            (AnyChannel::Plain(client, _), Question::Service(name)) => {
+                Reflection::new(client.clone(), metadata).service(name).await
+            }
+            (AnyChannel::Plain(client, _), Question::Symbol(name)) => {
+                Reflection::new(client.clone(), metadata).symbol(name).await
+            }
+            (AnyChannel::Balanced(client), Question::Service(name)) => {
+                Reflection::new(client.clone(), metadata).service(name).await
+            }
+            (AnyChannel::Balanced(client), Question::Symbol(name)) => {
+                Reflection::new(client.clone(), metadata).symbol(name).await
+            }
         }
     }
 

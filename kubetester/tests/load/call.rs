@@ -147,3 +147,28 @@ async fn target_without_a_scheme_is_answered_with_the_right_spelling() {
         "{exit:?}"
     );
 }
+
+#[tokio::test]
+async fn host_header_is_the_authority_and_reserved_headers_are_refused() {
+    async fn authority(parts: axum::http::request::Parts) -> Response {
+        let host = parts.headers.get("host").map(|_| "host ").unwrap_or_default();
+        let authority = parts.uri.authority().map(ToString::to_string).unwrap_or_default();
+        let response = Response::builder().header("content-type", "application/grpc");
+        let message = format!("{host}{authority}");
+        response.header("grpc-status", "9").header("grpc-message", message).body(Body::empty()).unwrap()
+    }
+    let routes = tonic::service::Routes::from(axum::Router::new().fallback(authority));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_routes(routes).serve_with_incoming(incoming));
+    for target in [format!("grpc://{address}"), format!("ipv4:{address}"), format!("tonic:{address}")] {
+        let exit = call(&target, &["--header", "host: api.example.com"]).await;
+        assert!(first(&exit).ends_with(": api.example.com"), "{target}: {exit:?}");
+        for header in ["te: trailers", "content-type: text/html", "grpc-timeout: 1S", "connection: close"] {
+            let exit = call(&target, &["--header", header]).await;
+            assert_eq!(exit.code, Some(2), "{target} {header}: {exit:?}");
+            assert!(exit.stderr.contains("is set by gRPC itself"), "{target} {header}: {exit:?}");
+        }
+    }
+}

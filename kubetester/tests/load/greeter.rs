@@ -7,6 +7,7 @@ use axum::{
     body::{self, Body},
     http::{HeaderMap, HeaderValue, Uri},
     response::Response,
+    routing::post,
 };
 use bytes::{BufMut as _, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -59,6 +60,8 @@ pub(super) enum Reflection {
     None,
     V1,
     V1alpha,
+    /// v1alpha; v1 is answered with this status.
+    V1Fails(&'static str),
     Says(Says),
 }
 
@@ -72,6 +75,16 @@ pub(super) async fn greeter(pod: &'static str, reflection: Reflection) -> Socket
         Reflection::None => Routes::from(greeter),
         Reflection::V1 => Routes::from(greeter).add_service(descriptors().build_v1().unwrap()),
         Reflection::V1alpha => Routes::from(greeter).add_service(descriptors().build_v1alpha().unwrap()),
+        Reflection::V1Fails(code) => {
+            let fails = Router::new().route(
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                post(move || async move {
+                    let response = Response::builder().header("content-type", "application/grpc");
+                    response.header("grpc-status", code).body(Body::empty()).unwrap()
+                }),
+            );
+            Routes::from(greeter.merge(fails)).add_service(descriptors().build_v1alpha().unwrap())
+        }
         Reflection::Says(says) => {
             Routes::from(greeter).add_service(ServerReflectionServer::new(Reflecting(says)))
         }

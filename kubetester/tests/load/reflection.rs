@@ -10,7 +10,10 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
+use service::testing::exit_of;
+
 use super::{
+    TOOL,
     greeter::{Reflection, Says, descriptors, greeter},
     load,
     servers::silent,
@@ -38,7 +41,7 @@ fn changed(change: fn(&mut FileDescriptorProto)) -> Option<Result<MessageRespons
     described(vec![file.encode_to_vec()])
 }
 
-const WRONG: [(Says, &str); 10] = [
+const WRONG: [(Says, &str); 11] = [
     (|_| error(Code::Internal), "gRPC INTERNAL: what was said"),
     (|_| Some(Err(Status::permission_denied("not you"))), "gRPC PERMISSION_DENIED: not you"),
     (|_| None, "leaves a question without an answer"),
@@ -57,9 +60,9 @@ const WRONG: [(Says, &str); 10] = [
             MessageRequest::FileContainingSymbol(_) => changed(|_| {}),
             _ => error(Code::NotFound),
         },
-        "does not describe types/reply.proto: gRPC NOT_FOUND",
+        "does not describe \"types.HelloReply\"",
     ),
-    (|_| changed(|_| {}), "asked for the file types/reply.proto, it describes something else"),
+    (|_| changed(|_| {}), "does not describe \"types.HelloReply\""),
     (
         |_| {
             changed(|file| {
@@ -67,8 +70,9 @@ const WRONG: [(Says, &str); 10] = [
                 file.message_type.clear();
             })
         },
-        "do not fit together",
+        "does not describe \"helloworld.HelloRequest\"",
     ),
+    (|_| changed(|file| file.syntax = Some("proto9".to_owned())), "unknown syntax"),
 ];
 
 #[tokio::test]
@@ -84,6 +88,96 @@ async fn whatever_is_wrong_with_it_there_is_one_sentence() {
             exit.stderr
         );
     }
+}
+
+/// The two files of the service, without what the first imports.
+fn without_imports(question: MessageRequest) -> Option<Result<MessageResponse, Status>> {
+    let wanted = match question {
+        MessageRequest::FileContainingSymbol(name) if name == "types.HelloReply" => "types/reply.proto",
+        MessageRequest::FileContainingSymbol(_) => "helloworld.proto",
+        _ => return error(Code::NotFound),
+    };
+    let files = FileDescriptorSet::decode(&descriptors()[..]).unwrap().file;
+    let mut file = files.into_iter().find(|file| file.name() == wanted).unwrap();
+    file.dependency.clear();
+    described(vec![file.encode_to_vec()])
+}
+
+#[tokio::test]
+async fn missing_imports_are_asked_for_by_symbol() {
+    let target = format!("grpc://{}", greeter("pod-a", Reflection::Says(without_imports)).await);
+    let exit = load(&target, &["-n", "2", "--method", "helloworld.Greeter/SayHello"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test]
+async fn file_of_an_edition_is_read() {
+    let edition: Says = |question| match question {
+        MessageRequest::FileContainingSymbol(name) if name == "helloworld.Greeter" => changed(|file| {
+            file.syntax = Some("editions".to_owned());
+            file.dependency.push("google/protobuf/go_features.proto".to_owned());
+        }),
+        question => without_imports(question),
+    };
+    let target = format!("grpc://{}", greeter("pod-a", Reflection::Says(edition)).await);
+    let exit = load(&target, &["-n", "2", "--method", "helloworld.Greeter/SayHello"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[tokio::test]
+async fn v1alpha_is_asked_whatever_v1_answers() {
+    for code in ["14", "16", "2", "5", "12"] {
+        let address = greeter("pod-a", Reflection::V1Fails(code)).await;
+        let exit =
+            load(&format!("grpc://{address}"), &["-n", "2", "--method", "helloworld.Greeter/SayHello"]).await;
+        assert_eq!(exit.code, Some(0), "{code}: {exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn list_and_describe_print_services_methods_and_templates() {
+    let address = greeter("pod-a", Reflection::V1).await;
+    let target = format!("grpc://{address}");
+    let exit = exit_of(TOOL, &["list", &target], &[]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for line in [
+        "helloworld.Greeter",
+        "  helloworld.Greeter/SayHello",
+        "  helloworld.Greeter/SayHelloThrice  (streams responses)",
+        "  helloworld.Greeter/Chat  (streams requests)",
+    ] {
+        assert!(exit.stdout.lines().any(|printed| printed == line), "{line}: {exit:?}");
+    }
+    let request = r#"    request  helloworld.HelloRequest {"name":""}"#;
+    let response = r#"    response types.HelloReply {"at":"1970-01-01T00:00:00Z","message":""}"#;
+    for (symbol, code, words) in [
+        (&[][..], 0, request),
+        (&["helloworld.Greeter"], 0, response),
+        (&["helloworld.Greeter/SayHello"], 0, response),
+        (&["types.HelloReply"], 0, r#"types.HelloReply {"at":"1970-01-01T00:00:00Z","message":""}"#),
+        (&["helloworld.Greeter/SayHelo"], 2, "did you mean SayHello?"),
+        (&["helloworld.Nobody"], 2, "the server does not describe helloworld.Nobody"),
+    ] {
+        let exit = exit_of(TOOL, &[&["describe", &target], symbol].concat(), &[]).await;
+        assert_eq!(exit.code, Some(code), "{symbol:?}: {exit:?}");
+        let printed = if code == 0 { &exit.stdout } else { &exit.stderr };
+        assert!(printed.contains(words), "{symbol:?}: {exit:?}");
+    }
+    let none = format!("grpc://{}", greeter("pod-a", Reflection::None).await);
+    for command in ["list", "describe"] {
+        let exit = exit_of(TOOL, &[command, &none], &[]).await;
+        assert!(exit.code == Some(3) && exit.stderr.contains("has no reflection"), "{exit:?}");
+        let exit = exit_of(TOOL, &[command, "http://127.0.0.1:1/"], &[]).await;
+        assert!([Some(2), Some(3)].contains(&exit.code) && exit.stdout.is_empty(), "{exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn unimplemented_method_is_answered_with_those_that_the_server_has() {
+    let target = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
+    let exit = exit_of(TOOL, &["call", &target, "-n", "1"], &[]).await;
+    let line = "the server has grpc.reflection.v1.ServerReflection/ServerReflectionInfo, helloworld.Greeter/SayHello,";
+    assert!(exit.stdout.lines().any(|printed| printed.starts_with(line)), "{exit:?}");
 }
 
 #[tokio::test]
@@ -121,7 +215,7 @@ async fn no_reflection_and_no_answer_are_told_apart() {
         (silent, "no answer to reflection within 300ms"),
     ] {
         let patience = if words.contains("300ms") { "300ms" } else { "10s" };
-        let arguments = ["-n", "2", "--timeout", patience, "--method", "helloworld.Greeter/SayHello"];
+        let arguments = ["-n", "2", "--timeout", patience, "--method", "shop.Orders/Get"];
         let exit = load(&target, &arguments).await;
         assert_eq!(exit.code, Some(3), "{target}: {exit:?}");
         assert!(exit.stderr.contains(words), "{target}: {}", exit.stderr);

@@ -150,3 +150,56 @@ async fn nobody_there_is_a_line_and_exit_code_3() {
     assert_eq!(exit.code, Some(3), "{exit:?}");
     assert!(exit.stdout.contains("No answer after"), "{exit:?}");
 }
+
+#[tokio::test]
+async fn echo_serves_and_its_client_calls_until_a_signal() {
+    let mut servers = Vec::new();
+    let mut addresses = Vec::new();
+    for name in ["echo-1", "echo-2"] {
+        let mut server = Command::new(TOOL)
+            .args(["echo", "-s", "-h", "127.0.0.1:0"])
+            .env("HOSTNAME", name)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(server.stdout.take().unwrap());
+        assert_ne!(bounded(output.read_line(&mut line)).await.unwrap(), 0);
+        addresses.push(line.trim().rsplit(' ').next().unwrap().to_owned());
+        servers.push(server);
+    }
+
+    // One connection: every line names the same pod. Balanced: the pods take turns.
+    let balanced = format!("ipv4:{}", addresses.join(","));
+    for (host, pods) in [(&addresses[0], 1), (&balanced, 2)] {
+        let exit = exit_of(TOOL, &["echo", "-h", host, "-n", "8", "--every", "5ms"], &[]).await;
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        let lines: Vec<_> = exit.stdout.lines().collect();
+        assert_eq!(lines.len(), 16, "{exit:?}");
+        let mut seen = std::collections::BTreeSet::new();
+        for pair in lines.chunks(2) {
+            assert!(pair[0].starts_with("Sending Message at "), "{exit:?}");
+            let (begin, pod) = pair[1].split_once(" from server ").unwrap();
+            assert!(begin.starts_with("Received Message at "), "{exit:?}");
+            seen.insert(pod.to_owned());
+        }
+        assert_eq!(seen.len(), pods, "{host}: {exit:?}");
+    }
+
+    let mut client = Command::new(TOOL)
+        .args(["echo", "-h", &addresses[0]])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    assert_ne!(bounded(output.read_line(&mut line)).await.unwrap(), 0);
+    servers.push(client);
+    for (mut process, signal) in servers.into_iter().zip(["TERM", "INT", "TERM"]) {
+        let kill = format!("kill -{signal} {}", process.id().unwrap());
+        assert!(bounded(Command::new("sh").arg("-c").arg(kill).status()).await.unwrap().success());
+        assert_eq!(bounded(process.wait()).await.unwrap().code(), Some(0), "{signal}");
+    }
+}

@@ -30,6 +30,8 @@ pub(super) enum Outcome {
 pub(super) struct Lines {
     pub(super) seed: Option<Seed>,
     pub(super) verbose: bool,
+    /// Print nothing after the method's own line.
+    pub(super) brief: bool,
 }
 
 // === impl Outcome ===
@@ -89,6 +91,9 @@ impl Lines {
             Content::Message(json) => {
                 if let Some(line) = self.seed.and_then(|seed| seed.line(json, name)) {
                     print(&line)?;
+                    if self.brief {
+                        return Ok(());
+                    }
                 }
                 let json = sanitize::excerpt(json, LONGEST_MESSAGE);
                 format!("{json} from {pod} in {took}{via}")

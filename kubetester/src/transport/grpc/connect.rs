@@ -57,7 +57,7 @@ impl Server {
     /// As many connections as the setup says, one by default: what a gRPC client without a balancer has.
     pub(in crate::transport) async fn reach_plain(
         endpoint: &Endpoint,
-        setup: Setup,
+        mut setup: Setup,
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let authority = endpoint.authority();
@@ -69,7 +69,11 @@ impl Server {
         };
         // The connector below does the handshake. tonic is told of it by the origin alone, which makes the requests'
         // `:scheme`: to reach an `https` address it wants its own TLS, wherever a crate of the build turns that on.
-        let origin: Uri = endpoint.root("http").parse().map_err(|error| unreachable(cause::root(&error)))?;
+        let origin = match setup.take_authority()? {
+            Some(authority) => format!("http{}://{authority}", if endpoint.tls { "s" } else { "" }),
+            None => endpoint.root("http"),
+        };
+        let origin: Uri = origin.parse().map_err(|error| unreachable(cause::root(&error)))?;
         let settings = Settings::from_shared(format!("http://{authority}"));
         let settings = settings.map_err(|error| unreachable(cause::root(&error)))?.origin(origin);
         let mut connections = Vec::new();
@@ -93,12 +97,15 @@ impl Server {
     /// Waits until every endpoint is connected, or known not to be.
     pub(in crate::transport) async fn reach_balanced(
         target: &str,
-        setup: Setup,
+        mut setup: Setup,
         patience: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let called = Called::beforehand(&setup, true)?;
         let usage = |error: &dyn std::error::Error| Unreachable::Usage(error.to_string());
-        let builder = balanced_channel::Channel::builder(target);
+        let mut builder = balanced_channel::Channel::builder(target);
+        if let Some(authority) = setup.take_authority()? {
+            builder = builder.authority(authority);
+        }
         let channel = match setup.tls.is_set() {
             true => {
                 let target: balanced_channel::Target = target.parse().map_err(|error| usage(&error))?;
@@ -123,12 +130,17 @@ impl Server {
     /// Over tonic's own balancer, which connects when it is called.
     pub(in crate::transport) fn reach_tonic(
         addresses: &[SocketAddr],
-        setup: Setup,
+        mut setup: Setup,
     ) -> Result<Self, Unreachable> {
         let called = Called::beforehand(&setup, false)?;
-        let root = |address: &SocketAddr| Settings::from_shared(format!("http://{address}"));
-        let endpoints =
-            addresses.iter().map(root).map(|root| root.expect("an address with a port makes a URI"));
+        let authority = setup.take_authority()?;
+        let root = |address: &SocketAddr| {
+            let root = Settings::from_shared(format!("http://{address}"));
+            let root = root.expect("an address with a port makes a URI");
+            let origin = authority.as_ref().and_then(|authority| format!("http://{authority}").parse().ok());
+            origin.into_iter().fold(root, |root, origin| root.origin(origin))
+        };
+        let endpoints = addresses.iter().map(root);
         let channel = Channel::balance_list(endpoints);
         Ok(Self::new(vec![Connection::Plain(channel, Peer::default())], setup, called))
     }
@@ -171,7 +183,9 @@ async fn settle(channel: &balanced_channel::Channel) -> Result<(), String> {
         match (resolver.endpoints, &resolver.error) {
             (None, None) => {}
             (None, Some(error)) => return Err(error.clone()),
-            (Some(0), _) => return Err("the name has no addresses".to_owned()),
+            (Some(0), error) => {
+                return Err(error.clone().unwrap_or_else(|| "the name has no addresses".to_owned()));
+            }
             (Some(endpoints), _) => {
                 if subchannels.len() < endpoints || subchannels.iter().any(|one| trying(one.state)) {
                     continue;

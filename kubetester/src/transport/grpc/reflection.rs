@@ -1,13 +1,13 @@
-//! Asks a server what its methods are: gRPC server reflection, v1, and v1alpha where that is all there is.
+//! Asks a server what its methods are: gRPC server reflection, v1, and v1alpha where v1 fails.
 //! <https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_types::FileDescriptorProto;
 use tonic::{
     Code, Request, Status,
     body::Body,
@@ -22,7 +22,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use super::status;
-use crate::method::{MethodName, Unfit};
+use crate::method::{Files, MethodName, Unfit};
 
 /// Where the question is put, newest first; the messages are the same.
 const PATHS: [&str; 2] = [
@@ -33,63 +33,89 @@ const PATHS: [&str; 2] = [
 /// A description of more files than this goes on without end.
 const MOST_FILES: usize = 4096;
 
-/// An answer may describe many files at once.
+/// The largest response, which may describe many files at once.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
-/// A server being asked.
-struct Inquiry<'a, T> {
+/// A server's reflection.
+pub(super) struct Reflection<'a, T> {
     client: Grpc<T>,
     path: PathAndQuery,
     metadata: &'a MetadataMap,
 }
 
-/// Everything that the server says about the service of `name`.
-pub(super) async fn describe<T>(
-    client: Grpc<T>,
-    metadata: &MetadataMap,
-    name: &MethodName,
-) -> Result<DescriptorPool, Unfit>
+// === impl Reflection ===
+
+impl<'a, T> Reflection<'a, T>
 where
     T: GrpcService<Body>,
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
-    let client = client.max_decoding_message_size(LARGEST_ANSWER);
-    let [v1, v1alpha] = PATHS.map(PathAndQuery::from_static);
-    let mut inquiry = Inquiry { client, path: v1, metadata };
-    let question = || vec![MessageRequest::FileContainingSymbol(name.service.clone())];
-    let mut answers = inquiry.ask(question()).await;
-    if is(&answers, Code::Unimplemented) {
-        inquiry.path = v1alpha;
-        answers = inquiry.ask(question()).await;
+    pub(super) fn new(client: Grpc<T>, metadata: &'a MetadataMap) -> Self {
+        let client = client.max_decoding_message_size(LARGEST_ANSWER);
+        Self { client, path: PathAndQuery::from_static(PATHS[0]), metadata }
     }
-    if is(&answers, Code::Unimplemented) {
-        let why = "the server has no reflection; say what its methods are with --proto FILE";
-        return Err(Unfit::Untold(why.to_owned()));
-    }
-    let mut files = BTreeMap::new();
-    match refused(answers)? {
-        Ok(described) => add(&mut files, described)?,
-        Err(why) => return Err(inquiry.no_service(name, &why).await),
-    }
-    inquiry.imports(&mut files).await?;
-    let file = files.into_values().collect();
-    let pool = DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file });
-    let pool = pool.map_err(|error| untold(&format!("its descriptions do not fit together: {error:?}")))?;
-    match pool.get_service_by_name(&name.service) {
-        Some(_) => Ok(pool),
-        None => Err(untold(&format!("asked for {}, it describes something else", name.service))),
-    }
-}
 
-// === impl Inquiry ===
+    /// Returns everything that the server says about the service of `name`.
+    pub(super) async fn service(&mut self, name: &MethodName) -> Result<DescriptorPool, Unfit> {
+        let answers = self.first(MessageRequest::FileContainingSymbol(name.service.clone())).await?;
+        let files = match refused(answers)? {
+            Ok(described) => described,
+            Err(why) => return Err(self.no_service(name, &why).await),
+        };
+        let pool = self.pool(files).await?;
+        match pool.get_service_by_name(&name.service) {
+            Some(_) => Ok(pool),
+            None => Err(untold(&format!("asked for {}, it describes something else", name.service))),
+        }
+    }
 
-impl<T> Inquiry<'_, T>
-where
-    T: GrpcService<Body>,
-    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
-    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
-{
+    /// Returns everything that the server says about a service or a message.
+    pub(super) async fn symbol(&mut self, symbol: &str) -> Result<DescriptorPool, Unfit> {
+        let answers = self.first(MessageRequest::FileContainingSymbol(symbol.to_owned())).await?;
+        match refused(answers)? {
+            Ok(described) => self.pool(described).await,
+            Err(why) => Err(Unfit::Usage(format!("the server does not describe {symbol}: {why}"))),
+        }
+    }
+
+    /// Returns the names of the server's services.
+    pub(super) async fn services(&mut self) -> Result<Vec<String>, Unfit> {
+        let answers = self.first(MessageRequest::ListServices(String::new())).await?;
+        match answers.map_err(|status| untold(&status::plain(&status)))?.as_slice() {
+            [MessageResponse::ListServicesResponse(listed)] => {
+                let names: BTreeSet<_> = listed.service.iter().map(|service| service.name.clone()).collect();
+                Ok(names.into_iter().collect())
+            }
+            [MessageResponse::ErrorResponse(error)] => {
+                Err(untold(&status::plain(&Status::new(Code::from(error.error_code), &error.error_message))))
+            }
+            _ => Err(untold("it answers another question than it was asked")),
+        }
+    }
+
+    /// Puts the first question, to v1 and, where that fails, to v1alpha.
+    async fn first(
+        &mut self,
+        question: MessageRequest,
+    ) -> Result<Result<Vec<MessageResponse>, Status>, Unfit> {
+        let v1 = self.ask(vec![question.clone()]).await;
+        let Err(refusal) = v1 else { return Ok(v1) };
+        let path = std::mem::replace(&mut self.path, PathAndQuery::from_static(PATHS[1]));
+        let v1alpha = self.ask(vec![question]).await;
+        match &v1alpha {
+            Err(status) if refusal.code() == Code::Unimplemented && status.code() == Code::Unimplemented => {
+                let why = "the server has no reflection; say what its methods are with --proto FILE";
+                Err(Unfit::NoReflection(why.to_owned()))
+            }
+            Err(_) if refusal.code() != Code::Unimplemented => {
+                self.path = path;
+                Ok(Err(refusal))
+            }
+            _ => Ok(v1alpha),
+        }
+    }
+
     /// Puts questions, and returns as many answers.
     async fn ask(&mut self, questions: Vec<MessageRequest>) -> Result<Vec<MessageResponse>, Status> {
         let wanted = questions.len();
@@ -112,38 +138,32 @@ where
         Ok(answers)
     }
 
-    /// Asks for what the files import, and for what that imports.
-    async fn imports(&mut self, files: &mut BTreeMap<String, FileDescriptorProto>) -> Result<(), Unfit> {
-        let well_known = DescriptorPool::global();
+    /// Makes a pool of what was described, after asking for what that imports and uses.
+    async fn pool(&mut self, described: Vec<Vec<u8>>) -> Result<DescriptorPool, Unfit> {
+        let mut files = Files::default();
+        add(&mut files, described)?;
+        let mut asked = BTreeSet::new();
         loop {
-            let imported = files.values().flat_map(|file| &file.dependency);
-            let mut missing: Vec<_> = imported.filter(|name| !files.contains_key(*name)).cloned().collect();
-            missing.sort_unstable();
-            missing.dedup();
-            if missing.is_empty() {
-                return Ok(());
+            let missing = files.missing_files();
+            let mut questions = questions(&missing, &asked, MessageRequest::FileByFilename);
+            asked.extend(missing);
+            if questions.is_empty() {
+                // An import that the server does not have may be one that nothing here needs.
+                let missing = files.missing_types();
+                questions = self::questions(&missing, &asked, MessageRequest::FileContainingSymbol);
+                asked.extend(missing);
             }
-            if files.len() + missing.len() > MOST_FILES {
+            if questions.is_empty() {
+                return files.into_pool().map_err(|why| untold(&why));
+            }
+            if files.len() + questions.len() > MOST_FILES {
                 return Err(untold(&format!("its descriptions go on past {MOST_FILES} files")));
             }
-            // Servers leave out the files that come with protobuf itself.
-            let (ours, missing): (Vec<_>, Vec<_>) =
-                missing.into_iter().partition(|name| well_known.get_file_by_name(name).is_some());
-            for file in ours.iter().filter_map(|name| well_known.get_file_by_name(name)) {
-                files.insert(file.name().to_owned(), file.file_descriptor_proto().clone());
-            }
-            if missing.is_empty() {
-                continue;
-            }
-            let questions = missing.iter().cloned().map(MessageRequest::FileByFilename).collect();
-            match refused(self.ask(questions).await)? {
-                Ok(described) => add(files, described)?,
-                Err(why) => {
-                    return Err(untold(&format!("it does not describe {}: {why}", missing.join(", "))));
+            for answer in self.ask(questions).await.map_err(|status| untold(&status::plain(&status)))? {
+                // What is missing in the end is named.
+                if let Ok(described) = refused(Ok(vec![answer]))? {
+                    add(&mut files, described)?;
                 }
-            }
-            if let Some(absent) = missing.iter().find(|name| !files.contains_key(*name)) {
-                return Err(untold(&format!("asked for the file {absent}, it describes something else")));
             }
         }
     }
@@ -164,11 +184,15 @@ where
     }
 }
 
-fn is(answers: &Result<Vec<MessageResponse>, Status>, code: Code) -> bool {
-    answers.as_ref().is_err_and(|status| status.code() == code)
+fn questions(
+    missing: &BTreeSet<String>,
+    asked: &BTreeSet<String>,
+    question: fn(String) -> MessageRequest,
+) -> Vec<MessageRequest> {
+    missing.difference(asked).cloned().map(question).collect()
 }
 
-/// The descriptions, or why the server has none; a server that has none may say so in an answer or as the status.
+/// Returns the descriptions, or why the server has none; a server that has none may say so in an answer or as the status.
 fn refused(answers: Result<Vec<MessageResponse>, Status>) -> Result<Result<Vec<Vec<u8>>, String>, Unfit> {
     let answers = match answers {
         Ok(answers) => answers,
@@ -188,12 +212,10 @@ fn refused(answers: Result<Vec<MessageResponse>, Status>) -> Result<Result<Vec<V
     Ok(Ok(described))
 }
 
-fn add(files: &mut BTreeMap<String, FileDescriptorProto>, described: Vec<Vec<u8>>) -> Result<(), Unfit> {
+fn add(files: &mut Files, described: Vec<Vec<u8>>) -> Result<(), Unfit> {
     for file in described {
         let file = FileDescriptorProto::decode(&file[..]);
-        let file = file.map_err(|error| untold(&format!("it sends what is no description: {error}")))?;
-        // The first counts: a server that sends a file again sends the same.
-        files.entry(file.name().to_owned()).or_insert(file);
+        files.add(file.map_err(|error| untold(&format!("it sends what is no description: {error}")))?);
     }
     Ok(())
 }

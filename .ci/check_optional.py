@@ -1,11 +1,13 @@
-"""Starts the servers of kubeyamls/optional/{greeter,echo,ticketing}.yaml, and probes them as the kubelet would.
+"""Starts the servers of kubeyamls/optional and of charts/echo, and probes them as the kubelet would.
 
     unshare --net --mount python .ci/check_optional.py target/debug
 
 Programs get the environment and the arguments of their manifests, word for word; in a network namespace their ports are
-free. Only the database is another: SQLite, in a file.
+free. Only the database is another: SQLite, in a file. Of the chart, the client and the pod of `helm test` run too.
 """
 
+import importlib.machinery
+import importlib.util
 import pathlib
 import re
 import signal
@@ -102,6 +104,61 @@ def run(name, container, program, env):
         process.wait()
 
 
+# === charts/echo ===
+
+
+def helm():
+    """The helm of check_chart, which has no .py in its name."""
+    path = str(pathlib.Path(__file__).parent / "check_chart")
+    loader = importlib.machinery.SourceFileLoader("check_chart", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_chart", loader))
+    loader.exec_module(module)
+    return module
+
+
+def started(program, container, hostname):
+    """A container of the chart: its command names the program, and then come its arguments."""
+    (name, *command), args = container["command"], container["args"]
+    assert name == f"/{program.name}", name
+    return subprocess.Popen([program, *command, *args], env={"PATH": "", "HOME": "/", "HOSTNAME": hostname},
+                            stdout=subprocess.PIPE, text=True)
+
+
+def chart(program, scratch):
+    """The server is probed, `helm test` passes for one pod and fails for two, clients name it, and all end with 0."""
+    check_chart = helm()
+    run_helm, name = check_chart.Helm(), "grpc-server-grpc-k8s-lb"
+    objects = run_helm.template("grpc-server")
+    container = check_chart.container_of(check_chart.one(objects, "Deployment"))
+    hosts = pathlib.Path(scratch) / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost {name} {name}-headless\n", encoding="utf-8")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+    server = started(program, container, "echo-1")
+    try:
+        for probe in ["startupProbe", "readinessProbe", "livenessProbe"]:
+            within(30, f"the {probe} of the chart succeeds", lambda: probed(container, probe))
+        for replicas, code in [(1, 0), (2, 1)]:
+            test = check_chart.one(run_helm.template("grpc-server", "--set", f"replicaCount={replicas}"), "Pod")
+            load = started(program, test["spec"]["containers"][0], "test")
+            said = load.communicate(timeout=60)[0]
+            assert load.returncode == code, said
+        print("ok  charts/echo: its probes succeed; helm test passes, and fails when a pod is missing")
+        for values in [check_chart.CLIENT, check_chart.BALANCED]:
+            deployment = check_chart.one(run_helm.template("grpc-client", *values), "Deployment")
+            own = check_chart.container_of(deployment)
+            client = started(program, own, "client")
+            line = next(line for line in client.stdout if line.startswith("Received Message at"))
+            assert line.rstrip().endswith("from server echo-1"), line
+            client.send_signal(signal.SIGTERM)
+            assert client.wait(timeout=20) == 0, f"the client ends with {client.returncode}"
+            print(f"ok  charts/echo: {' '.join(own['args'])}: {line.rstrip()}")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=30) == 0, f"the server ends with {server.returncode}"
+    finally:
+        server.kill()
+        server.wait()
+
+
 def main(programs):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     folder = pathlib.Path(programs).resolve()
@@ -111,6 +168,7 @@ def main(programs):
             container = containers(file)[name]
             program = folder / re.fullmatch(r"kubetester/(\w+):v1", container["image"]).group(1)
             run(name, container, program, environment(container, own))
+        chart(folder / "kubetester", scratch)
 
 
 if __name__ == "__main__":

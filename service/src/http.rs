@@ -5,13 +5,14 @@
 //! - `waits` defines how long a connection may wait for each thing.
 //!
 //! hyper itself refuses what it cannot parse (400), a head that is too large (431) and an incomplete head (408 or a
-//! closed connection): these responses have no body. They are counted in `server_connections_closed_total`. A client
-//! that closes its side of the connection after a request is taken for gone, and its request is cancelled: end of file
+//! closed connection). The responses are problems, without a request ID, and are counted in
+//! `server_connections_closed_total`. A client that closes its side of the connection after a request is taken for gone, and its request is cancelled: end of file
 //! is the only sign that hyper has of a client that left (RFC 9112, section 9.6 allows it).
 
 mod config;
 mod connection;
 mod executor;
+mod malformed;
 mod middleware;
 mod progress;
 #[cfg(feature = "grpc")]

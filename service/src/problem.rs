@@ -80,7 +80,7 @@ impl Problem {
     }
 
     /// Returns the body.
-    fn render(&self, request_id: Option<&str>) -> Vec<u8> {
+    pub(crate) fn render(&self, request_id: Option<&str>) -> Vec<u8> {
         let rendered = Rendered {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),

@@ -7,12 +7,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::body::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::progress::Progress;
+use super::{malformed, progress::Progress};
 
 /// Bytes that a connection may read before the runtime runs other tasks. Without it, one poll reads up to 1 MiB, which may
 /// be 60 000 frames, and every other client waits.
@@ -24,13 +25,34 @@ pub(super) struct ObservedStream {
     progress: Arc<Progress>,
     /// Bytes read since the last yield, or since nothing was left to read.
     read: usize,
+    /// The unwritten rest of a response that replaces hyper's.
+    replacement: Option<Bytes>,
 }
 
 // === impl ObservedStream ===
 
 impl ObservedStream {
     pub(super) fn new(inner: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { inner, progress, read: 0 }
+        Self { inner, progress, read: 0, replacement: None }
+    }
+
+    /// Writes a response that replaces `written`, if there is one, and reports `written` as done.
+    fn poll_replacement(&mut self, cx: &mut Context<'_>, written: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        let mut rest = match self.replacement.take() {
+            Some(rest) => rest,
+            None => malformed::with_problem(written)?,
+        };
+        while !rest.is_empty() {
+            match Pin::new(&mut self.inner).poll_write(cx, &rest) {
+                Poll::Ready(Ok(length)) => drop(rest.split_to(length)),
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => {
+                    self.replacement = Some(rest);
+                    return Some(Poll::Pending);
+                }
+            }
+        }
+        Some(Poll::Ready(Ok(written.len())))
     }
 }
 
@@ -58,7 +80,10 @@ impl AsyncRead for ObservedStream {
 
 impl AsyncWrite for ObservedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let result = match self.poll_replacement(cx, buf) {
+            Some(result) => result,
+            None => Pin::new(&mut self.inner).poll_write(cx, buf),
+        };
         self.progress.write_blocked(result.is_pending());
         result
     }
@@ -68,7 +93,14 @@ impl AsyncWrite for ObservedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let replaced = match bufs {
+            [only] => self.poll_replacement(cx, only),
+            _ => None,
+        };
+        let result = match replaced {
+            Some(result) => result,
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, bufs),
+        };
         self.progress.write_blocked(result.is_pending());
         result
     }

@@ -189,13 +189,21 @@ async fn malformed_or_large_head_is_refused() {
         (format!("GET /hello/ann HTTP/1.1\r\nx-long: {long}\r\n\r\n"), 431),
         (format!("GET /hello/ann HTTP/1.1\r\n{fields}\r\n"), 431),
         (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431),
+        (format!("GET /hello/ann?name={} HTTP/1.1\r\nhost: test\r\n\r\n", &long[..70_000]), 431),
         ("GET / HTTP/1.1\r\nbad header\r\n\r\n".to_owned(), 400),
+        // The beginning of a TLS handshake.
+        ("\x16\x03\x01\x02\0\x01\0\x01\x7f\x03\x03\r\n\r\n".to_owned(), 400),
     ] {
         let mut client = Client::connect(running.addr).await;
         client.send(&head).await;
-        assert_eq!(client.answer().await.status, status, "{}", &head[..40.min(head.len())]);
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "{}", &head[..40.min(head.len())]);
+        assert!(answer.problem()["detail"].is_string());
         client.dropped().await;
     }
+    let text = running.instance.metrics.render().unwrap();
+    let counted = r#"server_connections_closed_total{listener="service",reason="parse"} 6"#;
+    assert!(text.contains(counted), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

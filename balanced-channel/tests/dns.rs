@@ -55,6 +55,17 @@ async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Query) -> Reply + Sen
 }
 
 #[tokio::test]
+async fn name_with_an_underscore_is_looked_up() {
+    let backend = Backend::start();
+    let port = backend.address.port();
+    let server = NameServer::start(|asked| addresses(asked, ["127.0.0.1", "127.0.0.1"])).await;
+    let target = format!("dns://{}/my_svc.test.:{port}", server.address);
+    let channel = Channel::builder(target).refresh(QUICK).build().unwrap();
+    ready(&channel, 1).await;
+    call(&channel, "").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_fails_or_refuses_drops_no_connection() {
     for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr, ResponseCode::NotImp] {
         survives(["127.0.1.1", "127.0.1.2"], move |_| Reply::Code(code)).await;
@@ -144,7 +155,9 @@ async fn a_pod_with_two_addresses_is_one_endpoint() {
     let server =
         NameServer::start(|asked| addresses(asked, ["127.0.8.1", "127.0.8.2", "fd00::8:1", "fd00::8:2"]))
             .await;
-    let channel = channel(&server, backend::nowhere().port());
+    let backends = Backend::at_one_port(&["127.0.8.1", "127.0.8.2"]);
+    let channel = channel(&server, backends[0].address.port());
+    ready(&channel, 2).await;
     server.next_queries(20).await;
     let pool: Vec<_> = pool(&channel).iter().map(|address| address.ip().to_string()).collect();
     assert_eq!(pool, ["127.0.8.1", "127.0.8.2"]);

@@ -1,5 +1,5 @@
-//! Preference for the client's own zone: which part of a set of endpoints calls go to. No policy knows of
-//! it, and any resolver that names zones has it. [`Builder::zone`](crate::Builder::zone) states the rule.
+//! Preference for the client's own zone and for one address family: which part of a set of endpoints calls go to. No
+//! policy knows of it, and any resolver that names zones has it. [`Builder::zone`](crate::Builder::zone) states the rule.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -8,49 +8,69 @@ use crate::resolver::Endpoint;
 /// With fewer endpoints in a zone, one that restarts would move all calls to other zones and back.
 const MIN_ENDPOINTS_PER_ZONE: usize = 2;
 
-/// The latest set of endpoints, and the part of it that is preferred.
+/// The latest set of endpoints, and the parts of it that are preferred.
 pub(crate) struct Locality {
     /// The client's own zone, if it knows.
     zone: Option<Arc<str>>,
-    all: Arc<[Endpoint]>,
-    /// The preferred endpoints; `None` without a reason to prefer any.
-    preferred: Option<Arc<[Endpoint]>>,
-    /// True if all are used although some are preferred, because none of those took calls.
-    widened: bool,
+    /// Sets of endpoints, each larger than the one before: those of the zone, those of the preferred address family,
+    /// all. The first two are left out where they would be all.
+    tiers: Vec<Arc<[Endpoint]>>,
+    /// The tier in use. Not the first one if no endpoint of those before takes calls.
+    tier: usize,
 }
 
 // === impl Locality ===
 
 impl Locality {
     pub(crate) fn new(zone: Option<Arc<str>>) -> Self {
-        Self { zone, all: Arc::default(), preferred: None, widened: false }
+        Self { zone, tiers: vec![Arc::default()], tier: 0 }
     }
 
     /// Takes a new set.
     pub(crate) fn update(&mut self, endpoints: Arc<[Endpoint]>) {
-        self.preferred = self.zone.as_deref().and_then(|zone| preferred(zone, &endpoints)).map(Arc::from);
-        self.all = endpoints;
-        self.widened &= self.preferred.is_some();
+        let last = self.tiers.len() - 1;
+        let (widened_from_last, widened) = (self.tier == last, self.tier > 0);
+        let family: Arc<[Endpoint]> = match endpoints.iter().any(|endpoint| endpoint.fallback) {
+            true => endpoints.iter().filter(|endpoint| !endpoint.fallback).cloned().collect(),
+            false => endpoints.clone(),
+        };
+        let local = self.zone.as_deref().and_then(|zone| preferred(zone, &family)).map(Arc::from);
+        let dual_stack = family.len() < endpoints.len();
+        let all = dual_stack.then_some(endpoints);
+        self.tiers = local.into_iter().chain([family]).chain(all).collect();
+        // Widened before means widened now, as far.
+        self.tier = match (widened, widened_from_last) {
+            (false, _) => 0,
+            (true, true) => self.tiers.len() - 1,
+            (true, false) => self.tier.min(self.tiers.len() - 1),
+        };
     }
 
     /// Returns the endpoints that calls should go to.
     pub(crate) fn endpoints(&self) -> Arc<[Endpoint]> {
-        self.preferred.as_ref().filter(|_| !self.widened).unwrap_or(&self.all).clone()
+        self.tiers[self.tier].clone()
     }
 
-    /// Uses all endpoints, since no preferred one takes calls. Returns whether that is a change.
+    /// Uses more endpoints, since no preferred one takes calls. Returns whether that is a change.
     pub(crate) fn widen(&mut self) -> bool {
-        let widens = self.preferred.is_some() && !self.widened;
-        self.widened |= widens;
+        let widens = self.tier + 1 < self.tiers.len();
+        self.tier += usize::from(widens);
         widens
     }
 
-    /// Goes back to the preferred ones when half of them take calls. Says whether it did.
+    /// Goes back to preferred endpoints when half of them take calls. Returns whether that is a change.
     pub(crate) fn narrow(&mut self, takes_calls: impl Fn(&SocketAddr) -> bool) -> bool {
-        let Some(preferred) = self.preferred.as_ref().filter(|_| self.widened) else { return false };
-        let available = preferred.iter().filter(|endpoint| takes_calls(&endpoint.address)).count();
-        self.widened = available * 2 < preferred.len();
-        !self.widened
+        let enough = |tier: &Arc<[Endpoint]>| {
+            let available = tier.iter().filter(|endpoint| takes_calls(&endpoint.address)).count();
+            available > 0 && available * 2 >= tier.len()
+        };
+        match self.tiers[..self.tier].iter().position(enough) {
+            Some(tier) => {
+                self.tier = tier;
+                true
+            }
+            None => false,
+        }
     }
 }
 

@@ -140,14 +140,17 @@ impl<C: Connector> Balancer<C> {
         {
             return;
         }
-        self.resolved_endpoints = Some(endpoints.clone());
+        let known = self.resolved_endpoints.replace(endpoints.clone()).unwrap_or_default();
         self.config.locality.update(endpoints);
         self.update_endpoints();
         for endpoint in self.endpoints.iter() {
             if let Some(entry) = self.entries.get(&endpoint.address) {
                 entry.subchannel.update_endpoint(endpoint);
-                // The resolver says that it is there: reason enough to try again now.
-                entry.handle.reset_backoff();
+                // New in this answer, or another pod: a reason to try now. Others keep their backoff, so that the
+                // clients of a name with a dead address do not all try it at each answer.
+                if !known.contains(endpoint) {
+                    entry.handle.reset_backoff();
+                }
             }
         }
     }
@@ -162,7 +165,8 @@ impl<C: Connector> Balancer<C> {
     fn update_locality(&mut self, waited: bool) {
         let (entries, locality) = (&self.entries, &mut self.config.locality);
         let takes_calls = |address: &_| entries.get(address).is_some_and(|entry| entry.available().is_some());
-        let lost = entries.values().all(|entry| entry.available().is_none())
+        let lost = !entries.is_empty()
+            && entries.values().all(|entry| entry.available().is_none())
             && (waited || entries.values().all(|entry| entry.failing));
         if lost && locality.widen() || locality.narrow(takes_calls) {
             self.update_endpoints();

@@ -162,7 +162,7 @@ impl ChannelConfig {
             resolution,
             http2: self.http2,
             _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
-            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver.run(updates))),
+            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver::run(resolver, updates))),
         };
         Ok(Channel { inner: Arc::new(inner) })
     }

@@ -113,9 +113,9 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// Returns the time that an endpoint that cannot be reached is left alone. Whatever it says, a new answer of
-    /// the resolver that lists the endpoint has it tried at once, and with nothing READY everything
-    /// is tried every second. Default: the gRPC connection-backoff document's.
+    /// The time that an endpoint that cannot be reached is left alone. An answer of the resolver in which it is new, or
+    /// has another name, cuts that short; with nothing READY, everything is tried every second. Default: the gRPC
+    /// connection-backoff document's.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
         self.config.backoff = backoff;
         self

@@ -34,7 +34,8 @@ pub struct ChannelSnapshot {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ResolverSnapshot {
-    /// The number of endpoints that the last successful answer had; absent before the first.
+    /// The number of endpoints that the last successful answer had, without the second address family of a name;
+    /// absent before the first.
     pub endpoints: Option<usize>,
     /// The time that ago that answer came, in seconds.
     pub age: Option<f64>,
@@ -103,7 +104,9 @@ impl ChannelSnapshot {
         Self {
             target: executor.target.clone(),
             resolver: ResolverSnapshot {
-                endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.len()),
+                endpoints: endpoints
+                    .as_ref()
+                    .map(|(endpoints, _)| endpoints.iter().filter(|endpoint| !endpoint.fallback).count()),
                 age: endpoints.map(|(_, at)| (now - at).as_secs_f64()),
                 error: error.map(|error| error.to_string()),
             },

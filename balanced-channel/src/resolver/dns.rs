@@ -15,7 +15,7 @@ use hickory_resolver::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Lookup, LookupAnswer, ResolveError};
+use super::{Endpoint, Lookup, LookupAnswer, ResolveError};
 
 /// The time that one query may go unanswered before the next server, or the next attempt.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,11 +52,15 @@ struct LastFound {
     /// Which of the two address families. Pods of a dual-stack service have an address of each, and
     /// one pod must be one endpoint.
     family: RecordType,
+    /// True if the name had addresses of the other family too.
+    dual_stack: bool,
 }
 
 /// The addresses of a name, and how long they may be believed.
 struct Addresses {
     addresses: BTreeSet<IpAddr>,
+    /// The addresses of the other family, for the case that these cannot be reached.
+    other_family: BTreeSet<IpAddr>,
     ttl: Duration,
 }
 
@@ -91,12 +95,13 @@ impl DnsLookup {
 
 impl Lookup for DnsLookup {
     async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
-        let Addresses { addresses, ttl } = self
+        let Addresses { addresses, other_family, ttl } = self
             .addresses()
             .await
             .map_err(|what| ResolveError(format!("DNS lookup of {} failed: {what}", self.host)))?;
-        let endpoints = addresses.into_iter().map(|ip| SocketAddr::new(ip, self.port).into()).collect();
-        Ok(LookupAnswer { endpoints, ttl })
+        let endpoint = |ip| Endpoint::from(SocketAddr::new(ip, self.port));
+        let fallback = other_family.into_iter().map(|ip| endpoint(ip).as_fallback());
+        Ok(LookupAnswer { endpoints: addresses.into_iter().map(endpoint).chain(fallback).collect(), ttl })
     }
 }
 
@@ -135,7 +140,9 @@ impl Stub {
                     end.get_or_insert_with(|| Instant::now() + SEARCH_TIMEOUT);
                 }
                 Ok((family, found)) => {
-                    self.last_found = Some(LastFound { place, family });
+                    let dual_stack =
+                        !found.other_family.is_empty() || self.last_found.is_some_and(|last| last.dual_stack);
+                    self.last_found = Some(LastFound { place, family, dual_stack });
                     return Ok(found);
                 }
                 Err(error) if self.last_found.is_some_and(|found| place <= found.place) => return Err(error),
@@ -147,12 +154,20 @@ impl Stub {
 
     /// The addresses of one family: of the one found before, for as long as the name has any of it.
     async fn family(&self, name: &Name) -> Result<(RecordType, Addresses), NetError> {
-        if let Some(LastFound { family, .. }) = self.last_found {
-            let addresses = query(&self.resolver, name, family).await?;
-            if !addresses.addresses.is_empty() {
-                return Ok((family, addresses));
-            }
+        if let Some(LastFound { family, dual_stack, .. }) = self.last_found {
             let other = if family == RecordType::A { RecordType::AAAA } else { RecordType::A };
+            let (addresses, second) = tokio::join!(query(&self.resolver, name, family), async {
+                if !dual_stack {
+                    return None;
+                }
+                // The preferred family does not wait for long.
+                timeout(QUERY_TIMEOUT, query(&self.resolver, name, other)).await.ok()?.ok()
+            });
+            let addresses = addresses?;
+            if !addresses.addresses.is_empty() {
+                let other_family = second.map(|second| second.addresses).unwrap_or_default();
+                return Ok((family, Addresses { other_family, ..addresses }));
+            }
             return Ok((other, query(&self.resolver, name, other).await?));
         }
         let (v4, v6) = tokio::join!(
@@ -160,8 +175,10 @@ impl Stub {
             query(&self.resolver, name, RecordType::AAAA),
         );
         match (v4, v6) {
-            (Ok(v4), Ok(v6)) if v4.addresses.len() < v6.addresses.len() => Ok((RecordType::AAAA, v6)),
-            (Ok(v4), Ok(_)) => Ok((RecordType::A, v4)),
+            (Ok(v4), Ok(v6)) if v4.addresses.len() < v6.addresses.len() => {
+                Ok((RecordType::AAAA, Addresses { other_family: v4.addresses, ..v6 }))
+            }
+            (Ok(v4), Ok(v6)) => Ok((RecordType::A, Addresses { other_family: v6.addresses, ..v4 })),
             // There are servers that never answer for a family which nobody there has.
             (Ok(v4), Err(_)) if !v4.addresses.is_empty() => Ok((RecordType::A, v4)),
             (Err(_), Ok(v6)) if !v6.addresses.is_empty() => Ok((RecordType::AAAA, v6)),
@@ -174,7 +191,7 @@ impl Stub {
 
 impl Addresses {
     fn none() -> Self {
-        Self { addresses: BTreeSet::new(), ttl: Duration::ZERO }
+        Self { addresses: BTreeSet::new(), other_family: BTreeSet::new(), ttl: Duration::ZERO }
     }
 }
 
@@ -184,6 +201,7 @@ async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Res
             let records = lookup.answers();
             Ok(Addresses {
                 addresses: records.iter().filter_map(|record| record.data.ip_addr()).collect(),
+                other_family: BTreeSet::new(),
                 ttl: Duration::from_secs(records.iter().map(|record| record.ttl).min().unwrap_or(0).into()),
             })
         }
@@ -195,7 +213,8 @@ async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Res
 
 /// The fully qualified names to try, in order (resolv.conf(5)).
 fn names(host: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NetError> {
-    let mut name = Name::from_utf8(host)?;
+    // Not `from_utf8`, which refuses an underscore in the middle: Docker Compose makes such names.
+    let mut name = Name::from_ascii(host)?;
     if name.is_fqdn() {
         return Ok(vec![name]);
     }

@@ -7,10 +7,10 @@ mod dns;
 pub(crate) mod kubernetes;
 mod poll;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 pub(crate) use dns::DnsLookup;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 pub use poll::{Lookup, LookupAnswer, PollingResolver, Refresh};
 use tokio::{
     sync::{Notify, watch},
@@ -30,6 +30,8 @@ pub struct Endpoint {
     /// The zones whose clients should call it, if somebody has planned that; a Kubernetes
     /// EndpointSlice has them as `hints.forZones`.
     pub for_zones: Vec<Arc<str>>,
+    /// True if calls go there only while no other endpoint takes calls: the second address family of a name.
+    pub(crate) fallback: bool,
 }
 
 /// A lookup that failed; what it means is in the sentence.
@@ -76,11 +78,22 @@ pub(crate) struct Resolutions {
 #[derive(Debug)]
 pub(crate) struct StaticResolver(pub(crate) Vec<SocketAddr>);
 
+/// Runs a resolver. One that panics has failed for good, which calls without endpoints report.
+pub(crate) async fn run(resolver: Box<dyn Resolver>, updates: Updates) {
+    let running = AssertUnwindSafe(async { resolver.run(updates.clone()).await });
+    if running.catch_unwind().await.is_err() {
+        tracing::error!("resolver panicked; the last endpoints stay in use");
+        updates.fail(ResolveError::new("the resolver panicked"));
+        // The balancer takes the end of all senders for the end of the channel.
+        updates.closed().await;
+    }
+}
+
 // === impl Endpoint ===
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { address, name: None, zone: None, for_zones: Vec::new() }
+        Self { address, name: None, zone: None, for_zones: Vec::new(), fallback: false }
     }
 }
 
@@ -95,6 +108,12 @@ impl Endpoint {
     #[must_use]
     pub fn in_zone(self, zone: impl Into<Arc<str>>) -> Self {
         Self { zone: Some(zone.into()), ..self }
+    }
+
+    /// The same, for the time when no other endpoint takes calls.
+    #[must_use]
+    pub(crate) fn as_fallback(self) -> Self {
+        Self { fallback: true, ..self }
     }
 
     /// The same, for the clients of some zones.

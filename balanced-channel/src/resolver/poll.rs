@@ -1,8 +1,8 @@
 //! Resolvers that have to ask: how often a lookup is made, whatever it looks in.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Endpoint, ResolveError, Resolver, Updates};
@@ -85,7 +85,12 @@ impl<L: Lookup> Resolver for PollingResolver<L> {
             });
             loop {
                 let soonest = Instant::now() + self.refresh.min;
-                let next = match self.lookup.lookup().await {
+                let lookup = AssertUnwindSafe(async { self.lookup.lookup().await });
+                let answer = lookup.catch_unwind().await.unwrap_or_else(|_| {
+                    tracing::error!("lookup panicked");
+                    Err(ResolveError::new("the lookup panicked"))
+                });
+                let next = match answer {
                     Ok(answer) => {
                         pause.reset();
                         updates.publish(answer.endpoints);

@@ -1,7 +1,8 @@
 //! The task of a subchannel: connects, tells the balancer, and connects again with backoff.
 
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep_until},
@@ -65,8 +66,8 @@ pub(crate) struct SubchannelTask<C> {
 /// How a connection came to take no more calls.
 struct ConnectionEnd {
     why: String,
-    /// The server said GOAWAY, and that nothing is wrong.
-    graceful: bool,
+    /// The server has answered calls, and said GOAWAY and that nothing is wrong.
+    served: bool,
 }
 
 // === impl SubchannelHandle ===
@@ -98,7 +99,7 @@ impl<C: Connector> SubchannelTask<C> {
         loop {
             self.report(SubchannelUpdate::Connecting { lost: lost.take() });
             let began = Instant::now();
-            let connecting = self.http2.connect(&*self.connector, &self.subchannel.endpoint);
+            let connecting = self.connect();
             let connected = tokio::select! {
                 connected = connecting => connected,
                 () = stop.cancelled() => return,
@@ -106,12 +107,12 @@ impl<C: Connector> SubchannelTask<C> {
             let why = match connected {
                 Ok((client, connection)) => {
                     self.connections.succeeded();
-                    let (ready_at, before) = (Instant::now(), self.subchannel.calls.started());
+                    let ready_at = Instant::now();
                     let ended = self.serve(client, connection, &stop).await;
-                    let Some(ConnectionEnd { why, graceful }) = ended else { return };
-                    // A server may end a connection after so many calls, and under load that is soon.
-                    let used = graceful && self.subchannel.calls.started() > before;
-                    if used || ready_at.elapsed() >= MIN_CONNECTION_DURATION {
+                    let Some(ConnectionEnd { why, served }) = ended else { return };
+                    // A server may end a connection after so many calls, and under load that is soon. One that ends it
+                    // before it has answered any is not tried again at once.
+                    if served || ready_at.elapsed() >= MIN_CONNECTION_DURATION {
                         backoff.reset();
                         short_connections = 0;
                     } else {
@@ -142,6 +143,16 @@ impl<C: Connector> SubchannelTask<C> {
         }
     }
 
+    /// Connects. A connector of the user that panics has failed, and is asked again after the backoff.
+    async fn connect(&self) -> Result<(Http2Client, ConnectionMonitor), ConnectError> {
+        let endpoint = &self.subchannel.endpoint;
+        let connecting = AssertUnwindSafe(self.http2.connect(&*self.connector, endpoint));
+        connecting.catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(address = %endpoint.address, "connector panicked");
+            Err(ConnectError::panicked(endpoint))
+        })
+    }
+
     /// Serves until the connection takes no more calls; `None` after being stopped. Either way the
     /// calls in flight go on to their end.
     async fn serve(
@@ -157,12 +168,12 @@ impl<C: Connector> SubchannelTask<C> {
                     change = connection.next() => match change {
                         ConnectionEvent::Silent => self.report(SubchannelUpdate::Silent(true)),
                         ConnectionEvent::Responsive => self.report(SubchannelUpdate::Silent(false)),
-                        ConnectionEvent::Draining(reason) => break Some(reason),
+                        ConnectionEvent::Draining { reason, answered } => break Some((reason, answered)),
                         // Without callers, a connection ends by itself.
                         ConnectionEvent::Lost(_) if stop.is_cancelled() => break None,
                         ConnectionEvent::Lost(ConnectionLost { why, disconnect }) => {
                             self.connections.lost(disconnect);
-                            return Some(ConnectionEnd { why, graceful: false });
+                            return Some(ConnectionEnd { why, served: false });
                         }
                     },
                     () = &mut health => {}
@@ -171,7 +182,7 @@ impl<C: Connector> SubchannelTask<C> {
             }
         };
         // The health watch is over; it was a call on this connection too.
-        let Some(reason) = ended else {
+        let Some((reason, answered)) = ended else {
             self.connections.lost(Disconnect::Shutdown);
             return None;
         };
@@ -179,7 +190,7 @@ impl<C: Connector> SubchannelTask<C> {
         if reason.too_many_pings() {
             self.http2.record_too_many_pings(self.subchannel.endpoint.address);
         }
-        Some(ConnectionEnd { why: reason.to_string(), graceful: reason.is_graceful() })
+        Some(ConnectionEnd { why: reason.to_string(), served: answered && reason.is_graceful() })
     }
 
     /// Tells that the connection is READY: at once, or as the health of its server has it. Does not

@@ -40,7 +40,11 @@ pub(crate) enum ConnectionEvent {
     /// The peer has spoken again.
     Responsive,
     /// There will be no new calls; those in flight go on.
-    Draining(DrainReason),
+    Draining {
+        reason: DrainReason,
+        /// True if the peer has begun to answer a call on this connection.
+        answered: bool,
+    },
     /// It is gone.
     Lost(ConnectionLost),
 }
@@ -71,7 +75,9 @@ impl ConnectionMonitor {
         };
         self.silent = peer.silent;
         match &*peer {
-            PeerState { draining: Some(why), .. } => ConnectionEvent::Draining(*why),
+            PeerState { draining: Some(reason), answered, .. } => {
+                ConnectionEvent::Draining { reason: *reason, answered: *answered }
+            }
             PeerState { lost: Some(lost), .. } => ConnectionEvent::Lost(lost.clone()),
             PeerState { silent: true, .. } => ConnectionEvent::Silent,
             PeerState { silent: false, .. } => ConnectionEvent::Responsive,

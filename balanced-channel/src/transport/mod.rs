@@ -153,6 +153,11 @@ impl ConnectError {
         Self(why)
     }
 
+    /// The connector has panicked.
+    pub(crate) fn panicked(endpoint: &Endpoint) -> Self {
+        Self(format!("{}: the connector panicked", endpoint.address))
+    }
+
     /// The peer takes connections and ends them at once.
     pub(crate) fn short_lived(endpoint: &Endpoint, life: Duration, why: &str) -> Self {
         Self(format!("{}: connection lost after {life:.0?}: {why}", endpoint.address))

@@ -54,6 +54,8 @@ pub(super) struct PeerState {
     pub(super) silent: bool,
     /// There are no new calls, and those in flight go on.
     pub(super) draining: Option<DrainReason>,
+    /// True if it had begun to answer a call when it began to drain.
+    pub(super) answered: bool,
     pub(super) lost: Option<ConnectionLost>,
 }
 
@@ -90,6 +92,9 @@ impl Shared {
         self.quota.close();
         self.peer.send_if_modified(|peer| {
             let first = peer.draining.is_none();
+            if first {
+                peer.answered = self.observed.responses.get() > 0;
+            }
             peer.draining.get_or_insert(why);
             first
         });
@@ -157,7 +162,7 @@ impl fmt::Display for DrainReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GoAway(goaway) => goaway.fmt(f),
-            Self::StreamIdsExhausted => f.write_str("it has carried as many calls as HTTP/2 has numbers for"),
+            Self::StreamIdsExhausted => f.write_str("HTTP/2 stream IDs are exhausted"),
         }
     }
 }

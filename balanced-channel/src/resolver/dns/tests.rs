@@ -45,7 +45,8 @@ fn pod(server: &NameServer, host: &str) -> DnsLookup {
 
 async fn look(dns: &mut DnsLookup) -> Result<Vec<String>, String> {
     let answer = dns.lookup().await.map_err(|error| error.to_string())?;
-    Ok(answer.endpoints.iter().map(|endpoint| endpoint.address.ip().to_string()).collect())
+    let used = answer.endpoints.iter().filter(|endpoint| !endpoint.fallback);
+    Ok(used.map(|endpoint| endpoint.address.ip().to_string()).collect())
 }
 
 /// Answers for one name, and says of every other that it does not exist.
@@ -125,6 +126,10 @@ async fn of_a_dual_stack_name_one_family_is_used_and_kept() {
         NameServer::start(|asked| addresses(asked, ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"])).await;
     let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1", "10.0.0.2"]);
+    // The other one is there for the case that nothing of this one can be reached.
+    let answer = dns.lookup().await.unwrap();
+    let fallback: Vec<_> = answer.endpoints.iter().map(|endpoint| endpoint.fallback).collect();
+    assert_eq!(fallback, [false, false, true, true]);
     // One record of the other family more, as when the two queries straddle a change.
     server.set_script(|asked| addresses(asked, ["10.0.0.1", "fd00::1", "fd00::2"]));
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);

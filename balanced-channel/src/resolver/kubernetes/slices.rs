@@ -159,6 +159,7 @@ fn endpoint(address: SocketAddr, listed: &SliceEndpoint) -> Endpoint {
         name: listed.target_ref.as_ref().and_then(|target| target.name.as_ref()).map(owned),
         zone: listed.zone.as_ref().filter(|zone| !zone.is_empty()).map(owned),
         for_zones: listed.hints.for_zones.iter().map(|zone| owned(&zone.name)).collect(),
+        fallback: false,
     }
 }
 

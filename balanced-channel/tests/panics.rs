@@ -1,0 +1,106 @@
+//! Code of the user that panics: a connector, a lookup, a resolver. The channel goes on.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod backend;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use backend::{Backend, call, fails, list, nowhere, until};
+use balanced_channel::{
+    BackoffPolicy, Channel, Connector, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh,
+    ResolveError, Resolver, TcpConnector, Updates,
+};
+use futures_util::future::BoxFuture;
+use tokio::net::TcpStream;
+use tonic::Code;
+
+const SOON: Duration = Duration::from_millis(10);
+
+/// Panics the first time.
+struct PanicsOnce<T>(Arc<AtomicU32>, T);
+
+impl<T> PanicsOnce<T> {
+    fn new(then: T) -> Self {
+        Self(Arc::default(), then)
+    }
+
+    fn call(&self) {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "this panic belongs to the test");
+    }
+}
+
+impl Connector for PanicsOnce<TcpConnector> {
+    type Io = TcpStream;
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
+        self.call();
+        self.1.connect(endpoint).await
+    }
+}
+
+impl Lookup for PanicsOnce<SocketAddr> {
+    async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
+        self.call();
+        Ok(LookupAnswer { endpoints: vec![self.1.into()], ttl: SOON })
+    }
+}
+
+/// Publishes an address, and panics.
+struct PanickingResolver(SocketAddr);
+
+impl Resolver for PanickingResolver {
+    fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            updates.publish([self.0.into()]);
+            panic!("this panic belongs to the test");
+        })
+    }
+}
+
+#[tokio::test]
+async fn connector_that_panicked_is_asked_again() {
+    let backend = Backend::start();
+    let backoff = BackoffPolicy { initial: SOON, ..BackoffPolicy::default() };
+    let connector = PanicsOnce::new(TcpConnector::default());
+    let channel = Channel::builder(list([&backend])).connector(connector).backoff(backoff).build().unwrap();
+    until("a call", || {
+        channel.snapshot().subchannels.first().filter(|one| one.last_error.is_some()).cloned()
+    })
+    .await;
+    until("the connection", || (channel.snapshot().ready() == 1).then_some(())).await;
+    call(&channel, "").await.unwrap();
+    let error = channel.snapshot().subchannels[0].last_error.clone().unwrap();
+    assert!(error.contains("connector panicked"), "{error}");
+}
+
+#[tokio::test]
+async fn lookup_that_panicked_is_made_again() {
+    let backend = Backend::start();
+    let refresh = Refresh { min: SOON, max: SOON };
+    let resolver = PollingResolver::new(PanicsOnce::new(backend.address), refresh);
+    let channel = Channel::builder("dns:///unused:1").resolver(resolver).build().unwrap();
+    until("the connection", || (channel.snapshot().ready() == 1).then_some(())).await;
+    call(&channel, "").await.unwrap();
+}
+
+#[tokio::test]
+async fn endpoints_of_a_resolver_that_panicked_stay_in_use_and_its_end_is_reported() {
+    let backend = Backend::start();
+    let resolver = PanickingResolver(backend.address);
+    let channel = Channel::builder("dns:///unused:1").resolver(resolver).build().unwrap();
+    let error = until("the error", || channel.snapshot().resolver.error).await;
+    assert!(error.contains("panicked"), "{error}");
+    call(&channel, "").await.unwrap();
+    let dead = PanickingResolver(nowhere());
+    let channel = Channel::builder("dns:///unused:1").resolver(dead).build().unwrap();
+    assert_eq!(fails(&channel, "").await.0, Code::Unavailable);
+}

@@ -45,8 +45,8 @@
 //! With nothing better, calls still go to a connection that is silent or ejected.
 //!
 //! A call that no server has seen is always sent again. One that a server may have processed is sent
-//! again only if a [`RetryPolicy`] says so, and never once its response has begun. A deadline, the
-//! caller's or that of a [`MethodConfig`], bounds all attempts together.
+//! again only if a [`RetryPolicy`] or a [`HedgingPolicy`] says so, and never once its response has begun. A deadline,
+//! the caller's or that of a [`MethodConfig`], bounds all attempts together.
 //!
 //! # Configuration
 //!
@@ -58,6 +58,25 @@
 //!
 //! - `kubernetes`: `kubernetes:///` targets, by a watch on the service's EndpointSlices. Off by default.
 //! - `tls`: `Builder::tls` and `https://` targets, by rustls. Off by default.
+//!
+//! # Glossary
+//!
+//! | term | meaning |
+//! | --- | --- |
+//! | attempt | One sending of a call to one endpoint |
+//! | backoff | The growing wait between attempts to connect, or between retries |
+//! | call | What the caller asked for, with all its attempts |
+//! | ejection | Leaving out a READY endpoint that fails its calls |
+//! | endpoint | One address of the service: usually one pod |
+//! | hedge | A second attempt beside one that is slow |
+//! | pick | The choice of a subchannel for one attempt |
+//! | probe | A PING that finds out whether a silent peer is there |
+//! | retry | An attempt after one that failed |
+//! | set | All endpoints of one resolution; it replaces the one before |
+//! | silent | Leaves a PING unanswered |
+//! | subset | The part of a set that one client connects to |
+//! | throttle | The token bucket that stops retries |
+//! | transparent retry | One of a call that no server has seen |
 //!
 //! The README has all knobs in one table, what happens in which situation, and how other clients
 //! compare.

@@ -25,7 +25,7 @@ use crate::{
     sanitize,
     tally::{Sample, Tally},
     target::Target,
-    transport::{self, CallError, Caller, Content, Reply, Setup, Tls, Transport},
+    transport::{self, CallError, Caller, Content, Setup, Tls, Transport},
 };
 
 /// The time from one call to the next.
@@ -156,8 +156,8 @@ impl Call {
             };
             let latency = begin.elapsed();
             let mut shown = lines.print(&outcome, latency);
-            if let Outcome::Reply(Reply { content: Content::Refused { unimplemented: true, .. }, .. }) =
-                outcome
+            if let Outcome::Reply(reply) = &outcome
+                && matches!(reply.content, Content::Refused { unimplemented: true, .. })
                 && !methods_shown
             {
                 methods_shown = true;
@@ -185,7 +185,7 @@ impl Call {
         let mut arrived = |json: &str| drop(lines.message(json));
         let name = self.name.as_deref().unwrap_or_default();
         match timeout(self.timeout, caller.reply(name, &mut arrived)).await {
-            Ok(Ok(reply)) => Ok(Outcome::Reply(reply)),
+            Ok(Ok(reply)) => Ok(Outcome::Reply(Box::new(reply))),
             Ok(Err(CallError::NoReply(why))) => Ok(Outcome::None(why)),
             Ok(Err(CallError::Usage(why))) => Err(Stop::new(USAGE, sanitize::reason(why))),
             Err(_) => {

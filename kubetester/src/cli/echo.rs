@@ -63,7 +63,7 @@ impl Echo {
         let hostname = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         let hostname = hostname.unwrap_or_else(|| address.to_string());
         let version = hellogrpc::PROGRAM.version.into();
-        let identity = Identity { version, hostname: hostname.clone().into() };
+        let identity = Identity { version, hostname: hostname.clone() };
         let instance = Instance::new(identity, shutdown.clone());
         anstream::println!("{hostname} serves message.Echo on {address}");
         tokio::select! {

@@ -25,7 +25,7 @@ impl Files {
     }
 
     /// Returns the number of files.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 

@@ -21,7 +21,7 @@ const LONGEST_MESSAGE: usize = 16 * 1024;
 /// How one call ended.
 pub(super) enum Outcome {
     /// The server responded.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// No response came, for this reason.
     None(String),
 }
@@ -41,7 +41,8 @@ impl Outcome {
     pub(super) fn sample(&self) -> (Option<String>, Option<String>) {
         match self {
             Self::None(why) => (None, Some(sanitize::reason(why.clone()))),
-            Self::Reply(Reply { content, pod, .. }) => {
+            Self::Reply(reply) => {
+                let Reply { content, pod, .. } = &**reply;
                 let pod = pod.as_ref().map(|pod| sanitize::name(pod.name.clone()));
                 let error = match content {
                     Content::Refused { status, message, .. } if message.is_empty() => Some(status.clone()),
@@ -72,7 +73,7 @@ impl Lines {
     pub(super) fn print(&self, outcome: &Outcome, latency: Duration) -> io::Result<()> {
         let took = time(latency.as_secs_f64());
         let Reply { content, pod, peer, headers, trailers } = match outcome {
-            Outcome::Reply(reply) => reply,
+            Outcome::Reply(reply) => &**reply,
             Outcome::None(why) => {
                 return print(&format!("No answer after {took}: {}", sanitize::reason(why.clone())));
             }

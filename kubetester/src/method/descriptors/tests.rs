@@ -107,7 +107,8 @@ fn missing_imports_are_found_by_the_types_that_are_used() {
 
 #[test]
 fn what_no_compiler_makes_is_one_sentence() {
-    let cases: [(&str, fn(&mut FileDescriptorProto)); 14] = [
+    type Change = fn(&mut FileDescriptorProto);
+    let cases: [(&str, Change); 14] = [
         ("unknown syntax", |file| file.syntax = Some("proto9".to_owned())),
         ("is no name", |file| file.message_type[0].name = Some(String::new())),
         ("is no name", |file| file.package = Some("a..b".to_owned())),

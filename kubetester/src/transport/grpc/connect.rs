@@ -26,6 +26,9 @@ const ALPN: &[u8] = b"h2";
 /// The number of times that a balanced channel is asked whether it is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// The largest headers or trailers that are read over a plain connection, in bytes as HTTP/2 counts them.
+const MAX_HEADER_LIST: u32 = 256 * 1024;
+
 /// The stream below HTTP/2.
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -76,6 +79,7 @@ impl Server {
         let origin: Uri = origin.parse().map_err(|error| unreachable(cause::root(&error)))?;
         let settings = Settings::from_shared(format!("http://{authority}"));
         let settings = settings.map_err(|error| unreachable(cause::root(&error)))?.origin(origin);
+        let settings = settings.http2_max_header_list_size(MAX_HEADER_LIST);
         let mut connections = Vec::new();
         for _ in 0..setup.connections.map_or(1, usize::from) {
             let peer = Peer::default();

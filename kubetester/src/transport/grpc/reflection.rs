@@ -156,7 +156,7 @@ where
             if questions.is_empty() {
                 return files.into_pool().map_err(|why| untold(&why));
             }
-            if files.len() + questions.len() > MOST_FILES {
+            if files.count() + questions.len() > MOST_FILES {
                 return Err(untold(&format!("its descriptions go on past {MOST_FILES} files")));
             }
             for answer in self.ask(questions).await.map_err(|status| untold(&status::plain(&status)))? {

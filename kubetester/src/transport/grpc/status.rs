@@ -12,6 +12,9 @@ use crate::transport::cause;
 /// The text of h2's error for a connection that ended within a frame, or within what is no frame.
 const HALF_A_FRAME: &str = "bytes remaining on stream";
 
+/// h2's text for a stream on which a peer broke the protocol or a limit.
+const PROTOCOL_ERROR: &str = "unspecific protocol error detected";
+
 /// tonic's text for a response without a status.
 const NO_STATUS: &str = "grpc-status header missing, mapped from HTTP status code ";
 
@@ -54,6 +57,11 @@ fn words(status: &Status) -> String {
     let Some(source) = status.source() else {
         return match message.strip_prefix(NO_STATUS) {
             Some(code) => format!("the server answers HTTP {code} without a gRPC status"),
+            // A balanced channel's text, without its cause.
+            None if message.ends_with(PROTOCOL_ERROR) => format!(
+                "{message}; if headers or trailers are larger than the 16 KiB that a balanced channel reads, \
+                 call one server as grpc://host:port, which reads 256 KiB"
+            ),
             None => message.to_owned(),
         };
     };

@@ -51,6 +51,12 @@ enum Permit {
     Shared(OwnedSemaphorePermit),
 }
 
+/// The decision about one call. An admitted call without a permit is not limited.
+enum Decision {
+    Admit(Request, Option<Permit>),
+    Reject(Response),
+}
+
 // === impl CallLimit ===
 
 impl CallLimit {
@@ -109,22 +115,22 @@ impl Admission {
             let mut router = router.clone();
             async move {
                 match admitted {
-                    Ok((request, None)) => router.call(request).await,
-                    Ok((request, Some(permit))) => {
+                    Decision::Admit(request, None) => router.call(request).await,
+                    Decision::Admit(request, Some(permit)) => {
                         router.call(request).await.map(|response| until_its_end(response, permit))
                     }
-                    Err(rejection) => Ok(rejection),
+                    Decision::Reject(response) => Ok(response),
                 }
             }
         }))
     }
 
-    /// Admits one call, or returns the response that rejects it.
-    fn admit(&self, request: Request) -> Result<(Request, Option<Permit>), Response> {
+    /// Decides about one call.
+    fn admit(&self, request: Request) -> Decision {
         let path = request.uri().path();
         // A request that is not gRPC gets its problem at once.
         if path == HEALTH_CHECK || !is_grpc(&request) {
-            return Ok((request, None));
+            return Decision::Admit(request, None);
         }
         let (calls, limit) = if self.streaming_methods.contains(path) {
             (&self.streaming, "MAX_STREAMING_CALLS")
@@ -137,14 +143,14 @@ impl Admission {
                 format!("as many calls are in flight as the server accepts ({limit}); try again later");
             let mut response = Status::resource_exhausted(message).into_http();
             response.headers_mut().insert(HOSTNAME, self.hostname.clone());
-            return Err(response);
+            return Decision::Reject(response);
         };
         let request = if self.client_streaming_methods.contains(path) {
             request
         } else {
             request.map(|body| Body::new(DeadlineBody::new(UPLOAD, body).map_err(too_slow)))
         };
-        Ok((request, Some(permit)))
+        Decision::Admit(request, Some(permit))
     }
 }
 

@@ -47,7 +47,7 @@ impl ChannelMetrics {
             for metric in channel.metrics() {
                 let name = prometheus_name(&metric);
                 let at = families.iter().position(|family| family.name() == name).unwrap_or_else(|| {
-                    families.push(family(&metric, name));
+                    families.push(family(&metric, &name));
                     families.len() - 1
                 });
                 let series = metric.points.iter().map(|point| series(route, metric.kind, point));
@@ -133,13 +133,13 @@ fn underscored(name: &str) -> String {
     name.replace('.', "_")
 }
 
-fn family(metric: &Metric, name: String) -> MetricFamily {
+fn family(metric: &Metric, name: &str) -> MetricFamily {
     let kind = match metric.kind {
         Kind::Histogram => MetricType::HISTOGRAM,
         Kind::UpDownCounter => MetricType::GAUGE,
         _ => MetricType::COUNTER,
     };
-    new_family(&name, metric.description, kind)
+    new_family(name, metric.description, kind)
 }
 
 fn new_family(name: &str, help: &str, kind: MetricType) -> MetricFamily {

@@ -65,8 +65,8 @@ async fn only_what_the_policy_covers_is_tried_again_and_only_so_often() {
         (ScriptedResponse::Status(Code::Unavailable), 3, Code::Unavailable),
         (ScriptedResponse::Reset(Reason::ENHANCE_YOUR_CALM), 3, Code::ResourceExhausted),
         // A proxy's answer counts as the code that it stands for.
-        (ScriptedResponse::Http(503), 3, Code::Unknown),
-        (ScriptedResponse::Http(404), 1, Code::Unknown),
+        (ScriptedResponse::Http(503), 3, Code::Unavailable),
+        (ScriptedResponse::Http(404), 1, Code::Unimplemented),
         (ScriptedResponse::Status(Code::Internal), 1, Code::Internal),
         (ScriptedResponse::Reset(Reason::INTERNAL_ERROR), 1, Code::Internal),
         (ScriptedResponse::Status(Code::Ok), 1, Code::Ok),

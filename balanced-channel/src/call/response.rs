@@ -14,12 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
 
-use super::{
-    Call,
-    deadline::Deadline,
-    status_mapping::{broken, code_of_http},
-    throttle::ThrottleRecorder,
-};
+use super::{Call, deadline::Deadline, status_mapping::broken, throttle::ThrottleRecorder};
 use crate::{
     metrics::{MessageSize, Recording},
     outlier::CallOutcome,
@@ -68,11 +63,8 @@ pin_project_lite::pin_project! {
 
 /// The code that a response's headers say the call has ended with, when they do.
 pub(crate) fn code_of<B>(response: &Response<B>) -> Option<Code> {
-    match response.headers().get(Status::GRPC_STATUS) {
-        // Trailers-Only: the headers are all there is.
-        Some(status) => Some(Code::from_bytes(status.as_bytes())),
-        None => code_of_http(response.status()),
-    }
+    // Trailers-Only: the headers are all there is.
+    response.headers().get(Status::GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
 }
 
 fn code_of_trailers(trailers: &HeaderMap) -> Code {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use h2::Reason;
-use http::StatusCode;
+use http::{Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status};
 
 use super::retry::Progress;
@@ -54,6 +54,25 @@ pub fn code_of_http(status: StatusCode) -> Option<Code> {
         429 | 502..=504 => Some(Code::Unavailable),
         _ => Some(Code::Unknown),
     }
+}
+
+/// Returns the status of a response that does not come from a gRPC server, such as the error page of a proxy: one without
+/// `grpc-status` that has another HTTP status than 200 or another content type than gRPC's. Its body is no messages.
+pub(crate) fn status_of_foreign_response<B>(response: &Response<B>, address: SocketAddr) -> Option<Status> {
+    let (http, headers) = (response.status(), response.headers());
+    if headers.contains_key(Status::GRPC_STATUS) {
+        return None;
+    }
+    let content_type = headers.get(CONTENT_TYPE);
+    let code = match code_of_http(http) {
+        Some(code) => code,
+        None if content_type.is_none_or(|value| value.as_bytes().starts_with(b"application/grpc")) => {
+            return None;
+        }
+        None => Code::Unknown,
+    };
+    let with = content_type.map(|value| format!(" with {value:?}")).unwrap_or_default();
+    Some(Status::new(code, format!("the response of {address} is HTTP {http}{with}, not gRPC")))
 }
 
 /// The status of a response that broke off.

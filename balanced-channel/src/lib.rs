@@ -105,7 +105,7 @@ mod target;
 mod transport;
 
 pub use backoff::BackoffPolicy;
-pub use call::{ResponseBody, code_of_http};
+pub use call::{ResponseBody, foreign_response_status};
 pub use channel::{
     BuildError, Builder, Channel, ChannelSnapshot, ResolverSnapshot, ResponseFuture, RetrySnapshot,
     SubchannelSnapshot,

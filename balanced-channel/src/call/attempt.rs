@@ -8,7 +8,7 @@ use super::{
     Call, CallExecutor,
     response::{InFlight, ResponseBody, code_of},
     retry::{AttemptFailure, Progress, Pushback, stamp},
-    status_mapping::{SendFailure, status_of_foreign_response},
+    status_mapping::{SendFailure, foreign_response_status},
 };
 
 /// The outcome of an attempt.
@@ -43,10 +43,11 @@ impl CallExecutor {
         }
         let (progress, status) = match sent {
             Some(Ok(mut response)) => {
-                if let Some(status) = status_of_foreign_response(&response, in_flight.address()) {
+                if let Some(status) = foreign_response_status(&response) {
                     // For the client above, a response that has its status in the headers. It fails only for a
                     // message that no header can carry, and this one is percent-encoded.
-                    let _ = status.add_header(response.headers_mut());
+                    let sentence = format!("{}: {}", in_flight.address(), status.message());
+                    let _ = Status::new(status.code(), sentence).add_header(response.headers_mut());
                 }
                 stamp(response.headers_mut(), previous);
                 let failed = code_of(&response).filter(|code| *code != Code::Ok).map(|code| AttemptFailure {

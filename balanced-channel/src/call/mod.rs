@@ -34,7 +34,7 @@ use pick::Tried;
 pub use response::ResponseBody;
 use response::code_of;
 use retry::{RetryState, stamp};
-pub use status_mapping::code_of_http;
+pub use status_mapping::foreign_response_status;
 pub(crate) use throttle::RetryThrottle;
 use tokio::time::sleep;
 use tonic::{Code, body::Body};

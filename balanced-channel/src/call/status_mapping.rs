@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use h2::Reason;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::retry::Progress;
 use crate::transport::{SendError, chain};
@@ -44,7 +44,7 @@ impl SendFailure {
 
 /// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
 /// None for HTTP 200, which leaves it to the trailers.
-pub fn code_of_http(status: StatusCode) -> Option<Code> {
+fn code_of_http(status: StatusCode) -> Option<Code> {
     match status.as_u16() {
         200 => None,
         400 => Some(Code::Internal),
@@ -57,8 +57,9 @@ pub fn code_of_http(status: StatusCode) -> Option<Code> {
 }
 
 /// Returns the status of a response that does not come from a gRPC server, such as the error page of a proxy: one without
-/// `grpc-status` that has another HTTP status than 200 or another content type than gRPC's. Its body is no messages.
-pub(crate) fn status_of_foreign_response<B>(response: &Response<B>, address: SocketAddr) -> Option<Status> {
+/// `grpc-status` that has another HTTP status than 200 or another content type than gRPC's (gRPC over HTTP/2,
+/// "Responses"). Its body is no messages.
+pub fn foreign_response_status<B>(response: &Response<B>) -> Option<Status> {
     let (http, headers) = (response.status(), response.headers());
     if headers.contains_key(Status::GRPC_STATUS) {
         return None;
@@ -71,8 +72,12 @@ pub(crate) fn status_of_foreign_response<B>(response: &Response<B>, address: Soc
         }
         None => Code::Unknown,
     };
-    let with = content_type.map(|value| format!(" with {value:?}")).unwrap_or_default();
-    Some(Status::new(code, format!("the response of {address} is HTTP {http}{with}, not gRPC")))
+    let with = content_type.map(|value| format!(" with {}", String::from_utf8_lossy(value.as_bytes())));
+    let with = with.unwrap_or_default();
+    let mut status =
+        Status::new(code, format!("the response is HTTP {http}{with}, not gRPC; is it a gRPC port?"));
+    *status.metadata_mut() = MetadataMap::from_headers(headers.clone());
+    Some(status)
 }
 
 /// The status of a response that broke off.

@@ -7,19 +7,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use balanced_channel::{ResponseBody, code_of_http};
+use balanced_channel::{ResponseBody, foreign_response_status};
 use bytes::Bytes;
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tonic::{
-    Code, Status,
+    Status,
     body::Body,
     codegen::{Body as HttpBody, StdError},
 };
 use tower::Service;
-
-/// The media type of gRPC, to which a suffix such as `+proto` may be added.
-const GRPC: &[u8] = b"application/grpc";
 
 /// The peer of a response, if its transport knows it.
 pub(super) trait PeerOf {
@@ -85,7 +82,7 @@ where
         let (response, last) = (self.inner.call(request), self.last.clone());
         Box::pin(async move {
             let response = response.await.map_err(Into::into)?;
-            let status = not_grpc(&response);
+            let status = foreign_response_status(&response);
             // Trailers-Only: the headers have the status.
             let complete = status.is_some() || response.headers().contains_key(Status::GRPC_STATUS);
             *last.lock() = Observation { peer: response.body().peer_of(), complete };
@@ -102,26 +99,6 @@ where
             }))
         })
     }
-}
-
-/// Returns the status of a response that does not come from a gRPC server (gRPC over HTTP/2, "Responses").
-fn not_grpc<B>(response: &Response<B>) -> Option<Status> {
-    let (http, headers) = (response.status(), response.headers());
-    if headers.contains_key(Status::GRPC_STATUS) {
-        return None;
-    }
-    let media_type = headers.get(CONTENT_TYPE);
-    let code = match code_of_http(http) {
-        Some(code) => code,
-        None if media_type.is_none_or(|value| value.as_bytes().starts_with(GRPC)) => return None,
-        None => Code::Unknown,
-    };
-    let what = media_type.map(|value| format!(" with {}", String::from_utf8_lossy(value.as_bytes())));
-    let what = what.unwrap_or_default();
-    let message = format!("the response is HTTP {http}{what}, not gRPC; is it a gRPC port?");
-    let mut status = Status::new(code, message);
-    *status.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers.clone());
-    Some(status)
 }
 
 // === impl PeerOf ===

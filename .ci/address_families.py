@@ -110,9 +110,8 @@ def one_family(folder, family):
 
 
 def one_family_dead(folder, living):
-    """The name has an address of each family; only one has servers. A channel takes the IPv4 addresses of a name that has both, so that its
-    target is an address where they are dead."""
-    grpc = "dns:///both.test:8000" if living == "4" else "ipv6:[::1]:8000"
+    """The name has an address of each family; only one has servers."""
+    grpc = "dns:///both.test:8000"
     host = LOOPBACK[living] if living == "4" else f"[{LOOPBACK[living]}]"
     with namespace("46", name_server=True) as space:
         space.start(folder / "hellogrpc", LISTEN_ADDR=f"{host}:8000", ADMIN_ADDR="")

@@ -5,10 +5,7 @@
 mod backend;
 mod scripted_server;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use backend::{Backend, call, call_within, list, ready, until};
 use balanced_channel::{Builder, Channel, HedgingBudget, HedgingPolicy, Keepalive, RetryPolicy};
@@ -17,7 +14,7 @@ use h2::Reason;
 use scripted_server::{
     MESSAGE, ScriptedResponse, ScriptedServer, TEST_TIMEOUT, request, send, unary, upload,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tonic::Code;
 
 /// The delay before a hedge.

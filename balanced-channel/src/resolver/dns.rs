@@ -100,7 +100,7 @@ impl Lookup for DnsLookup {
             .await
             .map_err(|what| ResolveError(format!("DNS lookup of {} failed: {what}", self.host)))?;
         let endpoint = |ip| Endpoint::from(SocketAddr::new(ip, self.port));
-        let fallback = other_family.into_iter().map(|ip| endpoint(ip).as_fallback());
+        let fallback = other_family.into_iter().map(|ip| endpoint(ip).into_fallback());
         Ok(LookupAnswer { endpoints: addresses.into_iter().map(endpoint).chain(fallback).collect(), ttl })
     }
 }

@@ -112,7 +112,7 @@ impl Endpoint {
 
     /// The same, for the time when no other endpoint takes calls.
     #[must_use]
-    pub(crate) fn as_fallback(self) -> Self {
+    pub(crate) fn into_fallback(self) -> Self {
         Self { fallback: true, ..self }
     }
 

@@ -78,7 +78,7 @@ impl Draws {
         }
         // The first success decides where pods are named, and errors before it name none.
         let first = drawn.counts.values().map(|(answered, refused)| answered + refused).sum::<u64>() < 8;
-        let failed = drawn.random.u32(..100) < drawn.errors && !first;
+        let failed = drawn.random.u32(..100) < drawn.errors && (!first || drawn.errors == 100);
         let (answered, refused) = drawn.counts.entry(pod).or_default();
         let status = if failed {
             *refused += 1;

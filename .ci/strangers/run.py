@@ -58,8 +58,9 @@ def by_files(tool, told, untold):
 
 def sentences(tool, told, untold):
     """What cannot be called is said: no reflection, another name, a request that does not fit."""
-    unknown = ["--method", "other.Service/Do"]
-    refused(tool, 3, "the server has no reflection; say what its methods are with --proto", untold, *unknown)
+    for method in ["other.Service/Do", "helloworld.Greeter/SayHelloStreamReply"]:
+        words = "the server has no reflection; say what its methods are with --proto"
+        refused(tool, 3, words, untold, "--method", method)
     refused(tool, 2, "did you mean SayHello?", told, "--method", "helloworld.Greeter/SayHi")
     refused(tool, 2, "did you mean helloworld.Greeter?", told, "--method", "hello.Greeter/SayHello")
     refused(tool, 2, "HelloRequest has the fields name", told, *HELLO[:3], '{"nome": "Ann"}')

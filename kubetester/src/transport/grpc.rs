@@ -242,7 +242,9 @@ impl Shared {
             Ok(pool) => pool,
             // Many servers of the well-known greeters have no reflection.
             Err(Unfit::NoReflection(_))
-                if method::built_in().get_service_by_name(&name.service).is_some() =>
+                if method::built_in()
+                    .get_service_by_name(&name.service)
+                    .is_some_and(|service| service.methods().any(|method| method.name() == name.method)) =>
             {
                 method::built_in()
             }

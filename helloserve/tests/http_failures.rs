@@ -167,7 +167,7 @@ async fn requests_are_counted_by_the_connection_that_they_open_or_reuse() {
         let labels = [("outcome", "success"), ("connection", connection)];
         metrics.value("helloserve_http_upstream_requests_total", &labels).unwrap()
     };
-    // How many are reused depends on how soon they follow each other.
+    // The number of reused connections depends on how soon the requests follow each other.
     assert_eq!(count("new") + count("reused"), 3.0);
     assert!(count("new") >= 1.0);
 }

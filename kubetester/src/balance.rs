@@ -170,7 +170,7 @@ impl Balance {
             _ if self.p_skewed <= CONFIDENCE => Spread::Random,
             (pods, _) => match calls_needed(pods) {
                 needed if needed > self.calls => Spread::TooFew { needed },
-                // What usually is enough was not this time.
+                // The usual number of calls was not enough for this spread.
                 _ => Spread::TooFew { needed: 2 * self.calls },
             },
         }

@@ -99,7 +99,7 @@ impl Diff {
     ///
     /// # Errors
     ///
-    /// When they do not have the same targets.
+    /// Fails if the two results do not have the same targets.
     pub fn new(before: &Loads, after: &Loads, thresholds: &Thresholds) -> Result<Self, CannotCompare> {
         let mut targets = Vec::new();
         if let ([(_, before)], [(name, after)]) = (&before.0[..], &after.0[..]) {

@@ -42,7 +42,7 @@ struct Race<'a> {
     attempts: FuturesUnordered<BoxedAttempt<'a>>,
     /// The number of attempts that have started.
     started: u32,
-    /// When the next one is due, if there may be one.
+    /// The time at which the next one is due; none if no other may start.
     next: Option<Instant>,
     /// True if the next one replaces an attempt that failed, so that it needs no token.
     replaces: bool,

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
-    /// When the request was sent, if it was.
+    /// The time at which the request was sent; none if it was not.
     sent_at: Option<Instant>,
     /// The policy's hook and when the attempt began, if the policy wants to know how it ends.
     on_done: Option<(Arc<dyn OnDone>, Instant)>,

@@ -34,7 +34,7 @@ pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
     pub(crate) progress: Progress,
     pub(crate) pushback: Pushback,
-    /// Where it was sent, if it got that far.
+    /// The endpoint that it was sent to; none if it did not get that far.
     pub(crate) address: Option<SocketAddr>,
 }
 

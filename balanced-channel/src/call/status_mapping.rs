@@ -42,8 +42,8 @@ impl SendFailure {
     }
 }
 
-/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
-/// None for HTTP 200, which leaves it to the trailers.
+/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping"; for
+/// HTTP 200, which leaves it to the trailers, there is none.
 fn code_of_http(status: StatusCode) -> Option<Code> {
     match status.as_u16() {
         200 => None,

@@ -21,13 +21,13 @@ pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 /// and made again comes back at once (A50 keeps it out): behind the address may be a new process,
 /// and if it is not, the next failures eject it for longer.
 ///
-/// What counts as a failure differs. For `success_rate` and `failure_percentage` it is every status but OK. For
+/// The failures that count differ. For `success_rate` and `failure_percentage` it is every status but OK. For
 /// `consecutive_failures` it is only what speaks of the endpoint rather than of the request: UNAVAILABLE, and a call
 /// that ends without a complete message, by its deadline or by an end of the stream without a status. Any other
 /// response starts the count anew. A stream that breaks off after its second message counts neither way, and nor does
 /// a connection that is lost, since an endpoint without one takes no calls.
 ///
-/// What a caller does is no evidence for any of the rules: a call that it cancels, a deadline that leaves the endpoint
+/// A caller's own doing is no evidence for any of the rules: a call that it cancels, a deadline that leaves the endpoint
 /// less than `min_attempt_time`, a call that was never sent, and an attempt that lost against a hedge.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md

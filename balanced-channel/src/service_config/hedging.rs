@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::retry::{MAX_ATTEMPTS, RetryConfigError, StatusCodes, bad};
 
-/// When a call that is slow is sent a second time, to another endpoint ([gRFC A6]).
+/// The policy that sends a slow call a second time, to another endpoint ([gRFC A6]).
 ///
 /// The first attempt goes on. After `hedging_delay` without a response another one, a *hedge*, starts elsewhere; the
 /// first success is the call's response, and the channel cancels the other attempts. Hedging is for methods that may

@@ -69,7 +69,7 @@ pub(super) fn below(value: f64, freedom: f64, noncentrality: f64) -> f64 {
 pub(super) fn most_even(pods: usize, calls: u64) -> f64 {
     let (pods, calls) = (pods as f64, calls as f64);
     let each = (calls / pods).floor();
-    // So many pods have one call more.
+    // The number of pods that have one call more than the others.
     let more = calls - each * pods;
     let choose = |n: f64, k: f64| ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
     let ways = ln_gamma(calls + 1.0) - more * ln_gamma(each + 2.0) - (pods - more) * ln_gamma(each + 1.0);

@@ -22,7 +22,7 @@ pub struct PodChange {
     pub pod: String,
     /// True if it answered from then on, false if it answered until then.
     pub came: bool,
-    /// When, in seconds from the start of the load.
+    /// The time of the event, in seconds from the start of the load.
     pub at: f64,
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
-    /// When, in seconds from the start of the load.
+    /// The time of the event, in seconds from the start of the load.
     pub at: f64,
     /// The kind of event.
     pub what: What,

@@ -253,6 +253,11 @@ async fn call_that_no_server_has_seen_is_sent_again_within_its_attempt() {
     assert_eq!(unary(&channel).await.code, Code::Ok);
     let retries = channel.snapshot().retries;
     assert_eq!((retries.transparent, retries.hedges), (3, 0));
+    assert_eq!(ended(&channel), BTreeMap::from([("OK".to_owned(), 1), ("UNAVAILABLE".to_owned(), 3)]));
+    let metrics = channel.metrics();
+    let resent = metrics.iter().find(|metric| metric.name == "grpc.client.call.transparent_retries").unwrap();
+    assert!(matches!(&resent.points[0].value, balanced_channel::metrics::Value::Histogram(retries)
+        if retries.count() == 1 && retries.sum == 3.0));
 }
 
 #[tokio::test]

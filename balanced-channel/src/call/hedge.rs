@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     pin::{Pin, pin},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -14,24 +14,22 @@ use super::{
     Call, CallExecutor,
     attempt::AttemptOutcome,
     retry::{Pushback, TransparentRetries},
+    token_bucket::{TOKEN, TokenBucket},
 };
 use crate::{
-    metrics::{HedgeRecording, Recording},
+    metrics::{HedgeRecording, Recording, ResentRecording},
     service_config::{HedgingBudget, HedgingPolicy},
 };
 
 /// The shortest time after which a hedge asks for a token again.
 const MIN_RECHECK: Duration = Duration::from_millis(10);
 
-/// A token in units that a percent of it can be counted in.
-const TOKEN: u32 = 100;
-
-/// The bucket of tokens for hedges that slowness causes. No call waits for another.
+/// The tokens for hedges that slowness causes.
 #[derive(Debug)]
 pub(crate) struct HedgeBudget {
-    tokens: AtomicU32,
-    max: u32,
-    percent: u32,
+    bucket: TokenBucket,
+    /// The units of a token that each call adds.
+    share: u32,
 }
 
 /// The attempts of a hedged call that are under way, and what is known of the next.
@@ -39,6 +37,7 @@ struct Race<'a> {
     executor: &'a CallExecutor,
     call: &'a Call<'a>,
     policy: &'a HedgingPolicy,
+    resent: Option<ResentRecording>,
     attempts: FuturesUnordered<BoxedAttempt<'a>>,
     /// The number of attempts that have started.
     started: u32,
@@ -61,7 +60,8 @@ impl CallExecutor {
         recording: &mut Option<Box<Recording>>,
     ) -> AttemptOutcome {
         self.hedge_budget.deposit();
-        let mut first = pin!(self.attempt_with_transparent_retries(call, 0));
+        let resent = recording.as_mut().map(|recording| recording.resent_within());
+        let mut first = pin!(self.attempt_with_transparent_retries(call, 0, resent.clone()));
         let failure = match timeout(policy.hedging_delay, first.as_mut()).await {
             // Nearly every call ends here.
             Ok(outcome @ AttemptOutcome::Responded(_)) => return outcome,
@@ -72,6 +72,7 @@ impl CallExecutor {
             executor: self,
             call,
             policy,
+            resent,
             attempts: FuturesUnordered::new(),
             started: 1,
             next: Some(Instant::now()),
@@ -85,9 +86,15 @@ impl CallExecutor {
         Box::pin(race.run(failure, recording)).await
     }
 
-    async fn attempt_with_transparent_retries(&self, call: &Call<'_>, previous: u32) -> AttemptOutcome {
+    async fn attempt_with_transparent_retries(
+        &self,
+        call: &Call<'_>,
+        previous: u32,
+        resent: Option<ResentRecording>,
+    ) -> AttemptOutcome {
         let mut transparent = TransparentRetries::default();
         loop {
+            let began = Instant::now();
             let outcome = self.attempt(call, previous).await;
             match &outcome {
                 AttemptOutcome::Failed(failed, _)
@@ -96,6 +103,9 @@ impl CallExecutor {
                         && transparent.allows(failed.progress) =>
                 {
                     self.retries.transparent.fetch_add(1, Ordering::Relaxed);
+                    if let Some(resent) = &resent {
+                        resent.record(failed.code, began, call.body.sent());
+                    }
                 }
                 _ => return outcome,
             }
@@ -157,8 +167,9 @@ impl<'a> Race<'a> {
         executor.retries.hedges.fetch_add(1, Ordering::Relaxed);
         let hedge = recording.as_mut().map(|recording| recording.hedge(call.body.sent()));
         tracing::debug!(target = executor.target, attempt = previous + 1, "call is hedged");
+        let resent = self.resent.clone();
         self.attempts.push(Box::pin(async move {
-            let outcome = executor.attempt_with_transparent_retries(call, previous).await;
+            let outcome = executor.attempt_with_transparent_retries(call, previous, resent).await;
             (hedge, outcome)
         }));
     }
@@ -224,24 +235,17 @@ async fn sleep_until_some(due: Option<Instant>) {
 
 impl HedgeBudget {
     pub(crate) fn new(config: HedgingBudget) -> Self {
-        let max = config.burst * TOKEN;
-        Self { tokens: AtomicU32::new(max), max, percent: config.percent }
+        Self { bucket: TokenBucket::new(config.burst), share: config.percent * TOKEN / 100 }
     }
 
     /// Adds the share of one call.
     fn deposit(&self) {
-        // A full bucket, which is the rule, is only read.
-        if self.tokens.load(Ordering::Relaxed) < self.max {
-            let add = |tokens: u32| Some((tokens + self.percent).min(self.max));
-            // It fails only when the closure returns none.
-            let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        }
+        self.bucket.add(self.share);
     }
 
     /// Takes a token, if there is one.
     fn withdraw(&self) -> bool {
-        let take = |tokens: u32| tokens.checked_sub(TOKEN);
-        self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.bucket.take()
     }
 }
 

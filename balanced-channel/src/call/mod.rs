@@ -4,7 +4,7 @@
 //! - `attempt`: picks a subchannel, sends, and waits for the response to begin. `pick` waits for a subchannel;
 //!   `status_mapping` maps the transport's errors to gRPC's status codes.
 //! - `retry`: whether and when another attempt follows one that failed. `hedge`: another attempt beside one that is
-//!   slow. `throttle` stops both when too much fails.
+//!   slow. `throttle` stops both when too much fails; it and the budget of hedges are a `token_bucket`.
 //! - `response`: counts the call to its last byte.
 
 mod attempt;
@@ -16,6 +16,7 @@ mod response;
 mod retry;
 mod status_mapping;
 mod throttle;
+mod token_bucket;
 
 use std::sync::{
     Arc,

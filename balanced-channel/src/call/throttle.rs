@@ -1,23 +1,19 @@
 //! The retry throttle: a bucket of tokens that failures empty and successes fill (gRFC A6).
 //!
-//! One per channel, counted in thousandths of a token, in one atomic: no call waits for another.
+//! One per channel.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use tonic::Code;
 
+use super::token_bucket::{TOKEN, TokenBucket};
 use crate::service_config::{RetryThrottling, StatusCodes};
 
-const MILLI: u32 = 1000;
-
-/// The bucket.
+/// The throttle of a channel.
 #[derive(Debug)]
 pub(crate) struct RetryThrottle {
-    tokens: AtomicU32,
-    max: u32,
+    bucket: TokenBucket,
+    /// The thousandths of a token that a success puts back.
     ratio: u32,
 }
 
@@ -33,38 +29,28 @@ pub(crate) struct ThrottleRecorder {
 
 impl RetryThrottle {
     pub(crate) fn new(config: RetryThrottling) -> Self {
-        let max = config.max_tokens.saturating_mul(MILLI);
-        Self { tokens: AtomicU32::new(max), max, ratio: config.milli_ratio() }
+        Self { bucket: TokenBucket::new(config.max_tokens), ratio: config.milli_ratio() }
     }
 
     /// Takes a token; says whether enough are left for a retry.
     pub(crate) fn failed(&self) -> bool {
-        self.change(|tokens| tokens.saturating_sub(MILLI)) > self.max / 2
+        self.bucket.drain();
+        self.allows()
     }
 
-    /// Returns whether enough tokens are left for a hedge.
+    /// Returns whether enough tokens are left for another attempt.
     pub(crate) fn allows(&self) -> bool {
-        self.tokens.load(Ordering::Relaxed) > self.max / 2
+        self.bucket.is_more_than_half_full()
     }
 
     /// Puts a part of a token back.
     pub(crate) fn succeeded(&self) {
-        // A full bucket, which is the rule, is only read.
-        if self.tokens.load(Ordering::Relaxed) < self.max {
-            self.change(|tokens| tokens.saturating_add(self.ratio).min(self.max));
-        }
+        self.bucket.add(self.ratio);
     }
 
     /// Returns the number of tokens that are left.
     pub(crate) fn tokens(&self) -> f64 {
-        f64::from(self.tokens.load(Ordering::Relaxed)) / f64::from(MILLI)
-    }
-
-    fn change(&self, to: impl Fn(u32) -> u32) -> u32 {
-        let before =
-            self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| Some(to(tokens)));
-        // It fails only when the closure returns none.
-        before.map_or(0, to)
+        f64::from(self.bucket.units()) / f64::from(TOKEN)
     }
 }
 
@@ -105,7 +91,7 @@ mod tests {
         }
         throttle.succeeded();
         throttle.succeeded();
-        assert_eq!(throttle.tokens.load(Ordering::Relaxed), 2 * MILLI);
+        assert_eq!(throttle.bucket.units(), 2 * TOKEN);
     }
 
     #[test]
@@ -117,7 +103,7 @@ mod tests {
             [(Code::InvalidArgument, 4), (Code::Ok, 4), (Code::Unavailable, 3), (Code::Ok, 4)]
         {
             throttle_recorder.record(code);
-            assert_eq!(throttle.tokens.load(Ordering::Relaxed), tokens * MILLI, "after {code:?}");
+            assert_eq!(throttle.bucket.units(), tokens * TOKEN, "after {code:?}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use connections::{ConnectionMetrics, Disconnect};
 pub(crate) use ejections::{DetectionMethod, EjectionMetrics, Unenforced};
 pub(crate) use message_size::MessageSize;
 pub use metric::{Histogram, Kind, Metric, Point, Value};
-pub(crate) use recording::{HedgeRecording, Recording};
+pub(crate) use recording::{HedgeRecording, Recording, ResentRecording};
 pub use status_code::status_name;
 pub(crate) use weights::WeightMetrics;
 

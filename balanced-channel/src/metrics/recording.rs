@@ -1,6 +1,12 @@
 //! One call as the metrics see it, from its start to the status that its caller gets.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tonic::Code;
@@ -25,6 +31,8 @@ pub(crate) struct Recording {
     retries: u32,
     transparent: u32,
     hedges: u32,
+    /// The transparent retries of attempts that run beside each other.
+    within: Option<Arc<AtomicU32>>,
     /// The messages that the current attempt has sent.
     sent: SentMessages,
     received: MessageSize,
@@ -39,6 +47,25 @@ pub(crate) struct HedgeRecording {
     sent: SentMessages,
     /// The status that it ends with; none if the call's own recording goes on with it.
     outcome: Option<Code>,
+}
+
+/// Records the transparent retries of attempts that run beside each other.
+#[derive(Clone, Debug)]
+pub(crate) struct ResentRecording {
+    method: Arc<Method>,
+    count: Arc<AtomicU32>,
+}
+
+// === impl ResentRecording ===
+
+impl ResentRecording {
+    /// An attempt has ended with this code, and another one begins in its place.
+    pub(crate) fn record(&self, code: Code, began: Instant, sent: SentMessages) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let traffic = MessageBytes { sent: sent.bytes(), received: 0 };
+        self.method.attempt_ended(code, began.elapsed(), traffic);
+        self.method.attempt_started();
+    }
 }
 
 // === impl HedgeRecording ===
@@ -72,6 +99,7 @@ impl Recording {
             retries: 0,
             transparent: 0,
             hedges: 0,
+            within: None,
             sent: SentMessages::Nothing,
             received: MessageSize::default(),
             outcome: Code::Cancelled,
@@ -101,6 +129,12 @@ impl Recording {
     /// Sets the messages of the response.
     pub(crate) fn received(&mut self, received: MessageSize) {
         self.received = received;
+    }
+
+    /// Returns the recording of transparent retries in attempts that run beside each other.
+    pub(crate) fn resent_within(&mut self) -> ResentRecording {
+        let count = self.within.get_or_insert_default().clone();
+        ResentRecording { method: self.method.clone(), count }
     }
 
     /// A hedge begins, which sends this.
@@ -153,7 +187,9 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let now = Instant::now();
         let (code, took) = (self.outcome, now - self.called);
-        let resent = self.retries + self.transparent + self.hedges > 0;
+        let within = self.within.as_ref().map_or(0, |count| count.load(Ordering::Relaxed));
+        let transparent = self.transparent + within;
+        let resent = self.retries + transparent + self.hedges > 0;
         match self.attempt {
             Some(_) if !resent => return self.method.single_ended(code, took, self.traffic()),
             Some(began) => self.method.attempt_ended(code, now - began, self.traffic()),
@@ -163,7 +199,7 @@ impl Drop for Recording {
         if resent {
             // A wait for a retry that never came is a delay too.
             let waited = self.paused.map_or(Duration::ZERO, |paused| now - paused);
-            self.method.resent(self.retries, self.transparent, self.hedges, self.delay + waited);
+            self.method.resent(self.retries, transparent, self.hedges, self.delay + waited);
         }
     }
 }

@@ -104,7 +104,7 @@ impl CallExecutor {
                 {
                     self.retries.transparent.fetch_add(1, Ordering::Relaxed);
                     if let Some(resent) = &resent {
-                        resent.record(failed.code, began, call.body.sent());
+                        resent.record(failed.code, began, &call.body.sent());
                     }
                 }
                 _ => return outcome,

@@ -60,7 +60,7 @@ pub(crate) struct ResentRecording {
 
 impl ResentRecording {
     /// An attempt has ended with this code, and another one begins in its place.
-    pub(crate) fn record(&self, code: Code, began: Instant, sent: SentMessages) {
+    pub(crate) fn record(&self, code: Code, began: Instant, sent: &SentMessages) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let traffic = MessageBytes { sent: sent.bytes(), received: 0 };
         self.method.attempt_ended(code, began.elapsed(), traffic);

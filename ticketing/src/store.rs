@@ -69,10 +69,16 @@ enum Pools {
 macro_rules! rows {
     ($store:ident, $pool:ident, $sql:expr, [$($bind:expr),*]) => {{
         let rows: Vec<(i64, String, String)> = match &$store.pools {
-            // SQLite keeps to the limit itself: its statements wait for locks and for nothing else.
+            // Its statements wait for locks and for nothing else.
             Pools::Sqlite { $pool, .. } => {
                 let mut connection = $pool.acquire().await?;
-                sqlx::query_as($sql)$(.bind($bind))*.fetch_all(&mut *connection).await?
+                let deadline = Instant::now() + $store.statement_timeout;
+                loop {
+                    match sqlx::query_as($sql)$(.bind($bind))*.fetch_all(&mut *connection).await.map_err(Error::from) {
+                        Err(error) if error.is_locked() && Instant::now() < deadline => {}
+                        result => break result?,
+                    }
+                }
             }
             Pools::Postgres(pool) => {
                 let mut connection = pool.acquire().await?;

@@ -1,7 +1,7 @@
 //! Failures of the database, and the statuses that callers get. Callers get no text of the database: it may contain
 //! addresses and statements, and is logged.
 
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 use tonic::Status;
 use tracing::{error, warn};
 
@@ -28,7 +28,7 @@ const TRANSIENT_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
 const READ_ONLY: &str = "25006";
 
 /// SQLite's primary result codes SQLITE_BUSY and SQLITE_LOCKED.
-const SQLITE_BUSY: [&str; 2] = ["5", "6"];
+const SQLITE_LOCKED: [i32; 2] = [5, 6];
 
 // === impl Error ===
 
@@ -41,6 +41,14 @@ impl Error {
                 transient(error)
             }
             Self::Migrate(_) => false,
+        }
+    }
+
+    /// Returns whether another program holds a lock of the SQLite file.
+    pub(crate) fn is_locked(&self) -> bool {
+        match self {
+            Self::Database(error) => error.as_database_error().is_some_and(locked),
+            _ => false,
         }
     }
 }
@@ -62,9 +70,13 @@ fn transient_in_database(error: &dyn DatabaseError) -> bool {
     if error.try_downcast_ref::<PgDatabaseError>().is_some() {
         return code == READ_ONLY || TRANSIENT_CLASSES.iter().any(|class| code.starts_with(class));
     }
+    locked(error)
+}
+
+fn locked(error: &dyn DatabaseError) -> bool {
+    let code = error.try_downcast_ref::<SqliteError>().and_then(|error| error.code()?.parse::<i32>().ok());
     // An extended code has the primary one in its low byte.
-    let primary = code.parse::<i32>().map(|code| (code & 0xff).to_string());
-    primary.is_ok_and(|primary| SQLITE_BUSY.contains(&primary.as_str()))
+    code.is_some_and(|code| SQLITE_LOCKED.contains(&(code & 0xff)))
 }
 
 impl From<Error> for Status {

@@ -19,6 +19,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait before a busy file is opened again.
 const OPEN_BACKOFF: Duration = Duration::from_millis(20);
 
+/// The time that SQLite tries to get the write lock before the store repeats the statement. SQLite's own wait sleeps up to
+/// 100 ms between its attempts: another program that writes all the time would hold the lock at nearly each of them.
+const LOCK_ATTEMPT: Duration = Duration::from_millis(2);
+
 /// The time that PostgreSQL may take for all migrations.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -58,11 +62,13 @@ impl Store {
     pub(crate) async fn migrate(&self) -> Result<(), Error> {
         match &self.pools {
             Pools::Sqlite { writer, .. } => {
-                let mut connection = writer.acquire().await?;
-                // The write lock, from before the look at what is applied until after the last migration.
-                let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-                migrator(&SQLITE_MIGRATIONS).run_direct(None, &mut *transaction, false).await?;
-                transaction.commit().await?;
+                let deadline = Instant::now() + self.statement_timeout;
+                loop {
+                    match migrate_sqlite(writer).await {
+                        Err(error) if error.is_locked() && Instant::now() < deadline => {}
+                        result => break result?,
+                    }
+                }
             }
             Pools::Postgres(pool) => {
                 let mut connection = pool.acquire().await?;
@@ -78,6 +84,14 @@ impl Store {
         }
         self.probe().await
     }
+}
+
+/// Holds the write lock while it reads which migrations are applied, and until the last one is.
+async fn migrate_sqlite(writer: &SqlitePool) -> Result<(), Error> {
+    let mut connection = writer.acquire().await?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    migrator(&SQLITE_MIGRATIONS).run_direct(None, &mut *transaction, false).await?;
+    Ok(transaction.commit().await?)
 }
 
 fn postgres(config: &Config, options: PgConnectOptions) -> Pools {
@@ -113,7 +127,7 @@ async fn sqlite(config: &Config, options: SqliteConnectOptions, in_memory: bool)
     }
     // Readers and the writer do not wait for each other.
     let options = options.journal_mode(SqliteJournalMode::Wal);
-    let writer = only.connect_lazy_with(options.clone());
+    let writer = only.connect_lazy_with(options.clone().busy_timeout(LOCK_ATTEMPT));
     first_connection(&writer).await?;
     let readers = pool.max_connections(config.pool_size).connect_lazy_with(options);
     Ok(Pools::Sqlite { writer, readers })

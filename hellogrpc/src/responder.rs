@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use grpc_timeout::GRPC_TIMEOUT;
 use humantime::format_duration;
-use service::{Identity, grpc_timeout};
+use service::Identity;
 use tokio::time;
 use tonic::{Status, metadata::MetadataMap};
 
@@ -44,5 +45,5 @@ impl Responder {
 
 /// Returns the caller's `grpc-timeout`. A value that cannot be read counts as none, as in tonic's own server.
 pub(crate) fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    grpc_timeout::parse(metadata.get(grpc_timeout::HEADER)?.as_bytes())
+    grpc_timeout::parse(metadata.get(GRPC_TIMEOUT.as_str())?.as_bytes())
 }

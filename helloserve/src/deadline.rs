@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use grpc_timeout::GRPC_TIMEOUT;
 use http::HeaderMap;
-use service::grpc_timeout::{self, HEADER as GRPC_TIMEOUT};
 
 /// The `grpc-timeout` header is malformed or repeated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,13 +13,11 @@
 //! - [`http`]: serves a router over HTTP/1 or HTTP/2, drains it, and limits the age of connections.
 //! - `grpc` (feature `grpc`): serves gRPC with health, reflection and metrics.
 //! - [`Problem`]: how a failure is answered. [`request_id`]: how one request is found in every log.
-//!   [`grpc_timeout`]: how long its caller waits.
 
 mod admin;
 mod config;
 #[cfg(feature = "grpc")]
 pub mod grpc;
-pub mod grpc_timeout;
 mod health;
 pub mod http;
 mod instance;

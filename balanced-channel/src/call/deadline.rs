@@ -4,13 +4,10 @@
 use std::{future::Future, time::Duration};
 
 use futures_util::{FutureExt, future::Either};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use grpc_timeout::GRPC_TIMEOUT;
+use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
-
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// The most digits that a `grpc-timeout` may have (gRPC over HTTP/2).
-const MAX_DIGITS: usize = 8;
 
 /// When a call must have ended, if it must.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +23,7 @@ impl Deadline {
     /// Reads the deadline that the caller has set, which `limit` may shorten.
     pub(crate) fn of(headers: &HeaderMap, limit: Option<Duration>) -> Result<Self, Status> {
         let wish = match headers.get(GRPC_TIMEOUT) {
-            Some(value) => Some(value.to_str().ok().and_then(parse).ok_or_else(|| {
+            Some(value) => Some(grpc_timeout::parse(value.as_bytes()).ok_or_else(|| {
                 Status::invalid_argument(format!("the grpc-timeout header {value:?} is not a gRPC timeout"))
             })?),
             None => None,
@@ -46,7 +43,7 @@ impl Deadline {
         let left = at.saturating_duration_since(Instant::now());
         // A first attempt leaves at once, with the header that the caller wrote.
         if !self.written || timeout.saturating_sub(left) >= Duration::from_millis(1) {
-            headers.insert(GRPC_TIMEOUT, format(left));
+            headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
         }
     }
 
@@ -80,76 +77,18 @@ impl Deadline {
     }
 }
 
-/// Reads `TimeoutValue TimeoutUnit` (gRPC over HTTP/2).
-fn parse(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
-        "S" => Duration::from_secs(value),
-        "m" => Duration::from_millis(value),
-        "u" => Duration::from_micros(value),
-        "n" => Duration::from_nanos(value),
-        _ => return None,
-    })
-}
-
-/// Writes a timeout in the finest unit that fits into eight digits.
-fn format(timeout: Duration) -> HeaderValue {
-    const MAX: u128 = 10_u128.pow(MAX_DIGITS as u32);
-    let (value, unit) = if timeout.as_micros() < MAX {
-        (timeout.as_micros(), 'u')
-    } else if timeout.as_millis() < MAX {
-        (timeout.as_millis(), 'm')
-    } else {
-        (u128::from(timeout.as_secs()).min(MAX - 1), 'S')
-    };
-    HeaderValue::try_from(format!("{value}{unit}")).expect("digits and a letter are a header value")
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn every_unit_is_read() {
-        for (text, expected) in [
-            ("1H", Duration::from_secs(3600)),
-            ("2M", Duration::from_secs(120)),
-            ("3S", Duration::from_secs(3)),
-            ("4m", Duration::from_millis(4)),
-            ("5u", Duration::from_micros(5)),
-            ("99999999n", Duration::from_nanos(99_999_999)),
-        ] {
-            assert_eq!(parse(text), Some(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_timeout_is_refused() {
-        for text in ["", "S", "1", "-1S", "+1S", "1.5S", "123456789S", "1s", "1é"] {
-            assert_eq!(parse(text), None, "{text}");
-        }
+    fn malformed_timeout_is_an_invalid_argument() {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("soon"));
         let status = Deadline::of(&headers, None).unwrap_err();
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
-    }
-
-    #[test]
-    fn what_is_written_can_be_read() {
-        for timeout in [
-            Duration::ZERO,
-            Duration::from_millis(1500),
-            Duration::from_secs(7_000),
-            Duration::from_secs(200_000),
-        ] {
-            assert_eq!(parse(format(timeout).to_str().unwrap()), Some(timeout));
-        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -172,7 +111,7 @@ mod tests {
             headers.extend(header.map(|value| (GRPC_TIMEOUT, HeaderValue::from_static(value))));
             let deadline = Deadline::of(&headers, limit.map(Duration::from_secs)).unwrap();
             deadline.stamp(&mut headers);
-            let seconds = headers.get(GRPC_TIMEOUT)?.to_str().ok().and_then(parse)?.as_secs_f64();
+            let seconds = grpc_timeout::parse(headers.get(GRPC_TIMEOUT)?.as_bytes())?.as_secs_f64();
             Some((deadline.at?.1.as_secs(), seconds.round() as u64))
         };
         assert_eq!(sent(None, None), None);

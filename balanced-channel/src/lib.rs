@@ -116,7 +116,7 @@ pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
 pub use resolver::{
-    Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
+    DnsLookup, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
 };
 pub use service_config::{
     HedgingBudget, HedgingPolicy, MethodConfig, MethodName, RetryConfigError, RetryPolicy, RetryThrottling,

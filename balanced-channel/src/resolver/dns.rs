@@ -25,17 +25,24 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// the cluster's own DNS has answered by then, and what comes behind it may be silent for ever.
 const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 
-/// Looks one name up.
-pub(crate) struct DnsLookup {
+/// Looks up the addresses of a host in DNS: the [`Lookup`] of `dns:///` targets.
+///
+/// Follows resolv.conf(5), with its search list, and the hosts file. Queries A and AAAA records; each lookup queries the
+/// servers again, as nothing is cached. The endpoints of one address family come first; those of the other get calls
+/// only while none of the first can be reached.
+#[derive(Debug)]
+pub struct DnsLookup {
     host: String,
     port: u16,
-    /// The DNS configuration; that of resolv.conf when absent.
+    query_timeout: Duration,
+    /// The DNS configuration; that of resolv.conf if `None`.
     config: Option<(ResolverConfig, ResolverOpts)>,
-    /// Made at the first lookup, and again until it can be: the system may not be ready yet.
+    /// Created by the first lookup that can: resolv.conf may not be there yet.
     stub: Option<Stub>,
 }
 
 /// The stub resolver, and the names to try with it in turn (resolv.conf: `search`, `ndots`).
+#[derive(Debug)]
 struct Stub {
     resolver: TokioResolver,
     names: Vec<Name>,
@@ -45,7 +52,7 @@ struct Stub {
 
 /// The name and record type of the last lookup that found addresses. They are kept, so that one query that
 /// fails or is a moment behind does not move every call to other endpoints.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct LastFound {
     /// Which of the names.
     place: usize,
@@ -67,8 +74,9 @@ struct Addresses {
 // === impl DnsLookup ===
 
 impl DnsLookup {
-    /// Looks `host` up with `server`, or with the system's servers.
-    pub(crate) fn new(server: Option<SocketAddr>, host: String, port: u16) -> Self {
+    /// Looks up `host` with the DNS server `server`, or with those of `/etc/resolv.conf` if it is `None`. The endpoints
+    /// get `port`.
+    pub fn new(server: Option<SocketAddr>, host: impl Into<String>, port: u16) -> Self {
         let config = server.map(|address| {
             let mut server = NameServerConfig::udp_and_tcp(address.ip());
             for connection in &mut server.connections {
@@ -76,14 +84,27 @@ impl DnsLookup {
             }
             (ResolverConfig::from_name_servers(vec![server]), ResolverOpts::default())
         });
-        Self { host, port, config, stub: None }
+        Self { host: host.into(), port, query_timeout: QUERY_TIMEOUT, config, stub: None }
+    }
+
+    /// Sets the maximum time for the response to one query, after which the query is repeated or sent to the next server.
+    /// Default: 1 s.
+    #[must_use]
+    pub fn query_timeout(self, timeout: Duration) -> Self {
+        Self { query_timeout: timeout, ..self }
     }
 
     async fn addresses(&mut self) -> Result<Addresses, String> {
         let stub = match &mut self.stub {
             Some(stub) => stub,
             none => {
-                none.insert(Stub::new(self.config.clone(), &self.host).map_err(|error| error.to_string())?)
+                let (config, options) = match &self.config {
+                    Some(config) => config.clone(),
+                    None => read_system_conf()
+                        .map_err(|error| format!("/etc/resolv.conf is unusable: {error}"))?,
+                };
+                let stub = Stub::new(config, options, self.query_timeout, &self.host);
+                none.insert(stub.map_err(|error| error.to_string())?)
             }
         };
         match timeout(LOOKUP_TIMEOUT, stub.addresses()).await {
@@ -108,11 +129,14 @@ impl Lookup for DnsLookup {
 // === impl Stub ===
 
 impl Stub {
-    fn new(config: Option<(ResolverConfig, ResolverOpts)>, host: &str) -> Result<Self, NetError> {
-        let (config, mut options) = config.map_or_else(read_system_conf, Ok)?;
-        // Every lookup is meant to see the present; how often to look is not decided here.
+    fn new(
+        config: ResolverConfig,
+        mut options: ResolverOpts,
+        query_timeout: Duration,
+        host: &str,
+    ) -> Result<Self, NetError> {
         options.cache_size = 0;
-        options.timeout = options.timeout.min(QUERY_TIMEOUT);
+        options.timeout = options.timeout.min(query_timeout);
         let names = names(host, &config.search, options.ndots)?;
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(options)

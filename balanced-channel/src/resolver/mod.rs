@@ -9,7 +9,7 @@ mod poll;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
-pub(crate) use dns::DnsLookup;
+pub use dns::DnsLookup;
 use futures_util::{FutureExt as _, future::BoxFuture};
 pub use poll::{Lookup, LookupAnswer, PollingResolver, Refresh};
 use tokio::{

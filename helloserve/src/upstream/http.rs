@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use balanced_channel::ResolveError;
 use http::HeaderMap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use reqwest::{Client, Response, redirect};
@@ -23,9 +24,8 @@ use tower::util::MapRequestLayer;
 use url::{Host, Url};
 
 use super::{
-    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, excerpt,
-    peers::Peers,
-    resolver::{LookupError, RotatingResolver},
+    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, excerpt, peers::Peers,
+    resolver::RotatingResolver,
 };
 
 /// The time that an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
@@ -289,7 +289,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, UpstreamError> {
 
 fn request_failed(error: &reqwest::Error) -> UpstreamError {
     let kind = match error {
-        _ if causes(error).any(|cause| cause.is::<LookupError>()) => FailureKind::NameResolution,
+        _ if causes(error).any(|cause| cause.is::<ResolveError>()) => FailureKind::NameResolution,
         _ if error.is_timeout() => FailureKind::Timeout,
         _ if error.is_connect() => FailureKind::Unavailable,
         _ => FailureKind::InvalidResponse,

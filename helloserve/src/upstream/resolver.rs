@@ -13,12 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hickory_resolver::{
-    TokioResolver,
-    config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
-    net::runtime::TokioRuntimeProvider,
-    proto::rr::Name as RecordName,
-};
+use balanced_channel::{DnsLookup, Lookup as _, ResolveError};
 use prometheus::{Gauge, IntCounter};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use service::Metrics;
@@ -65,14 +60,6 @@ struct KnownName {
     failing: bool,
 }
 
-/// DNS has no address for a name, or does not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("lookup of {name} failed: {cause}")]
-pub(crate) struct LookupError {
-    name: String,
-    cause: String,
-}
-
 // === impl RotatingResolver ===
 
 impl RotatingResolver {
@@ -107,7 +94,7 @@ impl RotatingResolver {
     /// # Errors
     ///
     /// If DNS fails and no earlier answer is known.
-    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+    pub(crate) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let known = {
             let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
             match names.get_mut(name) {
@@ -143,8 +130,8 @@ impl RotatingResolver {
     }
 
     /// Asks DNS and keeps a good answer. Runs to its end even if the request that started it does not wait.
-    async fn refresh(self, name: String) -> Result<Vec<IpAddr>, LookupError> {
-        let answer = self.query(&name).await.map_err(|cause| LookupError { name: name.clone(), cause });
+    async fn refresh(self, name: String) -> Result<Vec<IpAddr>, ResolveError> {
+        let answer = self.query(&name).await;
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {
             Ok(addresses) => {
@@ -157,7 +144,7 @@ impl RotatingResolver {
                     tracing::warn!(route = ROUTE, target, name, addresses, "name resolution works again");
                 }
             }
-            Err(LookupError { cause, .. }) => {
+            Err(error) => {
                 self.0.failures.inc();
                 let known = names.entry(name.clone()).or_insert_with(|| KnownName {
                     addresses: Vec::new(),
@@ -170,7 +157,7 @@ impl RotatingResolver {
                         route = ROUTE,
                         target,
                         name,
-                        error = cause,
+                        %error,
                         addresses,
                         "name resolution fails; the last known addresses stay in use"
                     );
@@ -180,17 +167,14 @@ impl RotatingResolver {
         answer
     }
 
-    async fn query(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        // Built for each query, so that a missing or changed /etc/resolv.conf is read again.
-        let resolver = resolver(self.0.server)?;
-        // As ASCII: unlike IDNA, the names of Docker Compose may have underscores.
-        let ascii = RecordName::from_ascii(name).map_err(|error| error.to_string())?;
-        let found = resolver.lookup_ip(ascii).await.map_err(|error| error.to_string())?;
-        let mut addresses: Vec<_> = found.iter().collect();
-        if addresses.is_empty() {
-            return Err("the name has no addresses".to_owned());
+    async fn query(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        // Created for each query, so that a missing or changed /etc/resolv.conf is read again.
+        let answer = DnsLookup::new(self.0.server, name, 0).query_timeout(QUERY_TIMEOUT).lookup().await?;
+        if answer.endpoints.is_empty() {
+            return Err(ResolveError::new(format!("DNS lookup of {name} failed: the name has no addresses")));
         }
-        // Sorted first, or a server that rotates its answers could undo the rotation here.
+        let mut addresses: Vec<_> = answer.endpoints.iter().map(|endpoint| endpoint.address.ip()).collect();
+        // A server that rotates its answers could undo the rotation here.
         addresses.sort_unstable();
         Ok(addresses)
     }
@@ -216,24 +200,4 @@ impl Resolve for RotatingResolver {
             Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
-}
-
-fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, String> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio()
-            .map_err(|error| format!("/etc/resolv.conf is unusable: {error}"))?,
-        Some(server) => {
-            let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
-            for connection in &mut name_server.connections {
-                connection.port = server.port();
-            }
-            let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
-    let options = builder.options_mut();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.cache_size = 0;
-    options.timeout = QUERY_TIMEOUT;
-    builder.build().map_err(|error| format!("DNS set-up failed: {error}"))
 }

@@ -124,7 +124,7 @@ async fn a_name_that_was_found_and_then_fails_or_is_empty_is_not_sought_under_th
 async fn of_a_dual_stack_name_one_family_is_used_and_kept() {
     let server =
         NameServer::start(|asked| addresses(asked, ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"])).await;
-    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.", 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1", "10.0.0.2"]);
     // The other one is there for the case that nothing of this one can be reached.
     let answer = dns.lookup().await.unwrap();
@@ -142,7 +142,7 @@ async fn of_a_dual_stack_name_one_family_is_used_and_kept() {
 #[tokio::test]
 async fn half_an_answer_does_not_look_like_the_loss_of_a_family() {
     let server = NameServer::start(|asked| addresses(asked, ["10.0.0.1", "fd00::1"])).await;
-    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.", 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
     server.set_script(|asked| match asked.family {
         RecordType::A => Reply::Code(ResponseCode::ServFail),
@@ -158,7 +158,7 @@ async fn a_server_that_never_answers_for_a_family_delays_only_the_first_lookup()
         _ => Reply::Silence,
     })
     .await;
-    let mut dns = DnsLookup::new(Some(server.address), "svc.test.".into(), 80);
+    let mut dns = DnsLookup::new(Some(server.address), "svc.test.", 80);
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);
     let before = server.queries().len();
     assert_eq!(look(&mut dns).await.unwrap(), ["10.0.0.1"]);

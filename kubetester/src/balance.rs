@@ -1,7 +1,7 @@
-//! Is it balanced? The figures that show it, and what they allow to say.
+//! Statistics of how evenly calls were spread over pods, and the conclusions that they support.
 //!
-//! Calls are tested in two directions: whether fair dice would spread them so unevenly, and whether a spread with a
-//! skew of [`SKEW`] would look so even. If neither can be ruled out, there were too few calls to tell.
+//! Calls are tested against two hypotheses: that each call picked its pod by a fair random choice, and that one pod
+//! takes [`SKEW`] times the calls of each other pod. If neither can be rejected, there were too few calls to tell.
 
 mod power;
 mod stable;
@@ -18,83 +18,84 @@ pub use self::{
 };
 use crate::tally::Tally;
 
-/// Up to this, busiest over idlest is called even whatever the p-value is: a million calls make any difference
-/// "significant", and 5 % is of no consequence.
+/// The largest ratio of the busiest to the least loaded pod that is called even whatever the p-value is. With a million
+/// calls any difference is "significant", and 5 % has no practical consequence.
 const EVEN_SKEW: f64 = 1.05;
 
-/// Below this p-value, chance alone is not believed to have made the difference.
-pub const UNBELIEVABLE: f64 = 0.001;
+/// The significance level: below this p-value, chance does not explain the difference.
+pub const SIGNIFICANCE: f64 = 0.001;
 
-/// The number of calls to a single pod that show it to be the only one: of two pods, dice would choose the same so
-/// often with a probability below [`UNBELIEVABLE`].
+/// The number of calls to a single pod that show it to be the only one. A fair random choice between two pods would
+/// pick the same pod this often with a probability below [`SIGNIFICANCE`].
 const ONE_POD_CALLS: u64 = 11;
 
-/// The calls for each pod from which on strict turns are told from dice. With fewer, pods may be missing that were not
-/// called yet.
-const TURNS: u64 = 4;
+/// The minimum number of calls per pod that distinguishes strict round robin from a random choice. With fewer calls,
+/// some pods may not have been called yet.
+const ROUND_ROBIN_CALLS: u64 = 4;
 
-/// How calls were spread over pods.
+/// The spread of calls over pods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Balance {
-    /// Pods that answered at least one call.
+    /// The number of pods that answered at least one call.
     pub pods: usize,
-    /// Calls that the figures below are about: those to pods that are known, while the set of pods was stable.
+    /// The number of calls in the statistics below: calls to known pods while the set of pods was stable.
     pub calls: u64,
-    /// Calls of the busiest pod over calls of the idlest; 1 when there is only one pod, infinite when a pod gave
-    /// nothing but errors. If the set of pods changed, each pod's calls count relative to its equal share.
+    /// The calls of the busiest pod over those of the least loaded pod. It is 1 for a single pod and infinite if a pod
+    /// only returned errors. If the set of pods changed, each pod's calls count relative to its equal share.
     pub skew: f64,
-    /// Calls of the busiest pod less those of the idlest.
+    /// The calls of the busiest pod minus those of the least loaded pod.
     pub difference: u64,
-    /// Coefficient of variation: the standard deviation of the calls per pod, over their mean.
+    /// The coefficient of variation: the standard deviation of the calls per pod, over their mean.
     pub variation: f64,
-    /// Pearson's chi-squared test against equal shares: how likely a spread at least this uneven is, if every call
-    /// picked its pod by a fair die. None with fewer than two pods.
+    /// The p-value of Pearson's chi-squared test against equal shares: the probability of a spread at least this
+    /// uneven if every call picked its pod by a fair random choice. `None` with fewer than two pods.
     pub p_value: Option<f64>,
-    /// The changes of the set of pods during the load, in the order of time.
+    /// The changes of the set of pods during the load, in chronological order.
     pub changes: Vec<PodChange>,
-    /// The time in which the set of pods was stable, in seconds; none if it never changed.
+    /// The time during which the set of pods was stable, in seconds; `None` if it never changed.
     pub stable: Option<f64>,
-    /// The number of pods of the largest stable set; 0 if there was none with enough calls.
-    together: usize,
-    /// How likely a spread at least this even is, if one pod took [`SKEW`] times the calls of each other one.
+    /// The number of pods of the largest stable set; 0 if no stable set had enough calls.
+    largest_set: usize,
+    /// The probability of a spread at least this even if one pod took [`SKEW`] times the calls of each other pod.
     p_skewed: f64,
-    /// How likely a spread at least this even is, if every call picked its pod by a fair die.
-    p_turns: f64,
+    /// The probability of a spread at least this even if every call picked its pod by a fair random choice.
+    p_fair: f64,
 }
 
-/// The evenness that the figures show.
+/// The conclusion about the spread of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
-    /// Nothing was answered, or no answer named its pod.
+    /// No call was answered, or no answer named its pod.
     Unknown,
     /// The set of pods changed too often to judge anything.
     Unsettled,
     /// There are too few calls to tell even from skewed.
     TooFew {
-        /// The number of calls that usually is enough.
+        /// The number of calls that usually suffices.
         needed: u64,
     },
     /// One pod at a time took every call.
     OnePod,
-    /// All pods took their share, up to [`EVEN_SKEW`], or more evenly than dice would deal.
+    /// All pods took their share, up to [`EVEN_SKEW`], or the spread is more even than a random choice would make it.
     Even,
-    /// No more uneven than fair dice would make it.
+    /// The spread is no more uneven than a fair random choice would make it.
     Random,
-    /// More uneven than chance explains.
+    /// The spread is more uneven than chance explains.
     Uneven,
 }
 
-/// Sums over windows.
+/// Sums over the windows in which the set of pods was stable.
 #[derive(Default)]
 struct Sums {
+    /// The chi-squared statistic.
     statistic: f64,
-    /// The same with each deviation half a call larger: calls are whole numbers.
+    /// The statistic with each deviation half a call larger (continuity correction).
     corrected: f64,
     freedom: f64,
     noncentrality: f64,
     calls: u64,
     difference: u64,
-    together: usize,
+    largest_set: usize,
     /// The calls of each pod, and its equal share of all calls.
     pods: HashMap<String, (f64, f64)>,
 }
@@ -102,7 +103,7 @@ struct Sums {
 // === impl Balance ===
 
 impl Balance {
-    /// The balance of the calls that pods answered with success.
+    /// Computes the balance of the calls that succeeded.
     pub fn of(tally: &Tally) -> Self {
         let pods = tally.pods.len();
         match Stable::of(tally) {
@@ -114,7 +115,7 @@ impl Balance {
         }
     }
 
-    /// The balance of numbers of calls, one for each pod.
+    /// Computes the balance of a list with the number of calls of each pod.
     pub fn of_counts(counts: impl IntoIterator<Item = u64>) -> Self {
         let calls: Vec<_> =
             counts.into_iter().enumerate().map(|(number, calls)| (number.to_string(), calls)).collect();
@@ -124,15 +125,23 @@ impl Balance {
     fn new(pods: usize, windows: &[Window], changes: Vec<PodChange>, stable: Option<f64>) -> Self {
         let mut sums = Sums::default();
         windows.iter().for_each(|window| sums.add(window));
-        let Sums { statistic, corrected, freedom, noncentrality, calls, difference, together, pods: shares } =
-            sums;
+        let Sums {
+            statistic,
+            corrected,
+            freedom,
+            noncentrality,
+            calls,
+            difference,
+            largest_set,
+            pods: shares,
+        } = sums;
         let ratios: Vec<_> = shares.values().map(|(calls, share)| calls / share).collect();
         let tested = freedom > 0.0;
         let (mut skew, mut variation) = (1.0, 0.0);
         if tested {
             let busiest = ratios.iter().copied().fold(0.0, f64::max);
-            let idlest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-            skew = busiest / idlest;
+            let least_loaded = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+            skew = busiest / least_loaded;
             let squares: f64 = ratios.iter().map(|ratio| (ratio - 1.0).powi(2)).sum();
             variation = (squares / ratios.len() as f64).sqrt();
         }
@@ -145,27 +154,29 @@ impl Balance {
             p_value: tested.then(|| power::chi_squared(freedom).sf(statistic)),
             changes,
             stable,
-            together,
+            largest_set,
             p_skewed: match windows {
-                [Window(counts)] if difference <= 1 && tested && calls >= TURNS * counts.len() as u64 => {
+                [Window(counts)]
+                    if difference <= 1 && tested && calls >= ROUND_ROBIN_CALLS * counts.len() as u64 =>
+                {
                     power::most_even(counts.len(), calls)
                 }
                 _ if tested => power::below(corrected, freedom, noncentrality),
                 _ => 1.0,
             },
-            p_turns: if tested { power::chi_squared(freedom).cdf(corrected) } else { 1.0 },
+            p_fair: if tested { power::chi_squared(freedom).cdf(corrected) } else { 1.0 },
         }
     }
 
-    /// Returns the evenness that the figures show.
+    /// Returns the conclusion that the statistics support.
     pub fn spread(&self) -> Spread {
-        let even = self.skew <= EVEN_SKEW || self.difference <= 1 || self.p_turns <= CONFIDENCE;
-        match (self.together, self.p_value) {
+        let even = self.skew <= EVEN_SKEW || self.difference <= 1 || self.p_fair <= CONFIDENCE;
+        match (self.largest_set, self.p_value) {
             _ if self.pods == 0 || (self.calls == 0 && self.stable.is_none()) => Spread::Unknown,
             (0, _) => Spread::Unsettled,
             (1, _) if self.calls < ONE_POD_CALLS => Spread::TooFew { needed: ONE_POD_CALLS },
             (1, _) => Spread::OnePod,
-            (_, Some(p)) if p < UNBELIEVABLE && self.skew > EVEN_SKEW => Spread::Uneven,
+            (_, Some(p)) if p < SIGNIFICANCE && self.skew > EVEN_SKEW => Spread::Uneven,
             _ if self.p_skewed <= CONFIDENCE && even => Spread::Even,
             _ if self.p_skewed <= CONFIDENCE => Spread::Random,
             (pods, _) => match calls_needed(pods) {
@@ -200,7 +211,7 @@ impl Sums {
         self.freedom += (pods - 1) as f64;
         self.noncentrality += calls as f64 * power::noncentrality(pods);
         self.calls += calls;
-        self.together = self.together.max(pods);
+        self.largest_set = self.largest_set.max(pods);
     }
 }
 
@@ -230,20 +241,20 @@ mod tests {
     ];
 
     #[test]
-    fn tells_even_from_chance_from_uneven_from_too_few() {
+    fn counts_have_their_spread() {
         for (table, spread) in [
             (&[][..], Spread::Unknown),
             (&[500], Spread::OnePod),
             (&[4], Spread::TooFew { needed: 11 }),
-            // Strict turns, also those that stopped in the middle.
+            // Strict round robin, also stopped in the middle of a round.
             (&[20, 20, 20], Spread::Even),
             (&[334, 333, 333], Spread::Even),
             (&[101, 99, 100], Spread::Even),
             (&[4; 10], Spread::Even),
-            // Dice.
+            // A fair random choice.
             (&[300, 320, 280], Spread::Random),
             (&[5050, 4800], Spread::Random),
-            // Either.
+            // Too few calls to decide between the two.
             (&[1, 2, 1], Spread::TooFew { needed: 520 }),
             (&[4, 4, 4], Spread::TooFew { needed: 520 }),
             (&[30, 41, 29], Spread::TooFew { needed: 520 }),
@@ -258,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_of_a_small_table() {
+    fn small_table_has_the_statistics_computed_by_hand() {
         let balance = Balance::of_counts([2, 4, 6]);
         assert_eq!((balance.pods, balance.calls, balance.skew), (3, 12, 3.0));
         // Population standard deviation: sqrt(8/3) over the mean of 4.

@@ -1,4 +1,4 @@
-//! The conditions of a load: the target and how it was called. Which causes of a figure are possible depends on them.
+//! The conditions of a load: the target and how it was called. They determine which causes a verdict considers.
 
 use crate::target::Target;
 
@@ -7,38 +7,38 @@ use crate::target::Target;
 pub struct Conditions {
     /// The target.
     pub target: Target,
-    /// Callers at work at once.
+    /// The number of concurrent callers.
     pub callers: usize,
-    /// Connections that the callers of a `grpc://` target share.
+    /// The number of connections that the callers of a `grpc://` target share.
     pub connections: usize,
-    /// True if a pod is named by the address at the other end of the connection.
+    /// True if the peer address of the connection counts as the name of the pod.
     pub pod_is_peer: bool,
-    /// The endpoints of a balanced target at the end of the load; empty for others.
+    /// The endpoints of a balanced target at the end of the load; empty for other targets.
     pub endpoints: Vec<EndpointState>,
 }
 
 /// An endpoint of a balanced target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointState {
-    /// Its address.
+    /// The address of the endpoint.
     pub address: String,
-    /// True if it is connected.
+    /// True if the endpoint is connected.
     pub ready: bool,
-    /// Why it is not, if that is known.
+    /// The error of the last connection attempt, if the endpoint is not connected and the cause is known.
     pub last_error: Option<String>,
 }
 
 // === impl Conditions ===
 
 impl Conditions {
-    /// The conditions of a target that `callers` call, everything else by default.
+    /// Creates the conditions of `callers` calling `target`, with defaults for everything else.
     pub fn new(target: Target, callers: usize) -> Self {
         Self { target, callers, connections: 1, pod_is_peer: false, endpoints: Vec::new() }
     }
 
     /// Returns the endpoints that are not connected, each with the cause.
     pub fn unreachable(&self) -> impl Iterator<Item = (&str, &str)> {
-        let lost = self.endpoints.iter().filter(|endpoint| !endpoint.ready);
-        lost.filter_map(|endpoint| Some((endpoint.address.as_str(), endpoint.last_error.as_deref()?)))
+        let unready = self.endpoints.iter().filter(|endpoint| !endpoint.ready);
+        unready.filter_map(|endpoint| Some((endpoint.address.as_str(), endpoint.last_error.as_deref()?)))
     }
 }

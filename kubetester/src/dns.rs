@@ -1,7 +1,7 @@
 //! A real DNS server on a loopback address, for the demo, the drills and the system tests.
 //!
-//! [`Zone`] is what it knows, and can be changed while the server runs; [`DnsServer`] is the sockets.
-//! It stands where a cluster's CoreDNS stands: names of services in, addresses of pods out.
+//! [`Zone`] holds the names and addresses and can be changed while the server runs. [`DnsServer`] owns the sockets.
+//! The server takes the place of a cluster's CoreDNS: it resolves names of services to addresses of pods.
 
 mod server;
 mod zone;

@@ -1,27 +1,28 @@
-//! The tool: runs the system on one machine, sends load, and says where the calls landed.
+//! The command-line tool: runs the system on one machine, sends load, and reports how calls were spread over pods.
 //!
-//! [`cli`] has one file for each subcommand; what they do is in rooms that know nothing of a command line.
+//! [`cli`] has one file per subcommand and handles arguments and output. The other modules do the work and do not
+//! depend on the command line.
 //!
-//! To send load and judge it, in the order a call meets them:
+//! Sending load and judging it, in the order in which a call passes through:
 //!
-//! - [`target`]: what the user wants to call.
-//! - [`transport`]: how a call travels, over HTTP/1.1 or gRPC, and why it failed.
-//! - [`method`]: which gRPC method is called, with what, and how its answers are read.
-//! - [`engine`]: when the next call is made, and by which caller.
-//! - [`pod_name`]: which pod an answer came from, [`sanitize`]: its name, fit to be shown.
-//! - [`tally`]: what is counted, by each crew for itself.
-//! - [`balance`], [`verdict`]: whether the calls were spread, in figures and in words; which causes are possible depends
-//!   on the [`conditions`]. [`expect`]: whether that is what was expected.
-//! - [`result`]: all of it, as one document. [`compare`]: several of them side by side, [`gateway`]: those of
-//!   a gateway's routes, [`diff`]: before and after. [`render`]: as a page of text, [`report`]: as a page of HTML.
+//! - [`target`]: parses the target of the calls.
+//! - [`transport`]: sends calls over HTTP/1.1 or gRPC and reports why they failed.
+//! - [`method`]: chooses the gRPC method, builds its requests and reads its responses.
+//! - [`engine`]: decides when the next call is made, and by which caller.
+//! - [`pod_name`]: finds the pod that a response came from. [`sanitize`] makes text from peers safe to print.
+//! - [`tally`]: counts calls, on each worker thread separately.
+//! - [`balance`]: computes how evenly calls were spread. [`verdict`] puts it into words and names possible causes,
+//!   which depend on the [`conditions`] of the load. [`expect`] checks the expectations of the command line.
+//! - [`result`]: the result as a JSON document. [`compare`] sets several results side by side, [`gateway`] lists the
+//!   routes of a gateway, and [`diff`] compares two documents. [`render`] prints text, [`report`] writes HTML.
 //!
-//! To break the system, and see what it costs: [`drill`].
+//! Breaking the system and measuring the effect: [`drill`].
 //!
-//! To run the system:
+//! Running the system:
 //!
-//! - [`demo`]: gateway, backends and what stands between them, in this process.
-//! - [`dns`]: a real DNS server with names that change while it runs.
-//! - [`loopback`]: addresses that two systems on one machine do not share.
+//! - [`demo`]: gateway, backends and the proxy between them, in this process.
+//! - [`dns`]: a real DNS server whose names change while it runs.
+//! - [`loopback`]: blocks of loopback addresses, one per system.
 
 pub mod balance;
 pub mod cli;

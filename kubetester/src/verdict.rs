@@ -1,4 +1,4 @@
-//! The verdict: what the figures most likely mean, as a list of findings. `docs/verdicts.md` explains each kind.
+//! The verdict on a load: a list of findings with their most likely causes. `docs/verdicts.md` explains each kind.
 
 mod causes;
 mod kind;
@@ -16,20 +16,20 @@ use crate::{
     render::{count, percent, time},
 };
 
-/// More changes of the set of pods than this are not listed.
-const LISTED: usize = 6;
+/// The maximum number of changes of the set of pods that are listed.
+const MAX_LISTED: usize = 6;
 
 /// One sentence of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
-    /// The kind, which does not change with the words.
+    /// The kind, which stays the same when the sentence is reworded.
     pub kind: Kind,
-    /// In words.
+    /// The finding in words.
     pub sentence: String,
 }
 
-/// Findings about a load, the most important first.
+/// The findings about a load, most important first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Verdict(pub Vec<Finding>);
@@ -71,7 +71,7 @@ impl Verdict {
         }
         if tally.unnamed > 0 && kind != Kind::NoPodNamed {
             let sentence = format!(
-                "{} {} not name {} pod and {} not in this",
+                "{} {} not name {} pod and {} not counted here",
                 count(tally.unnamed),
                 if tally.unnamed == 1 { "answer does" } else { "answers do" },
                 if tally.unnamed == 1 { "its" } else { "their" },
@@ -87,7 +87,7 @@ impl Verdict {
         self.0.iter().map(|finding| finding.kind.tone()).max().unwrap_or(Tone::Neutral)
     }
 
-    /// Returns the kinds that a line of a table shows: those that are serious, and how the calls were spread.
+    /// Returns the kinds that a table row shows: all but the neutral ones.
     pub fn headline(&self) -> String {
         let shown = self.0.iter().map(|finding| finding.kind).filter(|kind| kind.tone() != Tone::Neutral);
         shown.map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
@@ -118,12 +118,12 @@ fn interrupted(plan: &Plan, run: &Run) -> String {
 }
 
 fn changes(balance: &Balance) -> String {
-    let listed = balance.changes.iter().take(LISTED).map(|change| {
+    let listed = balance.changes.iter().take(MAX_LISTED).map(|change| {
         let when = if change.came { "from" } else { "until" };
         format!("{} answered {when} {}", change.pod, time(change.at))
     });
     let mut listed: Vec<_> = listed.collect();
-    if let Some(more) = balance.changes.len().checked_sub(LISTED).filter(|more| *more > 0) {
+    if let Some(more) = balance.changes.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
         listed.push(format!("{more} more changes"));
     }
     let judged = match balance.stable {
@@ -145,7 +145,7 @@ fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
         }
         Spread::OnePod => causes::one_pod(conditions),
         Spread::TooFew { needed } => match causes::one_pod(conditions) {
-            // With one connection or one address, a single call is enough to know.
+            // With one connection or one address, a single call proves the cause.
             known if pods == 1 && known.0.is_certain() => known,
             _ => (Kind::TooFewCalls, too_few(balance, needed)),
         },
@@ -154,7 +154,7 @@ fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
             Kind::EvenOnAverage,
             format!(
                 "even on average: {pods} pods, no more uneven than chance would make it ({chance}); \
-                 strict turns would be closer"
+                 strict round robin would be more even"
             ),
         ),
         Spread::Uneven => {
@@ -181,7 +181,7 @@ fn too_few(balance: &Balance, needed: u64) -> String {
     }
 }
 
-/// Three digits, however small.
+/// Formats a number with three decimals below 10, and in scientific notation below 0.001.
 pub fn figure(number: f64) -> String {
     if number.is_infinite() {
         "infinitely many".to_owned()

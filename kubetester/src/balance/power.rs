@@ -1,19 +1,19 @@
-//! The power of the test: how many calls it takes to tell an even spread from a skewed one.
+//! The power of the test: the number of calls that distinguishes an even spread from a skewed one.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use statrs::function::gamma::ln_gamma;
 
-/// The skew that a spread called even must not have: one pod takes this many times the calls of each other one.
+/// The skew that a spread called even must not have: one pod takes this many times the calls of each other pod.
 pub const SKEW: f64 = 1.5;
 
-/// An even spread is believed if a spread with [`SKEW`] would look as even with at most this probability.
+/// The confidence level of an even spread: a load with [`SKEW`] looks this even with at most this probability.
 pub(super) const CONFIDENCE: f64 = 0.005;
 
-/// Fair dice have to pass with the number of calls from [`calls_needed`] on in this share of all runs.
-const USUALLY: f64 = 0.9;
+/// The share of runs in which a fair random choice has to pass with [`calls_needed`] calls.
+const PASS_RATE: f64 = 0.9;
 
-/// The standard deviations from the mean beyond which a probability is too small to count.
-const FAR: f64 = 7.0;
+/// The distance from the mean, in standard deviations, beyond which probabilities are treated as zero.
+const CUTOFF: f64 = 7.0;
 
 /// Returns the noncentrality that each call adds if one of `pods` takes [`SKEW`] times the calls of each other one.
 pub(super) fn noncentrality(pods: usize) -> f64 {
@@ -22,11 +22,11 @@ pub(super) fn noncentrality(pods: usize) -> f64 {
     pods * (pods - 1.0 + SKEW * SKEW) / (whole * whole) - 1.0
 }
 
-/// Returns the number of calls to so many pods from which on an even spread usually shows that it is not skewed,
-/// rounded up to two digits.
+/// Returns the number of calls to `pods` pods that usually shows that an even spread is not skewed, rounded up to two
+/// digits.
 pub fn calls_needed(pods: usize) -> u64 {
     let freedom = (pods.max(2) - 1) as f64;
-    let fair = chi_squared(freedom).inverse_cdf(USUALLY);
+    let fair = chi_squared(freedom).inverse_cdf(PASS_RATE);
     let (mut low, mut high) = (0.0, 1000.0 + 10.0 * freedom);
     while high - low > 0.01 {
         let middle = (low + high) / 2.0;
@@ -39,18 +39,18 @@ pub fn calls_needed(pods: usize) -> u64 {
     two_digits((high / noncentrality(pods.max(2))).ceil())
 }
 
-/// Returns the probability that a noncentral chi-squared variable is at most `value`: a Poisson mixture of central
-/// ones.
+/// Returns the probability that a noncentral chi-squared variable is at most `value`. The distribution is computed as a
+/// Poisson mixture of central chi-squared distributions.
 pub(super) fn below(value: f64, freedom: f64, noncentrality: f64) -> f64 {
     let mean = noncentrality / 2.0;
     if mean == 0.0 {
         return chi_squared(freedom).cdf(value);
     }
     let deviation = (2.0 * (freedom + 2.0 * noncentrality)).sqrt();
-    if (freedom + noncentrality - value) / deviation > FAR {
+    if (freedom + noncentrality - value) / deviation > CUTOFF {
         return 0.0;
     }
-    let width = FAR * mean.sqrt() + FAR;
+    let width = CUTOFF * mean.sqrt() + CUTOFF;
     let (first, last) = ((mean - width).max(0.0) as u64, (mean + width) as u64);
     let term = |number: u64| {
         let number = number as f64;
@@ -59,13 +59,13 @@ pub(super) fn below(value: f64, freedom: f64, noncentrality: f64) -> f64 {
     };
     let counts = |number: &u64| {
         let freedom = freedom + 2.0 * *number as f64;
-        freedom - value <= FAR * (2.0 * freedom).sqrt()
+        freedom - value <= CUTOFF * (2.0 * freedom).sqrt()
     };
     (first..=last).take_while(counts).map(term).sum()
 }
 
-/// Returns the probability that calls with [`SKEW`] are spread as evenly as whole numbers can be. It is exact, where
-/// the chi-squared distribution is a little too careful.
+/// Returns the probability that calls with [`SKEW`] are spread as evenly as whole numbers allow. The value is exact;
+/// the chi-squared approximation is slightly conservative here.
 pub(super) fn most_even(pods: usize, calls: u64) -> f64 {
     let (pods, calls) = (pods as f64, calls as f64);
     let each = (calls / pods).floor();
@@ -80,7 +80,7 @@ pub(super) fn most_even(pods: usize, calls: u64) -> f64 {
     among + (choose(pods - 1.0, more) + with(each)).exp()
 }
 
-/// Returns the chi-squared distribution with so many degrees of freedom.
+/// Returns the chi-squared distribution with `freedom` degrees of freedom.
 pub(super) fn chi_squared(freedom: f64) -> ChiSquared {
     ChiSquared::new(freedom.max(f64::MIN_POSITIVE)).expect("the degrees of freedom are positive and finite")
 }
@@ -94,7 +94,7 @@ fn two_digits(number: f64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The values are those of scipy 1.17: `scipy.stats.ncx2.cdf(value, freedom, noncentrality)`.
+    /// The expected values are from scipy 1.17: `scipy.stats.ncx2.cdf(value, freedom, noncentrality)`.
     #[test]
     fn agrees_with_scipy() {
         for (value, freedom, noncentrality, expected) in SCIPY {

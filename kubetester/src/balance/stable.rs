@@ -1,5 +1,7 @@
-//! The times in which the set of pods that answer did not change. Calls are spread evenly at most over the pods that
-//! there are: over a time in which pods came or went, shares of all calls say nothing.
+//! Finds the windows of time in which the set of answering pods did not change.
+//!
+//! Calls can only be spread over the pods that exist. If pods were added or removed during the load, each pod's share
+//! of all calls is therefore meaningless, and evenness is judged within the windows only.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,12 +9,12 @@ use serde::Serialize;
 
 use crate::tally::{PodTally, Tally};
 
-/// A pod is said to have come or gone if the logarithm of the probability that it was merely not chosen for so long
-/// is below this: 1 in 1.2 million.
-const NOT_CHANCE: f64 = -14.0;
+/// The logarithm of a probability of 1 in 1.2 million. A pod counts as added or removed if the probability that it was
+/// merely not chosen for that long is below it.
+const CHANCE_CUTOFF: f64 = -14.0;
 
-/// A window with fewer calls than this for each pod is left out: the chi-squared test needs about five.
-const ENOUGH_CALLS: u64 = 5;
+/// The minimum number of calls per pod of a window; the chi-squared test needs about five.
+const MIN_CALLS: u64 = 5;
 
 /// A change of the set of pods that answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,15 +35,15 @@ pub(super) struct Window(pub(super) Vec<(String, u64)>);
 /// The changes of the set of pods, and the times between them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stable {
-    /// In the order of time.
+    /// In chronological order.
     pub(super) changes: Vec<PodChange>,
-    /// Only those with enough calls to be judged.
+    /// The windows with enough calls to be judged.
     pub(super) windows: Vec<Window>,
-    /// The length of all windows together, in seconds.
+    /// The total length of all windows, in seconds.
     pub(super) seconds: f64,
 }
 
-/// A time in which a pod answered, in intervals of the series.
+/// A period in which a pod answered, in intervals of the series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Presence {
     /// The first interval: 0 if the pod was there from the start.
@@ -72,8 +74,8 @@ impl Stable {
             let mut change = |came, number: usize, at: Duration| {
                 let (from, to) = (number as f64 * width, (number + 1) as f64 * width);
                 changes.push(PodChange { pod: (*name).clone(), came, at: at.as_secs_f64().clamp(from, to) });
-                // Calls that are under way at a change end a little later.
-                disturbed[number..].iter_mut().take(2).for_each(|one| *one = true);
+                // Calls in flight during a change may end in the following interval.
+                disturbed[number..].iter_mut().take(2).for_each(|flag| *flag = true);
             };
             for presence in presences {
                 if presence.came {
@@ -91,12 +93,13 @@ impl Stable {
 
         let (mut windows, mut judged) = (Vec::new(), 0);
         for span in runs(&disturbed, false) {
-            // A pod that is there and was not chosen once counts, with 0 calls.
-            let there = pods.iter().filter(|(.., presences)| presences.iter().any(|one| one.covers(&span)));
+            // A pod that was present but never chosen counts with 0 calls.
+            let present =
+                pods.iter().filter(|(.., presences)| presences.iter().any(|presence| presence.covers(&span)));
             let calls = |pod: &PodTally| span.clone().map(|number| pod.over_time.at(number)).sum::<u64>();
-            let counts: Vec<_> = there.map(|(name, pod, _)| ((*name).clone(), calls(pod))).collect();
+            let counts: Vec<_> = present.map(|(name, pod, _)| ((*name).clone(), calls(pod))).collect();
             let total: u64 = counts.iter().map(|(_, calls)| calls).sum();
-            if !counts.is_empty() && total >= ENOUGH_CALLS * counts.len() as u64 {
+            if !counts.is_empty() && total >= MIN_CALLS * counts.len() as u64 {
                 judged += span.len();
                 windows.push(Window(counts));
             }
@@ -108,7 +111,7 @@ impl Stable {
 // === impl Presence ===
 
 impl Presence {
-    /// Returns the times in which a pod answered; `totals` are the calls of all pods.
+    /// Returns the periods in which a pod answered; `totals` are the calls of all pods in each interval.
     fn all(pod: &PodTally, totals: &[u64]) -> Vec<Self> {
         let silent: Vec<bool> = (0..totals.len()).map(|number| pod.over_time.at(number) == 0).collect();
         let (Some(first), Some(last)) =
@@ -118,12 +121,12 @@ impl Presence {
         };
         let calls = |span: Range<usize>| totals[span].iter().sum::<u64>() as f64;
         let span = calls(first..last + 1);
-        // The probability that each of the pod's calls fell into a share of the calls is that share to the power of
-        // their number.
+        // If the pod was present all the time, each of its calls missed a given fraction of all calls independently.
+        // The probability that all of them did is (1 - fraction)^calls.
         let by_chance = |missed: f64, of: f64| pod.calls as f64 * (1.0 - missed / of).ln();
         let (before, after) = (calls(0..first), calls(last + 1..totals.len()));
-        let came = by_chance(before, before + span) < NOT_CHANCE;
-        let left = by_chance(after, span + after) < NOT_CHANCE;
+        let came = by_chance(before, before + span) < CHANCE_CUTOFF;
+        let left = by_chance(after, span + after) < CHANCE_CUTOFF;
         let mut all = vec![Self {
             first: if came { first } else { 0 },
             last: if left { last } else { totals.len() - 1 },
@@ -133,7 +136,7 @@ impl Presence {
         for gap in runs(&silent[..last], true).filter(|gap| gap.start > first) {
             // A gap may begin at any of the pod's calls.
             let chance = (pod.calls as f64).ln() + by_chance(calls(gap.clone()), span);
-            if chance < NOT_CHANCE
+            if chance < CHANCE_CUTOFF
                 && let Some(current) = all.last_mut()
             {
                 let rest = Self { first: gap.end, came: true, ..*current };
@@ -149,7 +152,7 @@ impl Presence {
     }
 }
 
-/// Returns the runs of `wanted`, each as long as possible.
+/// Returns the maximal runs of `wanted` in `flags`.
 fn runs(flags: &[bool], wanted: bool) -> impl Iterator<Item = Range<usize>> {
     let mut end = 0;
     flags.chunk_by(|a, b| a == b).filter_map(move |chunk| {
@@ -164,16 +167,16 @@ mod tests {
     use super::*;
     use crate::tally::Sample;
 
-    /// A call each millisecond, to the pods that are there at that time, in turn.
-    fn tally(millis: u64, there: impl Fn(u64) -> Vec<&'static str>) -> Tally {
+    /// Returns the tally of one call per millisecond, spread by round robin over the pods that `present` returns.
+    fn tally(millis: u64, present: impl Fn(u64) -> Vec<&'static str>) -> Tally {
         let mut tally = Tally::default();
         for at in 0..millis {
-            let there = there(at);
+            let present = present(at);
             tally.record(Sample {
                 at: Duration::from_millis(at),
                 late: Duration::ZERO,
                 latency: Duration::from_micros(500),
-                pod: Some(there[at as usize % there.len()].to_owned()),
+                pod: Some(present[at as usize % present.len()].to_owned()),
                 error: None,
             });
         }
@@ -193,13 +196,13 @@ mod tests {
         assert_eq!(Stable::of(&tally(6000, |_| vec!["a", "b", "c"])), None);
         assert_eq!(Stable::of(&tally(3, |_| vec!["a", "b", "c"])), None);
         assert_eq!(Stable::of(&Tally::default()), None);
-        // A pod that is seldom chosen has not come when it is chosen first.
+        // The first call to a rarely chosen pod does not mean that the pod was added then.
         let rare = |at| if at == 900 { vec!["rare"] } else { vec!["a", "b"] };
         assert_eq!(Stable::of(&tally(6000, rare)), None);
     }
 
     #[test]
-    fn rolling_restart_is_cut_into_the_times_between_the_changes() {
+    fn rolling_restart_is_split_into_windows_between_changes() {
         let stable = Stable::of(&tally(6000, |at| match at {
             0..2000 => vec!["a", "b", "c"],
             2000..4000 => vec!["b", "c", "d"],
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn pod_that_is_away_for_a_while_left_and_came() {
+    fn absent_pod_is_removed_and_added_again() {
         let away = |at| if (2000..4000).contains(&at) { vec!["a", "b"] } else { vec!["a", "b", "c"] };
         let stable = Stable::of(&tally(6000, away)).unwrap();
         assert_eq!(changes(&stable), [("c", false, 20), ("c", true, 40)]);

@@ -1,4 +1,4 @@
-//! The sockets of the DNS server: UDP and TCP on one port, speaking for a [`Zone`].
+//! The sockets of the DNS server: answers queries from a [`Zone`] over UDP and TCP on one port.
 
 use std::{
     io,
@@ -22,16 +22,16 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::zone::{Answer, Family, Zone};
 
-/// The largest UDP answer, the value that the DNS Flag Day 2020 settled on; longer ones go over TCP.
+/// The maximum size of a UDP answer in bytes, as recommended by the DNS Flag Day 2020. Longer answers go over TCP.
 const MAX_UDP_ANSWER: u16 = 1232;
 
-/// A client that keeps a TCP connection open without asking is let go after this.
+/// The idle timeout of a TCP connection.
 const TCP_IDLE: Duration = Duration::from_secs(5);
 
 /// The number of answers that may wait for a slow TCP client.
 const TCP_QUEUE: usize = 16;
 
-/// The number of ports that to try until one is free for both UDP and TCP.
+/// The number of ports to try until one is free for both UDP and TCP.
 const PORT_TRIES: usize = 32;
 
 /// A running DNS server. Dropping it closes its sockets.
@@ -41,7 +41,7 @@ pub struct DnsServer {
     _sockets: Server<Handler>,
 }
 
-/// Answers one question out of the zone.
+/// Answers queries from the zone.
 struct Handler(Arc<Zone>);
 
 // === impl DnsServer ===
@@ -62,7 +62,7 @@ impl DnsServer {
         Ok(Self { address, zone, _sockets: sockets })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -99,7 +99,7 @@ impl RequestHandler for Handler {
         metadata.authoritative = true;
         let mut answers = Vec::new();
         let mut negative = None;
-        match self.ask(request) {
+        match self.answer(request) {
             Ok(Answer::Addresses { addresses, ttl }) if addresses.is_empty() => {
                 negative = Some(start_of_authority(ttl))
             }
@@ -113,9 +113,9 @@ impl RequestHandler for Handler {
             Err(code) => metadata.response_code = code,
         }
 
-        let edns = request.edns.as_ref().map(|asked| {
+        let edns = request.edns.as_ref().map(|requested| {
             let mut edns = Edns::new();
-            edns.set_max_payload(asked.max_payload().min(MAX_UDP_ANSWER)).set_version(0);
+            edns.set_max_payload(requested.max_payload().min(MAX_UDP_ANSWER)).set_version(0);
             edns
         });
         let mut builder = MessageResponseBuilder::from_message_request(request);
@@ -126,7 +126,7 @@ impl RequestHandler for Handler {
         match reply.send_response(response).await {
             Ok(info) => info,
             Err(error) => {
-                tracing::debug!(%error, "the DNS answer was not sent");
+                tracing::debug!(%error, "sending a DNS answer failed");
                 unsent(metadata)
             }
         }
@@ -134,7 +134,7 @@ impl RequestHandler for Handler {
 }
 
 impl Handler {
-    fn ask(&self, request: &Request) -> Result<Answer, ResponseCode> {
+    fn answer(&self, request: &Request) -> Result<Answer, ResponseCode> {
         if request.metadata.op_code != OpCode::Query {
             return Err(ResponseCode::NotImp);
         }
@@ -149,7 +149,7 @@ impl Handler {
 }
 
 fn records(request: &Request, addresses: &[IpAddr], ttl: u32) -> Vec<Record> {
-    // The name as it was asked, letter for letter: resolvers may check it (0x20 encoding).
+    // The name is returned in the case of the query: resolvers may check it (0x20 encoding).
     let Ok(info) = request.request_info() else { return Vec::new() };
     let name = info.query.original().name();
     let record = |address: &IpAddr| {
@@ -162,7 +162,7 @@ fn records(request: &Request, addresses: &[IpAddr], ttl: u32) -> Vec<Record> {
     addresses.iter().map(record).collect()
 }
 
-/// Says how long "no such thing" may be remembered (RFC 2308); without it resolvers take a guess.
+/// Returns the SOA record that tells resolvers how long to cache a negative answer (RFC 2308).
 fn start_of_authority(ttl: u32) -> Record {
     let soa = SOA::new(Name::root(), Name::root(), 1, 7200, 1800, 86400, ttl);
     Record::from_rdata(Name::root(), ttl, RData::SOA(soa))

@@ -10,35 +10,34 @@ use std::{
     time::Duration,
 };
 
-/// The time that an answer may be kept: 5 s, the default of CoreDNS's kubernetes plugin.
+/// The default time to live of answers: 5 s, the default of CoreDNS's kubernetes plugin.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(5);
 
 /// Names and their addresses, as Kubernetes would publish them.
 ///
-/// A name is compared without regard to case and to a final dot. All changes take effect with the next
-/// question.
+/// Names are compared without regard to case and to a trailing dot. Changes take effect with the next query.
 #[derive(Debug)]
 pub struct Zone {
     state: Mutex<State>,
-    asked: AtomicU64,
+    queries: AtomicU64,
 }
 
-/// The server's reaction to queries; the drills change it.
+/// The server's reaction to queries. The drills change it to simulate failures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Conduct {
     /// Answers from the zone.
     #[default]
     Answer,
-    /// Answers SERVFAIL, as a DNS server does whose own source is gone.
+    /// Answers SERVFAIL, as a DNS server does that has lost its own source of data.
     Fail,
-    /// Says nothing at all, as a DNS server does that is cut off: the resolver has to time out.
+    /// Drops every query, as if the network were partitioned. The resolver has to time out.
     Silent,
 }
 
 /// The response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The addresses of the wanted family, turned by one with each question; none is NOERROR without data.
+    /// The addresses of the requested family, rotated by one with each query. An empty list is NOERROR without data.
     Addresses { addresses: Vec<IpAddr>, ttl: u32 },
     /// The name is unknown.
     NoSuchName { ttl: u32 },
@@ -48,7 +47,7 @@ pub(super) enum Answer {
     Nothing,
 }
 
-/// The address family that a question is about; any other record type has no data here.
+/// The address family of a query. The zone has no data for other record types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
@@ -66,9 +65,9 @@ struct State {
 #[derive(Debug, Default)]
 struct Entry {
     addresses: Vec<IpAddr>,
-    /// Where the next answer starts, so that clients which take the first address meet different pods.
+    /// The rotation of the next answer. Clients that use the first address thereby reach different pods.
     turn: usize,
-    /// The number of answers that held each address that was ever handed out.
+    /// The number of answers that contained each address.
     handed_out: HashMap<IpAddr, u64>,
 }
 
@@ -77,19 +76,19 @@ struct Entry {
 impl Default for Zone {
     fn default() -> Self {
         let state = State { names: HashMap::new(), ttl: seconds(DEFAULT_TTL), conduct: Conduct::default() };
-        Self { state: Mutex::new(state), asked: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), queries: AtomicU64::new(0) }
     }
 }
 
 impl Zone {
-    /// Replaces all addresses of `name`. An empty set leaves a name without data, as a headless service
-    /// without ready pods has.
+    /// Replaces all addresses of `name`. An empty set leaves the name without data, like a headless service without
+    /// ready pods.
     pub fn set(&self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         let addresses = addresses.into_iter().collect();
         self.state().names.entry(canonical(name)).or_default().addresses = addresses;
     }
 
-    /// Forgets `name`: it is answered with NXDOMAIN from now on.
+    /// Removes `name`. Queries for it are answered with NXDOMAIN from now on.
     pub fn remove(&self, name: &str) {
         self.state().names.remove(&canonical(name));
     }
@@ -99,24 +98,24 @@ impl Zone {
         self.state().ttl = seconds(ttl);
     }
 
-    /// Sets what happens with questions from now on.
+    /// Sets the server's reaction to queries from now on.
     pub fn set_conduct(&self, conduct: Conduct) {
         self.state().conduct = conduct;
     }
 
-    /// Returns the number of questions that arrived so far, whatever they were answered.
+    /// Returns the number of queries received so far, whatever the answer was.
     pub fn questions(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+        self.queries.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of answers that for `name` held `address` so far.
+    /// Returns the number of answers for `name` that contained `address` so far.
     pub fn handed_out(&self, name: &str, address: IpAddr) -> u64 {
         let state = self.state();
         state.names.get(&canonical(name)).and_then(|entry| entry.handed_out.get(&address)).map_or(0, |n| *n)
     }
 
     pub(super) fn answer(&self, name: &str, family: Family) -> Answer {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.queries.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let ttl = state.ttl;
         match state.conduct {
@@ -129,7 +128,7 @@ impl Zone {
         }
     }
 
-    /// The state is whole at every point where a panic could leave the lock, so poison means nothing here.
+    /// Locks the state. Poisoning is ignored because no panic can leave the state inconsistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_the_order_with_each_answer() {
+    fn answers_rotate_the_addresses() {
         let zone = Zone::default();
         zone.set("grpc-svc", [ip("127.0.0.1"), ip("127.0.0.2"), ip("::1")]);
         let first = |answer| match answer {
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_no_data_from_no_name() {
+    fn name_without_addresses_has_no_data_and_unknown_name_is_nxdomain() {
         let zone = Zone::default();
         zone.set("empty", []);
         assert_eq!(zone.answer("empty", Family::V4), Answer::Addresses { addresses: vec![], ttl: 5 });
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_or_says_nothing_when_told() {
+    fn conduct_decides_between_answer_failure_and_silence() {
         let zone = Zone::default();
         zone.set("a", [ip("127.0.0.1")]);
         zone.set_conduct(Conduct::Fail);

@@ -1,12 +1,12 @@
-//! The possible causes of a spread: those that can be, for this kind of target.
+//! The possible causes of a spread, depending on the kind of target.
 
 use super::Kind;
 use crate::{conditions::Conditions, render::count, target::Target};
 
-/// More endpoints than this are not listed.
-const LISTED: usize = 3;
+/// The maximum number of endpoints that are listed.
+const MAX_LISTED: usize = 3;
 
-/// Why one pod took every call.
+/// Explains why one pod took every call.
 pub(super) fn one_pod(conditions: &Conditions) -> (Kind, String) {
     let Conditions { target, callers, connections, pod_is_peer, endpoints } = conditions;
     match target {
@@ -66,45 +66,47 @@ pub(super) fn one_pod(conditions: &Conditions) -> (Kind, String) {
     }
 }
 
-/// Why pods took more calls than others.
+/// Explains why some pods took more calls than others.
 pub(super) fn uneven(conditions: &Conditions) -> String {
     match &conditions.target {
         Target::Grpc(_) if conditions.connections > 1 => format!(
             "each of the {} connections leads to one pod, so pods get the calls of whole connections",
             conditions.connections
         ),
-        Target::Grpc(_) => "the connection was made anew meanwhile, or a proxy weighs the pods".to_owned(),
+        Target::Grpc(_) => {
+            "the client reconnected during the load, or a proxy gives the pods different weights".to_owned()
+        }
         Target::Http(_) => {
-            "connections that are kept alive stay with their pod, or what stands in front of the pods \
+            "connections that are kept alive stay with their pod, or a proxy in front of the pods \
                             does not send each the same share"
                 .to_owned()
         }
         Target::Balanced(_) | Target::Tonic(_) => {
-            "a pod was not connected for a part of the time, or left out as it failed".to_owned()
+            "a pod was not connected for part of the time, or was ejected because its calls failed".to_owned()
         }
     }
 }
 
-/// Which endpoints cannot be reached and why, if there are any.
+/// Lists the endpoints that cannot be reached, each with the cause. Returns `None` if there are none.
 pub(super) fn unreachable(conditions: &Conditions) -> Option<String> {
     let lost: Vec<_> = conditions.unreachable().collect();
     if lost.is_empty() {
         return None;
     }
-    let listed = lost.iter().take(LISTED).map(|(address, error)| match error.contains(address) {
+    let listed = lost.iter().take(MAX_LISTED).map(|(address, error)| match error.contains(address) {
         // Most errors name the address.
         true => (*error).to_owned(),
         false => format!("{address}: {error}"),
     });
     let mut listed: Vec<_> = listed.collect();
-    if lost.len() > LISTED {
-        listed.push(format!("and {} more", count((lost.len() - LISTED) as u64)));
+    if lost.len() > MAX_LISTED {
+        listed.push(format!("and {} more", count((lost.len() - MAX_LISTED) as u64)));
     }
     let endpoints = conditions.endpoints.len();
     Some(format!("{} of {endpoints} endpoints cannot be reached ({})", lost.len(), listed.join(", ")))
 }
 
-/// Says what to do if no answer names its pod.
+/// Explains what to do if no answer names its pod.
 pub(super) fn no_pod_named(target: &Target) -> String {
     let hint = match target {
         Target::Http(_) => "--pod-from a JSON pointer, header:NAME or regex:EXPRESSION",
@@ -112,7 +114,7 @@ pub(super) fn no_pod_named(target: &Target) -> String {
             "--pod-from a JSON pointer, header:NAME, regex:EXPRESSION or peer"
         }
     };
-    format!("the answers do not name their pod; say where they do with {hint}")
+    format!("the answers do not name their pod; give its place in the answer with {hint}")
 }
 
 fn one_endpoint() -> (Kind, String) {

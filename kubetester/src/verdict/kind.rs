@@ -11,9 +11,9 @@ use serde::Serialize;
 pub enum Kind {
     /// Some calls failed.
     Failures,
-    /// An open loop made fewer calls a second than it should.
+    /// An open loop made fewer calls per second than planned.
     RateNotReached,
-    /// The load was interrupted before its end.
+    /// The load was interrupted before it was complete.
     Interrupted,
     /// No call succeeded.
     NothingSucceeded,
@@ -25,11 +25,11 @@ pub enum Kind {
     Unsettled,
     /// No answer names its pod.
     NoPodNamed,
-    /// One pod took every call, as there was one connection.
+    /// One pod took every call because there was one connection.
     OneConnection,
-    /// One pod took every call, as the target has one address.
+    /// One pod took every call because the target has one address.
     OneEndpoint,
-    /// One pod took every call, as the other endpoints cannot be reached.
+    /// One pod took every call because the other endpoints cannot be reached.
     OneReachable,
     /// Every call went to one address, which counts as a pod.
     OnePeer,
@@ -37,7 +37,7 @@ pub enum Kind {
     OnePod,
     /// Each pod took its share.
     Even,
-    /// Even, as dice would make it.
+    /// As even as a fair random choice would make it.
     EvenOnAverage,
     /// More uneven than chance explains.
     Uneven,
@@ -47,14 +47,14 @@ pub enum Kind {
     SomeUnnamed,
 }
 
-/// How serious a finding is, and so the colour of a verdict.
+/// The severity of a finding, which determines the colour of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
-    /// It explains others.
+    /// The finding explains other findings.
     Neutral,
-    /// As it should be.
+    /// The load went as intended.
     Good,
-    /// Worth a look.
+    /// The finding should be investigated.
     Warning,
     /// Calls failed.
     Bad,
@@ -63,7 +63,7 @@ pub enum Tone {
 // === impl Kind ===
 
 impl Kind {
-    /// All kinds, in the order in which a verdict has them.
+    /// All kinds, in the order in which a verdict lists them.
     pub const ALL: [Self; 18] = [
         Self::Failures,
         Self::RateNotReached,
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// Returns whether one call is enough to find this.
+    /// Returns whether a single call proves this finding.
     pub(super) fn is_certain(self) -> bool {
         matches!(self, Self::OneConnection | Self::OneEndpoint | Self::OneReachable)
     }

@@ -1,4 +1,4 @@
-//! Finds whether an open loop reached its rate, and what was short if it did not.
+//! Checks whether an open loop reached its rate and, if not, which resource limited it.
 
 use crate::{
     conditions::Conditions,
@@ -6,18 +6,18 @@ use crate::{
     number,
 };
 
-/// A rate is reached if at least this share of it is.
+/// The share of the planned rate that counts as reached.
 const REACHED: f64 = 0.95;
 
-/// Callers that were at work for this share of the time were all busy.
+/// The share of the time during which callers had a call in flight, from which on all of them count as busy.
 const BUSY: f64 = 0.9;
 
-/// Returns a sentence if the rate was not reached.
+/// Returns the finding's sentence if the rate was not reached.
 pub(super) fn not_reached(conditions: &Conditions, plan: &Plan, run: &Run) -> Option<String> {
     let wanted = plan.rate?;
     let tally = &run.tally;
     let started = tally.calls();
-    // The first call starts at once; so the others are those that took the time.
+    // The first call starts at time zero, so the rate is that of the calls after it.
     let made = started.saturating_sub(1) as f64 / tally.last_start.as_secs_f64().max(f64::MIN_POSITIVE);
     let due = (started + run.unsent) as f64;
     if started == 0 || (made >= REACHED * wanted && started as f64 >= REACHED * due) {
@@ -35,9 +35,9 @@ pub(super) fn not_reached(conditions: &Conditions, plan: &Plan, run: &Run) -> Op
             },
         )
     } else {
-        "callers were idle meanwhile: this program, or its machine, is at its limit".to_owned()
+        "callers were idle: this program, or its machine, is at its limit".to_owned()
     };
-    // As calls a second while there were calls to start.
+    // Calls per second while there were calls to start.
     let reached = made.min(wanted * started as f64 / due.max(1.0));
     Some(format!(
         "the rate was not reached: {} of {} calls a second; {short}",

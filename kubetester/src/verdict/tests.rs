@@ -9,7 +9,7 @@ use crate::{
 
 const PLAN: Plan = Plan { calls: None, duration: None, rate: None, timeout: Duration::from_secs(1) };
 
-/// Calls to pods; those of `""` name none, those of `"!"` fail.
+/// Returns the tally of a number of calls to each pod. Calls to `""` name no pod; calls to `"!"` fail.
 fn tally(calls: &[(&str, u64)]) -> Tally {
     let mut tally = Tally::default();
     for (pod, calls) in calls {
@@ -96,9 +96,8 @@ fn one_pod_has_only_causes_that_are_possible() {
     );
 }
 
-/// A word of the cause that the kind of target makes impossible.
 #[test]
-fn no_sentence_names_a_cause_of_another_kind_of_target() {
+fn sentence_names_no_cause_of_another_kind_of_target() {
     let one = [("a", 1000)];
     let two = [("a", 1000), ("b", 500)];
     for (target, wrong) in [
@@ -109,8 +108,8 @@ fn no_sentence_names_a_cause_of_another_kind_of_target() {
     ] {
         for calls in [&one[..], &two] {
             let run = Run { tally: tally(calls), ..Run::default() };
-            let said = judged(&conditions(target), &PLAN, &run).to_string();
-            assert!(!wrong.iter().any(|wrong| said.contains(wrong)), "{target}: {said}");
+            let sentences = judged(&conditions(target), &PLAN, &run).to_string();
+            assert!(!wrong.iter().any(|wrong| sentences.contains(wrong)), "{target}: {sentences}");
         }
     }
 }
@@ -148,7 +147,7 @@ fn interrupted_load_is_a_part_unless_it_has_no_end() {
 
 #[test]
 fn rate_that_is_not_reached_comes_before_the_spread() {
-    // 1 001 calls of one caller in a second, each as long as its turn or half as long.
+    // One caller makes 1 001 calls in a second. Each takes the whole interval until the next call, or half of it.
     for (wanted, latency, unsent, expected) in [
         (1000.0, 1000, 0, None),
         (1020.0, 1000, 0, None),
@@ -182,7 +181,7 @@ fn rate_that_is_not_reached_comes_before_the_spread() {
 
 #[test]
 fn pods_that_come_and_go_are_named_and_not_uneven() {
-    // As in a rolling restart: a call each millisecond, in turn to three pods, replaced one after the other.
+    // A rolling restart: one call per millisecond to three pods in turn, which are replaced one after the other.
     let mut tally = Tally::default();
     for number in 0..6000_u64 {
         let first = number / 1500;
@@ -196,15 +195,15 @@ fn pods_that_come_and_go_are_named_and_not_uneven() {
     }
     let verdict = judged(&conditions("dns:///svc:8000"), &PLAN, &Run { tally, ..Run::default() });
     assert_eq!(kinds(&verdict), [Kind::PodsChanged, Kind::Even], "{verdict}");
-    let said = verdict.to_string();
+    let sentences = verdict.to_string();
     assert!(
-        said.starts_with("pods came and went: pod-0 answered until 1.50 s, pod-3 answered from 1.50 s"),
-        "{said}"
+        sentences.starts_with("pods came and went: pod-0 answered until 1.50 s, pod-3 answered from 1.50 s"),
+        "{sentences}"
     );
 }
 
 #[test]
-fn the_page_explains_every_kind_and_no_other() {
+fn documentation_explains_every_kind_and_no_other() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdicts.md")).unwrap();
     let rows =
         page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(kind, _)| kind));

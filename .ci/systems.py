@@ -19,6 +19,7 @@ import grpc
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECONDS = 10
 POD = "pod-1"
+NAMES = ["", "Ann", "Ω and 🦀", "a b+c%20&d"]
 GRPC_JS = "@grpc/grpc-js@1.14.7"
 
 
@@ -29,16 +30,22 @@ def field(number, text):
     return bytes([number << 3 | 2, len(encoded)]) + encoded if encoded else b""
 
 
-def greeting_calls(name):
+def greeting_calls(name, pod_name=POD):
     """Each method: path, request, messages of the answer, and the headers and trailers beside those of gRPC."""
-    pod = {"hostname": POD}
+    pod = {"hostname": pod_name}
     return [
-        ("/hello.Hello/SayHello", field(1, name), [field(1, name) + field(2, "v1-hellogrpc") + field(3, POD)], pod, {}),
+        (
+            "/hello.Hello/SayHello",
+            field(1, name),
+            [field(1, name) + field(2, "v1-hellogrpc") + field(3, pod_name)],
+            pod,
+            {},
+        ),
         ("/helloworld.Greeter/SayHello", field(1, name), [field(1, f"Hello {name}")], pod, {}),
         (
             "/echo.EchoServer/SayHello",
             field(1, name),
-            [field(1, f"Hello {name}  from hostname {POD}")],
+            [field(1, f"Hello {name}  from hostname {pod_name}")],
             pod | {"rpcheaderkey": "val"},
             {"rpctrailerkey": "val"},
         ),
@@ -49,17 +56,17 @@ def greeting_calls(name):
             pod | {"streamheaderkey": "val"},
             {"streamtrailerkey": "val"},
         ),
-        ("/message.Echo/EchoMessage", field(1, name), [field(1, name) + field(2, POD)], pod, {}),
+        ("/message.Echo/EchoMessage", field(1, name), [field(1, name) + field(2, pod_name)], pod, {}),
     ]
 
 
-def ticketing_calls():
+def ticketing_calls(pod_name=POD):
     """On an empty database: the stub, two Creates with one key, Get, and List."""
-    service, pod = "/ticketing.CustomerController/", {"hostname": POD}
+    service, pod = "/ticketing.CustomerController/", {"hostname": pod_name}
     ann = field(1, "1") + field(2, "Ann") + field(3, "Lee")
     listed = bytes([0x0A, len(ann)]) + ann
     return [
-        (service + "GetCustomer", b"", [field(1, POD) + field(2, "acac") + field(3, "accqqq")], pod, {}),
+        (service + "GetCustomer", b"", [field(1, pod_name) + field(2, "acac") + field(3, "accqqq")], pod, {}),
         (service + "CreateCustomer", field(1, "Ann") + field(2, "Lee"), [ann], pod, {}),
         (service + "CreateCustomer", field(1, "Ann") + field(2, "Lee"), [ann], pod, {}),
         (service + "GetCustomer", field(1, "1"), [ann], pod, {}),
@@ -202,7 +209,7 @@ def main(hellogrpc, ticketing):
         clients.append(node_calls)
     else:
         print("SKIPPED: grpc-js needs node and npm", file=sys.stderr)
-    greetings = [call for name in ["", "Ann", "Ω and 🦀", "a b+c%20&d"] for call in greeting_calls(name)]
+    greetings = [call for name in NAMES for call in greeting_calls(name)]
     for client in clients:
         served(hellogrpc, {}, lambda address: client(address, greetings, []))
         with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 use std::{env, sync::Arc};
 
+use prost::{Message as _, length_delimiter_len};
 use proto::ticketing::{
     CreateCustomerRequest, Customer, CustomerList, GetCustomerRequest, ListCustomersRequest,
     customer_controller_server::CustomerController,
@@ -27,13 +28,31 @@ pub(crate) struct Customers {
     stub_id: String,
     store: Arc<Store>,
     availability: Availability,
+    max_message_size: usize,
 }
 
 // === impl Customers ===
 
 impl Customers {
-    pub(crate) fn new(identity: &Identity, store: Arc<Store>, availability: Availability) -> Self {
-        Self { stub_id: stub_id(identity), store, availability }
+    pub(crate) fn new(
+        identity: &Identity,
+        store: Arc<Store>,
+        availability: Availability,
+        max_message_size: usize,
+    ) -> Self {
+        Self { stub_id: stub_id(identity), store, availability, max_message_size }
+    }
+
+    /// Returns the number of rows that a message can hold: at least one, or List would never get past a large one.
+    fn fitting(&self, rows: &[Row]) -> usize {
+        let mut size =
+            CustomerList { next_page_token: page_token(0), ..CustomerList::default() }.encoded_len();
+        let fits = |row: &&Row| {
+            let customer = customer((*row).clone()).encoded_len();
+            size += 1 + length_delimiter_len(customer) + customer;
+            size <= self.max_message_size
+        };
+        rows.iter().take_while(fits).count().max(1)
     }
 }
 
@@ -96,8 +115,9 @@ impl CustomerController for Customers {
         self.availability.check()?;
         // One more, which shows that there is a next page.
         let mut rows = self.store.list(after, size + 1).await?;
-        let more = rows.len() > size as usize;
-        rows.truncate(size as usize);
+        let on_page = self.fitting(&rows).min(size as usize);
+        let more = rows.len() > on_page;
+        rows.truncate(on_page);
         let next = rows.last().filter(|_| more).map(|last| page_token(last.number));
         let customers = rows.into_iter().map(customer).collect();
         Ok(Response::new(CustomerList { customers, next_page_token: next.unwrap_or_default() }))

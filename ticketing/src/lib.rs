@@ -48,7 +48,7 @@ pub async fn serve(config: Config, listener: TcpListener, instance: Instance) ->
     let availability = availability::watch(Arc::clone(&store)).await;
     instance.admin.ready_as(availability.ready());
     let max = config.server.max_message_size;
-    let customers = Customers::new(&instance.identity, Arc::clone(&store), availability);
+    let customers = Customers::new(&instance.identity, Arc::clone(&store), availability, max);
     let service = CustomerControllerServer::new(customers)
         .max_decoding_message_size(max)
         .max_encoding_message_size(max);

@@ -9,7 +9,7 @@ const MAX_NAME: usize = 200;
 /// Customers on a page when the request does not say.
 const DEFAULT_PAGE: u32 = 100;
 
-/// The most customers on a page. With names of full length it is below the default limit of a message.
+/// The most customers on a page. The limit of a message makes it shorter when names are long.
 const MAX_PAGE: u32 = 1000;
 
 /// Checks both names of a customer.

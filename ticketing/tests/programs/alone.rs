@@ -109,6 +109,32 @@ async fn pages_have_each_customer_once_in_the_order_of_creation() {
     }
 }
 
+/// 30 customers with names of full length are 24 kB, more than the default MAX_MESSAGE_SIZE.
+#[tokio::test]
+async fn customers_that_do_not_fit_a_message_are_on_several_pages() {
+    let running = Running::start(EXE, &PATIENT).await;
+    let mut client = client(&running).await;
+    let name = "é".repeat(200);
+    for _ in 0..30 {
+        bounded(client.create_customer(named(&name, &name))).await.unwrap();
+    }
+    let first = bounded(client.list_customers(ListCustomersRequest::default())).await.unwrap().into_inner();
+    assert_eq!(first.customers.len(), 20);
+    assert_eq!(all(&mut client, 0).await.len(), 30);
+}
+
+/// A page has one customer even then, so that the status says what is too large.
+#[tokio::test]
+async fn a_customer_that_does_not_fit_a_message_is_out_of_range() {
+    let running = Running::start(EXE, &[&PATIENT[..], &[("MAX_MESSAGE_SIZE", "590")]].concat()).await;
+    let mut client = client(&running).await;
+    let name = "é".repeat(145);
+    bounded(client.create_customer(named(&name, &name))).await.unwrap();
+    let status = bounded(client.list_customers(ListCustomersRequest::default())).await.unwrap_err();
+    let message = "Error, encoded message length too large: found 592 bytes, the limit is: 590 bytes";
+    assert_eq!((status.code(), status.message()), (Code::OutOfRange, message));
+}
+
 #[tokio::test]
 async fn a_create_with_a_known_key_returns_the_first_ones_customer() {
     let running = Running::start(EXE, &PATIENT).await;

@@ -1,4 +1,4 @@
-"""Debian's grpc-go and its own generated code call every method of hellogrpc and ticketing, round_robin over a DNS name.
+"""Debian's grpc-go, with its own generated code, calls every method of hellogrpc and ticketing, balanced over DNS.
 
     python .ci/grpc_go.py target/debug/hellogrpc target/debug/ticketing
 

@@ -3,7 +3,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-use std::{net::TcpListener, process::Stdio};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use service::testing::{Client, Exit, bounded, exit_of};
 use tokio::{
@@ -97,4 +102,64 @@ async fn bad_flags_are_exit_code_2() {
         assert_eq!(exit.code, Some(2), "{arguments:?}: {exit:?}");
         assert!(exit.stderr.contains(arguments[0]), "{}", exit.stderr);
     }
+}
+
+/// Builds the program that the demo starts, if it is missing. Only `cargo test -p kubetester` has to build it.
+async fn ticketing_is_built() {
+    let program = Path::new(TOOL).with_file_name("ticketing");
+    if !program.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "-p", "ticketing", "--target-dir"]);
+        build.arg(program.ancestors().nth(2).unwrap());
+        assert!(build.status().await.unwrap().success());
+    }
+}
+
+/// Puts the program `from` into `folder`, under another name.
+fn linked(from: &str, folder: &Path, name: &str) -> PathBuf {
+    let to = folder.join(name);
+    // Another file system takes no link.
+    fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
+    to
+}
+
+#[tokio::test]
+async fn with_ticketing_a_repeated_create_at_the_other_program_makes_no_second_customer() {
+    ticketing_is_built().await;
+    let exit = demo(&["--once", "--with", "ticketing"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_eq!(exit.stderr, "", "logs are quiet");
+    assert_eq!(calls(&exit.stdout, "hellogrpc"), [4, 4, 4]);
+    let answers: Vec<_> =
+        exit.stdout.lines().filter_map(|line| line.split_once(" from ticketing-")).collect();
+    let (texts, pods): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    assert!(pods == ["1", "2", "1", "2"] || pods == ["2", "1", "2", "1"], "{}", exit.stdout);
+    for (text, customer) in texts.iter().zip(["customer 1, Ann Lee"; 3].into_iter().chain(["1 customer"])) {
+        assert!(text.trim_end().ends_with(customer), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn with_ticketing_unbuilt_is_one_sentence_with_the_command_that_builds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tool = linked(TOOL, folder.path(), "kubetester");
+    let arguments = ["demo", "--once", "--listen", "127.0.0.1:0", "--with", "ticketing"];
+    let exit = exit_of(tool.to_str().unwrap(), &arguments, &[]).await;
+    let stderr = format!(
+        "kubetester: {} does not exist: build it with `cargo build --release -p ticketing`, or leave out \
+         --with ticketing\n",
+        folder.path().join("ticketing").display()
+    );
+    assert_eq!(exit, Exit { code: Some(3), stderr, stdout: String::new() });
+}
+
+#[tokio::test]
+async fn with_a_ticketing_that_does_not_start_is_one_sentence_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let tool = linked(TOOL, folder.path(), "kubetester");
+    let program = linked("/bin/false", folder.path(), "ticketing");
+    let arguments = ["demo", "--once", "--listen", "127.0.0.1:0", "--with", "ticketing"];
+    let exit = exit_of(tool.to_str().unwrap(), &arguments, &[]).await;
+    let stderr = format!("kubetester: starting {} failed: it ended before it listened\n", program.display());
+    assert_eq!(exit, Exit { code: Some(3), stderr, stdout: String::new() });
 }

@@ -1,9 +1,11 @@
 //! `kubetester demo`: runs the whole system here and shows where calls land.
 
+mod ticketing;
+
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anstyle::Style;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use service::{LogFormat, Shutdown, listen, logs};
 
 use super::{COULD_NOT_RUN, FAILED, OK, Stop, output};
@@ -12,6 +14,7 @@ use crate::{
         first_calls::{self, BURSTS, CALLS},
         layout::{Layout, REPLICAS},
         system::{GRPC_SVC, HTTP_SVC, Pod, System},
+        ticketing::Ticketing,
     },
     render::bar,
     tally::Tally,
@@ -42,6 +45,11 @@ pub(super) struct Demo {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8200")]
     listen: SocketAddr,
 
+    /// Run this system beside it, and show a few calls: ticketing, two programs on one SQLite file. The program has to
+    /// be built: cargo build --release -p ticketing
+    #[arg(long, value_name = "SYSTEM")]
+    with: Option<Extra>,
+
     /// Exit after the calls: 0 when they were spread as they have to be, 1 when not, 3 when it could not run
     #[arg(long)]
     once: bool,
@@ -55,6 +63,11 @@ pub(super) struct Demo {
     one_address: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Extra {
+    Ticketing,
+}
+
 fn replicas() -> clap::builder::RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(i64::from(*REPLICAS.start())..=i64::from(*REPLICAS.end()))
 }
@@ -65,6 +78,7 @@ impl Demo {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
         self.log();
         let failed = |error: &dyn std::fmt::Display| Stop::new(COULD_NOT_RUN, error.to_string());
+        let extra = self.with.map(|Extra::Ticketing| ticketing::program()).transpose()?;
         let shutdown = Shutdown::from_signals(Duration::ZERO, Duration::from_secs(5));
         let shutdown =
             shutdown.map_err(|error| failed(&format_args!("cannot listen for signals: {error}")))?;
@@ -74,15 +88,27 @@ impl Demo {
             layout.map_err(|error| failed(&format_args!("cannot get loopback addresses: {error}")))?;
         let mut system = System::start(layout, listener).await.map_err(|error| failed(&error))?;
 
+        let mut extra = match extra {
+            Some(program) => Some(ticketing::start(&program).await?),
+            None => None,
+        };
         let ended = tokio::select! {
-            ended = self.show(&mut system, &shutdown) => ended,
+            ended = self.show(&mut system, extra.as_mut(), &shutdown) => ended,
             () = shutdown.closing() => Ok(ExitCode::from(OK)),
         };
+        if let Some(extra) = extra {
+            extra.stop().await;
+        }
         system.stop().await;
         ended
     }
 
-    async fn show(&self, system: &mut System, shutdown: &Shutdown) -> Result<ExitCode, Stop> {
+    async fn show(
+        &self,
+        system: &mut System,
+        extra: Option<&mut Ticketing>,
+        shutdown: &Shutdown,
+    ) -> Result<ExitCode, Stop> {
         system.connected(CONNECT_WITHIN).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))?;
         show(&what_runs(system))?;
         if !self.once {
@@ -100,7 +126,10 @@ impl Demo {
              connection,\nand the gateway drops idle connections in between\n{}",
             who_answered(&system.http, &http)
         ))?;
-        let unmet = first_calls::unmet(system, &grpc, &http);
+        let mut unmet = first_calls::unmet(system, &grpc, &http);
+        if let Some(ticketing) = &extra {
+            unmet.extend(ticketing::show(ticketing, self.once).await?);
+        }
         for sentence in &unmet {
             anstream::eprintln!("kubetester: {sentence}");
         }
@@ -111,6 +140,7 @@ impl Demo {
         tokio::select! {
             () = shutdown.closing() => Ok(ExitCode::from(OK)),
             why = system.failed() => Err(Stop::new(COULD_NOT_RUN, why)),
+            why = ticketing::failed(extra, shutdown) => Err(Stop::new(COULD_NOT_RUN, why)),
         }
     }
 

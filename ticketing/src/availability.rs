@@ -26,15 +26,6 @@ pub(crate) struct Availability {
     prober: JoinHandle<()>,
 }
 
-/// Starts to migrate and probe the database.
-pub(crate) async fn watch(store: Arc<Store>) -> Availability {
-    let (sender, mut ready) = watch::channel(Err("the database is not migrated yet".to_owned()));
-    let prober = tokio::spawn(probe(store, sender));
-    // An error means that the database is away, which the receiver reports.
-    drop(timeout(FIRST_MIGRATION, ready.changed()).await);
-    Availability { ready, prober }
-}
-
 /// Sets readiness for ever. A database that was away is migrated again: it may be another one.
 async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
     let mut available = false;
@@ -59,9 +50,18 @@ async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
 // === impl Availability ===
 
 impl Availability {
-    /// Returns the receiver of readiness.
-    pub(crate) fn ready(&self) -> watch::Receiver<Ready> {
-        self.ready.clone()
+    /// Returns the sender of readiness, which is false, and its receiver.
+    pub(crate) fn readiness() -> (watch::Sender<Ready>, watch::Receiver<Ready>) {
+        watch::channel(Err("the database is not migrated yet".to_owned()))
+    }
+
+    /// Starts to migrate and probe the database, and waits for the first result.
+    pub(crate) async fn watch(store: Arc<Store>, sender: watch::Sender<Ready>) -> Self {
+        let mut ready = sender.subscribe();
+        let prober = tokio::spawn(probe(store, sender));
+        // An error means that the database is away, which the receiver reports.
+        drop(timeout(FIRST_MIGRATION, ready.changed()).await);
+        Self { ready, prober }
     }
 
     /// Fails at once while the database is known to be away, in place of waiting for a connection.

@@ -24,7 +24,7 @@ use service::{Instance, Outcome, Program, grpc};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-use self::{customers::Customers, metrics::Metrics, store::Store};
+use self::{availability::Availability, customers::Customers, metrics::Metrics, store::Store};
 pub use config::Config;
 
 /// The program: its name, version and port.
@@ -42,11 +42,13 @@ pub const PROGRAM: Program = Program {
 ///
 /// When the database URL cannot be parsed, or the SQLite file cannot be opened.
 pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
+    // Set before the first wait for the database: without it the admin port answers that the program is ready.
+    let (sender, ready) = Availability::readiness();
+    instance.admin.ready_as(ready);
     let metrics = Metrics::new();
     let store = Arc::new(Store::open(&config, metrics.clone()).await?);
     metrics.register(&instance.metrics, &store);
-    let availability = availability::watch(Arc::clone(&store)).await;
-    instance.admin.ready_as(availability.ready());
+    let availability = Availability::watch(Arc::clone(&store), sender).await;
     let max = config.server.max_message_size;
     let customers = Customers::new(&instance.identity, Arc::clone(&store), availability, max);
     let service = CustomerControllerServer::new(customers)

@@ -84,6 +84,8 @@ def refused_calls():
         (service + "ListCustomers", field(2, "x"), 3,
          "page_token is not a next_page_token of this service: leave it empty for the first page",
          "grpc-status-details-bin"),
+        # A first name that is not UTF-8.
+        (service + "CreateCustomer", b"\x0a\x01\xff", 13, None, None),
         (service + "DeleteCustomer", b"", 12, None, None),
     ]
 

@@ -1,17 +1,16 @@
 //! One program on SQLite in memory: the protocol.
 
 use proto::ticketing::{Customer, ListCustomersRequest};
-use service::testing::{Client as Http, Exit, Running, Signal, bounded, exit_of};
+use service::testing::{Client as Http, Running, Signal, bounded};
 use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tonic_types::StatusExt as _;
 
 use crate::{EXE, all, client, id, named, with};
 
 /// No test of the protocol depends on how fast the machine is.
-const PATIENT: [(&str, &str); 3] =
+pub(crate) const PATIENT: [(&str, &str); 3] =
     [("POD_NAME", "pod-1"), ("ACQUIRE_TIMEOUT", "60s"), ("STATEMENT_TIMEOUT", "60s")];
 
 fn hostname(status: &Status) -> Option<&str> {
@@ -60,31 +59,6 @@ async fn an_unknown_id_is_not_found() {
 }
 
 #[tokio::test]
-async fn bad_input_is_an_invalid_argument_that_names_the_field() {
-    let running = Running::start(EXE, &PATIENT).await;
-    let mut client = client(&running).await;
-    let long = "x".repeat(201);
-    for (request, fields) in [
-        (named("", "Lee"), &["first_name"][..]),
-        (named("Ann", &long), &["last_name"]),
-        (named("A\nnn", "\0"), &["first_name", "last_name"]),
-    ] {
-        let status = bounded(client.create_customer(request)).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
-        let violations = status.get_details_bad_request().unwrap().field_violations;
-        assert_eq!(violations.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), fields);
-    }
-    let bad_key = with(named("Ann", "Lee"), "idempotency-key", "two words");
-    assert_eq!(bounded(client.create_customer(bad_key)).await.unwrap_err().code(), Code::InvalidArgument);
-    for (page_size, page_token) in [(-1, ""), (1, "nonsense")] {
-        let request = ListCustomersRequest { page_size, page_token: page_token.into() };
-        let status = bounded(client.list_customers(request)).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    }
-    assert!(all(&mut client, 0).await.is_empty());
-}
-
-#[tokio::test]
 async fn pages_have_each_customer_once_in_the_order_of_creation() {
     let running = Running::start(EXE, &PATIENT).await;
     let mut client = client(&running).await;
@@ -121,18 +95,6 @@ async fn customers_that_do_not_fit_a_message_are_on_several_pages() {
     let first = bounded(client.list_customers(ListCustomersRequest::default())).await.unwrap().into_inner();
     assert_eq!(first.customers.len(), 20);
     assert_eq!(all(&mut client, 0).await.len(), 30);
-}
-
-/// A page has one customer even then, so that the status says what is too large.
-#[tokio::test]
-async fn a_customer_that_does_not_fit_a_message_is_out_of_range() {
-    let running = Running::start(EXE, &[&PATIENT[..], &[("MAX_MESSAGE_SIZE", "590")]].concat()).await;
-    let mut client = client(&running).await;
-    let name = "é".repeat(145);
-    bounded(client.create_customer(named(&name, &name))).await.unwrap();
-    let status = bounded(client.list_customers(ListCustomersRequest::default())).await.unwrap_err();
-    let message = "Error, encoded message length too large: found 592 bytes, the limit is: 590 bytes";
-    assert_eq!((status.code(), status.message()), (Code::OutOfRange, message));
 }
 
 #[tokio::test]
@@ -181,39 +143,4 @@ async fn health_readiness_and_metrics_cover_the_service() {
     }
     running.signal(Signal::TERM);
     assert_eq!(running.exit().await.code, Some(0));
-}
-
-#[tokio::test]
-async fn a_bad_flag_is_one_line_that_names_it() {
-    for (name, value) in [("POOL_SIZE", "0"), ("ACQUIRE_TIMEOUT", "1"), ("STATEMENT_TIMEOUT", "x")] {
-        let exit = exit_of(EXE, &[], &[(name, value)]).await;
-        assert_eq!((exit.code, exit.stderr.lines().count()), (Some(2), 1), "{}", exit.stderr);
-        assert!(exit.stderr.contains(&format!("<{name}>")), "{}", exit.stderr);
-    }
-}
-
-/// The URL may have a password in it.
-#[tokio::test]
-async fn a_bad_database_url_is_one_line_without_the_url() {
-    let no_such_folder = "opening the SQLite file of DATABASE_URL failed: error returned from database: \
-                          (code: 14) unable to open database file";
-    for (url, problem) in [
-        ("mysql://u:secret@h/d", "DATABASE_URL must begin with sqlite: or postgres://"),
-        ("secret", "DATABASE_URL must begin with sqlite: or postgres://"),
-        (
-            "postgres://u:secret@h:port/d",
-            "DATABASE_URL is invalid: error with configuration: invalid port number",
-        ),
-        ("sqlite:/no/such/secret/folder/file", no_such_folder),
-    ] {
-        let env = [
-            ("LISTEN_ADDR", "127.0.0.1:0"),
-            ("ADMIN_ADDR", ""),
-            ("LOG_FILTER", "off"),
-            ("DATABASE_URL", url),
-        ];
-        let exit = exit_of(EXE, &[], &env).await;
-        let stderr = format!("ticketing: {problem}\n");
-        assert_eq!(exit, Exit { code: Some(1), stderr, stdout: String::new() }, "{url}");
-    }
 }

@@ -1,8 +1,9 @@
-//! ticketing as processes: one alone, two on one SQLite file, and with PostgreSQL (`.ci/ticketing`).
+//! ticketing as processes: one alone, bad input, two on one SQLite file, and with PostgreSQL (`.ci/ticketing`).
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod alone;
+mod bad_input;
 mod postgres;
 mod sqlite;
 

@@ -20,12 +20,13 @@ import os
 import pathlib
 import re
 import resource
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+
+from programs import Program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALLS_PER_SECOND = 50
@@ -261,12 +262,6 @@ def probe(address, timeout=2):
 # === the programs ===
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def memory_limit(program):
     """The limit in bytes that the program's manifest sets."""
     manifest = (ROOT / "kubeyamls" / f"{program}.yaml").read_text(encoding="utf-8")
@@ -302,49 +297,25 @@ class Cgroup:
             time.sleep(0.1)
 
 
-class Program:
-    def __init__(self, folder, name, settings, limit=None):
-        self.name = name
-        self.address, self.admin = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+class Limited(Program):
+    """A program in a memory cgroup of its own."""
+
+    def __init__(self, folder, name, limit=None, **settings):
+        super().__init__(folder, name, **settings)
         self.cgroup = Cgroup(f"kubetester-{name}", limit) if limit else None
-        environment = os.environ | settings | {
-            "LISTEN_ADDR": "{}:{}".format(*self.address), "ADMIN_ADDR": "{}:{}".format(*self.admin), "LOG_FORMAT": "json"}
-        self.log = open(f"/tmp/kubetester-attack-{os.getpid()}-{name}.log", "w+b")
-        os.unlink(self.log.name)
-        self.process = subprocess.Popen([folder / name], env=environment, stdin=subprocess.DEVNULL, stdout=self.log,
-                                        stderr=self.log)
+
+    def started(self):
         if self.cgroup:
             self.cgroup.enter(self.process.pid)
-        ready = probe(self.admin)
-        for _ in range(200):
-            with contextlib.suppress(OSError, AssertionError):
-                ready()
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"{name} did not start: {self.tail()}")
-
-    def tail(self):
-        self.log.seek(0)
-        return self.log.read()[-2000:].decode(errors="replace")
-
-    def memory(self, field):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as lines:
-            return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
     def reset_peak(self):
         with contextlib.suppress(OSError):
             pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
-    def alive(self):
-        return self.process.poll() is None
-
-    def end(self):
-        if self.alive():
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+    def kill(self):
+        super().kill()
         if self.cgroup:
             self.cgroup.remove()
-        self.log.close()
 
 
 def attacked(program, name, call, options):
@@ -398,7 +369,7 @@ def main():
         attack_only(*options.attack_only, options)
         return
 
-    backends = [Program(folder, "hellogrpc", {}), Program(folder, "hellohttp", {})]
+    backends = [Limited(folder, name) for name in ["hellogrpc", "hellohttp"]]
     to_backends = {"GRPC_TARGET": "ipv4:{}:{}".format(*backends[0].address),
                    "HTTP_TARGET": "http://{}:{}/hellohttp".format(*backends[1].address),
                    "UPSTREAM_TIMEOUT": f"{options.call_timeout}s"}
@@ -409,8 +380,9 @@ def main():
     }
     print("| program | attack | calls | failed | slowest ms | slowest health check ms | MB idle, peak, after | closed |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    wrong, running = [], list(backends)
+    wrong, running = [], []
     try:
+        running += [backend.start() for backend in backends]
         for name, (settings, make_call) in plans.items():
             if options.program not in (None, name):
                 continue
@@ -418,8 +390,8 @@ def main():
                 if options.attack not in (None, title):
                     continue
                 # A fresh program for each attack: what one leaves behind is not counted against the next.
-                program = Program(folder, name, settings, memory_limit(name))
-                running.append(program)
+                program = Limited(folder, name, memory_limit(name), **settings)
+                running.append(program.start())
                 call = make_call(program.address, options.call_timeout)
                 for _ in range(20):
                     with contextlib.suppress(Exception):
@@ -430,10 +402,10 @@ def main():
                 print("| " + " | ".join(row) + " |", flush=True)
                 wrong += [f"{name}, {title}: {problem}" for problem in problems]
                 running.remove(program)
-                program.end()
+                program.kill()
     finally:
         for program in running:
-            program.end()
+            program.kill()
     for problem in wrong:
         print(problem, file=sys.stderr)
     sys.exit(1 if wrong else 0)

@@ -26,30 +26,15 @@ import signal
 import socket
 import statistics
 import struct
-import subprocess
 import sys
 import threading
 import time
 
+from programs import Program, fetch, free_port
+
 PER_KIND, CALLERS = 3, 16
 RESTART_SECONDS = 5
 ADDRESSES = [f"127.0.0.{number}" for number in range(1, PER_KIND + 1)]
-
-
-def free_port(host="127.0.0.1"):
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        return listener.getsockname()[1]
-
-
-def fetch(address, path, timeout=10):
-    connection = http.client.HTTPConnection(*address, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
 
 
 class NameServer(threading.Thread):
@@ -76,26 +61,7 @@ class NameServer(threading.Thread):
             self.socket.sendto(head + query[12:end] + answers, client)
 
 
-class Program:
-    def __init__(self, folder, name, address, **settings):
-        self.folder, self.name, self.address, self.settings = folder, name, address, settings
-        self.start()
-
-    def start(self):
-        self.admin = "127.0.0.1", free_port()
-        environment = os.environ | self.settings | {
-            "LISTEN_ADDR": "{}:{}".format(*self.address), "ADMIN_ADDR": "{}:{}".format(*self.admin)}
-        self.process = subprocess.Popen([self.folder / self.name], env=environment, stdin=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
-        for _ in range(600):
-            try:
-                if fetch(self.admin, "/readyz")[0] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        raise RuntimeError(f"{self.name} is not ready")
-
+class Server(Program):
     def counted(self, *patterns):
         """The sums of the series whose lines begin with the patterns."""
         lines = fetch(self.admin, "/metrics")[1].splitlines()
@@ -108,8 +74,7 @@ class Program:
 
     def resources(self):
         """Resident MB and open files."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024, len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return self.memory("VmRSS"), len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def stop(self):
         """Ends the program as Kubernetes does, and returns the number of calls that it served."""
@@ -123,11 +88,6 @@ class Program:
                 pass
             time.sleep(0.02)
         return served
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
 
 
 class Callers:
@@ -170,15 +130,17 @@ class Callers:
 def soak(options, programs, names):
     folder = options.bin.resolve()
     ports = {"hellogrpc": free_port(), "hellohttp": free_port()}
-    drain = {"DRAIN_DELAY": f"{options.drain}s", "SHUTDOWN_TIMEOUT": f"{options.drain + 10}s"}
-    backends = [Program(folder, name, (host, ports[name]), POD_NAME=f"{name}-{host[-1]}", **drain)
-                for host in ADDRESSES for name in ports]
-    programs += backends
-    gateway = Program(
-        folder, "helloserve", ("127.0.0.1", free_port()), UPSTREAM_TIMEOUT="5s",
+    drain = {"LOG_FILTER": "warn", "DRAIN_DELAY": f"{options.drain}s", "SHUTDOWN_TIMEOUT": f"{options.drain + 10}s"}
+    backends = []
+    for host in ADDRESSES:
+        for name in ports:
+            backends.append(Server(folder, name, (host, ports[name]), POD_NAME=f"{name}-{host[-1]}", **drain))
+            programs.append(backends[-1].start())
+    gateway = Server(
+        folder, "helloserve", ("127.0.0.1", free_port()), UPSTREAM_TIMEOUT="5s", LOG_FILTER="warn",
         GRPC_TARGET=f"dns://127.0.0.1:{names.port}/hellogrpc.test:{ports['hellogrpc']}",
         HTTP_TARGET=f"http://hellohttp.test:{ports['hellohttp']}/hellohttp", HTTP_DNS_SERVER=f"127.0.0.1:{names.port}")
-    programs.append(gateway)
+    programs.append(gateway.start())
     served = collections.Counter()
     began = time.monotonic()
     callers = Callers(gateway.address, options.rate)

@@ -1,7 +1,7 @@
-//! The same load on several targets, side by side: which is best at what.
+//! Compares several targets under the same load and finds the best in each figure.
 //!
-//! [`Comparison`] is also the document that `--json` prints; fields are only ever added to it, or its version
-//! changes.
+//! [`Comparison`] is also the document that `--json` prints. Fields are only ever added to it; any other change changes
+//! its version.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{result::LoadResult, tally::Tally};
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.compare/1";
 
-/// Figures that differ by less than this share are taken for the same.
+/// Figures that differ by less than this share count as equal.
 const TIE: f64 = 0.005;
 
-/// The standard deviations of a figure between rounds up to which a difference is taken for chance.
+/// The number of standard deviations between rounds up to which a difference counts as noise.
 const NOISE: f64 = 2.0;
 
 /// The results of several targets.
@@ -25,25 +25,26 @@ pub struct Comparison {
     /// The version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// In how many parts each target got its load, one target after the other.
+    /// The number of rounds. In each round, every target gets a part of its load, one target after the other.
     pub rounds: u32,
-    /// In the order of the command line.
+    /// The results in the order of the command line.
     pub results: Vec<Compared>,
 }
 
-/// One target among others.
+/// The result of one target.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Compared {
     /// The route of a gateway, or the target itself.
     pub name: String,
-    /// In which figures no other is better, and some other worse: by more than the figure differs between rounds.
+    /// The figures in which this target is among the best: no other target is better, and some other target is worse
+    /// by more than the figure differs between rounds.
     pub best: Vec<Figure>,
-    /// The load on this target, as `load` reports it. Its times leave out the turns of the other targets.
+    /// The load on this target, as `load` reports it. Its times exclude the rounds of the other targets.
     pub load: LoadResult,
 }
 
-/// The figures of one round of a target, which show how much they differ by chance.
+/// The figures of one round of a target. Their variance between rounds is the noise of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Round {
     calls_per_second: f64,
@@ -62,18 +63,18 @@ pub enum Figure {
     Failed,
     /// More pods are better.
     Pods,
-    /// Calls of the busiest pod over the idlest: less is better. One pod alone has none.
+    /// Calls of the busiest pod over those of the least loaded pod: less is better. A single pod has no skew.
     Skew,
     /// Median latency: less is better.
     P50,
-    /// Less is better.
+    /// 99th percentile of the latency: less is better.
     P99,
 }
 
 // === impl Comparison ===
 
 impl Comparison {
-    /// Puts the results, each with its name and its rounds, side by side.
+    /// Compares the results, each with its name and its rounds.
     pub fn new(rounds: u32, results: Vec<(String, LoadResult, Vec<Round>)>) -> Self {
         let best: Vec<_> = Figure::ALL
             .map(|figure| {
@@ -99,7 +100,7 @@ impl Comparison {
 // === impl Figure ===
 
 impl Figure {
-    /// All of them, in the order that a table shows them.
+    /// All figures, in the order in which a table shows them.
     pub const ALL: [Self; 6] =
         [Self::CallsPerSecond, Self::Failed, Self::Pods, Self::Skew, Self::P50, Self::P99];
 
@@ -117,7 +118,7 @@ impl Figure {
         }
     }
 
-    /// Returns how much this figure of a target differs by chance.
+    /// Returns the difference of this figure between rounds that counts as noise.
     fn noise(self, rounds: &[Round]) -> f64 {
         let values: Vec<_> = rounds.iter().filter_map(|round| self.of_round(round)).collect();
         if values.len() < 2 {
@@ -137,7 +138,7 @@ impl Figure {
         }
     }
 
-    /// Returns the best of figures, each with its noise; none if all are.
+    /// Returns the indices of the best figures, each given with its noise; empty if all are equally good.
     fn best_of(self, figures: &[Option<(f64, f64)>]) -> Vec<usize> {
         let more_is_better = matches!(self, Self::CallsPerSecond | Self::Pods);
         let better = |a: f64, b: f64| if more_is_better { a >= b } else { a <= b };
@@ -155,7 +156,7 @@ impl Figure {
 // === impl Round ===
 
 impl Round {
-    /// The figures of a round that took `elapsed`.
+    /// Computes the figures of a round that took `elapsed`.
     pub fn new(tally: &Tally, elapsed: Duration) -> Self {
         Self {
             calls_per_second: tally.calls() as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_are_marked_unless_all_are() {
+    fn best_figures_are_marked_unless_all_are_equal() {
         use Figure::{CallsPerSecond, Failed, P99, Pods, Skew};
         let exact = |figures: &[Option<f64>]| -> Vec<_> {
             figures.iter().map(|figure| figure.map(|figure| (figure, 0.0))).collect()
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn difference_within_the_noise_of_the_rounds_has_no_star() {
+    fn difference_within_the_noise_of_the_rounds_is_a_tie() {
         for (noise, best) in [(0.05, &[0][..]), (0.15, &[])] {
             assert_eq!(Figure::P50.best_of(&[Some((1.0, noise)), Some((1.1, 0.0))]), best);
             assert_eq!(Figure::P50.best_of(&[Some((1.0, 0.0)), Some((1.1, noise))]), best);

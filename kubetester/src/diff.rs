@@ -1,7 +1,7 @@
-//! Two results of the same load, at different times, and which figures have become worse.
+//! Compares two results of the same load at different times and finds the figures that have become worse.
 //!
-//! Read from the documents that `--json` prints. [`Diff`] is itself the document that `diff --json` prints; fields are
-//! only ever added to it, or its version changes.
+//! The results are read from the documents that `--json` prints. [`Diff`] is itself the document that `diff --json`
+//! prints. Fields are only ever added to it; any other change changes its version.
 
 mod document;
 
@@ -15,7 +15,7 @@ pub use self::document::{CannotCompare, Loads};
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.diff/1";
 
-/// By how much figures may become worse.
+/// The amounts by which figures may become worse.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(next_help_heading = "Thresholds (exit code 1 when one is crossed)")]
 pub struct Thresholds {
@@ -27,7 +27,7 @@ pub struct Thresholds {
     #[arg(long, value_name = "%", default_value = "10%", value_parser = share)]
     pub rate: f64,
 
-    /// The share of calls that fail, or are never made, may grow by at most so many points
+    /// The share of calls that fail, or are never made, may grow by at most this many percentage points
     #[arg(long, value_name = "%", default_value = "0.1%", value_parser = share)]
     pub errors: f64,
 
@@ -63,11 +63,11 @@ pub struct TargetDiff {
 pub struct Change {
     /// The figure: `p50`, `p95`, `p99`, `calls_per_second`, `errors`, `pods` or `skew`.
     pub figure: Figure,
-    /// Its value before; null if there was none.
+    /// The value before; null if there was none.
     pub before: Option<f64>,
-    /// Its value after.
+    /// The value after; null if there is none.
     pub after: Option<f64>,
-    /// True if it has become worse by more than its threshold allows.
+    /// True if the figure has become worse by more than its threshold allows.
     pub worse: bool,
 }
 
@@ -78,24 +78,24 @@ pub struct Change {
 pub enum Figure {
     /// Median latency.
     P50,
-    /// 95 % of the calls were no slower.
+    /// The 95th percentile of the latency.
     P95,
-    /// 99 % of the calls were no slower.
+    /// The 99th percentile of the latency.
     P99,
-    /// Calls a second.
+    /// Calls per second.
     CallsPerSecond,
     /// The share of calls that failed or were never made.
     Errors,
     /// Pods that answered: fewer are worse.
     Pods,
-    /// Calls of the busiest pod over calls of the idlest.
+    /// Calls of the busiest pod over those of the least loaded pod.
     Skew,
 }
 
 // === impl Diff ===
 
 impl Diff {
-    /// Compares two documents. A single load is compared whatever its target is: a port may be another one.
+    /// Compares two documents. Two single loads are compared even if their targets differ, for example by the port.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl TargetDiff {
 // === impl Figure ===
 
 impl Figure {
-    /// All of them, in the order that a table shows them.
+    /// All figures, in the order in which a table shows them.
     pub const ALL: [Self; 7] =
         [Self::P50, Self::P95, Self::P99, Self::CallsPerSecond, Self::Errors, Self::Pods, Self::Skew];
 
@@ -163,7 +163,7 @@ impl Figure {
 
     fn is_worse(self, before: Option<f64>, after: Option<f64>, thresholds: &Thresholds) -> bool {
         let Some(before) = before else { return false };
-        // A figure that is no longer there: no call succeeded, or one pod alone did.
+        // The figure is missing now: no call succeeded, or only one pod answered.
         let Some(after) = after else { return true };
         match self {
             Self::P50 | Self::P95 | Self::P99 => after > before * (1.0 + thresholds.latency),
@@ -243,7 +243,7 @@ mod tests {
         let mut unsent = load(0.010, 0, 3);
         unsent["schedule"]["unsent"] = json!(100);
         assert_eq!(worse(&before, &unsent), [Figure::Errors]);
-        // What there was no longer is.
+        // Figures that existed before are missing.
         let mut gone = load(0.010, 1000, 1);
         gone["balance"]["p_value"] = Value::Null;
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_are_matched_by_name_and_others_refused() {
+    fn comparisons_are_matched_by_name_and_others_are_errors() {
         let comparison = |names: &[&str]| {
             let results: Vec<_> =
                 names.iter().map(|name| json!({"name": name, "load": load(0.01, 0, 3)})).collect();
@@ -265,8 +265,8 @@ mod tests {
         for (names, words) in
             [(&["a", "c"][..], "c is only in the later"), (&["a"], "b is only in the earlier")]
         {
-            let refused = Diff::new(&both, &comparison(names), &THRESHOLDS).unwrap_err();
-            assert!(refused.to_string().contains(words), "{refused}");
+            let error = Diff::new(&both, &comparison(names), &THRESHOLDS).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
         }
         for (text, words) in [
             ("{", "not JSON"),
@@ -274,13 +274,13 @@ mod tests {
             ("{\"schema\": \"kubetester.diff/1\"}", "no loads"),
             ("{\"schema\": \"kubetester.load/1\"}", "missing field"),
         ] {
-            let refused = Loads::read(text).err().unwrap();
-            assert!(refused.to_string().contains(words), "{refused}");
+            let error = Loads::read(text).err().unwrap();
+            assert!(error.to_string().contains(words), "{error}");
         }
     }
 
     #[test]
-    fn shares_are_read() {
+    fn share_is_parsed_from_percent() {
         assert_eq!((share("10%"), share("0.5 %"), share("20")), (Ok(0.1), Ok(0.005), Ok(0.2)));
         for wrong in ["", "%", "-1%", "nan%", "ten"] {
             assert!(share(wrong).is_err(), "{wrong}");

@@ -1,4 +1,4 @@
-//! A gateway's routes as targets: what it lists at `/routes`, each called over `/hellogrpc?via=NAME`.
+//! Lists a gateway's routes from its `/routes` and makes each a target, `/hellogrpc?via=NAME`.
 
 use std::{str::FromStr, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     transport::{self, Setup, Unreachable},
 };
 
-/// Where a gateway is.
+/// The URL of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway(Endpoint);
 
-/// Why a gateway has no routes to call.
+/// Listing the routes of a gateway failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NoRoutes {
     /// The gateway cannot be reached.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// It says something else.
+    /// The response is not a list of routes.
     #[error("{gateway} does not list its routes as a helloserve does: {why}")]
     Answer {
         /// The URL of the request.
@@ -45,16 +45,17 @@ struct Route {
 // === impl Gateway ===
 
 impl Gateway {
-    /// The routes by their names. The default route is left out where there are others: one of them is the same.
+    /// Returns the routes with their names. The default route is left out if there are other routes, because it is the
+    /// same as one of them.
     ///
     /// # Errors
     ///
-    /// When the gateway does not say which it has within `patience`.
-    pub async fn routes(&self, setup: Setup, patience: Duration) -> Result<Vec<(String, Target)>, NoRoutes> {
-        let asked = self.at("routes");
-        let gateway = Target::Http(asked.clone()).to_string();
-        let answer = transport::fetch(asked, setup, patience).await?;
-        let listed = answer
+    /// Fails if the gateway does not list its routes within `timeout`.
+    pub async fn routes(&self, setup: Setup, timeout: Duration) -> Result<Vec<(String, Target)>, NoRoutes> {
+        let url = self.at("routes");
+        let gateway = Target::Http(url.clone()).to_string();
+        let response = transport::fetch(url, setup, timeout).await?;
+        let listed = response
             .and_then(|body| serde_json::from_slice::<Listed>(&body).map_err(|error| error.to_string()));
         let mut routes = listed.map_err(|why| NoRoutes::Answer { gateway, why })?.routes;
         if routes.len() > 1 {
@@ -75,7 +76,7 @@ impl Gateway {
 impl FromStr for Gateway {
     type Err = String;
 
-    /// Reads `http://host:port`, which may have a path before that of the gateway's own. Without a scheme it is http.
+    /// Parses `http://host:port`, optionally with a path prefix. The default scheme is http.
     fn from_str(text: &str) -> Result<Self, String> {
         let bare =
             !text.contains("://") && text.parse::<Target>().is_ok_and(|target| target.hint().is_some());
@@ -83,7 +84,7 @@ impl FromStr for Gateway {
         match url.parse::<Target>().map_err(|error| error.to_string())? {
             Target::Http(endpoint) if !endpoint.path.contains('?') => Ok(Self(endpoint)),
             Target::Http(_) => Err("it has a query; write http://host:port".to_owned()),
-            _ => Err("no gateway answers there; write http://host:port".to_owned()),
+            _ => Err("it is not the URL of a gateway; write http://host:port".to_owned()),
         }
     }
 }
@@ -93,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_is_a_url_without_a_query() {
-        for (text, asked) in [
+    fn gateway_is_a_url_without_a_query() {
+        for (text, url) in [
             ("http://gw:8200", "http://gw:8200/routes"),
             ("http://gw:8200/", "http://gw:8200/routes"),
             ("gw:8200", "http://gw:8200/routes"),
@@ -102,7 +103,7 @@ mod tests {
             ("https://gw/hello/", "https://gw:443/hello/routes"),
         ] {
             let gateway: Gateway = text.parse().unwrap();
-            assert_eq!(Target::Http(gateway.at("routes")).to_string(), asked);
+            assert_eq!(Target::Http(gateway.at("routes")).to_string(), url);
         }
         for wrong in ["dns:///gw:8200", "grpc://gw:8000", "http://gw/hellogrpc?via=a", "http://"] {
             let sentence = wrong.parse::<Gateway>().unwrap_err();

@@ -1,20 +1,20 @@
-//! Blocks of loopback addresses: `127.x.y.0/24`, one to each running system.
+//! Blocks of loopback addresses, `127.x.y.0/24`, one per running system.
 //!
-//! Linux owns all of 127.0.0.0/8, so that every pod can have an address of its own and the real port, as in
-//! a cluster. Two systems on one machine (a demo and a test, say) must not meet: each claims a block.
+//! On Linux all of 127.0.0.0/8 is local, so every pod can have an address of its own with the real port, as in a
+//! cluster. Each system claims a block, so that two systems on one machine (a demo and a test, say) do not collide.
 
 use std::{
     io,
     net::{Ipv4Addr, UdpSocket},
 };
 
-/// The port, at the last address of a block, whose UDP socket says that the block is taken.
+/// The UDP port that is bound at the last address of a block to claim the block.
 const CLAIM_PORT: u16 = 8200;
 
-/// The number of blocks that to try; with 65 000 of them a clash is rare and a second one rarer.
+/// The number of blocks to try. There are 65 000, so collisions are rare.
 const TRIES: usize = 64;
 
-/// A block of 254 addresses that no other kubetester uses, as long as this value lives.
+/// A block of 254 addresses that no other kubetester uses while this value is alive.
 #[derive(Debug)]
 pub struct Block {
     x: u8,
@@ -25,15 +25,15 @@ pub struct Block {
 // === impl Block ===
 
 impl Block {
-    /// Claims a free block; none when this system has no loopback addresses beside 127.0.0.1, as macOS.
+    /// Claims a free block. Returns `None` if the operating system has no loopback address but 127.0.0.1, like macOS.
     ///
     /// # Errors
     ///
-    /// When sockets cannot be had at all, or every block tried is taken.
+    /// Fails if no socket can be bound, or if every block that was tried is taken.
     pub fn claim() -> io::Result<Option<Self>> {
         let mut last = None;
         for _ in 0..TRIES {
-            // 127.0 is left alone: 127.0.0.1, Debian's 127.0.1.1 and systemd's 127.0.0.53 live there.
+            // 127.0 is reserved for 127.0.0.1, Debian's 127.0.1.1 and systemd's 127.0.0.53.
             let (x, y) = (fastrand::u8(1..=254), fastrand::u8(..));
             match UdpSocket::bind((Ipv4Addr::new(127, x, y, 255), CLAIM_PORT)) {
                 Ok(claim) => return Ok(Some(Self { x, y, _claim: claim })),
@@ -45,7 +45,7 @@ impl Block {
         Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
     }
 
-    /// The address `127.x.y.host` of this block.
+    /// Returns the address `127.x.y.host` of this block.
     pub fn address(&self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.x, self.y, host)
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_systems_never_share_a_block() {
+    fn claimed_block_is_free_again_when_dropped() {
         let Some(first) = Block::claim().unwrap() else { return };
         let second = Block::claim().unwrap().unwrap();
         assert_ne!(first.address(1), second.address(1));

@@ -1,48 +1,48 @@
-//! Numbers on the command line: plain, or short as `10k` and `1.5M`.
+//! Parses numbers on the command line: plain, or with a suffix as in `10k` and `1.5M`.
 
 use std::num::NonZeroUsize;
 
-/// More callers than this are refused: each takes some kilobytes, and over HTTP a socket.
+/// The maximum number of callers. Each caller takes some kilobytes and, over HTTP, a socket.
 const MOST_CALLERS: u64 = 100_000;
 
-/// More connections than this are refused: one machine has no more ports to one address.
+/// The maximum number of connections, limited by the local ports of one machine to one address.
 const MOST_CONNECTIONS: u64 = 60_000;
 
-/// Reads a number of calls, at least 1.
+/// Parses a number of calls, at least 1.
 ///
 /// # Errors
 ///
-/// A sentence that says what is read.
+/// Fails with a sentence that names the accepted values.
 pub fn calls(text: &str) -> Result<u64, String> {
     match whole(text)? {
-        0 => Err("no calls are made then; give at least 1".to_owned()),
+        0 => Err("0 calls is not a load; give at least 1".to_owned()),
         calls => Ok(calls),
     }
 }
 
-/// Reads a number of callers.
+/// Parses a number of callers.
 ///
 /// # Errors
 ///
-/// A sentence that says what is read.
+/// Fails with a sentence that names the accepted values.
 pub fn callers(text: &str) -> Result<NonZeroUsize, String> {
     within(text, MOST_CALLERS)
 }
 
-/// Reads a number of connections.
+/// Parses a number of connections.
 ///
 /// # Errors
 ///
-/// A sentence that says what is read.
+/// Fails with a sentence that names the accepted values.
 pub fn connections(text: &str) -> Result<NonZeroUsize, String> {
     within(text, MOST_CONNECTIONS)
 }
 
-/// Reads a number of calls a second.
+/// Parses a number of calls per second.
 ///
 /// # Errors
 ///
-/// A sentence that says what is read.
+/// Fails with a sentence that names the accepted values.
 pub fn rate(text: &str) -> Result<f64, String> {
     let (number, unit) = scaled(text);
     match number.parse::<f64>().map(|rate| rate * unit as f64) {
@@ -51,30 +51,30 @@ pub fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Writes a rate without digits that mean nothing.
+/// Formats a rate without insignificant digits.
 pub fn shown(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.1}") } else { crate::render::count(rate.round() as u64) }
 }
 
-/// Reads a whole number.
+/// Parses a whole number.
 fn whole(text: &str) -> Result<u64, String> {
-    let refused = || format!("{text:?} is not a whole number; write 10000, 10k or 1.5M");
+    let error = || format!("{text:?} is not a whole number; write 10000, 10k or 1.5M");
     let (number, unit) = scaled(text);
     if let Ok(number) = number.parse::<u64>() {
         return number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"));
     }
-    let number = number.parse::<f64>().map_err(|_| refused())? * unit as f64;
+    let number = number.parse::<f64>().map_err(|_| error())? * unit as f64;
     let fits = unit > 1 && number >= 0.0 && number.fract() == 0.0 && number < 1e15;
-    if fits { Ok(number as u64) } else { Err(refused()) }
+    if fits { Ok(number as u64) } else { Err(error()) }
 }
 
-fn within(text: &str, most: u64) -> Result<NonZeroUsize, String> {
+fn within(text: &str, max: u64) -> Result<NonZeroUsize, String> {
     let number = whole(text)?;
-    let fits = usize::try_from(number).ok().and_then(NonZeroUsize::new).filter(|_| number <= most);
-    fits.ok_or_else(|| format!("{text} is not possible; give 1 to {most}"))
+    let fits = usize::try_from(number).ok().and_then(NonZeroUsize::new).filter(|_| number <= max);
+    fits.ok_or_else(|| format!("{text} is out of range; give 1 to {max}"))
 }
 
-/// Splits a number from its unit: `k` is a thousand, `M` a million.
+/// Splits a number from its suffix: `k` is a thousand, `M` a million.
 fn scaled(text: &str) -> (&str, u64) {
     for (suffixes, unit) in [(['k', 'K'], 1_000), (['m', 'M'], 1_000_000)] {
         if let Some(number) = text.strip_suffix(suffixes) {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_numbers_are_read() {
+    fn suffix_scales_the_number() {
         for (text, number) in
             [("1", 1), ("10k", 10_000), ("1.5M", 1_500_000), ("0.1k", 100), ("7K", 7000), ("2m", 2_000_000)]
         {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_and_connections_have_bounds() {
+    fn callers_and_connections_out_of_range_are_errors() {
         assert_eq!(callers("10k").map(NonZeroUsize::get), Ok(10_000));
         for wrong in ["0", "100001", "4294967295", "18446744073709551615"] {
             let sentence = callers(wrong).unwrap_err();

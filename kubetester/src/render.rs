@@ -1,4 +1,4 @@
-//! How results are shown to a person at a terminal.
+//! Prints results as text for a terminal.
 
 mod bar;
 mod compare;

@@ -1,15 +1,15 @@
-//! A result as one page of HTML that needs nothing else: no network, no script. It is read on a phone and on paper, in
-//! light and dark.
+//! Writes a result as a self-contained HTML page, without network access or scripts. The page is readable on a phone,
+//! on paper, and in light and dark mode.
 //!
-//! - `file`: where the page goes, whole or not at all. `about`: what was run, and when.
-//! - `page`, `drill`: what stands on it, in the templates' terms; the templates are in `templates/`. `panel`: all
-//!   about one load.
-//! - `plots`: which plots there are. A `plot` is shapes with labels around it; a `scale` places values and finds the
-//!   ticks, a `path` is the outline of a shape, `spans` are what the horizontal axis of time is cut into.
+//! - `file`: writes the page atomically. `run_info`: the command and time of the run.
+//! - `page`, `drill`: the contents of the pages, rendered by the templates in `templates/`. `panel`: the part of a page
+//!   about one load. `pod_timeline`: a row for each pod with its events.
+//! - `plots`: the plots of a page. A `plot` consists of shapes with labels around them; a `scale` places values and
+//!   chooses the ticks, a `path` is the outline of a shape, `intervals` divide the time axis, and `pods` assigns colours.
 //!
-//! The paths are our own: the crates that plot write colours and sizes of letters into the SVG, and then it is neither
-//! readable on a phone nor in the dark. Here a path is stretched to the width that there is, a stylesheet has the
-//! colours, and labels are text of the page.
+//! Paths are drawn here because plotting crates write colours and font sizes into the SVG, which is then not readable
+//! on a phone or in dark mode. Here a path is stretched to the available width, the stylesheet sets the colours, and
+//! labels are text of the page.
 
 mod drill;
 mod file;

@@ -1,32 +1,32 @@
-//! Sanitizes text from peers before it is shown: a pod's name or a failure's cause may contain control sequences, which
-//! a terminal would obey.
+//! Sanitizes text from peers before it is printed: a pod's name or an error message may contain control sequences that
+//! a terminal would execute.
 
-/// No name in Kubernetes is longer.
+/// The maximum length of a name in Kubernetes.
 const LONGEST_NAME: usize = 253;
 
-/// Reasons that are longer tell no more.
+/// The maximum length of an error message.
 const LONGEST_REASON: usize = 500;
 
-/// A pod's name.
+/// Sanitizes a pod's name.
 pub fn name(text: String) -> String {
     printable(text, LONGEST_NAME)
 }
 
-/// Why a call failed.
+/// Sanitizes the cause of a failed call.
 pub fn reason(text: String) -> String {
     printable(text, LONGEST_REASON)
 }
 
-/// The first `longest` characters of a text.
+/// Sanitizes the first `longest` characters of a text.
 pub fn excerpt(text: &str, longest: usize) -> String {
     printable(text.to_owned(), longest)
 }
 
 fn printable(text: String, longest: usize) -> String {
-    if text.len() <= longest && !text.contains(obeyed) {
+    if text.len() <= longest && !text.contains(is_interpreted) {
         return text;
     }
-    let shown = |c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c };
+    let shown = |c| if is_interpreted(c) { char::REPLACEMENT_CHARACTER } else { c };
     let mut cut: String = text.chars().take(longest).map(shown).collect();
     if text.chars().nth(longest).is_some() {
         cut.push('…');
@@ -34,9 +34,9 @@ fn printable(text: String, longest: usize) -> String {
     cut
 }
 
-/// Returns whether a terminal does something instead of showing it: control characters, and those that turn the direction of
-/// the text around them.
-fn obeyed(c: char) -> bool {
+/// Returns whether a terminal interprets the character instead of printing it: control characters, and characters that
+/// change the direction of the text around them.
+fn is_interpreted(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_obeys_nothing_of_it() {
+    fn control_characters_are_replaced_and_long_text_is_cut() {
         for (text, shown) in [
             ("hellogrpc-6dd9", "hellogrpc-6dd9"),
             ("Zoë", "Zoë"),

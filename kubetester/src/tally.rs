@@ -1,5 +1,5 @@
-//! Counts calls: by pod, by error, by latency, over time. Each crew has a tally of its own; they are merged at
-//! the end, so that counting takes no lock.
+//! Counts calls by pod, error, latency and time. Each worker thread has a tally of its own and the tallies are merged
+//! at the end, so that counting takes no lock.
 
 mod latency;
 mod series;
@@ -11,33 +11,34 @@ pub use self::{
     series::{Counts, Interval, Series},
 };
 
-/// More kinds of error than this are counted together: a cause that holds a unique id must not eat memory.
-const MOST_CAUSES: usize = 64;
+/// The maximum number of distinct causes; further causes are counted together. It bounds memory if error messages
+/// contain a unique ID.
+const MAX_CAUSES: usize = 64;
 
-/// A name that is another one with each answer is no pod's, and must not eat memory either.
-const MOST_PODS: usize = 10_000;
+/// The maximum number of pods. It bounds memory if each answer carries a new name.
+const MAX_PODS: usize = 10_000;
 
-/// The label of the causes beyond the first [`MOST_CAUSES`].
+/// The label of the causes beyond the first [`MAX_CAUSES`].
 const OTHER_CAUSES: &str = "other errors";
 
 /// The outcome of a number of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// By the name of the pod that answered. Answers that name none are not here.
+    /// The calls of each pod, by its name. Answers without a name are not counted here.
     pub pods: HashMap<String, PodTally>,
-    /// Failed calls by cause, a short sentence.
+    /// The number of failed calls by cause, a short sentence.
     pub errors: HashMap<String, u64>,
-    /// Calls that succeeded.
+    /// The number of calls that succeeded.
     pub succeeded: u64,
-    /// Successful answers that did not name their pod, or gave a name after too many others.
+    /// The number of successful answers that did not name their pod, or named a pod beyond [`MAX_PODS`].
     pub unnamed: u64,
-    /// Latency of the calls that succeeded, from when each was due.
+    /// The latency of the calls that succeeded, measured from the time when each was due.
     pub latency: Latency,
-    /// The latest start after a call was due, and the number of calls that started over 1 ms late.
+    /// The delays between the time when a call was due and its start.
     pub lateness: Lateness,
-    /// The time that callers were busy: the sum of all calls, each from its start to its end.
+    /// The time that callers were busy: the sum of the durations of all calls.
     pub busy: Duration,
-    /// When the last call started, counted from the start of the load.
+    /// The start of the last call, measured from the start of the load.
     pub last_start: Duration,
     /// All calls over time.
     pub series: Series,
@@ -46,41 +47,41 @@ pub struct Tally {
 /// The outcome of the calls of one pod.
 #[derive(Debug, Clone, Default)]
 pub struct PodTally {
-    /// Calls it answered with success.
+    /// The number of calls that the pod answered with success.
     pub calls: u64,
-    /// Calls it answered with an error.
+    /// The number of calls that the pod answered with an error.
     pub errors: u64,
-    /// Latency of the calls that succeeded.
+    /// The latency of the calls that succeeded.
     pub latency: Latency,
-    /// When it answered first, counted from the start of the load.
+    /// The time of the first answer, measured from the start of the load.
     pub first_at: Duration,
-    /// When it answered last.
+    /// The time of the last answer.
     pub last_at: Duration,
-    /// Calls it answered with success, in the intervals of [`Tally::series`].
+    /// The number of calls that succeeded, in the intervals of [`Tally::series`].
     pub over_time: Counts,
 }
 
-/// How well the schedule of an open loop was kept by this program itself.
+/// The delays of an open loop that this program itself caused.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lateness {
-    /// Calls that began more than a millisecond after they were due.
+    /// The number of calls that started more than 1 ms after they were due.
     pub late: u64,
-    /// The worst.
+    /// The longest delay.
     pub most: Duration,
 }
 
 /// One call that ended.
 #[derive(Debug)]
 pub struct Sample {
-    /// When it ended, counted from the start of the load.
+    /// The end of the call, measured from the start of the load.
     pub at: Duration,
-    /// From when it was due until it began.
+    /// The delay between the time when the call was due and its start.
     pub late: Duration,
-    /// From when it was due until it ended.
+    /// The time between the time when the call was due and its end.
     pub latency: Duration,
-    /// The pod that answered, where the answer says so.
+    /// The pod that answered, if the answer names it.
     pub pod: Option<String>,
-    /// Why it failed, if it did.
+    /// The cause, if the call failed.
     pub error: Option<String>,
 }
 
@@ -107,8 +108,8 @@ impl Tally {
             }
         }
         let Some(name) = sample.pod else { return };
-        if self.pods.len() >= MOST_PODS && !self.pods.contains_key(&name) {
-            // As good as none.
+        if self.pods.len() >= MAX_PODS && !self.pods.contains_key(&name) {
+            // Counted as an answer without a name.
             self.unnamed += u64::from(!failed);
             return;
         }
@@ -126,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another crew counted.
+    /// Adds the tally of another worker.
     pub fn merge(&mut self, mut other: Self) {
         while self.series.width() < other.series.width() {
             self.widen();
@@ -153,29 +154,29 @@ impl Tally {
         self.last_start = self.last_start.max(other.last_start);
     }
 
-    /// Calls that ended, well or not.
+    /// Returns the number of calls that ended, whether they succeeded or failed.
     pub fn calls(&self) -> u64 {
         self.succeeded + self.failed()
     }
 
-    /// Calls that failed.
+    /// Returns the number of calls that failed.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    /// Calls that failed without an answer that names a pod.
+    /// Returns the number of calls that failed without an answer that names a pod.
     pub fn failed_without_pod(&self) -> u64 {
         self.failed() - self.pods.values().map(|pod| pod.errors).sum::<u64>()
     }
 
-    /// Makes the intervals twice as wide: of the whole series and of every pod's.
+    /// Doubles the width of the intervals, in the whole series and for each pod.
     fn widen(&mut self) {
         self.series.widen();
         self.pods.values_mut().for_each(|pod| pod.over_time.widen());
     }
 
     fn count_error(&mut self, cause: String, count: u64) {
-        let known = self.errors.contains_key(&cause) || self.errors.len() < MOST_CAUSES;
+        let known = self.errors.contains_key(&cause) || self.errors.len() < MAX_CAUSES;
         let cause = if known { cause } else { OTHER_CAUSES.to_owned() };
         *self.errors.entry(cause).or_default() += count;
     }
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_crews_count_as_one() {
+    fn merged_tallies_equal_a_single_one() {
         let samples = [
             (10, 1, "a", None),
             (20, 2, "b", None),
@@ -228,12 +229,12 @@ mod tests {
             (60, 6, "b", None),
         ];
         let mut one = Tally::default();
-        let mut crews = [Tally::default(), Tally::default()];
+        let mut parts = [Tally::default(), Tally::default()];
         for (index, (at, latency, pod, error)) in samples.into_iter().enumerate() {
             one.record(sample(at, latency, pod, error));
-            crews[index % 2].record(sample(at, latency, pod, error));
+            parts[index % 2].record(sample(at, latency, pod, error));
         }
-        let [mut merged, second] = crews;
+        let [mut merged, second] = parts;
         merged.merge(second);
         for tally in [&one, &merged] {
             assert_eq!((tally.calls(), tally.succeeded, tally.failed(), tally.unnamed), (6, 4, 2, 1));
@@ -251,23 +252,23 @@ mod tests {
     }
 
     #[test]
-    fn names_without_end_are_no_names() {
+    fn names_beyond_the_maximum_count_as_unnamed() {
         let mut tally = Tally::default();
-        for id in 0..MOST_PODS as u64 + 500 {
+        for id in 0..MAX_PODS as u64 + 500 {
             tally.record(sample(1, 1, &format!("request-{id}"), None));
         }
         tally.record(sample(1, 1, "request-7", None));
-        assert_eq!((tally.pods.len(), tally.unnamed, tally.pods["request-7"].calls), (MOST_PODS, 500, 2));
+        assert_eq!((tally.pods.len(), tally.unnamed, tally.pods["request-7"].calls), (MAX_PODS, 500, 2));
     }
 
     #[test]
-    fn causes_without_end_are_counted_together() {
+    fn causes_beyond_the_maximum_are_counted_together() {
         let mut tally = Tally::default();
         for id in 0..1000 {
             tally.record(sample(1, 1, "", Some(&format!("request {id} failed"))));
         }
         assert_eq!(tally.failed(), 1000);
-        assert_eq!(tally.errors.len(), MOST_CAUSES + 1);
-        assert_eq!(tally.errors[OTHER_CAUSES], 1000 - MOST_CAUSES as u64);
+        assert_eq!(tally.errors.len(), MAX_CAUSES + 1);
+        assert_eq!(tally.errors[OTHER_CAUSES], 1000 - MAX_CAUSES as u64);
     }
 }

@@ -1,4 +1,4 @@
-//! The target on the command line.
+//! Parses the target on the command line.
 
 use std::{
     fmt,
@@ -11,38 +11,38 @@ use url::{Host, Url};
 /// The prefix of a target of tonic's own balancer.
 const TONIC: &str = "tonic:";
 
-/// The schemes of a balanced channel's targets, which need no slashes.
+/// The schemes of a balanced channel's targets. They need no `//`.
 const SCHEMES: [&str; 6] = ["dns", "ipv4", "ipv6", "kubernetes", "unix", "xds"];
 
-/// Where calls go, and how.
+/// The target of calls, and the protocol that they use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `http://host:port/path?query`, or `https://`.
     Http(Endpoint),
-    /// `grpc://host:port`, or `grpcs://`: gRPC over one connection, as a plain client has.
+    /// `grpc://host:port`, or `grpcs://`: gRPC over one connection, like a client without a balancer.
     Grpc(Endpoint),
-    /// `tonic:address:port,address:port`: gRPC over tonic's own `Channel::balance_list`, to compare with.
+    /// `tonic:address:port,address:port`: gRPC over tonic's own `Channel::balance_list`, for comparison.
     Tonic(Vec<SocketAddr>),
     /// Anything else: a target of the balanced channel.
     Balanced(String),
 }
 
-/// A host, its port, and what is asked of it.
+/// A host, its port, and the path of requests to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// A name or an address; IPv6 without brackets.
+    /// The name or address; an IPv6 address is without brackets.
     pub host: String,
-    /// The port, also when the URL leaves it out.
+    /// The port; the default port of the scheme if the URL has none.
     pub port: u16,
-    /// Path and query; `/` when there is none.
+    /// The path and query; `/` if the URL has none.
     pub path: String,
-    /// True if TLS is spoken.
+    /// True if TLS is used.
     pub tls: bool,
 }
 
-/// Why a target cannot be one.
+/// A target that cannot be parsed, with the cause.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no target: {why}")]
+#[error("{text:?} is not a target: {why}")]
 pub struct InvalidTarget {
     text: String,
     why: String,
@@ -84,7 +84,7 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Returns the other spelling that may have been meant, if the target has no scheme and is therefore taken as gRPC.
+    /// Returns a note with the HTTP spelling if the target has no scheme and is therefore called over gRPC.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Balanced(text) if is_bare(text) => {
@@ -118,12 +118,12 @@ impl fmt::Display for Target {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// `scheme://host:port`, with an `s` for TLS.
+    /// Returns `scheme://host:port`, with an `s` after the scheme for TLS.
     pub fn root(&self, scheme: &str) -> String {
         format!("{scheme}{}://{}", if self.tls { "s" } else { "" }, self.authority())
     }
 
-    /// `host:port`, with brackets around an IPv6 address.
+    /// Returns `host:port`, with brackets around an IPv6 address.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_three_kinds() {
+    fn scheme_selects_the_kind_of_target() {
         for (text, shown) in [
             ("http://localhost:8200/hellogrpc", "http://localhost:8200/hellogrpc"),
             ("HTTP://gw?name=Ann Lee", "http://gw:80/?name=Ann%20Lee"),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_call_in_one_sentence() {
+    fn invalid_target_is_an_error_with_a_hint() {
         for (text, word) in [
             ("", "write http://"),
             ("http://", "host"),

@@ -1,9 +1,9 @@
-//! The documents that are compared, as far as they are.
+//! The parts of a result document that are compared.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Why two documents cannot be compared, as one sentence.
+/// Two documents that cannot be compared, with the cause as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CannotCompare(pub String);
@@ -40,7 +40,7 @@ pub(super) struct Balance {
     pub(super) p_value: Option<f64>,
 }
 
-/// The loads of a document, each with its name.
+/// The loads in a document, each with its name.
 pub struct Loads(pub(super) Vec<(String, Load)>);
 
 // === impl Loads ===
@@ -50,7 +50,7 @@ impl Loads {
     ///
     /// # Errors
     ///
-    /// When it is something else.
+    /// Fails if the text is not such a document.
     pub fn read(text: &str) -> Result<Self, CannotCompare> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| CannotCompare(format!("it is not JSON: {error}")))?;

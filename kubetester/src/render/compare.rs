@@ -1,4 +1,4 @@
-//! A comparison as a page of text.
+//! Prints a comparison as text.
 
 use std::fmt::{self, Write as _};
 
@@ -11,14 +11,14 @@ use crate::{
     verdict::figure,
 };
 
-/// At most so many causes of errors are listed for a target.
+/// The maximum number of causes of errors that are listed for a target.
 const CAUSES: usize = 3;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+/// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn compare(comparison: &Comparison) -> String {
     let mut page = String::new();
     match write(&mut page, comparison) {
@@ -41,7 +41,7 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
     )?;
     writeln!(page, "{}\n", table(results))?;
     if results.iter().any(|one| !one.best.is_empty()) {
-        writeln!(page, "* the best of its column, by more than the rounds differ\n")?;
+        writeln!(page, "* the best of its column, by more than the difference between rounds\n")?;
     }
     let width = results.iter().map(|one| one.name.chars().count()).max().unwrap_or_default();
     for Compared { name, load, .. } in results {
@@ -89,7 +89,7 @@ fn table(results: &[Compared]) -> Table {
     table
 }
 
-/// Returns the header of a figure's column; with a space after it, where the rows have their mark.
+/// Returns the header of a figure's column. The trailing space aligns it with rows that end in a mark.
 pub fn header(figure: Figure) -> &'static str {
     match figure {
         Figure::CallsPerSecond => "calls/s ",
@@ -101,7 +101,7 @@ pub fn header(figure: Figure) -> &'static str {
     }
 }
 
-/// A figure as people read it.
+/// Formats the value of a figure.
 pub fn shown(of: Figure, value: f64) -> String {
     match of {
         Figure::CallsPerSecond | Figure::Failed | Figure::Pods => count(value.round() as u64),

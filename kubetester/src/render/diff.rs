@@ -1,4 +1,4 @@
-//! Two results, before and after, as a page of text.
+//! Prints the difference of two results as text.
 
 use std::fmt::{self, Write as _};
 
@@ -15,7 +15,7 @@ const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+/// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn diff(diff: &Diff) -> String {
     let mut page = String::new();
     match write(&mut page, diff) {
@@ -69,7 +69,7 @@ fn shown(of: Figure, value: f64) -> String {
     }
 }
 
-/// The change in percent of what was before; of errors in points.
+/// Formats the change in percent of the value before; for errors, in percentage points.
 fn difference(change: &Change) -> String {
     let (Some(before), Some(after)) = (change.before, change.after) else { return String::new() };
     match change.figure {

@@ -1,4 +1,4 @@
-//! A drill's result as a page of text.
+//! Prints the result of a drill as text.
 
 use std::fmt::{self, Write as _};
 
@@ -20,7 +20,7 @@ use crate::drill::{
 const BOLD: Style = Style::new().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+/// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn drill(result: &DrillResult) -> String {
     let mut page = String::new();
     match write(&mut page, result) {

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
-/// A count in groups of three: `1 234 567`.
+/// Formats a count in groups of three digits: `1 234 567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -13,12 +13,12 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A share from 0 to 1: `33.3 %`.
+/// Formats a share from 0 to 1 in percent: `33.3 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// A time in seconds, to three digits, in the unit that suits it: `45.3 µs`, `1.23 ms`, `2.50 s`.
+/// Formats a time in seconds with three digits and a suitable unit: `45.3 µs`, `1.23 ms`, `2.50 s`.
 pub fn time(seconds: f64) -> String {
     let (number, unit) = match seconds {
         s if s < 1e-3 => (s * 1e6, "µs"),
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
+    fn number_is_formatted_with_its_unit() {
         assert_eq!(
             ["0", "999", "1 000", "1 234 567"],
             [0, 999, 1000, 1_234_567].map(count).each_ref().map(String::as_str)

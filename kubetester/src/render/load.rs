@@ -1,4 +1,4 @@
-//! A load's result as a page of text.
+//! Prints the result of a load as text.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,21 +15,21 @@ use crate::{
     verdict::{Tone, figure},
 };
 
-/// The bar of a pod that took every call.
+/// The length of the bar of a pod that took every call, in characters.
 const BAR: usize = 24;
-/// At most so many causes of errors are listed.
+/// The maximum number of causes of errors that are listed.
 const CAUSES: usize = 10;
-/// At most so many pods are listed.
+/// The maximum number of pods that are listed.
 const PODS: usize = 40;
 
-/// Stands for a pod where calls have none that is known.
+/// The label of calls whose pod is unknown.
 const NO_POD: &str = "(no pod known)";
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The whole page, with colours: print it through `anstream`, which knows whether they are wanted.
+/// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn load(result: &LoadResult) -> String {
     let mut page = String::new();
     match write(&mut page, result) {
@@ -94,7 +94,7 @@ pub(super) fn expectations(page: &mut String, checked: &[Checked]) -> fmt::Resul
     Ok(())
 }
 
-/// Adds what else has to be known to read the figures.
+/// Adds the notes that are needed to interpret the figures.
 pub(super) fn notes(page: &mut String, result: &LoadResult) -> fmt::Result {
     result
         .notes
@@ -102,7 +102,7 @@ pub(super) fn notes(page: &mut String, result: &LoadResult) -> fmt::Result {
         .try_for_each(|note| labelled(page, "note   ", Tone::Neutral, iter::once(note.as_str())))
 }
 
-/// Says of the pods that [`pods`] leaves out that they are.
+/// Adds a line about the pods that [`pods`] leaves out.
 pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
     let mut calls: Vec<_> = result.pods.iter().map(|pod| pod.calls).collect();
     calls.sort_unstable_by(|a, b| b.cmp(a));
@@ -111,7 +111,7 @@ pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
     writeln!(page, " and {more} more pods, with {least} to {most} calls each")
 }
 
-/// A line for each pod that answered; of many, only those that answered most.
+/// Returns a table with a row for each pod that answered. If there are too many, it has the busiest pods only.
 pub(super) fn pods(result: &LoadResult) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
@@ -145,7 +145,7 @@ pub(super) fn pods(result: &LoadResult) -> Table {
     table
 }
 
-/// Why calls failed, if any did.
+/// Adds the causes of failed calls, if there are any.
 pub(super) fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
     if result.errors.is_empty() {
         return Ok(());

@@ -1,21 +1,21 @@
-//! Results for other programs: JUnit XML, which CI systems show, and CSV, which collects runs over time.
+//! Prints results for other programs: JUnit XML for CI systems, and CSV for collecting runs over time.
 
 use askama::Template;
 
 use crate::{expect::Checked, result::LoadResult};
 
-/// A target and what came of it.
+/// The result of one target.
 #[derive(Debug)]
 pub struct Row<'a> {
     /// The command, with the scenario of a drill.
     pub kind: String,
     /// The route of a gateway, or the target itself.
     pub name: &'a str,
-    /// The verdict, in words.
+    /// The verdict in words.
     pub verdict: &'a str,
-    /// The expectations, and what became of them.
+    /// The expectations and their outcomes.
     pub expectations: &'a [Checked],
-    /// The calls.
+    /// The result of the load.
     pub load: &'a LoadResult,
 }
 
@@ -51,12 +51,13 @@ const COLUMNS: [&str; 22] = [
     "held",
 ];
 
-/// A test suite for each target: a case for each expectation, and one for the calls if there is none.
+/// Returns a JUnit document with a test suite for each target. A suite has a case for each expectation, or a single
+/// case if there are no expectations.
 pub fn junit(rows: &[Row<'_>]) -> String {
-    Junit { rows }.render().expect("a template writes to a String, which takes everything")
+    Junit { rows }.render().expect("writing to a String does not fail")
 }
 
-/// A header and a line for each target (RFC 4180). Times are in seconds.
+/// Returns a CSV document (RFC 4180) with a header and a line for each target. Times are in seconds.
 pub fn csv(rows: &[Row<'_>]) -> String {
     let mut lines = vec![COLUMNS.map(str::to_owned).to_vec()];
     lines.extend(rows.iter().map(Row::cells));
@@ -65,9 +66,9 @@ pub fn csv(rows: &[Row<'_>]) -> String {
     lines.into_iter().map(line).collect()
 }
 
-/// A cell that a spreadsheet takes as it is.
+/// Quotes a cell for CSV, and keeps spreadsheets from evaluating it.
 fn quoted(cell: &str) -> String {
-    // What begins like a formula would be run by a spreadsheet, and names come from whoever answers.
+    // A spreadsheet would evaluate a cell that starts like a formula, and names come from untrusted servers.
     let formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
     let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
     match cell.contains([',', '"', '\r', '\n']) {
@@ -118,7 +119,7 @@ impl Row<'_> {
         self.expectations.len().max(1)
     }
 
-    /// True if there is no expectation and no call succeeded.
+    /// Returns whether the suite fails without an expectation because no call succeeded.
     fn fails_alone(&self) -> bool {
         self.expectations.is_empty() && self.load.succeeded == 0
     }
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_quoted_where_they_have_to_be_and_are_no_formulas() {
+    fn cell_is_quoted_where_needed_and_never_a_formula() {
         for (cell, expected) in [
             ("plain", "plain"),
             ("a,b", "\"a,b\""),

@@ -1,4 +1,4 @@
-//! A verdict as lines of text, the most important finding first.
+//! Prints a verdict as lines of text, most important finding first.
 
 use std::fmt::{self, Write as _};
 
@@ -7,13 +7,13 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 
 use crate::verdict::Tone;
 
-/// The width of a page.
+/// The width of the text, in columns.
 const WIDTH: u16 = 80;
 
-/// A label that takes more columns than this has a line of its own.
+/// The number of columns of label and indent beyond which the label gets a line of its own.
 const LONG_LABEL: usize = 26;
 
-/// Writes sentences after a label in the colour of `tone`, each on a line of its own, none wider than the page.
+/// Writes sentences after a label in the colour of `tone`. Each starts on a line of its own and is wrapped.
 pub(super) fn labelled<'a>(
     page: &mut String,
     label: &str,
@@ -45,7 +45,7 @@ pub(super) fn style(tone: Tone) -> Style {
     }
 }
 
-/// Returns a sentence in lines that leave `indent` columns of the page free.
+/// Wraps a sentence into lines that leave `indent` columns free.
 pub(super) fn wrapped(sentence: &str, indent: usize) -> Vec<String> {
     let width = usize::from(WIDTH).saturating_sub(indent).max(20);
     let mut table = Table::new();
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_line_is_wider_than_the_page_and_no_word_is_lost() {
+    fn long_sentence_is_wrapped_without_losing_words() {
         let sentence = "one pod took every call ".repeat(9);
         let mut page = String::new();
         labelled(&mut page, "verdict", Tone::Neutral, [sentence.as_str(), "and more"].into_iter()).unwrap();

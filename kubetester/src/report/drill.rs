@@ -1,4 +1,4 @@
-//! The page of a drill: what was done, what came of it, and who answered meanwhile.
+//! The page of a drill: its events, their consequences, and the load during the drill.
 
 use askama::Template;
 
@@ -26,11 +26,11 @@ struct DrillPage<'a> {
     target: &'a str,
     head: Head<'a>,
     events: Vec<Happened>,
-    lives: Option<PodTimeline>,
+    timeline: Option<PodTimeline>,
     panel: Panel<'a>,
 }
 
-/// One line of the table of events.
+/// One row of the table of events.
 #[derive(Debug)]
 struct Happened {
     at: String,
@@ -38,7 +38,7 @@ struct Happened {
     then: String,
 }
 
-/// The page of a drill.
+/// Returns the page of a drill.
 pub fn drill(result: &DrillResult, about: &About) -> String {
     let load = &result.load;
     let number = |(index, event): (usize, &Event)| (event.at, (index + 1).to_string());
@@ -68,13 +68,13 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
         title: format!("{} on {}", result.scenario, result.on),
         target: &load.target,
         events: result.events.iter().map(|event| Happened::new(result, event)).collect(),
-        lives: PodTimeline::of(load, &result.events),
+        timeline: PodTimeline::of(load, &result.events),
         head,
         panel,
     })
 }
 
-/// From a pod's readiness to its first call, at worst.
+/// Returns the longest time between a pod's readiness and its first call.
 fn slowest(result: &DrillResult) -> Option<f64> {
     result.findings.found.iter().filter_map(|found| found.discovery).reduce(f64::max)
 }

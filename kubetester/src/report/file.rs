@@ -1,4 +1,4 @@
-//! The file that a page goes to.
+//! The file that a page is written to.
 
 use std::{
     fs, io,
@@ -9,14 +9,14 @@ use std::{
 
 use tempfile::{Builder, NamedTempFile};
 
-/// More symbolic links than this in a row are taken for a circle, as by Linux.
-const MOST_LINKS: usize = 40;
+/// The maximum number of symbolic links to follow, as in Linux.
+const MAX_LINKS: usize = 40;
 
-/// A place for a page (`--report`).
+/// The path of a page (`--report`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportFile(PathBuf);
 
-/// Why a page cannot be written.
+/// A page that cannot be written, with the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report to {}: {why}", path.display())]
 pub struct CannotWrite {
@@ -27,20 +27,20 @@ pub struct CannotWrite {
 // === impl ReportFile ===
 
 impl ReportFile {
-    /// Returns whether a page could be written now: nobody wants to hear that it cannot after an hour of load.
+    /// Checks that a page can be written, so that a load of an hour does not end with a failure to write its report.
     ///
     /// # Errors
     ///
-    /// When it could not.
+    /// Fails if the page cannot be written.
     pub fn check(&self) -> Result<(), CannotWrite> {
         self.begin().map(drop)
     }
 
-    /// Writes a page, and lets nobody see half of it: it replaces what was there in one step.
+    /// Writes a page atomically: an existing file is replaced in one step.
     ///
     /// # Errors
     ///
-    /// When it cannot; then what was there still is.
+    /// Fails if the page cannot be written; an existing file is then unchanged.
     pub fn write(&self, page: &str) -> Result<(), CannotWrite> {
         let (mut file, path) = self.begin()?;
         let written = file.write_all(page.as_bytes()).and_then(|()| file.as_file().sync_all());
@@ -48,12 +48,12 @@ impl ReportFile {
         file.persist(path).map(drop).map_err(|error| self.cannot(error.error.to_string()))
     }
 
-    /// A file that does not have its name yet, and the name.
+    /// Creates a temporary file, and returns it with the path of the report.
     fn begin(&self) -> Result<(NamedTempFile, PathBuf), CannotWrite> {
         let path = followed(&self.0).map_err(|error| self.cannot(reason(&error)))?;
         match fs::metadata(&path) {
             Ok(there) if there.is_dir() => return Err(self.cannot("it is a directory; name a file in it")),
-            // A rename would put a file in the place of the device.
+            // Renaming a file to this path would replace the device.
             Ok(there) if !there.is_file() => return Err(self.cannot("it is not a regular file")),
             Ok(_) | Err(_) => {}
         }
@@ -88,34 +88,34 @@ impl FromStr for ReportFile {
     }
 }
 
-/// Follows symbolic links to the file that they lead to, also if that is not there yet.
+/// Follows symbolic links to the file that they lead to, which need not exist.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
-            // What a link says counts from the link's own directory.
+            // The target of a link is relative to the directory of the link.
             Ok(target) => path = path.parent().map_or_else(|| target.clone(), |parent| parent.join(&target)),
-            // It is no link, or nothing is there.
+            // Not a link, or the file does not exist.
             Err(_) => return Ok(path),
         }
     }
     Err(io::Error::other("too many symbolic links lead to each other"))
 }
 
-/// One that is gone again unless it is given a name.
+/// Creates a temporary file, which is deleted when dropped unless it is persisted.
 fn new_file(directory: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".kubetester-").suffix(".html");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // As any file; the umask takes from it. Without this, only its owner could read it.
+        // The default mode of new files, subject to the umask. Otherwise only the owner could read the report.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(directory)
 }
 
-/// An error without the path of the temporary file, which nobody knows.
+/// Returns the text of an error without the path of the temporary file, which means nothing to users.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" at path ").next().unwrap_or(&text).to_owned()
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_there_whole_and_nothing_else() {
+    fn written_page_leaves_no_other_files() {
         let directory = tempfile::tempdir().unwrap();
         let file = at(&directory.path().join("a.html"));
         file.check().unwrap();
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_link_stays_one_and_others_may_read() {
+    fn page_is_written_through_symbolic_links() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let directory = tempfile::tempdir().unwrap();
         let (real, link) = (directory.path().join("real"), directory.path().join("link"));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_said_in_one_sentence() {
+    fn unwritable_path_is_an_error_with_a_hint() {
         let directory = tempfile::tempdir().unwrap();
         let absent = directory.path().join("absent/a.html");
         fs::write(directory.path().join("file"), "").unwrap();

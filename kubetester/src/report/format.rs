@@ -1,23 +1,23 @@
-//! Numbers as a page shows them: as at a terminal, but never broken in two at the end of a line.
+//! Formats numbers for a page, as for a terminal but with spaces that do not break at the end of a line.
 
 use crate::render;
 
-/// A count in groups of three.
+/// Formats a count in groups of three digits.
 pub(super) fn count(number: u64) -> String {
     tight(&render::count(number))
 }
 
-/// A share from 0 to 1, in percent.
+/// Formats a share from 0 to 1 in percent.
 pub(super) fn percent(share: f64) -> String {
     tight(&render::percent(share))
 }
 
-/// A time in seconds, to three digits.
+/// Formats a time in seconds with three digits.
 pub(super) fn time(seconds: f64) -> String {
     tight(&render::time(seconds))
 }
 
-/// A time in seconds on an axis, where it is round: `0`, `200 µs`, `2.5 s`, `10 min`.
+/// Formats a round time of an axis, in seconds: `0`, `200 µs`, `2.5 s`, `10 min`.
 pub(super) fn round_time(seconds: f64) -> String {
     let (number, unit) = match seconds {
         0.0 => return "0".to_owned(),
@@ -30,17 +30,17 @@ pub(super) fn round_time(seconds: f64) -> String {
     tight(&format!("{} {unit}", round(number)))
 }
 
-/// A number on an axis, where it is round.
+/// Formats a round number of an axis.
 pub(super) fn round_count(number: f64) -> String {
     if number.fract() == 0.0 { count(number as u64) } else { round(number) }
 }
 
-/// A share from 0 to 1 on an axis, where it is round.
+/// Formats a round share of an axis, from 0 to 1.
 pub(super) fn round_percent(share: f64) -> String {
     tight(&format!("{} %", round(share * 100.0)))
 }
 
-/// Without the digits that counting in binary adds.
+/// Formats a number without the digits of binary rounding errors.
 fn round(number: f64) -> String {
     ((number * 1e6).round() / 1e6).to_string()
 }

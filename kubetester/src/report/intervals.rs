@@ -1,12 +1,13 @@
-//! Time, cut into spans: the intervals of a series, up to the end of the load.
+//! Divides the time of a load into the intervals of its series.
 
-/// A rest of an interval that is shorter than this share of it belongs to the one before: a rate needs time.
+/// The minimum length of the last interval, as a share of the width. A shorter rest is added to the previous interval,
+/// because a rate over a very short time is meaningless.
 const SHORT: f64 = 0.25;
 
-/// The spans of a load, from its start to its end without a gap.
+/// The intervals of a load, from its start to its end without a gap.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Intervals {
-    /// Where they begin, in seconds, and where the last one ends.
+    /// The start of each interval and the end of the last, in seconds.
     bounds: Vec<f64>,
 }
 
@@ -30,12 +31,13 @@ impl Intervals {
         self.bounds.len().saturating_sub(1)
     }
 
-    /// From when to when each lasts.
+    /// Returns the start and end of each interval.
     pub(super) fn iter(&self) -> impl Iterator<Item = (f64, f64)> {
         self.bounds.windows(2).map(|two| (two[0], two[1]))
     }
 
-    /// Counts a second, in each span; of counts in intervals, of which there may be fewer, or one more.
+    /// Returns the counts per second in each interval. `counts` may have fewer items than there are intervals, or one
+    /// more.
     pub(super) fn rates(&self, counts: &[u64]) -> Vec<f64> {
         let last = self.len().saturating_sub(1);
         let rate = |(number, (from, to)): (usize, (f64, f64))| {
@@ -52,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_of_the_time_that_there_was() {
+    fn rate_is_relative_to_the_length_of_the_interval() {
         for (elapsed, counts, rates) in [
             (2.0, &[10, 20][..], &[10.0, 20.0][..]),
-            // The last interval was cut in half.
+            // The load ended in the middle of the last interval.
             (1.5, &[10, 10], &[10.0, 20.0]),
-            // It hardly began.
+            // The last interval is too short and is added to the previous one.
             (2.25 - 0.001, &[10, 20, 4], &[10.0, 24.0 / 1.249]),
-            // Nothing ended at the end.
+            // No call ended in the last intervals.
             (3.0, &[10], &[10.0, 0.0, 0.0]),
             (0.5, &[10], &[20.0]),
             (1.0, &[], &[0.0]),

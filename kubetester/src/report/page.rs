@@ -1,4 +1,4 @@
-//! The pages of one load, and of several side by side.
+//! The pages of a load and of a comparison.
 
 use askama::Template;
 
@@ -39,24 +39,24 @@ struct ComparePage<'a> {
     panels: Vec<Panel<'a>>,
 }
 
-/// One line of the table of a comparison.
+/// One row of the table of a comparison.
 #[derive(Debug)]
 struct Row<'a> {
     name: &'a str,
     tone: Tone,
     headline: String,
-    /// With whether it is the best.
+    /// The formatted figures, each with `true` if it is the best.
     figures: Vec<(String, bool)>,
 }
 
-/// The page of one load.
+/// Returns the page of one load.
 pub fn load(result: &LoadResult, about: &About) -> String {
     let plots = Plots::of(&[result], Vec::new());
     let panel = Panel::new("load", None, result, &plots);
     written(&LoadPage { about, title: &result.target, panel })
 }
 
-/// The page of a comparison: the loads side by side, on the same scales.
+/// Returns the page of a comparison, with all loads on the same scales.
 pub fn compare(comparison: &Comparison, about: &About) -> String {
     let results = &comparison.results;
     let loads: Vec<_> = results.iter().map(|one| &one.load).collect();
@@ -78,7 +78,7 @@ pub fn compare(comparison: &Comparison, about: &About) -> String {
 }
 
 pub(super) fn written(page: &impl Template) -> String {
-    page.render().expect("a template writes to a String, which takes everything")
+    page.render().expect("writing to a String does not fail")
 }
 
 // === impl LoadPage ===

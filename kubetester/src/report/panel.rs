@@ -1,4 +1,4 @@
-//! All about one load: its verdict, its pods, its errors, its plots.
+//! The part of a page about one load: its verdict, pods, errors and plots.
 
 use askama::Template;
 
@@ -14,25 +14,25 @@ use crate::{
     verdict::{Tone, figure},
 };
 
-/// More pods than this are folded away.
+/// The number of pods that are shown; further pods are collapsed.
 const SHOWN_PODS: usize = 20;
-/// More causes of errors than this are not shown.
+/// The maximum number of causes of errors that are shown.
 const SHOWN_CAUSES: usize = 20;
 
-/// All about one load.
+/// The part of a page about one load.
 #[derive(Debug, Template)]
 #[template(path = "panel.html")]
 pub(super) struct Panel<'a> {
-    /// The prefix of the ids of its elements.
+    /// The prefix of the IDs of the elements.
     id: String,
-    /// The level of the headings of its parts.
+    /// The level of the headings.
     level: u8,
     pub(super) head: Option<Head<'a>>,
     pods: Vec<Line<'a>>,
     more_pods: Vec<Line<'a>>,
-    /// Calls and errors without a pod that is known, if there are any.
+    /// The numbers of calls and errors whose pod is unknown, if there are any.
     without_pod: Option<(String, String)>,
-    /// The number of calls, and why.
+    /// The causes of failed calls, each with the number of calls.
     causes: Vec<(String, &'a str)>,
     more_causes: usize,
     percentiles: Vec<(&'static str, String)>,
@@ -44,11 +44,11 @@ pub(super) struct Panel<'a> {
 #[derive(Debug, Template)]
 #[template(path = "head.html")]
 pub(super) struct Head<'a> {
-    /// `None` if the page has only this panel.
+    /// The name of the target; `None` if the page has only this panel.
     pub(super) name: Option<&'a str>,
-    /// Its colour.
+    /// The tone of the verdict, which sets its colour.
     pub(super) tone: Tone,
-    /// The sentences of the verdict, the most important first.
+    /// The sentences of the verdict, most important first.
     pub(super) verdict: Vec<&'a str>,
     /// The figures below the verdict.
     pub(super) balance: String,
@@ -57,13 +57,13 @@ pub(super) struct Head<'a> {
     pub(super) notes: &'a [String],
 }
 
-/// One line of the table of pods.
+/// One row of the table of pods.
 #[derive(Debug)]
 struct Line<'a> {
     pod: &'a Pod,
     calls: String,
     share: String,
-    /// The length in percent of the busiest pod's bar.
+    /// The length of the bar, in percent of the busiest pod's bar.
     bar: f64,
     errors: String,
     p50: String,
@@ -160,7 +160,7 @@ fn percentiles(load: &LoadResult) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|_| load.succeeded > 0).map(|(name, value)| (name, time(value))).collect()
 }
 
-/// Returns the plots over time as rows of text.
+/// Returns the data of the plots over time as table rows.
 fn intervals(load: &LoadResult) -> Vec<[String; 6]> {
     let Some(over_time) = &load.over_time else { return Vec::new() };
     let latency = |value: Option<f64>| value.map_or("–".to_owned(), time);

@@ -1,11 +1,11 @@
-//! Outlines of shapes, as the `d` of an SVG path. Values come as places from 0 to 1; the path is in a box that is
-//! [`WIDTH`] wide and as high as it is told.
+//! Draws the outlines of shapes as the `d` attribute of an SVG path. Coordinates are given from 0 to 1. The path is in
+//! a box that is [`WIDTH`] wide; the caller sets its height.
 
 use std::fmt::Write as _;
 
 use super::scale::tenth;
 
-/// The width of a plot in the units of its paths; it is stretched to the width that there is.
+/// The width of a plot in the units of its paths. The page stretches it to the available width.
 pub(super) const WIDTH: f64 = 1000.0;
 
 /// A path under construction.
@@ -18,12 +18,12 @@ pub(super) struct Path {
 // === impl Path ===
 
 impl Path {
-    /// Nothing, in a box of a height.
+    /// Creates an empty path in a box of the given height.
     pub(super) fn new(height: u32) -> Self {
         Self { height: f64::from(height), drawn: String::new() }
     }
 
-    /// The area between two stairs: a step for each span, from where to where, its lower and its upper edge.
+    /// Returns the area between two step functions. Each step has its start and end, its lower and its upper edge.
     pub(super) fn area(mut self, steps: &[((f64, f64), f64, f64)]) -> String {
         let Some(((start, _), ..)) = steps.first() else { return self.drawn };
         self.to('M', *start, steps[0].2);
@@ -39,7 +39,7 @@ impl Path {
         self.drawn
     }
 
-    /// A line from point to point, with a gap where there is none. A point alone is a dot, where lines end round.
+    /// Returns a line through the points, with a gap at each `None`. An isolated point is a dot if line caps are round.
     pub(super) fn line(mut self, points: &[Option<(f64, f64)>]) -> String {
         let mut pen_down = false;
         for (index, point) in points.iter().enumerate() {
@@ -56,7 +56,7 @@ impl Path {
         self.drawn
     }
 
-    /// Lines across the whole width.
+    /// Returns horizontal lines across the whole width.
     pub(super) fn rules(mut self, at: impl Iterator<Item = f64>) -> String {
         for y in at {
             self.to('M', 0.0, y);
@@ -79,7 +79,7 @@ impl Path {
     }
 
     fn write(&mut self, command: std::fmt::Arguments<'_>) {
-        self.drawn.write_fmt(command).expect("a String takes everything");
+        self.drawn.write_fmt(command).expect("writing to a String does not fail");
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes_have_a_point_for_each_value() {
+    fn path_has_a_point_for_each_value() {
         let steps = [((0.0, 0.5), 0.0, 0.5), ((0.5, 1.0), 0.1, 1.0)];
         assert_eq!(Path::new(100).area(&steps), "M0 50V50H500V0H1000V90H500V100H0Z");
         assert_eq!(Path::new(100).area(&[]), "");

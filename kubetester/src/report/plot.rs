@@ -1,4 +1,4 @@
-//! A plot: shapes in a box that is as wide as there is room, and the labels around it.
+//! A plot: shapes in a box of the available width, and labels around it.
 
 use askama::Template;
 
@@ -7,24 +7,24 @@ use super::{
     scale::{Scale, tenth},
 };
 
-/// The least distance between two labels at the right, in pixels.
+/// The minimum distance between two labels at the right, in pixels.
 const LINE: f64 = 18.0;
 
-/// The width of a letter on a phone, in percent of the width of a plot.
+/// The width of a character on a phone, in percent of the width of a plot.
 const LETTER: f64 = 2.2;
 
 /// A plot, ready for its page.
 #[derive(Debug, Template)]
 #[template(path = "plot.html")]
 pub(super) struct Plot {
-    /// Unlike that of any other plot on the page.
+    /// The ID of the plot, unique on the page.
     pub(super) id: String,
     pub(super) caption: String,
     /// The description for screen readers.
     pub(super) description: String,
-    /// In pixels.
+    /// The height in pixels.
     pub(super) height: u32,
-    /// The lines at the ticks of the vertical axis.
+    /// The path of the horizontal lines at the ticks of the vertical axis.
     pub(super) grid: String,
     pub(super) shapes: Vec<Shape>,
     pub(super) horizontal: Vec<Tick>,
@@ -36,17 +36,16 @@ pub(super) struct Plot {
 /// A path in a colour.
 #[derive(Debug)]
 pub(super) struct Shape {
-    /// Its looks.
+    /// The CSS class.
     pub(super) class: String,
     pub(super) path: String,
-    /// The title.
     pub(super) title: String,
 }
 
 /// A label at an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
-    /// From the left or the top, in percent.
+    /// The distance from the left or the top, in percent.
     pub(super) at: f64,
     pub(super) label: String,
 }
@@ -56,24 +55,24 @@ pub(super) struct Tick {
 pub(super) struct End {
     pub(super) class: String,
     pub(super) label: String,
-    /// From the top, in pixels.
+    /// The distance from the top, in pixels.
     pub(super) at: f64,
 }
 
-/// A line from top to bottom with a label.
+/// A vertical line with a label.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mark {
-    /// From the left, in percent.
+    /// The distance from the left, in percent.
     pub(super) at: f64,
     pub(super) label: String,
-    /// Which of the lines of text above the plot the label is in.
+    /// The row of the label above the plot; row 0 is next to the plot.
     pub(super) row: usize,
 }
 
 // === impl Plot ===
 
 impl Plot {
-    /// An empty one with a vertical axis.
+    /// Creates an empty plot with a vertical axis.
     pub(super) fn new(
         id: String,
         caption: &str,
@@ -99,7 +98,7 @@ impl Plot {
         }
     }
 
-    /// With labels below.
+    /// Adds labels to the horizontal axis.
     pub(super) fn along(mut self, scale: Scale, values: &[f64], label: fn(f64) -> String) -> Self {
         self.horizontal = values.iter().map(|value| Tick::new(scale, *value, label)).collect();
         self
@@ -111,13 +110,13 @@ impl Plot {
         }
     }
 
-    /// A label where a shape ends, from 0 at the bottom to 1 at the top.
+    /// Adds a label at the right end of a shape; `at` is from 0 at the bottom to 1 at the top.
     pub(super) fn end(&mut self, class: &str, label: &str, at: f64) {
         let at = (1.0 - at) * f64::from(self.height);
         self.ends.push(End { class: class.to_owned(), label: label.to_owned(), at });
     }
 
-    /// Moves labels that would lie on each other apart, from the top down, and up again from the bottom.
+    /// Moves overlapping labels apart, first downwards from the top, then upwards from the bottom.
     pub(super) fn settle(mut self) -> Self {
         self.ends.sort_by(|a, b| a.at.total_cmp(&b.at));
         let mut free = LINE / 2.0;
@@ -133,7 +132,7 @@ impl Plot {
         self
     }
 
-    /// Returns the number of lines that of text the marks need above.
+    /// Returns the number of rows that the labels of the marks need above the plot.
     pub(super) fn rows(&self) -> usize {
         height(&self.marks)
     }
@@ -142,13 +141,13 @@ impl Plot {
 // === impl Tick ===
 
 impl Tick {
-    /// From the left.
+    /// Creates a tick on the horizontal axis.
     pub(super) fn new(scale: Scale, value: f64, label: fn(f64) -> String) -> Self {
         Self { at: scale.percent(value), label: label(value) }
     }
 }
 
-/// Gives each mark a row in which its label lies on no other; they come in the order of their places.
+/// Assigns each mark a row in which its label overlaps no other label. The marks are sorted by their positions.
 pub(super) fn rows(mut marks: Vec<Mark>) -> Vec<Mark> {
     let mut ends: Vec<f64> = Vec::new();
     for mark in &mut marks {
@@ -172,12 +171,12 @@ pub(super) fn height(marks: &[Mark]) -> usize {
 // === impl Mark ===
 
 impl Mark {
-    /// In the row next to the plot.
+    /// Creates a mark in the row next to the plot.
     pub(super) fn new(scale: Scale, value: f64, label: String) -> Self {
         Self { at: scale.percent(value), label, row: 0 }
     }
 
-    /// Returns whether its label ends at the line: near the right side, it would leave the plot.
+    /// Returns whether the label is to the left of the line. Near the right edge it would otherwise leave the plot.
     pub(super) fn leftward(&self) -> bool {
         self.at > 60.0
     }
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_of_marks_lie_on_no_other() {
+    fn labels_of_marks_do_not_overlap() {
         let mark = |at, label: &str| Mark { at, label: label.to_owned(), row: 0 };
         let marks = vec![
             mark(10.0, "1"),

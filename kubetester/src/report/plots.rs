@@ -1,4 +1,4 @@
-//! The plots of a page: of one load, or of several on the same scales.
+//! The plots of a page, for one load or for several loads on the same scales.
 
 use super::{
     format::{count, round_count, round_percent, round_time, time},
@@ -13,7 +13,7 @@ use crate::result::{Bin, LoadResult, OverTime};
 const HEIGHT: u32 = 200;
 const LOW: u32 = 90;
 
-/// Where there are more pods than this, another plot has them by their calls.
+/// The number of pods beyond which an additional plot shows the pods by their calls.
 const MANY: usize = 12;
 
 /// The scales that the plots of a page share.
@@ -25,9 +25,9 @@ pub(super) struct Plots {
     failures: Option<Scale>,
     latency: Option<Scale>,
     share: Scale,
-    /// Latencies of all histograms.
+    /// The latency axis of the histograms.
     histogram: Option<Scale>,
-    /// Things that happened, with their times in seconds; a line in each plot over time.
+    /// The events, with their times in seconds. Each is a vertical line in the plots over time.
     events: Vec<(f64, String)>,
 }
 
@@ -37,11 +37,11 @@ pub(super) struct Drawing {
     pub(super) over_time: Vec<Plot>,
     /// The distribution of latencies.
     pub(super) histogram: Option<Plot>,
-    /// Pods by their calls, where there are many.
+    /// The pods by their calls, if there are many.
     pub(super) ranks: Option<Plot>,
 }
 
-/// Calls a second of one pod, or of several, or of none.
+/// The calls per second of one pod, of all further pods, or of calls without a pod.
 struct Band<'a> {
     class: String,
     label: &'a str,
@@ -51,7 +51,7 @@ struct Band<'a> {
 // === impl Plots ===
 
 impl Plots {
-    /// Scales that all the loads fit in.
+    /// Chooses scales that fit all loads.
     pub(super) fn of(loads: &[&LoadResult], events: Vec<(f64, String)>) -> Self {
         let details = || loads.iter().filter_map(|load| Some((*load, load.over_time.as_ref()?)));
         let rates = |counts: fn(&OverTime) -> &[u64]| {
@@ -86,7 +86,7 @@ impl Plots {
         }
     }
 
-    /// All plots of one load; `name` keeps them apart from others on the page.
+    /// Draws the plots of one load; `name` is the prefix of their IDs.
     pub(super) fn draw(&self, name: &str, load: &LoadResult) -> Drawing {
         let mut drawing = Drawing::default();
         let Some(over_time) = load.over_time.as_ref().filter(|_| load.calls > 0) else { return drawing };
@@ -108,7 +108,7 @@ impl Plots {
         let mut plot = self.over_time(format!("{name}-calls"), caption, HEIGHT, self.rate, round_count);
         let bands = self.bands(over_time, spans);
         let mut below = vec![0.0; spans.len()];
-        // The label of a band stands at the middle of its last full span, or near it.
+        // The label of a band is at the height of its middle in the last full interval.
         let last = spans.len().saturating_sub(2);
         for band in bands {
             let above: Vec<f64> = below.iter().zip(&band.rates).map(|(below, rate)| below + rate).collect();
@@ -219,7 +219,7 @@ impl Plots {
             row,
             ..Mark::new(scale, value, format!("{name} {}", time(value)))
         };
-        // The fastest at the bottom, so that a label can reach over the line of none before it.
+        // The lowest percentile is in the bottom row, so that no label crosses the line of a lower percentile.
         plot.marks = marks.into_iter().rev().enumerate().map(mark).collect();
         plot.description = format!(
             "Histogram of the latencies of {} calls, from {} to {}; half took no longer than {}, 99 % no longer than {}.",
@@ -232,7 +232,7 @@ impl Plots {
         Some(plot)
     }
 
-    /// An empty plot over time.
+    /// Creates an empty plot over time.
     fn over_time(
         &self,
         id: String,
@@ -256,7 +256,7 @@ impl Plots {
     }
 }
 
-/// Pods by their calls: how even many of them are.
+/// Draws the pods by their calls, which shows the evenness of many pods.
 fn ranks(name: &str, load: &LoadResult) -> Plot {
     let mut calls: Vec<u64> = load.pods.iter().map(|pod| pod.calls).collect();
     calls.sort_unstable_by(|a, b| b.cmp(a));
@@ -273,7 +273,11 @@ fn ranks(name: &str, load: &LoadResult) -> Plot {
     let steps: Vec<_> =
         places.zip(&calls).map(|(span, calls)| (span, 0.0, scale.place(*calls as f64))).collect();
     plot.shape("area rest", Path::new(LOW).area(&steps), "calls of each pod");
-    plot.description =
-        format!("{} pods; the busiest took {} calls, the idlest {}.", calls.len(), count(most), count(least));
+    plot.description = format!(
+        "{} pods; the busiest took {} calls, the least busy {}.",
+        calls.len(),
+        count(most),
+        count(least)
+    );
     plot
 }

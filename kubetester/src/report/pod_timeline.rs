@@ -1,4 +1,4 @@
-//! The timeline: a line for each pod, with its events.
+//! The timeline: a row for each pod, with its events.
 
 use askama::Template;
 
@@ -11,29 +11,29 @@ use super::{
 };
 use crate::{drill::event_log::Event, result::LoadResult};
 
-/// The height of a line, in pixels.
+/// The height of a row, in pixels.
 const HEIGHT: u32 = 26;
 
-/// More lines than this say less; those of pods to which nothing happened are left out first.
-const MOST: usize = 16;
+/// The maximum number of rows. Pods without events are left out first.
+const MAX_ROWS: usize = 16;
 
-/// A line for each pod, one above the other, over the same time.
+/// A row for each pod, one above the other, on the same time axis.
 #[derive(Debug, Template)]
-#[template(path = "lives.html")]
+#[template(path = "pod_timeline.html")]
 pub(super) struct PodTimeline {
-    lives: Vec<Life>,
-    /// Pods that are left out.
+    rows: Vec<Row>,
+    /// The number of pods that are left out.
     others: usize,
     horizontal: Vec<Tick>,
-    /// The events that concern no single pod.
+    /// The events that do not belong to a single pod.
     marks: Vec<Mark>,
 }
 
-/// One pod.
+/// The row of one pod.
 #[derive(Debug)]
-struct Life {
+struct Row {
     name: String,
-    /// The area below its calls a second.
+    /// The area below the pod's calls per second.
     path: String,
     marks: Vec<Mark>,
 }
@@ -50,12 +50,12 @@ impl PodTimeline {
         let eventful = |name: &str| events.iter().any(|event| event.pod.as_deref() == Some(name));
         let mut pods: Vec<_> = over_time.pods.iter().map(|pod| (pod, spans.rates(&pod.calls))).collect();
         let most = pods.iter().flat_map(|(_, rates)| rates).copied().fold(0.0, f64::max);
-        let others = pods.len().saturating_sub(MOST);
+        let others = pods.len().saturating_sub(MAX_ROWS);
         if others > 0 {
             pods.sort_by_key(|(pod, _)| !eventful(&pod.name));
-            pods.truncate(MOST);
+            pods.truncate(MAX_ROWS);
         }
-        let life = |(pod, rates): (&crate::result::PodOverTime, Vec<f64>)| {
+        let row = |(pod, rates): (&crate::result::PodOverTime, Vec<f64>)| {
             let place = |(from, to)| (along.place(from), along.place(to));
             let steps: Vec<_> = spans
                 .iter()
@@ -63,7 +63,7 @@ impl PodTimeline {
                 .map(|(span, rate)| (place(span), 0.0, Scale::Linear(most).place(rate)))
                 .collect();
             let own = events.iter().filter(|event| event.pod.as_ref() == Some(&pod.name));
-            Life {
+            Row {
                 name: pod.name.clone(),
                 path: Path::new(HEIGHT).area(&steps),
                 marks: rows(own.map(mark).collect()),
@@ -71,7 +71,7 @@ impl PodTimeline {
         };
         let ticks = along.time_ticks(6);
         Some(Self {
-            lives: pods.into_iter().map(life).collect(),
+            rows: pods.into_iter().map(row).collect(),
             others,
             horizontal: ticks.into_iter().map(|tick| Tick::new(along, tick, round_time)).collect(),
             marks: rows(events.iter().filter(|event| event.pod.is_none()).map(mark).collect()),
@@ -79,9 +79,9 @@ impl PodTimeline {
     }
 }
 
-// === impl Life ===
+// === impl Row ===
 
-impl Life {
+impl Row {
     fn rows(&self) -> usize {
         height(&self.marks)
     }

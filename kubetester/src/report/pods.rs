@@ -1,24 +1,24 @@
-//! Which pods are drawn each for itself, and in which colour: the same on all plots of a page.
+//! Chooses the pods that are drawn separately, and their colours. They are the same on all plots of a page.
 
 use std::collections::BTreeMap;
 
 use crate::result::LoadResult;
 
-/// As many colours are told apart, also by those who see few, where names stand beside them.
-const MOST: usize = 6;
+/// The maximum number of colours. With labels beside the shapes, readers with colour blindness can distinguish as many.
+const MAX_COLOURS: usize = 6;
 
-/// The pods that are drawn each for itself, in the order of their colours.
+/// The pods that are drawn separately, in the order of their colours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Drawn {
     pods: Vec<String>,
-    /// The number of more that there are.
+    /// The number of pods that are not drawn separately.
     pub(super) others: usize,
 }
 
 // === impl Drawn ===
 
 impl Drawn {
-    /// All pods in the order of their names; if they are too many, those with most calls.
+    /// Chooses all pods in the order of their names or, if there are too many, the busiest pods.
     pub(super) fn of(loads: &[&LoadResult]) -> Self {
         let mut calls = BTreeMap::<&str, u64>::new();
         for pod in loads.iter().flat_map(|load| &load.pods) {
@@ -26,9 +26,9 @@ impl Drawn {
         }
         let mut pods: Vec<_> = calls.into_iter().collect();
         let count = pods.len();
-        if count > MOST {
+        if count > MAX_COLOURS {
             pods.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
-            pods.truncate(MOST - 1);
+            pods.truncate(MAX_COLOURS - 1);
             pods.sort_unstable();
         }
         let pods: Vec<_> = pods.into_iter().map(|(name, _)| name.to_owned()).collect();
@@ -39,7 +39,7 @@ impl Drawn {
         self.pods.iter().map(String::as_str)
     }
 
-    /// The class that has the pod's colour.
+    /// Returns the CSS class with the pod's colour.
     pub(super) fn class(&self, name: &str) -> String {
         self.names()
             .position(|pod| pod == name)

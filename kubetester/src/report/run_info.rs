@@ -1,35 +1,36 @@
-//! The command and the time of a run: the small print of a page.
+//! The command and the time of a run, for the footer of a page.
 
 use std::time::SystemTime;
 
-/// Flags whose value is nobody's business: a report is made to be passed on.
-const SECRET: [&str; 2] = ["--header", "-H"];
+/// The flags whose values are redacted, because reports are shared.
+const REDACTED: [&str; 2] = ["--header", "-H"];
 
-/// How a result came to be.
+/// The origin of a result.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The command, as a shell would take it.
+    /// The command, quoted for a shell.
     pub command: String,
-    /// When it began.
+    /// The time when the command started.
     pub began: SystemTime,
 }
 
 // === impl About ===
 
 impl About {
-    /// This program as it was called, now. Values of headers, which may be passwords, are left out.
+    /// Returns the command line of this process and the current time. Values of headers, which may be passwords, are
+    /// redacted.
     pub fn this_program() -> Self {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         Self { command: command(arguments), began: SystemTime::now() }
     }
 
-    /// When it began, for people.
+    /// Formats the start time for people.
     pub(super) fn when(&self) -> String {
         let seconds = humantime::format_rfc3339_seconds(self.began).to_string();
         seconds.replace('T', " ").replace('Z', " UTC")
     }
 
-    /// When it began, for machines.
+    /// Formats the start time as RFC 3339.
     pub(super) fn timestamp(&self) -> String {
         humantime::format_rfc3339_seconds(self.began).to_string()
     }
@@ -37,25 +38,25 @@ impl About {
 
 fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut words = Vec::new();
-    let mut secret = false;
+    let mut redact = false;
     for (index, argument) in arguments.enumerate() {
-        let flag = argument.split_once('=').map(|(flag, _)| flag).filter(|flag| SECRET.contains(flag));
+        let flag = argument.split_once('=').map(|(flag, _)| flag).filter(|flag| REDACTED.contains(flag));
         words.push(match flag {
-            // Where it lies says nothing.
+            // The path of the program is irrelevant.
             _ if index == 0 => "kubetester".to_owned(),
-            _ if secret => hidden(&argument),
+            _ if redact => hidden(&argument),
             Some(flag) => format!("{flag}={}", hidden(&argument[flag.len() + 1..])),
             None => match argument.strip_prefix("-H") {
                 Some(header) if !header.is_empty() => format!("-H{}", hidden(header)),
                 _ => quoted(&argument),
             },
         });
-        secret = !secret && SECRET.contains(&argument.as_str());
+        redact = !redact && REDACTED.contains(&argument.as_str());
     }
     words.join(" ")
 }
 
-/// The name of a header without its value.
+/// Returns the name of a header with its value redacted.
 fn hidden(header: &str) -> String {
     let name = header.split_once(':').map_or("", |(name, _)| name);
     quoted(&format!("{name}: ..."))
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_can_be_run_again_but_for_its_secrets() {
+    fn command_is_quoted_and_its_secrets_are_redacted() {
         for (arguments, expected) in [
             (&["/usr/bin/kubetester", "load", "dns:///a:1"][..], "kubetester load dns:///a:1"),
             (&["k", "load", "http://a/?via=b&c", ""], "kubetester load 'http://a/?via=b&c' ''"),

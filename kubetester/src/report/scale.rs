@@ -1,21 +1,21 @@
-//! Scales: where a value lies between the ends of an axis, and which values get a tick.
+//! Scales: maps values to positions on an axis and chooses the ticks.
 
-/// From 0 to 1 along an axis.
+/// A mapping of values to positions from 0 to 1 on an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
-    /// From nothing to a value.
+    /// A linear axis from zero to a value.
     Linear(f64),
-    /// From one value, over nothing, to another.
+    /// A logarithmic axis between two values.
     Logarithmic(f64, f64),
 }
 
-/// Distances in time that people count in, once it is minutes.
+/// The steps between ticks of a long time axis, in seconds.
 const LONG_STEPS: [f64; 9] = [30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0];
 
 // === impl Scale ===
 
 impl Scale {
-    /// From nothing to a tick that is no less than `most`.
+    /// Returns a linear scale from zero to a tick that is at least `most`.
     pub(super) fn up_to(most: f64, ticks: usize) -> Self {
         let step = nice_above(most / ticks as f64);
         Self::Linear(if most > 0.0 { (most / step - 1e-9).ceil() * step } else { 1.0 })
@@ -28,7 +28,7 @@ impl Scale {
         if from < to { Self::Logarithmic(from, to) } else { Self::Logarithmic(from, nice_above(from * 1.5)) }
     }
 
-    /// Where a value lies; past an end, at the end.
+    /// Returns the position of a value, clamped to the ends of the axis.
     pub(super) fn place(self, value: f64) -> f64 {
         let place = match self {
             Self::Linear(to) => value / to,
@@ -37,12 +37,12 @@ impl Scale {
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 }
     }
 
-    /// The same in percent, as a page takes it.
+    /// Returns the position of a value in percent, rounded to a tenth.
     pub(super) fn percent(self, value: f64) -> f64 {
         tenth(100.0 * self.place(value))
     }
 
-    /// Round values, about `most` of them at most.
+    /// Returns round values for ticks, at most about `most`.
     pub(super) fn ticks(self, most: usize) -> Vec<f64> {
         match self {
             Self::Linear(to) => steps(to, nice_above(to / most as f64 * 0.999_999)),
@@ -56,7 +56,7 @@ impl Scale {
         }
     }
 
-    /// Times to read, about `most` of them at most.
+    /// Returns round times for ticks, at most about `most`.
     pub(super) fn time_ticks(self, most: usize) -> Vec<f64> {
         let Self::Linear(to) = self else { return self.ticks(most) };
         let at_least = to / most as f64 * 0.999_999;
@@ -68,7 +68,7 @@ impl Scale {
     }
 }
 
-/// A page needs no more digits, and holds thousands of numbers.
+/// Rounds to a tenth, which is precise enough and keeps the page small.
 pub(super) fn tenth(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
@@ -77,7 +77,7 @@ fn steps(to: f64, step: f64) -> Vec<f64> {
     (0..=(to / step + 1e-9) as usize).map(|number| number as f64 * step).collect()
 }
 
-/// Multiples of all powers of ten, from one value to another.
+/// Returns the given multiples of all powers of ten between two values.
 fn powers(from: f64, to: f64, multiples: &[f64]) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let all = decades.flat_map(|decade| multiples.iter().map(move |multiple| multiple * 10_f64.powi(decade)));
@@ -88,7 +88,7 @@ fn thinned(values: &[f64], most: usize) -> Vec<f64> {
     values.iter().copied().step_by(values.len().div_ceil(most).max(1)).collect()
 }
 
-/// 1, 2 or 5 times a power of ten, the least that is no less.
+/// Returns the smallest number of the form 1, 2 or 5 times a power of ten that is at least `value`.
 fn nice_above(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
@@ -101,7 +101,7 @@ fn nice_above(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-/// 1, 2 or 5 times a power of ten, the most that is no more.
+/// Returns the largest number of the form 1, 2 or 5 times a power of ten that is at most `value`.
 fn nice_below(value: f64) -> f64 {
     let power = 10_f64.powi(value.log10().floor() as i32);
     [5.0, 2.0, 1.0].into_iter().map(|multiple| multiple * power).find(|nice| *nice <= value).unwrap_or(value)
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_leaves_the_axis() {
+    fn every_value_is_placed_on_the_axis() {
         for scale in [
             Scale::up_to(10.0, 4),
             Scale::up_to(0.0, 4),

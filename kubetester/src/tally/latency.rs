@@ -1,16 +1,16 @@
-//! A distribution of latencies.
+//! Histograms of latencies.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Three digits of a latency are kept: 1.23 ms, not 1.234.
+/// The number of significant digits of a latency: 1.23 ms, not 1.234.
 const DIGITS: u8 = 3;
 
-/// Precision of a distribution of which there are many: enough for a plot, an eighth of the memory.
+/// The number of significant digits of a rough histogram: enough for a plot, with an eighth of the memory.
 const ROUGH_DIGITS: u8 = 2;
 
-/// The unit that latencies are counted in; finer than any network, coarse enough to stay small.
+/// The unit of latencies in the histogram, in nanoseconds: finer than any network, and coarse enough to stay small.
 const UNIT_NANOS: u64 = 100;
 
 /// A distribution of latencies.
@@ -26,57 +26,57 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// One that keeps a latency to within 1 %, in less memory.
+    /// Creates a distribution that is precise to 1 % and uses less memory.
     pub fn rough() -> Self {
         Self::with_digits(ROUGH_DIGITS)
     }
 
     fn with_digits(digits: u8) -> Self {
-        Self(Histogram::new(digits).expect("the histogram can keep 0 to 5 digits"))
+        Self(Histogram::new(digits).expect("a histogram supports 0 to 5 digits"))
     }
 
-    /// Counts one latency, to within its precision and 100 ns.
+    /// Records one latency, rounded to the precision of the distribution and to 100 ns.
     pub fn record(&mut self, latency: Duration) {
         let units = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX) / UNIT_NANOS;
-        // `record` lets the histogram grow. It fails past what 64 bits hold, and then the top counts it.
+        // `record` resizes the histogram. It fails for values beyond its range, which are counted in the last bucket.
         if self.0.record(units).is_err() {
             self.0.saturating_record(units);
         }
     }
 
-    /// Returns the number of were that counted.
+    /// Returns the number of latencies that were recorded.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The latency that `percent` % of the calls did not exceed; zero when none was counted.
+    /// Returns the latency that `percent` % of the calls did not exceed; zero if none was recorded.
     pub fn percentile(&self, percent: f64) -> Duration {
         duration(self.0.value_at_percentile(percent))
     }
 
-    /// Each latency that was counted, to within the precision, and how often; the shortest first.
+    /// Returns each recorded latency, rounded to the precision, with its count; the shortest first.
     pub fn recorded(&self) -> impl Iterator<Item = (Duration, u64)> {
-        // What took no time at all is counted with what took a unit: a logarithm is taken of it.
+        // Zero becomes one unit, because callers compute the logarithm.
         self.0.iter_recorded().map(|one| (duration(one.value_iterated_to().max(1)), one.count_at_value()))
     }
 
-    /// The longest.
+    /// Returns the longest latency.
     pub fn max(&self) -> Duration {
         duration(self.0.max())
     }
 
-    /// The shortest.
+    /// Returns the shortest latency.
     pub fn min(&self) -> Duration {
         duration(self.0.min())
     }
 
-    /// The mean.
+    /// Returns the mean latency.
     pub fn mean(&self) -> Duration {
         Duration::from_secs_f64(self.0.mean() * UNIT_NANOS as f64 / 1e9)
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("a histogram that grows takes any other");
+        self.0.add(&other.0).expect("a resizable histogram accepts every value of another histogram");
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_three_digits_from_nanoseconds_to_hours() {
+    fn latency_from_nanoseconds_to_hours_keeps_three_digits() {
         for nanos in [400, 45_300, 1_234_000, 59_900_000_000, 7_200_000_000_000] {
             let mut latency = Latency::default();
             latency.record(Duration::from_nanos(nanos));

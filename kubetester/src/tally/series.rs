@@ -1,17 +1,17 @@
-//! The calls over time, in intervals of equal width. However long a run is, the intervals stay few; they
-//! double in width when a run outgrows them.
+//! Counts calls over time in intervals of equal width. The number of intervals is bounded: their width doubles when a
+//! run outgrows them.
 
 use std::time::Duration;
 
 use super::Latency;
 
-/// More intervals than this are folded into half as many.
-const MOST_INTERVALS: usize = 300;
+/// The maximum number of intervals. A series that exceeds it is folded into half as many.
+const MAX_INTERVALS: usize = 300;
 
-/// The width to begin with, 1/512 s: doubled nine times, it is a second.
+/// The initial width, 1/512 s. Doubled nine times, it is a second.
 const FIRST_WIDTH: Duration = Duration::from_nanos(1_953_125);
 
-/// Calls by the time they ended.
+/// Calls by the time when they ended.
 #[derive(Debug, Clone)]
 pub struct Series {
     width: Duration,
@@ -21,35 +21,35 @@ pub struct Series {
 /// The calls that ended in one interval.
 #[derive(Debug, Clone)]
 pub struct Interval {
-    /// Calls that failed.
+    /// The number of calls that failed.
     pub failed: u64,
-    /// Latency of the calls that succeeded.
+    /// The latency of the calls that succeeded.
     pub latency: Latency,
 }
 
-/// One number for each interval of a [`Series`]; those at the end that are zero may be missing.
+/// One count for each interval of a [`Series`]. Trailing zeros may be missing.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(Vec<u64>);
 
 // === impl Series ===
 
 impl Series {
-    /// How wide each interval is; a multiple of two of the finest width.
+    /// Returns the width of an interval, the initial width times a power of two.
     pub fn width(&self) -> Duration {
         self.width
     }
 
-    /// From the start, without a gap; those at the end in which nothing ended are missing.
+    /// Returns the intervals from the start of the load to the last interval in which a call ended.
     pub fn intervals(&self) -> &[Interval] {
         &self.intervals
     }
 
-    /// Returns whether a call that ended at that time fits in without wider intervals.
+    /// Returns whether a call that ended at `at` fits in without widening the intervals.
     pub(super) fn spans(&self, at: Duration) -> bool {
-        self.number(at) < MOST_INTERVALS
+        self.number(at) < MAX_INTERVALS
     }
 
-    /// Counts a call that this [`Series::spans`], with its latency if it succeeded; says in which interval.
+    /// Counts a call within the [span](Series::spans), with its latency if it succeeded. Returns the interval's index.
     pub(super) fn record(&mut self, at: Duration, succeeded: Option<Duration>) -> usize {
         let number = self.number(at);
         if self.intervals.len() <= number {
@@ -63,7 +63,7 @@ impl Series {
         number
     }
 
-    /// Adds another one of the same width.
+    /// Adds another series of the same width.
     pub(super) fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.width, other.width);
         if self.intervals.len() < other.intervals.len() {
@@ -74,7 +74,7 @@ impl Series {
         }
     }
 
-    /// Makes each two intervals one.
+    /// Merges each pair of intervals into one.
     pub fn widen(&mut self) {
         self.width *= 2;
         fold(&mut self.intervals, Interval::merge);
@@ -109,12 +109,12 @@ impl Default for Interval {
 // === impl Counts ===
 
 impl Counts {
-    /// Returns the value of one interval.
+    /// Returns the count of one interval.
     pub fn at(&self, interval: usize) -> u64 {
         self.0.get(interval).copied().unwrap_or_default()
     }
 
-    /// Makes each two intervals one.
+    /// Merges each pair of intervals into one.
     pub fn widen(&mut self) {
         fold(&mut self.0, |mine, other| *mine += other);
     }
@@ -136,7 +136,7 @@ impl Counts {
     }
 }
 
-/// Merges the second of each two into the first, and drops it.
+/// Merges the second item of each pair into the first and removes it.
 fn fold<T>(items: &mut Vec<T>, merge: impl Fn(&mut T, &T)) {
     for pair in items.chunks_mut(2) {
         if let [first, second] = pair {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_has_as_few_intervals_as_a_short_one_and_every_call_in_its_own() {
+    fn long_run_has_wider_intervals_with_every_call_in_the_right_one() {
         let mut tally = Tally::default();
         // A call every 0.1 s: those before 300 s go to pod a, later ones to pod b; every tenth fails.
         for number in 0..6000 {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn crews_of_different_widths_are_merged() {
+    fn series_of_different_widths_are_merged() {
         for swapped in [false, true] {
             let (mut early, mut late) = (Tally::default(), Tally::default());
             called(&mut early, 0.1, "a", None);
@@ -202,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_years_is_not_a_loop_of_years() {
+    fn run_of_years_has_a_bounded_number_of_intervals() {
         let mut tally = Tally::default();
         called(&mut tally, 3e9, "a", None);
         called(&mut tally, 1.0, "a", None);
-        assert!(tally.series.intervals().len() <= MOST_INTERVALS);
+        assert!(tally.series.intervals().len() <= MAX_INTERVALS);
         assert_eq!(tally.pods["a"].over_time.at(0), 1);
     }
 }

@@ -76,17 +76,17 @@ fn a_drill_has_its_events_on_all_plots() {
     assert_eq!(page.texts("h1"), ["dns-outage on demo"]);
     assert_eq!(page.texts(".verdict p"), result.sentences);
     assert_eq!(page.texts(".part > .scroll tbody th")[..2], ["DNS answers SERVFAIL", "pod-a was killed"]);
-    assert_eq!(page.texts(".lives .life"), ["pod-a\nwas killedwas ready", "pod-b"]);
+    assert_eq!(page.texts(".timeline .pod-row"), ["pod-a\nwas killedwas ready", "pod-b"]);
     let at = |plot: &str| -> Vec<_> {
         page.all(&format!("{plot} .mark")).iter().map(|mark| mark.attr("style").unwrap().to_owned()).collect()
     };
     let plots =
-        page.all(".plot:not(.lives)").into_iter().filter(|plot| !super::text(*plot).contains("how long"));
+        page.all(".plot:not(.timeline)").into_iter().filter(|plot| !super::text(*plot).contains("how long"));
     assert_eq!(plots.count(), 2);
     for mark in ["left:25%;--row:0", "left:37.5%;--row:0", "left:75%;--row:0"] {
-        assert_eq!(at(".plot:not(.lives)").iter().filter(|style| *style == mark).count(), 2, "{mark}");
+        assert_eq!(at(".plot:not(.timeline)").iter().filter(|style| *style == mark).count(), 2, "{mark}");
     }
-    assert_eq!(page.texts(".plot:not(.lives) .mark b")[..3], ["1", "2", "3"]);
+    assert_eq!(page.texts(".plot:not(.timeline) .mark b")[..3], ["1", "2", "3"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand; `options` and `watch` are what `load` and `compare` share.
+//! The command line, with one file per subcommand. `load` and `compare` share `options` and `watch`.
 
 mod call;
 mod compare;
@@ -24,18 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::Unreachable;
 
-/// Everything worked, and every expectation held.
+/// The exit code when the command succeeded and every expectation held.
 const OK: u8 = 0;
-/// It ran, and an expectation did not hold.
+/// The exit code when the command ran and an expectation did not hold.
 const FAILED: u8 = 1;
-/// Bad usage; clap exits with it too.
+/// The exit code for bad usage, the same as clap's.
 const USAGE: u8 = 2;
-/// It could not run at all, or its output could not be written.
+/// The exit code when the command could not run, or its output could not be written.
 const COULD_NOT_RUN: u8 = 3;
-/// It was interrupted, as shells say it for SIGINT.
+/// The exit code after an interrupt, as a shell reports SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Runs the hello system on one machine, sends load, and says where the calls landed.
+/// Runs the hello system on one machine, sends load, and reports which pods answered.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 struct Cli {
@@ -59,7 +59,7 @@ enum Command {
     Version(generated::Version),
 }
 
-/// The program of a pod, which is no command for people: a drill or a test starts it.
+/// The program of a pod. It is not for users: drills and tests start it.
 #[derive(Debug, Parser)]
 #[command(name = "kubetester pod", version)]
 struct PodProgram {
@@ -67,7 +67,7 @@ struct PodProgram {
     pod: pod::Pod,
 }
 
-/// Why a subcommand ended without its result.
+/// The error that ended a subcommand, with its exit code.
 #[derive(Debug)]
 struct Stop {
     code: u8,
@@ -77,7 +77,7 @@ struct Stop {
 /// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    // A program of its own, with a runtime of its own. It is not among the commands, lest it be suggested.
+    // A pod has a runtime of its own. It is not among the commands, so that clap does not suggest it.
     if arguments.get(1).is_some_and(|first| first == "pod") {
         return PodProgram::parse_from(&arguments[1..]).pod.run();
     }
@@ -103,12 +103,12 @@ fn block_on(subcommand: impl Future<Output = Result<ExitCode, Stop>>) -> ExitCod
         Err(error) => return Stop::new(COULD_NOT_RUN, format!("cannot start: {error}")).report(),
     };
     let ended = runtime.block_on(subcommand);
-    // What still runs (a lookup that hangs, say) must not hold up the exit.
+    // Tasks that still run, such as a DNS lookup that hangs, must not delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|stop| stop.report())
 }
 
-/// Cancelled by the first Ctrl-C, which ends the load and shows its result; the second ends the program.
+/// Returns a token that the first Ctrl-C cancels, which ends the load and prints its result. The second Ctrl-C exits.
 fn stop_on_interrupt() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancel = stop.clone();
@@ -123,7 +123,7 @@ fn stop_on_interrupt() -> CancellationToken {
     stop
 }
 
-/// Returns the exit code of a load that ran: a broken expectation counts more than an interrupt.
+/// Returns the exit code of a load that ran. A failed expectation takes precedence over an interrupt.
 fn exit_code(held: bool, interrupted: bool) -> ExitCode {
     ExitCode::from(match (held, interrupted) {
         (false, _) => FAILED,
@@ -134,7 +134,7 @@ fn exit_code(held: bool, interrupted: bool) -> ExitCode {
 
 fn some_time(text: &str) -> Result<Duration, String> {
     match service::parse_duration(text)? {
-        Duration::ZERO => Err("nothing happens in no time; give at least 1ms".to_owned()),
+        Duration::ZERO => Err("the time is zero; give at least 1ms".to_owned()),
         time => Ok(time),
     }
 }

@@ -1,4 +1,4 @@
-//! `kubetester compare`: the same load on several targets, side by side.
+//! `kubetester compare`: puts the same load on several targets and shows the results side by side.
 
 use std::process::ExitCode;
 
@@ -27,10 +27,10 @@ const EXAMPLES: &str = r#"Examples:
   kubetester compare --gateway http://127.0.0.1:8200 -n 9000
   kubetester compare grpc://grpc-svc:8000 dns:///grpc-svc:8000 -z 30s --report compare.html"#;
 
-/// Put the same load on several targets and show side by side what came of it
+/// Put the same load on several targets and show the results side by side
 ///
-/// Each target gets its load in parts, one target after the other and round after round, so that what changes
-/// meanwhile on the machine or the network hits all alike. Expectations are of each target. Exits as `load` does.
+/// Each target gets its load in parts, one target after the other and round after round, so that changes on the
+/// machine or the network affect all targets alike. Expectations are checked for each target. Exits as `load` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Compare {
@@ -38,12 +38,11 @@ pub(super) struct Compare {
     #[arg(value_name = "TARGET", required_unless_present = "gateway")]
     targets: Vec<Target>,
 
-    /// Compare the routes of this gateway, those that it lists at URL/routes; its default route only if it has no
-    /// other
+    /// Compare the routes that this gateway lists at URL/routes; the default route only if there is no other
     #[arg(long, value_name = "URL")]
     gateway: Option<Gateway>,
 
-    /// Parts of the load; -n and --duration are of all of them together
+    /// Number of rounds; -n and --duration are for all rounds together
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
 
@@ -51,14 +50,14 @@ pub(super) struct Compare {
     options: Options,
 }
 
-/// One target, and what came of it so far.
+/// One target and its results so far.
 struct Contestant {
     name: String,
     target: Target,
     transport: Transport,
     callers: Vec<Caller>,
     run: Run,
-    /// Each round by itself.
+    /// The figures of each round.
     rounds: Vec<Round>,
 }
 
@@ -76,7 +75,7 @@ impl Compare {
         }
         let rounds = self.compete(&mut contestants, &stop).await;
         if stop.is_cancelled() {
-            // Who had no turn yet is not compared.
+            // Targets without any calls are not compared.
             contestants.retain(|one| one.run.tally.calls() > 0);
         }
         if contestants.is_empty() {
@@ -95,7 +94,7 @@ impl Compare {
         Ok(exit_code(comparison.held(), stop.is_cancelled()))
     }
 
-    /// Every target with its name.
+    /// Returns every target with its name.
     async fn contestants(&self) -> Result<Vec<(String, Target)>, Stop> {
         let mut contestants = Vec::new();
         if let Some(gateway) = &self.gateway {
@@ -119,13 +118,13 @@ impl Compare {
         }
     }
 
-    /// No more than calls: each part makes one at least.
+    /// Returns the number of rounds, limited to the number of calls so that each round makes at least one.
     fn rounds(&self) -> u32 {
         let calls = self.options.calls.and_then(|calls| u32::try_from(calls).ok());
         calls.map_or(self.rounds, |calls| self.rounds.min(calls))
     }
 
-    /// Runs all rounds, or those before an interrupt; returns how many began.
+    /// Runs all rounds, or those before an interrupt. Returns the number of rounds that started.
     async fn compete(&self, contestants: &mut [Contestant], stop: &CancellationToken) -> u32 {
         let (rounds, count) = (self.rounds(), contestants.len());
         for round in 0..rounds {
@@ -134,10 +133,10 @@ impl Compare {
                 if stop.is_cancelled() {
                     return if turn == 0 { round } else { round + 1 };
                 }
-                // Another one begins each round.
+                // Each round starts with a different target.
                 let one = &mut contestants[(turn + round as usize) % count];
                 let label = format!("round {} of {rounds}, {}: ", round + 1, one.name);
-                // A tally of its own for each round, on the clock of the whole.
+                // Each round has its own tally, with times measured from the start of the whole load.
                 let run = Run { elapsed: one.run.elapsed, ..Run::default() };
                 let callers = std::mem::take(&mut one.callers);
                 let (run, callers) = watched(run, &part, callers, stop, &label).await;

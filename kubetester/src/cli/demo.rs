@@ -1,4 +1,4 @@
-//! `kubetester demo`: runs the whole system here and shows where calls land.
+//! `kubetester demo`: runs the whole system on this machine and shows which pods answer.
 
 mod ticketing;
 
@@ -20,28 +20,28 @@ use crate::{
     tally::Tally,
 };
 
-/// The time that the gateway may take to connect to its backends.
+/// The maximum time for the gateway to connect to its backends.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The bar of a pod that took every call.
+/// The length of the bar of a pod that took every call, in characters.
 const BAR: usize = 36;
 
 const BOLD: Style = Style::new().bold();
 
-/// Run the whole system here: gateway, gRPC and HTTP backends, DNS
+/// Run the whole system on this machine: gateway, gRPC and HTTP backends, DNS
 ///
-/// Everything is real but the machine: programs, sockets and DNS are those of a cluster, in one process on the
-/// loopback interface. Makes 12 calls to each path of the gateway, shows who answered, and stays until Ctrl-C.
+/// Programs, sockets and DNS are those of a cluster, but run in one process on the loopback interface. Makes 12 calls
+/// to each path of the gateway, shows which pods answered, and runs until Ctrl-C.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// hellogrpc pods
+    /// Number of hellogrpc pods
     #[arg(long, value_name = "N", default_value = "3", value_parser = replicas())]
     grpc_replicas: u8,
 
-    /// hellohttp pods
+    /// Number of hellohttp pods
     #[arg(long, value_name = "N", default_value = "3", value_parser = replicas())]
     http_replicas: u8,
 
-    /// Address and port of the gateway; port 0 is any free one
+    /// Address and port of the gateway; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8200")]
     listen: SocketAddr,
 
@@ -50,7 +50,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "SYSTEM")]
     with: Option<Extra>,
 
-    /// Exit after the calls: 0 when they were spread as they have to be, 1 when not, 3 when it could not run
+    /// Exit after the calls: 0 when they were spread as expected, 1 when they were not, 3 when the demo could not run
     #[arg(long)]
     once: bool,
 
@@ -58,7 +58,7 @@ pub(super) struct Demo {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
-    /// Give each program a port of 127.0.0.1 even where addresses of their own are to be had
+    /// Give each program a port of 127.0.0.1 even if it could have an address of its own
     #[arg(long, hide = true)]
     one_address: bool,
 }
@@ -180,7 +180,7 @@ fn what_runs(system: &System) -> String {
         line(
             GRPC_SVC,
             "ipv4: list",
-            "this system has one loopback address only, so the gateway has a list of ports",
+            "this machine has only one loopback address, so the gateway has a list of ports",
         );
     }
     line(HTTP_SVC, &dns, &format!("DNS answers with a ClusterIP, {}", system.cluster_ip.address().ip()));
@@ -192,7 +192,7 @@ fn what_runs(system: &System) -> String {
     text
 }
 
-/// Returns the commands to try while it runs.
+/// Returns commands to try while the system runs.
 fn commands(system: &System) -> String {
     let gateway = format!("http://{}", system.reachable_gateway());
     format!(
@@ -204,7 +204,7 @@ fn commands(system: &System) -> String {
     )
 }
 
-/// A line for each pod, and one for whoever answered without being known.
+/// Returns a line for each pod, and one for answers from unknown pods.
 fn who_answered(pods: &[Pod], tally: &Tally) -> String {
     let mut lines: Vec<(&str, u64)> = Vec::new();
     for pod in pods {

@@ -1,4 +1,4 @@
-//! `kubetester describe`: the messages of a gRPC server's methods, as JSON templates.
+//! `kubetester describe`: prints the messages of a gRPC server's methods as JSON templates.
 
 use std::process::ExitCode;
 
@@ -17,11 +17,11 @@ use crate::{
 
 /// Describe the services, methods and messages of a gRPC server, by reflection
 ///
-/// Messages are JSON templates, ready for --data. Exits 0 when the server describes what was asked for, 2 when there is
-/// no such thing, and 3 when it describes nothing or cannot be reached.
+/// Messages are JSON templates, ready for --data. Exits 0 when the server describes the symbol, 2 when there is no such
+/// symbol, and 3 when the server does not support reflection or cannot be reached.
 #[derive(Debug, Args)]
 pub(super) struct Describe {
-    /// Target to ask, as for `kubetester load`
+    /// Target of the gRPC server, as for `kubetester load`
     target: Target,
 
     /// Service, method (pkg.Service/Method) or message to describe [default: all services]
@@ -67,9 +67,9 @@ impl Describe {
         let Some(method) = method else {
             let service = pool.get_service_by_name(of).map(|service| of_service(&service));
             let message = || pool.get_message_by_name(of).map(|message| of_message(&message));
-            return service
-                .or_else(message)
-                .ok_or_else(|| Stop::new(USAGE, format!("{target}: {of} is no service and no message")));
+            return service.or_else(message).ok_or_else(|| {
+                Stop::new(USAGE, format!("{target}: {of} is neither a service nor a message"))
+            });
         };
         let name: MethodName = format!("{of}/{method}").parse().map_err(|why| Stop::new(USAGE, why))?;
         let method = crate::method::find(&pool, &name);
@@ -87,11 +87,11 @@ fn of_service(service: &ServiceDescriptor) -> String {
 fn of_method(method: &MethodDescriptor) -> String {
     let stream = |streams| if streams { "stream " } else { "" };
     let (input, output) = (method.input(), method.output());
-    let (asks, answers) = (stream(method.is_client_streaming()), stream(method.is_server_streaming()));
+    let (client, server) = (stream(method.is_client_streaming()), stream(method.is_server_streaming()));
     let service = method.parent_service();
     line(&format!("  {}/{}", service.full_name(), method.name()))
-        + &line(&format!("    request  {asks}{} {}", input.full_name(), template(&input)))
-        + &line(&format!("    response {answers}{} {}", output.full_name(), template(&output)))
+        + &line(&format!("    request  {client}{} {}", input.full_name(), template(&input)))
+        + &line(&format!("    response {server}{} {}", output.full_name(), template(&output)))
 }
 
 fn of_message(message: &MessageDescriptor) -> String {

@@ -14,7 +14,7 @@ const EXAMPLES: &str = r#"Examples:
   kubetester load http://127.0.0.1:8200/hellogrpc -q 500 -z 1m --json > after.json
   kubetester diff before.json after.json --latency 20%"#;
 
-/// Compare a result with an earlier one, and say which figures have become worse
+/// Compare a result with an earlier one and report the figures that have become worse
 ///
 /// Both are files that load, compare or drill printed with --json. Exits 0 when no figure has become worse by more than
 /// its threshold, 1 when one has, 2 on bad usage, and 3 when the files cannot be compared.

@@ -1,4 +1,4 @@
-//! `kubetester drill`: breaks something on purpose while load runs, and says what it cost. `hold` is the drill itself.
+//! `kubetester drill`: breaks something on purpose while load runs and reports the effect. `hold` runs the drill.
 
 mod hold;
 
@@ -35,24 +35,25 @@ const DEMO: &str = "With --on demo";
 const COMPOSE: &str =
     "With --on compose, on the project of this directory, COMPOSE_FILE or COMPOSE_PROJECT_NAME";
 
-/// Break something on purpose while load runs, and say what it cost
+/// Break something on purpose while load runs and report the effect
 ///
-/// kill: one pod is killed (SIGKILL), and returns. restart: every pod is replaced, one after the other. scale N: there
-/// are N pods from then on. freeze: one pod is stopped (SIGSTOP), so that it accepts and never answers, and goes on.
-/// dns-outage: the DNS server fails, and a pod is killed and returns meanwhile (demo only). The pod that took the most
-/// calls is the one that is lost. On Kubernetes there are kill (deleted with no grace), restart (`kubectl rollout
-/// restart`) and scale. Everything is put back as it was, also on Ctrl-C. Exits as `load` does.
+/// kill: kills one pod (SIGKILL) and starts it again. restart: replaces every pod, one after the other. scale N:
+/// changes the number of pods to N. freeze: stops one pod (SIGSTOP), so that it accepts connections and never answers,
+/// and then resumes it. dns-outage: lets the DNS server fail, and meanwhile kills a pod and starts it again (demo
+/// only). The busiest pod is the one that is killed or stopped. On Kubernetes there are kill (deletion without grace
+/// period), restart (`kubectl rollout restart`) and scale. The system is restored at the end, also on Ctrl-C. Exits as
+/// `load` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Drill {
     /// Scenario to run
     scenario: Name,
 
-    /// For scale: how many pods
+    /// Number of pods for scale
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     pods_wanted: Option<u16>,
 
-    /// To which system
+    /// System to drill
     #[arg(long, value_name = "SYSTEM", default_value = "demo")]
     on: On,
 
@@ -62,32 +63,32 @@ pub(super) struct Drill {
     #[arg(long, alias = "url", value_name = "TARGET")]
     target: Option<Aim>,
 
-    /// Calls a second, at even distances, whether or not earlier ones were answered
+    /// Calls a second, evenly spaced, whether or not earlier calls were answered
     #[arg(short = 'q', long, value_name = "CALLS/S", default_value = "500", value_parser = number::rate)]
     rate: f64,
 
-    /// Calls in flight at most
+    /// Maximum number of calls in flight
     #[arg(short = 'c', long, value_name = "N", default_value = "128", value_parser = number::callers)]
     callers: NonZeroUsize,
 
-    /// A call without an answer after this time has failed
+    /// Timeout of a call
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     timeout: Duration,
 
-    /// The time that the load runs before anything is done
+    /// Time that the load runs before the first event
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
     steady: Duration,
 
-    /// Time from a loss to its return. Calls go to a frozen pod again as soon as it goes on if that is after 4 s: by
-    /// then it is known to be silent, and not merely slow
+    /// Time from the loss of a pod to its return. A frozen pod gets calls as soon as it is resumed if that is after at
+    /// least 4 s, because the balancer has then detected that its connection is dead and not merely slow
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     outage: Duration,
 
-    /// The longest time to wait for the first call that succeeds, and for a pod that is ready to get its first call
+    /// Maximum time to wait for the first successful call, and for the first call to a pod that is ready
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     patience: Duration,
 
-    /// The time that the load runs on when everything is well again
+    /// Time that the load continues after the system has recovered
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
     settle: Duration,
 
@@ -95,7 +96,7 @@ pub(super) struct Drill {
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
 
-    /// Where an answer names its pod, as `load` takes it
+    /// Place where an answer names its pod, as for `load`
     #[arg(long, value_name = "PLACE", default_value = "known")]
     pod_from: PodFrom,
 
@@ -111,11 +112,11 @@ pub(super) struct Drill {
     #[command(flatten)]
     tls: Tls,
 
-    /// hellogrpc pods of the demo
+    /// Number of hellogrpc pods of the demo
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = DEMO)]
     pods: u8,
 
-    /// The time that a pod of the demo takes for an answer; without it hardly a call would be in flight at the loss
+    /// Time that a pod of the demo takes to answer, so that calls are in flight when a pod is lost
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = service::parse_duration, help_heading = DEMO)]
     work: Duration,
 
@@ -123,7 +124,7 @@ pub(super) struct Drill {
     #[arg(long, value_name = "SERVICE", default_value = "hellogrpc", help_heading = COMPOSE)]
     service: String,
 
-    /// The service that is the gateway, for a --target that is a path
+    /// The service of the gateway, for a --target that is a path
     #[arg(long, value_name = "SERVICE", default_value = "helloserve", help_heading = COMPOSE)]
     gateway: String,
 
@@ -151,9 +152,9 @@ enum Name {
 /// The systems by their names.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum On {
-    /// Child processes of this program's own
+    /// Child processes of this program
     Demo,
-    /// The compose project that runs
+    /// The running compose project
     Compose,
     /// A Deployment of a cluster, through its API server
     Kubernetes,
@@ -212,7 +213,7 @@ impl Drill {
             (_, Some(_)) => Err(Stop::new(USAGE, "a number of pods is for drill scale alone")),
             (Name::Freeze, None) if matches!(self.on, On::Kubernetes) => Err(Stop::new(
                 USAGE,
-                "drill freeze is for --on demo and --on compose: through an API server no process can be stopped and go on",
+                "drill freeze is for --on demo and --on compose: an API server cannot stop and resume a process",
             )),
             (Name::Kill, None) => Ok(Scenario::Kill),
             (Name::Restart, None) => Ok(Scenario::Restart),
@@ -244,7 +245,7 @@ impl Drill {
     }
 }
 
-/// Cancelled by Ctrl-C, SIGTERM or SIGHUP. Later ones are not heard: what was changed has to be put back.
+/// Returns a token that Ctrl-C, SIGTERM or SIGHUP cancels. Further signals are ignored while the system is restored.
 fn interrupt() -> Result<CancellationToken, Stop> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let interrupt = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! `kubetester echo`: the echo server and its client.
+//! `kubetester echo`: runs the echo server, or its client.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::{COULD_NOT_RUN, OK, Stop, USAGE, call::Call, some_time};
 use crate::target::Target;
 
-/// The time that calls in flight have after SIGTERM.
+/// The maximum time for calls in flight to finish after SIGTERM.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Call an echo server every few seconds, or be one
 ///
-/// The server answers message.Echo/EchoMessage with its name: $HOSTNAME, or else its address. SIGINT and SIGTERM end
-/// both with exit code 0.
+/// The server answers message.Echo/EchoMessage with its name: $HOSTNAME, or else its address. On SIGINT and SIGTERM
+/// client and server exit with code 0.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Echo {
@@ -80,7 +80,7 @@ impl Echo {
         let invalid = |error: crate::target::InvalidTarget| Stop::new(USAGE, error.to_string());
         let target: Target = host.parse().map_err(invalid)?;
         let target = match target.hint() {
-            // Without a scheme it is one connection.
+            // A target without a scheme is called over one connection.
             Some(_) => format!("grpc://{host}").parse().map_err(invalid)?,
             None => target,
         };

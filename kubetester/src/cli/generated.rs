@@ -1,4 +1,5 @@
-//! `kubetester completions` and `kubetester man`: what is made from the command line's own description.
+//! `kubetester completions` and `kubetester man`: generates shell completions and manual pages from the command line's
+//! definition.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -48,15 +49,16 @@ impl Manual {
             let mut page = Vec::new();
             return match Man::new(manual()).render(&mut page) {
                 Ok(()) => print(&page),
-                Err(error) => Stop::new(COULD_NOT_RUN, format!("cannot make the manual: {error}")).report(),
+                Err(error) => {
+                    Stop::new(COULD_NOT_RUN, format!("cannot generate the manual: {error}")).report()
+                }
             };
         };
         match clap_mangen::generate_to(manual(), &directory) {
             Ok(()) => ExitCode::from(OK),
             Err(error) => {
                 let why = format!("cannot write the manual to {}: {error}", directory.display());
-                Stop::new(COULD_NOT_RUN, format!("{why}; name a directory that is there and writable"))
-                    .report()
+                Stop::new(COULD_NOT_RUN, format!("{why}; name a writable directory that exists")).report()
             }
         }
     }
@@ -70,7 +72,7 @@ impl Version {
     }
 }
 
-/// The command line without what is hidden: generators would show it.
+/// Returns the command line without hidden commands, which the generators would show.
 fn public() -> Command {
     let all = Cli::command();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set());
@@ -81,7 +83,7 @@ fn public() -> Command {
     public.version(env!("CARGO_PKG_VERSION"))
 }
 
-/// Without the `help` command, whose page would say nothing more.
+/// Returns the command line without the `help` command, which needs no manual page.
 fn manual() -> Command {
     public().disable_help_subcommand(true)
 }

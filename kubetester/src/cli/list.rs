@@ -1,4 +1,4 @@
-//! `kubetester list`: the services and methods of a gRPC server.
+//! `kubetester list`: lists the services and methods of a gRPC server.
 
 use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
 
@@ -26,7 +26,7 @@ pub(super) struct List {
     connection: Connection,
 }
 
-/// The flags of a connection to a server that is asked what it has.
+/// The flags of a connection for server reflection.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// Give up after this time
@@ -88,7 +88,7 @@ impl Connection {
         Ok(transport.callers(NonZeroUsize::MIN).swap_remove(0))
     }
 
-    /// Waits for what a server says about itself.
+    /// Waits for an answer of server reflection.
     pub(super) async fn ask<T>(
         &self,
         target: &Target,
@@ -110,7 +110,7 @@ impl Connection {
     }
 }
 
-/// Returns a line, fit for a terminal.
+/// Returns a line that is sanitized for a terminal.
 pub(super) fn line(text: &str) -> String {
     sanitize::excerpt(text, 16 * 1024) + "\n"
 }

@@ -1,4 +1,4 @@
-//! `kubetester load`: sends load to a target and says where it landed.
+//! `kubetester load`: sends load to a target and reports which pods answered.
 
 use std::process::ExitCode;
 
@@ -26,11 +26,11 @@ const EXAMPLES: &str = r#"Examples:
   kubetester load dns:///greeter:50051 --method helloworld.Greeter/SayHello -d '{"name": "Ann"}' --pod-from peer
   kubetester load dns:///grpc-svc:8000 -q 500 -z 1m --expect-pods 3 --max-errors 0 --max-p99 50ms -o junit > result.xml"#;
 
-/// Send load to a target and say which pods took it
+/// Send load to a target and report which pods answered
 ///
-/// Exits 0 when all went as expected, 1 when an expectation did not hold, 2 on bad usage, 3 when the load could not run
-/// at all, or no call of it succeeded and --max-errors does not allow that, or the result could not be written, and 130
-/// when it was interrupted: what it shows is then of the part that ran.
+/// Exits 0 when all expectations held, 1 when one did not, 2 on bad usage, 3 when the load could not run, no call
+/// succeeded (and --max-errors does not allow that) or the result could not be written, and 130 when the load was
+/// interrupted; the result is then about the part that ran.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Load {

@@ -1,4 +1,4 @@
-//! The flags that `load` and `compare` share: how many calls, how fast, by how many callers, and what is expected.
+//! The flags that `load` and `compare` share: calls, rate, callers, output and expectations.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) struct Options {
     #[arg(short = 'z', long, value_name = "TIME", value_parser = some_time)]
     pub(super) duration: Option<Duration>,
 
-    /// Callers at work at once: each makes one call after the other
+    /// Number of concurrent callers; each makes one call after the other
     #[arg(short = 'c', long, value_name = "N", default_value = "16", value_parser = number::callers)]
     pub(super) callers: NonZeroUsize,
 
@@ -42,16 +42,16 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", value_parser = number::connections)]
     pub(super) connections: Option<NonZeroUsize>,
 
-    /// Make this many calls a second, at even distances, whether or not earlier ones were answered. Latency then
-    /// counts from when a call was due, so that a stall is not hidden. -c limits the calls in flight
+    /// Make this many calls a second, evenly spaced, whether or not earlier calls were answered. Latency is then
+    /// measured from the time when a call was due, so that a stall is not hidden. -c limits the calls in flight
     #[arg(short = 'q', long, value_name = "CALLS/S", value_parser = number::rate)]
     pub(super) rate: Option<f64>,
 
-    /// Call for this time before anything is counted
+    /// Warm up: call for this time before calls are counted
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(super) warmup: Option<Duration>,
 
-    /// A call without an answer after this time has failed. Connecting at the start may take as long
+    /// Timeout of a call, and of connecting at the start
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
     pub(super) timeout: Duration,
 
@@ -63,8 +63,8 @@ pub(super) struct Options {
     #[arg(short = 'X', long, value_name = "METHOD")]
     pub(super) request: Option<Method>,
 
-    /// Where an answer names its pod: /a/json/pointer, header:NAME (or trailer), regex:EXPRESSION, peer (the
-    /// address at the other end), or known: this system's answers, and podinfo's, fake-service's and whoami's
+    /// Place where an answer names its pod: /a/json/pointer, header:NAME (or trailer), regex:EXPRESSION, peer (the
+    /// address of the server), or known (the answers of this system, podinfo, fake-service and whoami)
     #[arg(long, value_name = "PLACE", default_value = "known")]
     pub(super) pod_from: PodFrom,
 
@@ -84,7 +84,7 @@ pub(super) struct Options {
     pub(super) expectations: Expectations,
 }
 
-/// A target that is ready to be called.
+/// A target that is connected and warmed up.
 pub(super) struct Opened {
     pub(super) transport: Transport,
     pub(super) callers: Vec<Caller>,
@@ -93,7 +93,7 @@ pub(super) struct Opened {
 // === impl Options ===
 
 impl Options {
-    /// To be asked before anything is done: whether the result can be written, and as wanted.
+    /// Checks the flags of the output and that the report can be written, before the load starts.
     pub(super) fn about(&self) -> Result<About, Stop> {
         self.output.check()?;
         self.report.about()
@@ -110,7 +110,7 @@ impl Options {
         }
     }
 
-    /// Makes a target ready and calls it for as long as it is to warm up.
+    /// Connects to a target and warms it up.
     pub(super) async fn open(&self, target: &Target, stop: &CancellationToken) -> Result<Opened, Stop> {
         let transport = Transport::open(target, self.setup(), Some(self.timeout)).await?;
         let mut callers = transport.callers(self.callers);
@@ -143,7 +143,7 @@ impl Options {
         }
     }
 
-    /// Returns whether a load of which no call succeeded has failed to run, and why.
+    /// Returns an error with the first cause if no call of a load succeeded, unless errors are expected.
     pub(super) fn ran(&self, result: &LoadResult) -> Result<(), Stop> {
         if result.succeeded > 0 || self.expectations.max_errors.is_some() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A result on standard output, in the format that is wanted.
+//! Prints a result to standard output in the requested format.
 
 use std::io::{self, Write as _};
 
@@ -22,15 +22,15 @@ pub(super) struct Output {
     #[arg(long)]
     json: bool,
 
-    /// With --json: what a report's plots are drawn from, too: the calls over time, and a histogram of the latencies
+    /// With --json: include the data of a report's plots (the calls over time and a histogram of the latencies)
     #[arg(long)]
     details: bool,
 }
 
-/// The formats.
+/// The formats of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A page for people
+    /// Text for people
     Text,
     /// One document, see docs/json.md
     Json,
@@ -42,28 +42,28 @@ enum Format {
 
 /// A result that can be printed in every format.
 pub(super) trait Printed: Serialize {
-    /// The page for people.
+    /// Returns the text for people.
     fn page(&self) -> String;
 
-    /// A row for each target.
+    /// Returns a row for each target.
     fn rows(&self) -> Vec<Row<'_>>;
 
-    /// Leaves out what only plots need.
+    /// Removes the data that only plots need.
     fn without_details(&mut self);
 }
 
 // === impl Output ===
 
 impl Output {
-    /// Returns an error if the flags do not go together.
+    /// Returns an error if the flags cannot be combined.
     pub(super) fn check(&self) -> Result<(), Stop> {
         if self.details && self.format() != Format::Json {
-            return Err(Stop::new(USAGE, "--details goes with --json; a --report has them always"));
+            return Err(Stop::new(USAGE, "--details needs --json; a --report always has the details"));
         }
         Ok(())
     }
 
-    /// Prints a result as it is wanted.
+    /// Prints a result in the requested format.
     pub(super) fn print(&self, result: &mut impl Printed) -> Result<(), Stop> {
         if !self.details {
             result.without_details();
@@ -77,7 +77,7 @@ impl Output {
         write(text.as_bytes())
     }
 
-    /// Returns whether the result is a page for people.
+    /// Returns whether the result is printed as text.
     pub(super) fn is_text(&self) -> bool {
         self.format() == Format::Text
     }
@@ -98,8 +98,8 @@ pub(super) fn json(result: &impl Serialize) -> Result<String, Stop> {
     Ok(json.map_err(cannot)? + "\n")
 }
 
-/// Writes text to standard output, without colours where they are not wanted. A pipe that was closed (`| head`) has
-/// all it wants.
+/// Writes text to standard output, and strips colours where they are not supported. A closed pipe (`| head`) is not an
+/// error.
 pub(super) fn write(text: &[u8]) -> Result<(), Stop> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
@@ -110,10 +110,10 @@ pub(super) fn write(text: &[u8]) -> Result<(), Stop> {
     }
 }
 
-/// Prints where the names of pods are from, unless the command line says it.
+/// Prints the source of the pods' names, unless it is given on the command line.
 pub(super) fn print_pod_source(source: Option<PodSource>) {
     if let Some(source @ (PodSource::Body | PodSource::Header | PodSource::Peer)) = source {
-        // A pipe that was closed has seen all it wants.
+        // A closed pipe is not an error.
         drop(writeln!(anstream::stdout(), "pods are named by {source}"));
     }
 }

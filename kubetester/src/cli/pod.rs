@@ -1,4 +1,4 @@
-//! `kubetester pod`: one program of the system as a process of its own, so that a drill can kill it for real.
+//! `kubetester pod`: runs one program of the system as a separate process, so that a drill can kill it.
 
 use std::{ffi::OsString, io, process::ExitCode, thread};
 
@@ -7,17 +7,17 @@ use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 use service::run_from;
 
-/// Run one program of the system: what a drill or a test starts as a child
+/// Run one program of the system as the child process of a drill or a test
 #[derive(Debug, Args)]
 pub(super) struct Pod {
-    /// End when standard input does: a child must not outlive the parent that holds the other end
+    /// Exit when standard input closes, so that the child does not outlive its parent
     #[arg(long)]
     until_stdin_closes: bool,
 
-    /// Which program
+    /// Program to run
     program: Program,
 
-    /// Its own flags
+    /// Flags of the program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -34,14 +34,14 @@ enum Program {
 impl Pod {
     pub(super) fn run(self) -> ExitCode {
         if self.until_stdin_closes {
-            // The kernel ends it even when it is stopped (SIGSTOP), and so cannot see that standard input closed.
+            // A process that is stopped (SIGSTOP) cannot notice that standard input was closed, so the kernel kills it.
             #[cfg(target_os = "linux")]
             if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
                 eprintln!("kubetester: cannot bind this process to its parent: {error}");
                 return ExitCode::FAILURE;
             }
             thread::spawn(|| {
-                // Also an error ends it: there is no parent to be seen then either.
+                // An error also means that the parent is gone.
                 drop(io::copy(&mut io::stdin(), &mut io::sink()));
                 std::process::exit(1);
             });

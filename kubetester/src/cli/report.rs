@@ -1,14 +1,14 @@
-//! The flag for a report, which every command with a result has.
+//! The `--report` flag of every command with a result.
 
 use clap::Args;
 
 use super::{COULD_NOT_RUN, Stop};
 use crate::report::{About, CannotWrite, ReportFile};
 
-/// True if a report is wanted, and where.
+/// The file of the report, if one is requested.
 #[derive(Debug, Args)]
 pub(super) struct Report {
-    /// Write the result with its plots to this file, as one page of HTML
+    /// Write the result with plots to this file, as a self-contained HTML page
     #[arg(long = "report", value_name = "FILE.html")]
     file: Option<ReportFile>,
 }
@@ -16,13 +16,13 @@ pub(super) struct Report {
 // === impl Report ===
 
 impl Report {
-    /// To be asked before anything is done: a report that cannot be written is better known then.
+    /// Checks that the report can be written, before the load starts.
     pub(super) fn about(&self) -> Result<About, Stop> {
         self.file.as_ref().map_or(Ok(()), ReportFile::check)?;
         Ok(About::this_program())
     }
 
-    /// Writes the page, if it is wanted.
+    /// Writes the page if a report is requested.
     pub(super) fn write(&self, page: impl FnOnce() -> String) -> Result<(), Stop> {
         self.file.as_ref().map_or(Ok(()), |file| file.write(&page()))?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Runs a load with a line of progress where a person can see it.
+//! Runs a load and shows its progress on a terminal.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     render,
 };
 
-/// The number of times that the progress is redrawn.
+/// The interval between updates of the progress line.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// [`engine::resume`], with a line that begins with `label` and is gone when it ends.
+/// Runs [`engine::resume`] and shows a progress line that starts with `label`. The line is cleared at the end.
 pub(super) async fn watched<C: Call>(
     earlier: Run,
     plan: &Plan,
@@ -52,13 +52,13 @@ pub(super) async fn watched<C: Call>(
     ended
 }
 
-/// Returns how far a load is and how long it will take, if its plan has an end: `40 %, 6.00 s left, `.
+/// Returns the progress of a load and the remaining time, if its plan has an end: `40 %, 6.00 s left, `.
 fn ahead(plan: &Plan, calls: u64, elapsed: Duration) -> String {
     let by_calls = plan.calls.map(|all| calls as f64 / all as f64);
     let by_time = plan.duration.map(|all| elapsed.as_secs_f64() / all.as_secs_f64());
     let Some(done) = by_calls.into_iter().chain(by_time).reduce(f64::max) else { return String::new() };
     let done = done.min(1.0);
-    // Too early to tell, or at the end.
+    // No estimate at the very start and at the end.
     let left = (0.01..1.0).contains(&done).then(|| elapsed.as_secs_f64() * (1.0 - done) / done);
     let left = left.map(|left| format!("{} left, ", render::time(left))).unwrap_or_default();
     format!("{:.0} %, {left}", done * 100.0)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_that_of_what_ends_first() {
+    fn progress_follows_the_limit_that_is_reached_first() {
         let plan = |calls, seconds: Option<u64>| Plan {
             calls,
             duration: seconds.map(Duration::from_secs),

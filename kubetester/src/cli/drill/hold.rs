@@ -1,4 +1,4 @@
-//! The drill itself: the load, and what is done meanwhile.
+//! Runs a drill: the load and, at the same time, the scenario.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -38,7 +38,7 @@ impl Drill {
         self.paths().contains(&HTTP_PATH)
     }
 
-    /// The paths of the gateway that are called, if no target is named.
+    /// Returns the paths of the gateway that are called if no target is given.
     fn paths(&self) -> &'static [&'static str] {
         match (self.scenario, &self.target) {
             (_, Some(_)) => &[],
@@ -47,7 +47,7 @@ impl Drill {
         }
     }
 
-    /// The targets of the load; more than one only if they are paths of the gateway.
+    /// Returns the targets of the load. There are several only if they are paths of the gateway.
     async fn targets(&self, stage: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
         let aims: Vec<_> = match &self.target {
             Some(aim) => vec![aim.clone()],
@@ -75,8 +75,8 @@ impl Drill {
         }
     }
 
-    /// Returns where the answers name the drilled pods. A gateway's answers name the gateway and a backend: if the
-    /// drilled pods are the gateway's, its own name counts.
+    /// Returns the place where answers name the drilled pods. A gateway's answers name both the gateway and a backend;
+    /// if the drilled pods are those of the gateway, its name is used.
     async fn pod_from(&self, target: &Target, stage: &mut dyn Platform) -> Result<PodFrom, Stop> {
         if !matches!((&self.pod_from, target), (PodFrom::Known, Target::Http(_))) {
             return Ok(self.pod_from.clone());
@@ -95,7 +95,7 @@ impl Drill {
         Ok(PodFrom::Known)
     }
 
-    /// The drill itself: the load, and what is done meanwhile.
+    /// Runs the load and the scenario.
     pub(super) async fn hold(
         &self,
         scenario: Scenario,
@@ -129,7 +129,7 @@ impl Drill {
                 (run, played)
             }
             several => {
-                // Callers take turns, and so do the paths.
+                // The engine gives calls to its callers in turn, so the paths are called in turn, too.
                 let count = self.callers.get().div_ceil(several.len());
                 let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
                 let callers = several.iter().zip(&targets).flat_map(|(transport, (_, counter))| {

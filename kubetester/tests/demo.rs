@@ -1,4 +1,4 @@
-//! `kubetester demo` as a program: what it shows, and how it ends.
+//! `kubetester demo` as a program: its output and its exit codes.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -29,7 +29,7 @@ fn calls(stdout: &str, kind: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn each_hellogrpc_answers_four_of_twelve_and_several_hellohttp_answer() {
+async fn demo_calls_are_spread_over_all_pods() {
     let exit = demo(&["--once"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert_eq!(exit.stderr, "", "logs are quiet");
@@ -40,7 +40,7 @@ async fn each_hellogrpc_answers_four_of_twelve_and_several_hellohttp_answer() {
 }
 
 #[tokio::test]
-async fn replicas_and_a_single_address_work_too() {
+async fn other_replicas_on_a_single_address_answer() {
     let arguments = ["--once", "--one-address", "--grpc-replicas", "5", "--http-replicas", "1"];
     let exit = demo(&arguments).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -51,7 +51,7 @@ async fn replicas_and_a_single_address_work_too() {
 }
 
 #[tokio::test]
-async fn it_stays_and_answers_until_ctrl_c() {
+async fn demo_answers_until_ctrl_c() {
     let mut child = Command::new(TOOL)
         .args(["demo", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -85,7 +85,7 @@ async fn it_stays_and_answers_until_ctrl_c() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_one_sentence_and_exit_code_3() {
+async fn port_in_use_is_exit_code_3() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let exit = exit_of(TOOL, &["demo", "--once", "--listen", &address], &[]).await;

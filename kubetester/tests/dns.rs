@@ -1,4 +1,4 @@
-//! The DNS server, asked by a real resolver over real sockets.
+//! The DNS server, queried by a real resolver over real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 use std::{
@@ -19,7 +19,7 @@ async fn server() -> DnsServer {
     DnsServer::start(Ipv4Addr::LOCALHOST.into()).await.unwrap()
 }
 
-/// A resolver without cache that asks `server` only, over UDP first when `udp`, else over TCP alone.
+/// Returns a resolver without cache that queries `server` only, over UDP first if `udp`, else over TCP only.
 fn resolver(server: &DnsServer, udp: bool) -> TokioResolver {
     let protocols = if udp {
         vec![ConnectionConfig::udp(), ConnectionConfig::tcp()]
@@ -60,7 +60,7 @@ fn code(error: &NetError) -> Option<ResponseCode> {
 }
 
 #[tokio::test]
-async fn answers_over_udp_and_tcp_and_follows_changes() {
+async fn changes_are_visible_over_udp_and_tcp() {
     let server = server().await;
     server.zone().set("grpc-svc", pods(3));
     for udp in [true, false] {
@@ -76,7 +76,7 @@ async fn answers_over_udp_and_tcp_and_follows_changes() {
 }
 
 #[tokio::test]
-async fn answers_hundreds_of_addresses_over_tcp() {
+async fn hundreds_of_addresses_are_answered_over_tcp() {
     let server = server().await;
     server.zone().set("big", pods(250));
     let all = addresses(&resolver(&server, true), "big.").await;
@@ -85,7 +85,7 @@ async fn answers_hundreds_of_addresses_over_tcp() {
 }
 
 #[tokio::test]
-async fn says_what_is_missing_and_for_how_long() {
+async fn negative_answers_have_a_code_and_a_ttl() {
     let server = server().await;
     server.zone().set("v4-only", pods(1));
     server.zone().set_ttl(Duration::from_secs(7));
@@ -107,7 +107,7 @@ async fn says_what_is_missing_and_for_how_long() {
 }
 
 #[tokio::test]
-async fn fails_or_says_nothing_in_an_outage_and_recovers() {
+async fn outage_is_servfail_or_silence_and_ends() {
     let server = server().await;
     server.zone().set("grpc-svc", pods(3));
     let resolver = resolver(&server, true);

@@ -14,14 +14,14 @@ use kubetester::engine::{Call, Outcome, Plan, Progress, Run, resume, run};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Calls that take 1 ms, 2 ms and so on, in an order that is no order, by pods in turn.
+/// Calls that take 1 ms, 2 ms and so on, in a shuffled order, answered by the pods in turn.
 #[derive(Clone, Default)]
 struct Known(Arc<AtomicU64>);
 
 impl Call for Known {
     async fn call(&mut self) -> Outcome {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
-        // 7 and 1000 have no common factor, so every number from 1 to 1000 comes up once.
+        // 7 and 1000 are coprime, so every number from 1 to 1000 occurs once.
         sleep(Duration::from_millis(number * 7 % 1000 + 1)).await;
         Outcome {
             pod: Some(format!("pod-{}", number % 4)),
@@ -46,13 +46,13 @@ async fn made<C: Call>(plan: Plan, callers: Vec<C>) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn percentiles_and_counts_are_the_truth() {
+async fn percentiles_and_counts_match_the_known_latencies() {
     let known = Known::default();
     let Run { tally, .. } = made(Plan { calls: Some(1000), ..PLAN }, vec![known.clone(); 7]).await;
     assert_eq!((tally.calls(), tally.succeeded, tally.failed(), tally.unnamed), (1000, 900, 100, 0));
     assert_eq!(tally.errors["tenth"], 100);
     assert_eq!(known.0.load(Ordering::Relaxed), 1000, "not a call more");
-    // Numbers 9, 19, … fail and take 64 ms, 134 ms, …: of what succeeds the truth is computed here.
+    // Calls 9, 19, … fail and take 64 ms, 134 ms, …. The latencies of the successful calls are computed here.
     let mut truth: Vec<u64> = (0..1000).filter(|n| n % 10 != 9).map(|n| n * 7 % 1000 + 1).collect();
     truth.sort_unstable();
     for percent in [1.0, 50.0, 75.0, 90.0, 99.0, 99.9] {
@@ -72,7 +72,7 @@ async fn percentiles_and_counts_are_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duration_ends_the_load_and_calls_in_flight_are_waited_for() {
+async fn duration_ends_the_load_after_calls_in_flight() {
     let plan = Plan { duration: Some(Duration::from_secs(3)), ..PLAN };
     let Run { tally, elapsed, .. } = made(plan, vec![Known::default(); 3]).await;
     assert!(elapsed >= Duration::from_secs(3) && elapsed <= Duration::from_secs(4), "{elapsed:?}");
@@ -80,14 +80,14 @@ async fn a_duration_ends_the_load_and_calls_in_flight_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_is_given_up() {
+async fn hanging_call_times_out() {
     let Run { tally, elapsed, .. } = made(Plan { calls: Some(4), ..PLAN }, vec![Hanging, Hanging]).await;
     assert_eq!(tally.errors["no answer within 5s"], 4);
     assert_eq!(elapsed, Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_calls_in_flight_end_and_gives_the_callers_back() {
+async fn stop_waits_for_calls_in_flight_and_returns_callers() {
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     tokio::spawn(async move {
@@ -102,7 +102,7 @@ async fn a_stop_lets_calls_in_flight_end_and_gives_the_callers_back() {
 }
 
 #[tokio::test]
-async fn calls_that_never_wait_leave_room_for_a_stop() {
+async fn calls_that_never_wait_can_be_stopped() {
     struct Instantly;
     impl Call for Instantly {
         async fn call(&mut self) -> Outcome {
@@ -116,10 +116,10 @@ async fn calls_that_never_wait_leave_room_for_a_stop() {
     assert_eq!(tally.succeeded, 0);
 }
 
-/// In real time: the schedule is kept by a thread that sleeps.
+/// Runs in real time, because a sleeping thread releases the calls of an open loop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_loop_counts_from_when_a_call_was_due() {
-    /// One caller that is blocked for the first 200 ms.
+async fn open_loop_latency_is_measured_from_the_due_time() {
+    /// A caller that is blocked for the first 200 ms.
     struct Stalled(bool);
     impl Call for Stalled {
         async fn call(&mut self) -> Outcome {
@@ -143,7 +143,7 @@ async fn an_open_loop_counts_from_when_a_call_was_due() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_due_and_never_made_is_said() {
+async fn calls_never_made_are_counted_as_unsent() {
     let plan = Plan {
         rate: Some(100.0),
         duration: Some(Duration::from_millis(500)),
@@ -156,7 +156,7 @@ async fn what_was_due_and_never_made_is_said() {
 }
 
 #[test]
-fn the_parts_of_a_plan_are_the_whole() {
+fn parts_of_a_plan_add_up() {
     for (calls, parts) in [(10, 3), (3, 3), (7, 1), (u64::MAX, 7)] {
         let plan = Plan { calls: Some(calls), duration: Some(Duration::from_secs(9)), ..PLAN };
         let dealt: Vec<_> = (0..parts).map(|part| plan.part(part, parts).calls.unwrap()).collect();
@@ -168,7 +168,7 @@ fn the_parts_of_a_plan_are_the_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_goes_on_leaves_the_pause_out() {
+async fn resumed_run_excludes_the_pause() {
     let known = Known::default();
     let mut whole = Run::default();
     for _ in 0..2 {

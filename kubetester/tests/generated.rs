@@ -1,4 +1,4 @@
-//! `kubetester completions` and `kubetester man`, and the shell and the man that read them.
+//! `kubetester completions` and `kubetester man`, checked with real shells and groff.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -27,7 +27,7 @@ fn said(program: &str, arguments: &[&str], input: &str) -> Option<std::process::
 }
 
 #[tokio::test]
-async fn each_shell_has_a_script_that_knows_the_flags_and_nothing_hidden() {
+async fn completion_scripts_have_the_flags_and_no_hidden_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let exit = exit_of(TOOL, &["completions", shell], &[]).await;
         assert_eq!((exit.code, &*exit.stderr), (Some(0), ""), "{shell}");
@@ -63,7 +63,7 @@ async fn bash_completes_commands_and_flags() {
 }
 
 #[tokio::test]
-async fn the_manual_has_a_page_for_each_command() {
+async fn manual_has_a_page_for_each_command() {
     let directory = tempfile::tempdir().unwrap();
     let exit = exit_of(TOOL, &["man", directory.path().to_str().unwrap()], &[]).await;
     assert_eq!((exit.code, &*exit.stdout, &*exit.stderr), (Some(0), "", ""));
@@ -86,7 +86,7 @@ async fn the_manual_has_a_page_for_each_command() {
     assert!(exit.stderr.contains("cannot write the manual to /nonexistent: "), "{}", exit.stderr);
 }
 
-/// groff has nothing to say against it, where there is one.
+/// Checks that groff, if installed, prints no warnings.
 fn clean(page: &str) {
     assert!(page.contains(".SH NAME") && !page.contains("stdin\\-closes"), "{page}");
     if Path::new("/usr/bin/groff").exists() {

@@ -1,4 +1,4 @@
-//! The power of the verdict: how often it is wrong, simulated, in the table of `docs/verdicts.md`.
+//! The power of the verdict: simulates how often it is wrong, for the table in `docs/verdicts.md`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -11,7 +11,7 @@ const RUNS: usize = 1000;
 const PODS: [usize; 6] = [2, 3, 5, 10, 20, 50];
 const CALLS: [usize; 7] = [10, 30, 100, 300, 1000, 3000, 10_000];
 
-/// In how many runs the verdict was that the calls are even, uneven, or too few.
+/// The numbers of runs with each verdict: even, uneven, or too few calls.
 #[derive(Debug, Default, Clone, Copy)]
 struct Verdicts {
     even: usize,
@@ -19,7 +19,7 @@ struct Verdicts {
     too_few: usize,
 }
 
-/// Draws calls for pods by dice; the first pod has `first` of `first + 2 * (pods - 1)` sides.
+/// Simulates random calls to pods. The weight of the first pod is `first`, that of each other pod is 2.
 fn verdicts(pods: usize, first: u32, seed: u64) -> [Verdicts; CALLS.len()] {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut all = [Verdicts::default(); CALLS.len()];
@@ -29,7 +29,7 @@ fn verdicts(pods: usize, first: u32, seed: u64) -> [Verdicts; CALLS.len()] {
         let mut made = 0;
         for (calls, verdicts) in CALLS.iter().zip(&mut all) {
             while made < *calls {
-                // Four draws of 16 bits: at most 101 sides, so that none is favoured by more than 0.2 %.
+                // Four draws of 16 bits each. The total weight is at most 101, so the bias is below 0.2 %.
                 let mut bits = random.u64(..);
                 for _ in 0..4.min(calls - made) {
                     let side = ((bits & 0xffff) as u32 * sides) >> 16;
@@ -60,13 +60,13 @@ fn bold(runs: usize) -> String {
 }
 
 #[test]
-fn verdict_is_wrong_in_at_most_one_run_of_a_hundred() {
+fn verdict_is_wrong_in_at_most_1_percent_of_runs() {
     let mut table = String::from(
-        "\n| pods | calls | fair dice: even | uneven | too few | one pod 1.5 times: even | uneven | too few |\n\
+        "\n| pods | calls | fair choice: even | uneven | too few | one pod 1.5 times: even | uneven | too few |\n\
          | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for pods in PODS {
-        // 2 sides for each pod, or 3 for the first: 1.5 times.
+        // A weight of 2 for each pod, or of 3 for the first, which is 1.5 times as much.
         let (fair, skewed) = (verdicts(pods, 2, 42), verdicts(pods, 3, 43));
         for ((calls, fair), skewed) in CALLS.iter().zip(fair).zip(skewed) {
             writeln!(
@@ -84,7 +84,7 @@ fn verdict_is_wrong_in_at_most_one_run_of_a_hundred() {
                 assert!(wrong <= RUNS / 100, "{pods} pods, {calls} calls: {fair:?} {skewed:?}");
             }
         }
-        // With ten thousand calls up to 20 pods can be told, nearly always.
+        // With ten thousand calls to up to 20 pods, the verdict is nearly always right.
         if pods <= 20 {
             let (fair, skewed) = (fair[CALLS.len() - 1], skewed[CALLS.len() - 1]);
             assert!(fair.even >= RUNS * 98 / 100 && skewed.uneven >= RUNS * 98 / 100, "{fair:?} {skewed:?}");

@@ -43,14 +43,14 @@ async fn one_connection_never_finds_another_pod() {
 }
 
 #[tokio::test]
-async fn tonics_own_balancer_goes_on_calling_who_is_gone() {
+async fn tonics_own_balancer_keeps_calling_lost_pods() {
     let exit = drill(&["restart", "--pods", "2", "--target", "tonic", "--max-errors", "0"]).await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
     line(&exit, "failed", "--max-errors");
 }
 
 #[tokio::test]
-async fn bad_usage_is_exit_code_2_and_says_what_to_write() {
+async fn bad_usage_is_exit_code_2_with_a_hint() {
     for (arguments, words) in [
         (&["scale"][..], "drill scale 5"),
         (&["scale", "0"], "0"),
@@ -72,7 +72,7 @@ async fn bad_usage_is_exit_code_2_and_says_what_to_write() {
 
 /// A load that goes elsewhere would pass whatever is done to the demo.
 #[tokio::test]
-async fn target_outside_the_drilled_system_is_refused() {
+async fn target_outside_the_drilled_system_is_an_error() {
     for target in ["http://127.0.0.1:9/", "grpc://127.0.0.1:9", "dns:///elsewhere:8000"] {
         let exit = drill(&["kill", "--pods", "1", "--target", target]).await;
         assert_eq!((exit.code, exit.stdout.as_str()), (Some(2), ""), "{exit:?}");

@@ -65,7 +65,7 @@ fn send(tool: &Child, signal: Signal) {
 }
 
 #[tokio::test]
-async fn nothing_is_left_after_ctrl_c_or_sigterm() {
+async fn ctrl_c_or_sigterm_leaves_no_process() {
     for (signal, scenario, frozen) in [(Signal::INT, "freeze", true), (Signal::TERM, "kill", false)] {
         let arguments = [scenario, "--steady", "200ms", "--outage", "1m"];
         let (tool, children) = begun(&arguments, 4, frozen).await;
@@ -79,7 +79,7 @@ async fn nothing_is_left_after_ctrl_c_or_sigterm() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_drill_that_is_killed_itself() {
+async fn killed_drill_leaves_no_process() {
     let (tool, children) = begun(&["freeze", "--steady", "200ms", "--outage", "1m"], 4, true).await;
     send(&tool, Signal::KILL);
     bounded(tool.wait_with_output()).await.unwrap();
@@ -87,7 +87,7 @@ async fn nothing_is_left_of_a_drill_that_is_killed_itself() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_when_nobody_answers() {
+async fn drill_without_answers_leaves_no_process() {
     // The gateway has no such path.
     let arguments =
         ["kill", "--pods", "2", "--steady", "200ms", "--patience", "200ms", "--target", "/nowhere"];

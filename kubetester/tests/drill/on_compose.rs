@@ -77,7 +77,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn docker_is_told_what_the_scenario_says_and_everything_is_put_back() {
+async fn scenario_runs_docker_commands_and_restores_the_project() {
     let up = |pods| format!("up -d --no-recreate --no-deps --scale hellogrpc={pods} hellogrpc");
     for (scenario, told) in [
         (&["kill"][..], vec!["kill --signal KILL ID".to_owned(), "start ID".to_owned()]),
@@ -99,7 +99,7 @@ async fn docker_is_told_what_the_scenario_says_and_everything_is_put_back() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_middle_and_a_ctrl_c_put_everything_back_too() {
+async fn error_or_ctrl_c_restores_the_project() {
     let project = Project::new().await;
     fs::write(project.path("refuses"), "events\n").unwrap();
     let exit = project.drill(&["kill"]).await;
@@ -137,7 +137,7 @@ async fn an_error_in_the_middle_and_a_ctrl_c_put_everything_back_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_put_back_is_said() {
+async fn failed_restore_is_reported() {
     let project = Project::new().await;
     fs::write(project.path("refuses"), "start\n").unwrap();
     let exit = project.drill(&["kill"]).await;
@@ -147,7 +147,7 @@ async fn what_cannot_be_put_back_is_said() {
 }
 
 #[tokio::test]
-async fn a_project_that_is_not_up_is_one_sentence() {
+async fn stopped_project_is_one_sentence() {
     let project = Project::new().await;
     for container in 1..=3 {
         fs::write(project.path(&format!("containers/{container}")), "exited\n").unwrap();
@@ -158,7 +158,7 @@ async fn a_project_that_is_not_up_is_one_sentence() {
 }
 
 #[tokio::test]
-async fn target_outside_the_project_is_refused_before_anything_is_done() {
+async fn target_outside_the_project_is_an_error_before_any_change() {
     let project = Project::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

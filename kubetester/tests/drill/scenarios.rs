@@ -26,7 +26,7 @@ fn harmless(result: &Value, found: usize) {
 }
 
 #[tokio::test]
-async fn a_pod_is_killed_and_returns() {
+async fn kill_loses_a_pod_that_returns() {
     let result = result(&["kill"]).await;
     harmless(&result, 1);
     assert_eq!((&result["schema"], &result["on"]), (&"kubetester.drill/1".into(), &"demo".into()));
@@ -44,7 +44,7 @@ async fn a_pod_is_killed_and_returns() {
 }
 
 #[tokio::test]
-async fn a_pod_is_frozen_and_goes_on() {
+async fn freeze_stops_and_resumes_a_pod() {
     // It may be left out for longer than it was frozen; that it is found is for a longer drill to show.
     let result = result(&["freeze", "--patience", "100ms"]).await;
     assert_eq!(result["load"]["errors"], Value::Array(Vec::new()), "{result}");
@@ -56,7 +56,7 @@ async fn a_pod_is_frozen_and_goes_on() {
 }
 
 #[tokio::test]
-async fn every_pod_is_replaced_by_a_new_one() {
+async fn restart_replaces_every_pod() {
     let result = result(&["restart", "--pods", "2"]).await;
     harmless(&result, 2);
     let what: Vec<_> = events(&result).into_iter().collect();
@@ -66,7 +66,7 @@ async fn every_pod_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn pods_come_and_go() {
+async fn scale_adds_and_removes_pods() {
     let more = result(&["scale", "4", "--pods", "2"]).await;
     harmless(&more, 2);
     assert_eq!((count(&more, "ready"), count(&more, "stopping")), (2, 0));
@@ -76,7 +76,7 @@ async fn pods_come_and_go() {
 }
 
 #[tokio::test]
-async fn dns_fails_and_a_pod_is_killed_meanwhile() {
+async fn dns_outage_kills_a_pod_meanwhile() {
     let result = result(&["dns-outage"]).await;
     harmless(&result, 1);
     let what: Vec<_> = events(&result).into_iter().map(|(what, _)| what).collect();

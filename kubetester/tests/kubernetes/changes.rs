@@ -50,7 +50,7 @@ async fn restart_changes_the_template_and_waits_for_the_last_pod() {
 }
 
 #[tokio::test]
-async fn scale_is_put_back() {
+async fn scale_is_restored() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     bounded(stage.scale(5, &journal)).await.unwrap();
@@ -68,7 +68,7 @@ async fn scale_is_put_back() {
 }
 
 #[tokio::test]
-async fn kill_leaves_no_grace_and_waits_for_the_replacement() {
+async fn kill_deletes_without_grace_and_waits_for_the_replacement() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     assert_eq!(stage.pods().await.unwrap(), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
@@ -82,7 +82,7 @@ async fn kill_leaves_no_grace_and_waits_for_the_replacement() {
 
 /// Pods are looked for with the Deployment's own selector, so that no other pod is counted or killed.
 #[tokio::test]
-async fn only_the_deployments_own_pods_are_looked_at() {
+async fn pods_outside_the_selector_are_ignored() {
     let cluster = Cluster::start(2).await;
     let mut stage = stage(&cluster).await;
     bounded(stage.scale(3, &EventLog::new())).await.unwrap();
@@ -96,7 +96,7 @@ async fn only_the_deployments_own_pods_are_looked_at() {
 }
 
 #[tokio::test]
-async fn ctrl_c_in_the_middle_is_put_back() {
+async fn ctrl_c_restores_the_deployment() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     cluster.stop_controller();
@@ -109,7 +109,7 @@ async fn ctrl_c_in_the_middle_is_put_back() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_goes_away_for_a_while_costs_only_time() {
+async fn unavailable_api_server_delays_the_drill() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     let away = async {
@@ -129,7 +129,7 @@ async fn an_api_server_that_goes_away_for_a_while_costs_only_time() {
 }
 
 #[tokio::test]
-async fn watches_that_break_off_miss_nothing() {
+async fn broken_watches_miss_no_events() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     let broken = async {

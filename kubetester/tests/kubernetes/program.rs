@@ -78,7 +78,7 @@ async fn pods_of_a_gateway_are_found_by_their_own_hostname() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_done_is_one_line_and_exit_code_3() {
+async fn forbidden_operation_is_exit_code_3() {
     let cluster = Arc::new(Cluster::start(3).await);
     cluster.server().await.behave(Behaviour::Denied("patch", "deployments"));
     let (code, _, said) = drill(&cluster, "restart").await;

@@ -19,7 +19,7 @@ fn told(outcome: Result<(), Trouble>, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_named_by_verb_and_resource() {
+async fn missing_permission_is_named_by_verb_and_resource() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     let journal = EventLog::new();
@@ -52,7 +52,7 @@ async fn a_missing_permission_is_named_by_verb_and_resource() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_put_back_comes_with_the_command_that_does() {
+async fn failed_restore_error_has_the_command() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     bounded(stage.scale(4, &EventLog::new())).await.unwrap();
@@ -62,21 +62,21 @@ async fn what_could_not_be_put_back_comes_with_the_command_that_does() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_is_not_there_is_named() {
+async fn missing_deployment_is_named() {
     let cluster = Cluster::start(1).await;
     let found = Kubernetes::at(cluster.config().await, "hellogprc").await.map(drop);
     told(found, &["there is no Deployment hellogprc in the namespace default", "--deployment"]);
 }
 
 #[tokio::test]
-async fn old_credentials_are_told_from_missing_permissions() {
+async fn expired_credentials_are_not_missing_permissions() {
     let cluster = Cluster::start(1).await;
     cluster.server().await.take_token("another");
     told(Kubernetes::at(cluster.config().await, NAME).await.map(drop), &["does not know who you are"]);
 }
 
 #[tokio::test]
-async fn a_rollout_that_is_stuck_ends_the_drill_with_the_controllers_words() {
+async fn stuck_rollout_ends_the_drill_with_the_controllers_message() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     cluster.stop_controller();
@@ -102,7 +102,7 @@ async fn a_rollout_that_is_stuck_ends_the_drill_with_the_controllers_words() {
 
 /// With its time paused, 30 s of patience take no time.
 #[tokio::test]
-async fn an_api_server_that_stays_away_ends_the_drill() {
+async fn unreachable_api_server_ends_the_drill() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     cluster.stop_controller();
@@ -115,7 +115,7 @@ async fn an_api_server_that_stays_away_ends_the_drill() {
 }
 
 #[tokio::test]
-async fn what_no_api_server_can_do_is_refused() {
+async fn impossible_scenario_is_an_error() {
     let cluster = Cluster::start(1).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     told(

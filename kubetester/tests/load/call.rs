@@ -19,7 +19,7 @@ fn first(exit: &Exit) -> &str {
 }
 
 #[tokio::test]
-async fn any_http_response_is_shown_as_it_is() {
+async fn any_http_response_is_one_line() {
     for (response, code, begin, end) in [
         (
             &b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 26\r\n\r\n<h1>\n  It works!\x1b[2J </h1>"[..],
@@ -134,7 +134,7 @@ async fn response_of_a_proxy_keeps_its_http_status() {
 }
 
 #[tokio::test]
-async fn target_without_a_scheme_is_answered_with_the_right_spelling() {
+async fn target_without_a_scheme_has_a_hint() {
     let address = saying(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.to_string();
     let hint = format!("{address} is taken as gRPC; for HTTP write http://{address}/");
     let exit = call(&address, &["--timeout", "2s"]).await;
@@ -149,7 +149,7 @@ async fn target_without_a_scheme_is_answered_with_the_right_spelling() {
 }
 
 #[tokio::test]
-async fn host_header_is_the_authority_and_reserved_headers_are_refused() {
+async fn host_header_is_the_authority_and_reserved_headers_are_errors() {
     async fn authority(parts: axum::http::request::Parts) -> Response {
         let host = parts.headers.get("host").map(|_| "host ").unwrap_or_default();
         let authority = parts.uri.authority().map(ToString::to_string).unwrap_or_default();

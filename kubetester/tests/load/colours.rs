@@ -1,11 +1,11 @@
-//! Colours are for terminals, and for who asks for them.
+//! Colours are printed to terminals, or if the user forces them.
 
 use service::testing::exit_of;
 
 use super::{TOOL, servers::Draws};
 
 #[tokio::test]
-async fn a_pipe_gets_colours_when_they_are_forced_and_nobody_who_wants_none() {
+async fn pipe_has_colours_only_if_forced() {
     let url = Draws::new(&[("pod-a", 100)], 0).url().await;
     let forced = ("CLICOLOR_FORCE", "1");
     for (env, coloured) in [(&[][..], false), (&[forced], true), (&[forced, ("NO_COLOR", "1")], false)] {

@@ -17,7 +17,7 @@ fn document(exit: &Exit) -> Value {
 }
 
 #[tokio::test]
-async fn each_target_gets_its_load_in_rounds_and_another_begins_each() {
+async fn rounds_start_with_each_target_in_turn() {
     let diary = Diary::default();
     let address = diary.address().await;
     let urls = ["a", "b", "c"].map(|path| format!("http://{address}/{path}"));
@@ -34,7 +34,7 @@ async fn each_target_gets_its_load_in_rounds_and_another_begins_each() {
 }
 
 #[tokio::test]
-async fn no_more_rounds_than_calls() {
+async fn few_calls_limit_the_rounds() {
     let diary = Diary::default();
     let address = diary.address().await;
     let targets = [format!("http://{address}/a"), format!("http://{address}/b")];
@@ -43,7 +43,7 @@ async fn no_more_rounds_than_calls() {
 }
 
 #[tokio::test]
-async fn an_interrupt_ends_it_and_shows_who_had_a_turn() {
+async fn interrupt_shows_the_targets_that_were_called() {
     let diary = Diary::default();
     let address = diary.address().await;
     let targets = [format!("http://{address}/a"), format!("http://{address}/b")];
@@ -67,7 +67,7 @@ async fn an_interrupt_ends_it_and_shows_who_had_a_turn() {
     assert_eq!((&load["interrupted"], &load["findings"][0]["kind"]), (&json!(true), &json!("interrupted")));
 }
 
-/// The demo's gateway, until the test ends.
+/// Starts the demo's system; returns it with the URL of its gateway.
 async fn demo() -> (System, String) {
     let layout = Layout::bind(3, 1, true).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +78,7 @@ async fn demo() -> (System, String) {
 }
 
 #[tokio::test]
-async fn the_routes_of_a_gateway_show_the_problem_beside_the_cure() {
+async fn routes_of_a_gateway_are_compared() {
     let (_demo, url) = demo().await;
     let arguments = ["--gateway", &url, "-n", "90", "-c", "4", "--rounds", "3"];
     let exit = compare(&[&arguments[..], &["--max-errors", "0", "--json"]].concat()).await;
@@ -96,7 +96,7 @@ async fn the_routes_of_a_gateway_show_the_problem_beside_the_cure() {
     assert!(best(turns, "pods") && best(least, "pods") && !best(first, "pods"), "{document}");
     assert!(best(turns, "skew") && !best(first, "skew") && !best(turns, "failed"), "{document}");
 
-    // Another target can stand beside them; what is expected is expected of each.
+    // Another target can be compared with the routes. Expectations are checked for each target.
     let more = format!("{url}/hellohttp");
     let exit = compare(&[&arguments[..], &[&more, "--max-skew", "9", "--max-errors", "0"]].concat()).await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
@@ -116,7 +116,7 @@ async fn the_routes_of_a_gateway_show_the_problem_beside_the_cure() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_compared_is_said_in_one_sentence() {
+async fn targets_that_cannot_be_compared_are_one_sentence() {
     let up = Draws::new(&[("pod-a", 100)], 0).url().await;
     let failing = Draws::new(&[("pod-a", 100)], 100).url().await;
     let nobody = format!("http://{}", nobody().await);

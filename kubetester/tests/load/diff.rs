@@ -1,4 +1,4 @@
-//! `kubetester diff`: finds what has become worse, and nothing else.
+//! `kubetester diff`: finds the figures that have become worse.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, time::sleep};
 
 use super::{TOOL, load, schema::check};
 
-/// A server whose every tenth answer takes so long.
+/// Starts a server whose every tenth answer takes `tail`.
 async fn slow(tail: Duration) -> String {
     use std::sync::{
         Arc,
@@ -44,7 +44,7 @@ async fn diff(arguments: &[&str]) -> Exit {
 #[tokio::test]
 async fn regression_is_found_and_the_same_result_passes() {
     let folder = tempfile::tempdir().unwrap();
-    // Far apart, so that a busy machine does not make them alike.
+    // Far apart, so that a busy machine does not hide the difference.
     let before = saved(folder.path(), "before.json", &slow(Duration::from_millis(50)).await).await;
     let after = saved(folder.path(), "after.json", &slow(Duration::from_millis(500)).await).await;
 

@@ -1,4 +1,4 @@
-//! TLS: https://, grpcs:// and balanced targets, and what is said when it does not come about.
+//! TLS: https://, grpcs:// and balanced targets, and the errors of failed handshakes.
 
 use std::{fs, net::SocketAddr, sync::Arc};
 
@@ -18,7 +18,7 @@ use tokio_rustls::{
 
 use super::{load, result, servers::Draws};
 
-/// A certificate for `localhost`, and the file that makes it trusted.
+/// A certificate for `localhost`, and the CA file that makes clients trust it.
 struct Localhost {
     acceptor: TlsAcceptor,
     folder: TempDir,
@@ -29,7 +29,7 @@ impl Localhost {
         Self::with(false)
     }
 
-    /// Asks its clients for a certificate: its own will do.
+    /// Creates a certificate for a server that requires client certificates. It accepts its own certificate.
     fn knowing_its_clients() -> Self {
         Self::with(true)
     }
@@ -66,7 +66,7 @@ impl Localhost {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Speaks TLS on a port and plainly with `server`.
+    /// Starts a proxy that terminates TLS in front of `server`; returns its port.
     async fn before(&self, server: SocketAddr) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -75,7 +75,7 @@ impl Localhost {
             while let Ok((connection, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that does not trust us, or speaks no TLS, ends here.
+                    // The handshake fails for clients that do not trust the certificate or do not use TLS.
                     let Ok(mut client) = acceptor.accept(connection).await else { return };
                     let mut server = TcpStream::connect(server).await.unwrap();
                     drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
@@ -104,7 +104,7 @@ async fn draws() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn each_kind_of_target_speaks_tls() {
+async fn each_kind_of_target_uses_tls() {
     let localhost = Localhost::new();
     let http = localhost.before(draws().await).await;
     let grpc = localhost.before(hellogrpc().await).await;
@@ -125,7 +125,7 @@ async fn each_kind_of_target_speaks_tls() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_fails_is_a_sentence() {
+async fn failed_handshake_is_one_sentence() {
     let localhost = Localhost::new();
     let other = Localhost::new();
     let plain = draws().await;
@@ -148,7 +148,7 @@ async fn a_handshake_that_fails_is_a_sentence() {
         (format!("https://localhost:{port}/"), &trusted, "does not speak TLS"),
         (format!("grpcs://localhost:{port}"), &trusted, "does not speak TLS"),
         (format!("ipv4:127.0.0.1:{port}"), &["--insecure"], "does not speak TLS"),
-        // TLS answers what it cannot read with an alert, which is nothing that HTTP knows.
+        // A TLS server answers a plain request with an alert, which is not HTTP.
         (format!("http://localhost:{http}/"), &[], "does it speak TLS or HTTP/2?"),
         (format!("grpc://localhost:{grpc}"), &[], "gRPC "),
         (format!("ipv4:127.0.0.1:{grpc}"), &[], "cannot reach ipv4:127.0.0.1:"),
@@ -160,7 +160,7 @@ async fn a_handshake_that_fails_is_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_server_may_want_to_know_its_clients() {
+async fn client_certificate_is_sent_on_request() {
     let localhost = Localhost::knowing_its_clients();
     let http = localhost.before(draws().await).await;
     let grpc = localhost.before(hellogrpc().await).await;
@@ -193,7 +193,7 @@ async fn a_server_may_want_to_know_its_clients() {
 }
 
 #[tokio::test]
-async fn options_that_do_not_fit_are_bad_usage() {
+async fn mismatched_tls_flags_are_bad_usage() {
     for (target, arguments, words) in [
         ("https://localhost:1/", &["--ca", "/nowhere.pem"][..], "/nowhere.pem cannot be used"),
         ("https://localhost:1/", &["--cert", "/nowhere.pem"], "--key"),

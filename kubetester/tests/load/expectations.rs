@@ -35,7 +35,7 @@ async fn each_expectation_has_its_exit_code_and_sentence() {
 }
 
 #[tokio::test]
-async fn every_one_that_fails_is_named() {
+async fn every_failed_expectation_is_named() {
     let failing = Draws::new(&[("pod-a", 100)], 50).url().await;
     let exit =
         load(&failing, &["-n", "50", "--expect-pods", "2", "--max-errors", "0", "--max-p99", "1m"]).await;

@@ -1,4 +1,4 @@
-//! A gRPC server of another kind than this system's, which does or does not say what its methods are.
+//! A gRPC server that is not part of this system, with or without reflection.
 
 use std::{fs, future::ready, net::SocketAddr, pin::Pin};
 
@@ -54,7 +54,7 @@ const REPLY: &str = r#"
 /// The response of a server to a reflection request; `None` ends the stream.
 pub(super) type Says = fn(MessageRequest) -> Option<Result<MessageResponse, Status>>;
 
-/// How a server says what its methods are.
+/// The reflection services of a server.
 #[derive(Clone, Copy)]
 pub(super) enum Reflection {
     None,
@@ -67,7 +67,7 @@ pub(super) enum Reflection {
 
 struct Reflecting(Says);
 
-/// The greeter of a pod.
+/// Starts the greeter of a pod.
 pub(super) async fn greeter(pod: &'static str, reflection: Reflection) -> SocketAddr {
     let greeter = Router::new().fallback(move |uri: Uri, body: Body| greet(pod, uri, body));
     let descriptors = || Builder::configure().register_encoded_file_descriptor_set(descriptors().leak());
@@ -95,7 +95,7 @@ pub(super) async fn greeter(pod: &'static str, reflection: Reflection) -> Socket
     address
 }
 
-/// The folder with the two .proto files.
+/// Returns a folder with the two .proto files.
 pub(super) fn protos() -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("types")).unwrap();
@@ -123,7 +123,7 @@ async fn greet(pod: &'static str, uri: Uri, body: Body) -> Response {
         }
     };
     let body = body::to_bytes(body, 1 << 20).await.unwrap();
-    // Both messages begin with a text that has the number 1, as this one has.
+    // The first field of both messages is a string with field number 1, like that of this message.
     let Greeting { name } = Greeting::decode(&body[5..]).unwrap();
     let mut frames = BytesMut::new();
     for _ in 0..count {

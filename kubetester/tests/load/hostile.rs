@@ -1,4 +1,4 @@
-//! Servers that break off, never stop, or speak something else.
+//! Servers that break off, never stop, or speak another protocol.
 
 use std::net::SocketAddr;
 
@@ -14,21 +14,21 @@ use tonic::{
 
 use super::servers::raw;
 
-/// The least that an HTTP/2 server says: an empty SETTINGS frame.
+/// An empty SETTINGS frame, the first frame of every HTTP/2 server.
 pub(super) const SETTINGS: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
-/// Reads, says `words`, and then nothing any more.
+/// Starts a server that reads a request, sends `words` and is then silent.
 pub(super) async fn stopping(words: &'static [u8]) -> SocketAddr {
     raw(move |mut connection| async move {
         drop(connection.read(&mut [0; 1024]).await);
         drop(connection.write_all(words).await);
-        // Until the other side has had enough.
+        // Until the client closes the connection.
         while connection.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
     })
     .await
 }
 
-/// Reads, says `words`, and resets the connection.
+/// Starts a server that reads a request, sends `words` and resets the connection.
 pub(super) async fn resetting(words: &'static [u8]) -> SocketAddr {
     raw(move |mut connection| async move {
         drop(connection.read(&mut [0; 1024]).await);
@@ -38,7 +38,7 @@ pub(super) async fn resetting(words: &'static [u8]) -> SocketAddr {
     .await
 }
 
-/// Reads, says `words`, and then `again` as long as the other side takes it.
+/// Starts a server that reads a request, sends `words` and then repeats `again` until the client closes.
 pub(super) async fn flooding(words: &'static [u8], again: &'static [u8]) -> SocketAddr {
     let again = again.repeat(16 * 1024 / again.len());
     raw(move |mut connection| {
@@ -52,7 +52,7 @@ pub(super) async fn flooding(words: &'static [u8], again: &'static [u8]) -> Sock
     .await
 }
 
-/// Speaks HTTP/2 and answers every call so.
+/// Starts an HTTP/2 server that answers every call with `answer`.
 pub(super) async fn answering(answer: fn() -> Response<Body>) -> SocketAddr {
     let routes = Routes::from(Router::new().fallback(move || async move { answer() }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Ctrl-C ends a load, which shows what came of the part that ran.
+//! Ctrl-C ends a load, which prints the result of the part that ran.
 
 use std::{process::Stdio, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{process::Command, time::sleep};
 
 use super::{TOOL, servers::Diary};
 
-/// The exit code and the document of a load that is interrupted once it has made some calls.
+/// Returns the exit code and the document of a load that is interrupted after some calls.
 async fn interrupted(arguments: &[&str]) -> (Option<i32>, Value) {
     let diary = Diary::default();
     let url = format!("http://{}/a", diary.address().await);

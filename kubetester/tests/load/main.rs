@@ -1,4 +1,4 @@
-//! `kubetester load` and `compare` as programs, against servers that know the truth and servers that misbehave.
+//! `kubetester load` and `compare` as programs, against servers that count calls and servers that misbehave.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]

@@ -1,4 +1,4 @@
-//! `--method`: any method of any gRPC server, learned by reflection or from .proto files.
+//! `--method`: calls any method of any gRPC server, described by reflection or by .proto files.
 
 use service::testing::exit_of;
 
@@ -14,7 +14,7 @@ const ANN: [&str; 2] = ["--data", r#"{"name": "Ann"}"#];
 const POD: [&str; 2] = ["--pod-from", "regex:from (.*?)\""];
 
 #[tokio::test]
-async fn a_method_is_learned_from_the_server_or_from_files() {
+async fn method_is_found_by_reflection_or_in_files() {
     let folder = protos();
     let file = folder.path().join("helloworld.proto");
     let (file, folder) = (file.to_str().unwrap(), folder.path().to_str().unwrap());
@@ -42,7 +42,7 @@ async fn a_method_is_learned_from_the_server_or_from_files() {
 }
 
 #[tokio::test]
-async fn the_pod_is_found_in_the_answer_or_beside_it() {
+async fn pod_is_found_in_message_metadata_or_peer() {
     let address = greeter("pod-a", Reflection::V1).await;
     let target = format!("grpc://{address}");
     for (method, place, pod) in [
@@ -75,7 +75,7 @@ async fn the_pod_is_found_in_the_answer_or_beside_it() {
         assert_eq!(pods.iter().map(|pod| &pod["name"]).collect::<Vec<_>>(), peers.each_ref(), "{method}");
         assert!(pods.iter().all(|pod| pod["calls"] == 4), "{method}: {balanced}");
     }
-    // Without --pod-from, the address of a balanced target's endpoint stands for the pod.
+    // Without --pod-from, the address of a balanced target's endpoint is the pod's name.
     let balanced = format!("ipv4:{address},{other}");
     let known = load(&balanced, &[&METHOD[..], &["-n", "8", "-c", "1"]].concat()).await;
     assert!(
@@ -88,7 +88,7 @@ async fn the_pod_is_found_in_the_answer_or_beside_it() {
 }
 
 #[tokio::test]
-async fn a_status_is_an_error_of_the_pod_that_says_it() {
+async fn status_counts_as_an_error_of_its_pod() {
     let target = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
     let arguments = ["--method", "helloworld.Greeter/Refuse", "--pod-from", "header:x-pod", "-n", "4"];
     let result = result(&target, &[&arguments[..], &["--max-errors", "100%"]].concat()).await;
@@ -97,7 +97,7 @@ async fn a_status_is_an_error_of_the_pod_that_says_it() {
 }
 
 #[tokio::test]
-async fn a_call_prints_what_is_answered_and_asks_again_until_it_knows_the_method() {
+async fn call_retries_reflection_and_prints_the_response() {
     let target = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
     let arguments = ["call", &target, "--pod-from", "header:x-pod", "-n", "1"];
     let exit = exit_of(TOOL, &[&arguments[..], &METHOD, &ANN].concat(), &[]).await;
@@ -120,7 +120,7 @@ async fn a_call_prints_what_is_answered_and_asks_again_until_it_knows_the_method
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_bad_usage_in_one_sentence() {
+async fn mismatched_request_is_bad_usage() {
     let grpc = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
     let http = Draws::new(&[("pod-a", 100)], 0).url().await;
     let folder = protos();

@@ -1,4 +1,4 @@
-//! HTTP servers that are not there, say nothing, or say nonsense: a sentence each, and no hang.
+//! HTTP servers that are absent, silent or send nonsense: each is reported in one sentence, and no call hangs.
 
 use super::{
     greeter::{Reflection, greeter},
@@ -11,7 +11,7 @@ const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
 const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
-async fn whatever_the_server_does_there_is_one_sentence() {
+async fn misbehaving_server_is_one_sentence() {
     let redirect = saying(b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await;
     let problem = saying(
         b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"title\":\"Busy\",\"detail\":\"come back\",\"status\":503}",
@@ -57,10 +57,10 @@ async fn whatever_the_server_does_there_is_one_sentence() {
     assert!(exit.stderr.contains("nowhere.invalid cannot be resolved"), "{}", exit.stderr);
 }
 
-/// A kept connection that breaks in the middle of an answer is a failed call; only one that was closed before an
-/// answer began may be made up for by another.
+/// A call is retried only if its kept-alive connection was closed before the response began. A connection that breaks
+/// in the middle of a response is a failed call.
 #[tokio::test]
-async fn half_an_answer_is_not_asked_for_again() {
+async fn truncated_response_is_not_retried() {
     let half = saying(HALF).await;
     let exit = load(&format!("http://{half}/"), &["-n", "7", "-c", "1", "--max-errors", "100%"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -68,16 +68,16 @@ async fn half_an_answer_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_json_is_an_answer_without_a_pod() {
+async fn response_that_is_not_json_names_no_pod() {
     let text = saying(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
     let exit = load(&format!("http://{text}/"), &["-n", "6"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(exit.stdout.contains("the answers do not name their pod"), "{}", exit.stdout);
 }
 
-/// 32 MiB are read, and forgotten as they come: the program may have far less memory than that.
+/// A response of 32 MiB is discarded while it is read; the program may use far less memory than that.
 #[tokio::test]
-async fn a_huge_answer_is_read_to_its_end_in_little_memory() {
+async fn huge_response_is_read_in_little_memory() {
     let huge = flooding(b"HTTP/1.1 200 OK\r\ncontent-length: 33554432\r\n\r\n", b"{\"hostname\":").await;
     let tool = super::TOOL;
     let command = format!("ulimit -v 4000000; exec {tool} load http://{huge}/ -n 2 -c 1 --timeout 60s");
@@ -87,7 +87,7 @@ async fn a_huge_answer_is_read_to_its_end_in_little_memory() {
 }
 
 #[tokio::test]
-async fn all_calls_may_fail_when_that_is_expected() {
+async fn expected_failures_are_exit_code_0() {
     let silent = silent().await;
     let arguments = ["-n", "2", "--timeout", "100ms", "--max-errors", "100%"];
     assert_eq!(load(&format!("http://{silent}/"), &arguments).await.code, Some(0));

@@ -1,4 +1,5 @@
-//! gRPC servers that are not there, break off, or are none: a sentence each, over one connection and balanced.
+//! gRPC servers that are absent, break off or do not speak gRPC: each is reported in one sentence, over one connection
+//! and over the balanced channel.
 
 use axum::{body::Body, response::Response};
 
@@ -21,7 +22,7 @@ fn grpc(message: &'static [u8]) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn whatever_the_server_does_there_is_one_sentence() {
+async fn misbehaving_server_is_one_sentence() {
     // What a call meets of a connection that breaks off, and what a balanced channel's last attempt to connect came to,
     // depends on who is faster.
     let breaks = "the connection|the server closed|reset|is it a gRPC port?";

@@ -1,4 +1,4 @@
-//! Output that cannot be written is said; only a closed pipe is quiet.
+//! Output that cannot be written is an error; a closed pipe is not.
 
 use service::testing::exit_of;
 

@@ -1,4 +1,4 @@
-//! Servers whose reflection is absent, silent or wrong: a sentence each, and no hang.
+//! Servers whose reflection is absent, silent or wrong: each is reported in one sentence, and no call hangs.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn listed() -> Option<Result<MessageResponse, Status>> {
     Some(Ok(MessageResponse::ListServicesResponse(ListServiceResponse { service })))
 }
 
-/// The file of the service, after something was done to it.
+/// Returns the file of the service after `change` modified it.
 fn changed(change: fn(&mut FileDescriptorProto)) -> Option<Result<MessageResponse, Status>> {
     let files = FileDescriptorSet::decode(&descriptors()[..]).unwrap().file;
     let mut file = files.into_iter().find(|file| file.name() == "helloworld.proto").unwrap();
@@ -76,7 +76,7 @@ const WRONG: [(Says, &str); 11] = [
 ];
 
 #[tokio::test]
-async fn whatever_is_wrong_with_it_there_is_one_sentence() {
+async fn wrong_reflection_is_one_sentence() {
     for (says, words) in WRONG {
         let target = format!("grpc://{}", greeter("pod-a", Reflection::Says(says)).await);
         let exit = load(&target, &["-n", "2", "--method", "helloworld.Greeter/SayHello"]).await;
@@ -90,7 +90,7 @@ async fn whatever_is_wrong_with_it_there_is_one_sentence() {
     }
 }
 
-/// The two files of the service, without what the first imports.
+/// Returns the two files of the service, without the imports of the first.
 fn without_imports(question: MessageRequest) -> Option<Result<MessageResponse, Status>> {
     let wanted = match question {
         MessageRequest::FileContainingSymbol(name) if name == "types.HelloReply" => "types/reply.proto",
@@ -104,7 +104,7 @@ fn without_imports(question: MessageRequest) -> Option<Result<MessageResponse, S
 }
 
 #[tokio::test]
-async fn missing_imports_are_asked_for_by_symbol() {
+async fn missing_imports_are_requested_by_symbol() {
     let target = format!("grpc://{}", greeter("pod-a", Reflection::Says(without_imports)).await);
     let exit = load(&target, &["-n", "2", "--method", "helloworld.Greeter/SayHello"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -125,7 +125,7 @@ async fn file_of_an_edition_is_read() {
 }
 
 #[tokio::test]
-async fn v1alpha_is_asked_whatever_v1_answers() {
+async fn failing_v1_falls_back_to_v1alpha() {
     for code in ["14", "16", "2", "5", "12"] {
         let address = greeter("pod-a", Reflection::V1Fails(code)).await;
         let exit =
@@ -173,7 +173,7 @@ async fn list_and_describe_print_services_methods_and_templates() {
 }
 
 #[tokio::test]
-async fn unimplemented_method_is_answered_with_those_that_the_server_has() {
+async fn unimplemented_method_error_lists_those_of_the_server() {
     let target = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
     let exit = exit_of(TOOL, &["call", &target, "-n", "1"], &[]).await;
     let line = "the server has grpc.reflection.v1.ServerReflection/ServerReflectionInfo, helloworld.Greeter/SayHello,";
@@ -181,13 +181,13 @@ async fn unimplemented_method_is_answered_with_those_that_the_server_has() {
 }
 
 #[tokio::test]
-async fn files_that_import_each_other_without_end_are_not_followed_for_ever() {
+async fn endless_imports_are_an_error() {
     let endless: Says = |question| {
         let number = match question {
             MessageRequest::FileByFilename(name) => name.parse::<u64>().unwrap(),
             _ => 0,
         };
-        // Each imports sixty-four new ones.
+        // Each file imports 64 new files.
         let dependency = (1..=64).map(|child| (number * 64 + child).to_string()).collect();
         let name = Some(number.to_string());
         let file = FileDescriptorProto { name, dependency, ..FileDescriptorProto::default() };
@@ -201,7 +201,7 @@ async fn files_that_import_each_other_without_end_are_not_followed_for_ever() {
 }
 
 #[tokio::test]
-async fn no_reflection_and_no_answer_are_told_apart() {
+async fn missing_reflection_and_silence_have_different_errors() {
     let none = format!("grpc://{}", greeter("pod-a", Reflection::None).await);
     let slow: Says = |_| {
         std::thread::sleep(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! `--report`: the page is there, or the load never begins.
+//! `--report`: the page is written, or the load does not start.
 
 use super::{
     compare, load,
@@ -6,7 +6,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_report_is_written_and_the_output_is_the_same() {
+async fn report_does_not_change_the_output() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("report.html");
     let file = path.to_str().unwrap();
@@ -26,7 +26,7 @@ async fn a_report_is_written_and_the_output_is_the_same() {
 }
 
 #[tokio::test]
-async fn a_report_that_cannot_be_written_is_said_before_the_first_call() {
+async fn unwritable_report_fails_before_the_first_call() {
     let diary = Diary::default();
     let url = format!("http://{}/a", diary.address().await);
     for exit in [
@@ -41,11 +41,11 @@ async fn a_report_that_cannot_be_written_is_said_before_the_first_call() {
 }
 
 #[tokio::test]
-async fn full_disk_is_said_with_the_name_of_the_report() {
+async fn full_disk_error_names_the_report() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("report.html");
     let url = Draws::new(&[("pod-a", 100)], 0).url().await;
-    // A limit on the size of files refuses as a full disk does.
+    // A limit on the size of files fails like a full disk.
     let tool = super::TOOL;
     let command =
         format!("trap '' XFSZ; ulimit -f 1; exec {tool} load {url} -n 20 --report {}", path.display());

@@ -1,4 +1,4 @@
-//! HTTP requests with a method, headers and a body, as curl and its like have them.
+//! HTTP requests with a method, headers and a body, with the flags of curl and similar tools.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::{load, result};
 
-/// The requests so far, each as method, `content-type`, the header `x-key`, and body.
+/// The requests received so far, each as method, `content-type`, the header `x-key`, and body.
 type Seen = Arc<Mutex<Vec<[String; 4]>>>;
 
 async fn witness() -> (Seen, String) {
@@ -30,7 +30,7 @@ async fn witness() -> (Seen, String) {
 }
 
 #[tokio::test]
-async fn request_is_what_the_flags_say() {
+async fn request_has_the_method_headers_and_body_of_the_flags() {
     let (seen, url) = witness().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "from a file").unwrap();
@@ -51,7 +51,7 @@ async fn request_is_what_the_flags_say() {
 }
 
 #[tokio::test]
-async fn short_flags_and_numbers_are_those_of_other_tools() {
+async fn short_flags_match_other_tools() {
     let (seen, url) = witness().await;
     let result = result(&url, &["-n", "1k", "-c", "4", "-q", "20k", "-z", "60s"]).await;
     assert_eq!((&result["calls"], seen.lock().unwrap().len()), (&1000.into(), 1000));

@@ -1,4 +1,4 @@
-//! Servers to put load on.
+//! Servers for load tests.
 
 use std::{
     collections::BTreeMap,
@@ -19,24 +19,24 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// A server that answers for many pods, and knows how often for which.
+/// A server that answers in the name of many pods and counts the answers of each.
 #[derive(Clone)]
 pub(super) struct Draws(Arc<Mutex<Drawn>>);
 
 struct Drawn {
     random: fastrand::Rng,
-    /// Pods and how often each is drawn, of 100 times.
+    /// The pods and their weights, in percent.
     weights: Vec<(&'static str, u32)>,
-    /// The number of errors in 100 responses.
+    /// The error rate, in percent.
     errors: u32,
     counts: BTreeMap<&'static str, (u64, u64)>,
 }
 
-/// A server that writes down the path of each call.
+/// A server that records the path of each call.
 #[derive(Clone, Default)]
 pub(super) struct Diary(Arc<Mutex<String>>);
 
-/// A server that stands still once.
+/// A server that stalls once.
 #[derive(Clone)]
 struct Stalls {
     begin: Instant,
@@ -60,23 +60,23 @@ impl Draws {
         format!("http://{address}/")
     }
 
-    /// Calls answered and refused, by pod.
+    /// Returns the numbers of successful and failed calls of each pod.
     pub(super) fn counts(&self) -> BTreeMap<&'static str, (u64, u64)> {
         self.0.lock().unwrap().counts.clone()
     }
 
     fn draw(&self) -> (StatusCode, [(&'static str, &'static str); 1], String) {
         let mut drawn = self.0.lock().unwrap();
-        let mut dice = drawn.random.u32(..100);
+        let mut draw = drawn.random.u32(..100);
         let mut pod = "";
         for (name, weight) in &drawn.weights {
             pod = name;
-            if dice < *weight {
+            if draw < *weight {
                 break;
             }
-            dice -= weight;
+            draw -= weight;
         }
-        // The first success decides where pods are named, and errors before it name none.
+        // The tool detects the place of the pod's name with the first success. Errors before it would have no name.
         let first = drawn.counts.values().map(|(answered, refused)| answered + refused).sum::<u64>() < 8;
         let failed = drawn.random.u32(..100) < drawn.errors && (!first || drawn.errors == 100);
         let (answered, refused) = drawn.counts.entry(pod).or_default();
@@ -100,13 +100,13 @@ impl Diary {
         serve(Router::new().fallback(write).with_state(self.clone())).await
     }
 
-    /// The paths in the order of the calls, without their slashes.
+    /// Returns the paths in the order of the calls, without their slashes.
     pub(super) fn read(&self) -> String {
         self.0.lock().unwrap().clone()
     }
 }
 
-/// A server that answers nothing for `length`, once `after` has passed.
+/// Starts a server that stalls for `length` once `after` has passed.
 pub(super) async fn stalling(after: Duration, length: Duration) -> String {
     let begin = Instant::now() + after;
     let answer = |State(Stalls { begin, end }): State<Stalls>| async move {
@@ -126,7 +126,7 @@ async fn serve(router: Router) -> SocketAddr {
     address
 }
 
-/// A server that reads a request, says `words` to it, and closes.
+/// Starts a server that reads a request, sends `words` and closes the connection.
 pub(super) async fn saying(words: &'static [u8]) -> SocketAddr {
     raw(move |mut connection| async move {
         drop(connection.read(&mut [0; 1024]).await);
@@ -135,7 +135,7 @@ pub(super) async fn saying(words: &'static [u8]) -> SocketAddr {
     .await
 }
 
-/// A server that takes connections and never says a word.
+/// Starts a server that accepts connections and never sends anything.
 pub(super) async fn silent() -> SocketAddr {
     raw(|connection| async move {
         std::future::pending::<()>().await;
@@ -144,12 +144,12 @@ pub(super) async fn silent() -> SocketAddr {
     .await
 }
 
-/// An address where nothing listens.
+/// Returns an address that no server listens on.
 pub(super) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// A server that converses so on each connection.
+/// Starts a server that runs `converse` on each connection.
 pub(super) async fn raw<F>(converse: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,

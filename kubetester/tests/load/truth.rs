@@ -1,4 +1,4 @@
-//! The tool's counts are those of the servers.
+//! The tool's counts match those of the servers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 const WEIGHTS: [(&str, u32); 3] = [("pod-a", 60), ("pod-b", 30), ("pod-c", 10)];
 
 #[tokio::test]
-async fn pods_and_errors_are_counted_as_the_server_counted_them() {
+async fn counts_match_those_of_the_server() {
     let draws = Draws::new(&WEIGHTS, 20);
     let result = result(&draws.url().await, &["-n", "1000", "-c", "8"]).await;
     assert_eq!(result["schema"], "kubetester.load/1");
@@ -33,7 +33,7 @@ async fn pods_and_errors_are_counted_as_the_server_counted_them() {
 }
 
 #[tokio::test]
-async fn the_pod_is_found_where_the_user_says() {
+async fn pod_is_found_at_the_given_place() {
     let draws = Draws::new(&WEIGHTS, 0);
     let url = draws.url().await;
     for place in ["header:x-pod", "/hostname", "regex:(pod-.)"] {
@@ -50,15 +50,15 @@ async fn the_pod_is_found_where_the_user_says() {
 }
 
 #[tokio::test]
-async fn a_rate_is_kept_and_a_stall_of_the_server_shows_in_p99() {
+async fn stall_of_the_server_shows_in_p99_of_an_open_loop() {
     let url = stalling(Duration::from_secs(2), Duration::from_millis(200)).await;
     let result = result(&url, &["--rate", "2000", "--duration", "10s", "-c", "32"]).await;
     let calls = result["calls"].as_u64().unwrap();
     assert!((19_800..=20_200).contains(&calls), "{calls} calls are not 20 000 +-1 %");
     assert_eq!(result["schedule"]["unsent"], 0);
-    // 400 of the calls, 2 %, came due in the stall: the first of them waited for all of it, the last for nothing. So
-    // half of them, 1 % of all, waited for 100 ms or more, wherever else time was lost. A closed loop would have seen
-    // 32 slow calls, one for each caller, and a p99 that hides them.
+    // 400 calls, 2 % of all, came due during the stall. The first of them waited for all of it, the last hardly at all,
+    // so half of them, 1 % of all calls, waited for at least 100 ms. A closed loop would have made 32 slow calls, one
+    // per caller, and p99 would hide them.
     let latency = &result["latency"];
     assert!(latency["p99"].as_f64().unwrap() >= 0.098, "{latency}");
     assert!(latency["max"].as_f64().unwrap() >= 0.198, "{latency}");
@@ -90,7 +90,7 @@ async fn details_add_up_to_the_whole() {
 }
 
 #[tokio::test]
-async fn of_many_pods_the_busiest_are_shown_and_the_rest_counted() {
+async fn many_pods_are_cut_to_the_busiest() {
     let names = (0..100).map(|number| (&*format!("pod-{number}").leak(), 1)).collect::<Vec<_>>();
     let exit = load(&Draws::new(&names, 0).url().await, &["-n", "4000"]).await;
     let shown = exit.stdout.lines().filter(|line| line.starts_with(" pod-")).count();
@@ -98,14 +98,14 @@ async fn of_many_pods_the_busiest_are_shown_and_the_rest_counted() {
 }
 
 #[tokio::test]
-async fn what_a_peer_calls_itself_is_not_obeyed_by_a_terminal() {
+async fn control_characters_in_pod_names_are_replaced() {
     let draws = Draws::new(&[("pod\\u001b[2J\\u202e", 100)], 0);
     let exit = load(&draws.url().await, &["-n", "10", "--pod-from", "/hostname"]).await;
     assert!(exit.stdout.contains("pod\u{fffd}[2J\u{fffd}"), "{}", exit.stdout);
 }
 
 #[tokio::test]
-async fn the_page_for_people_has_pods_bars_and_a_verdict() {
+async fn text_output_has_pods_bars_and_a_verdict() {
     let draws = Draws::new(&[("pod-a", 100)], 0);
     let exit = load(&draws.url().await, &["-n", "1200"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");

@@ -1,4 +1,4 @@
-//! A peer that lies about its name writes text, and nothing else.
+//! A pod's name is always rendered as text, even if a server sends markup or control characters.
 
 use super::{CALLS, Calls};
 
@@ -14,19 +14,19 @@ const NAMES: [&str; 8] = [
 ];
 
 #[test]
-fn names_are_text_wherever_they_stand() {
+fn hostile_names_are_escaped_everywhere() {
     let page = Calls { pods: &NAMES, ..CALLS }.page();
     let mut rows = page.texts("table.pods tbody th");
     let mut names = NAMES.map(str::to_owned);
     rows.sort();
     names.sort();
     assert_eq!(rows, names);
-    // Each stands by itself, so that one that is written from right to left turns nothing else around.
+    // Each name is isolated, so that right-to-left text does not affect the text around it.
     assert_eq!(page.all("table.pods tbody th > bdi").len(), NAMES.len());
     for name in page.texts(".ends li:not(.rest):not(.p50):not(.p90):not(.p99) bdi") {
         assert!(NAMES.contains(&&*name), "{name}");
     }
-    // As many elements as with tame names.
+    // The page has as many elements as with harmless names.
     let tame = Calls { pods: &["a", "b", "c", "d", "e", "f", "g", "h"], ..CALLS }.page();
     assert_eq!(page.all("*").len(), tame.all("*").len());
 }

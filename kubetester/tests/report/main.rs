@@ -1,4 +1,4 @@
-//! The report, read as a browser reads it.
+//! The HTML report, parsed as in a browser.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -18,22 +18,22 @@ use kubetester::{
 };
 use scraper::{ElementRef, Html, Selector};
 
-/// A page that was parsed.
+/// A parsed page.
 struct Page {
     text: String,
     html: Html,
 }
 
-/// How calls went.
+/// The calls of a simulated load.
 #[derive(Clone, Copy)]
 struct Calls<'a> {
     pods: &'a [&'a str],
     count: u64,
-    /// Each so many fails; none at 0.
+    /// The interval of failing calls: every n-th call fails, or none if 0.
     failing: u64,
-    /// From one to the next.
+    /// The time from one call to the next.
     every: Duration,
-    /// The fastest takes so many microseconds.
+    /// The latency of the fastest call, in microseconds.
     fastest: u64,
 }
 
@@ -78,7 +78,7 @@ fn about() -> About {
 // === impl Page ===
 
 impl Page {
-    /// Parses a page, and sees to what must hold for all of them.
+    /// Parses a page and checks the properties of every page.
     fn new(text: String) -> Self {
         let page = Self { html: Html::parse_document(&text), text };
         assert_eq!(page.html.errors, [""; 0], "{}", page.text);
@@ -90,7 +90,7 @@ impl Page {
                     "{name}={value}"
                 );
             }
-            // What is drawn is drawn with numbers.
+            // Paths contain finite numbers only.
             for name in ["d", "style"] {
                 let value = element.attr(name).unwrap_or_default();
                 assert!(
@@ -123,7 +123,7 @@ impl Page {
         all[0]
     }
 
-    /// The texts of elements, with plain spaces.
+    /// Returns the texts of elements, with plain spaces.
     fn texts(&self, what: &str) -> Vec<String> {
         self.all(what).into_iter().map(text).collect()
     }

@@ -17,10 +17,10 @@ use kubetester::{
 use super::{CALLS, Calls, Page, about};
 
 #[test]
-fn a_load_has_its_verdict_its_figures_and_its_pods() {
+fn load_page_has_verdict_figures_and_pods() {
     let page = Calls { failing: 8, ..CALLS }.page();
     assert_eq!(page.texts("h1"), ["http://gw:80/hello"]);
-    // Failures come first and colour all of it.
+    // Failures come first and determine the colour of the verdict.
     let sentences = page.texts(".verdict.bad p");
     assert!(sentences[0].starts_with("500 of 4 000 calls failed"), "{sentences:?}");
     assert!(sentences[1].starts_with("uneven: the busiest of 2 pods"), "{sentences:?}");
@@ -34,7 +34,7 @@ fn a_load_has_its_verdict_its_figures_and_its_pods() {
 }
 
 #[test]
-fn a_comparison_is_on_one_scale_and_marks_the_best() {
+fn comparison_page_has_one_scale_and_marks_the_best() {
     let one = Calls { pods: &["pod-a"], every: Duration::from_millis(2), fastest: 3000, ..CALLS };
     let results = vec![
         ("turns".to_owned(), CALLS.load("http://gw/a"), Vec::new()),
@@ -59,7 +59,7 @@ fn a_comparison_is_on_one_scale_and_marks_the_best() {
 }
 
 #[test]
-fn a_drill_has_its_events_on_all_plots() {
+fn drill_page_marks_events_on_all_plots() {
     let event = |at, what, pod: Option<&str>| Event { at, what, pod: pod.map(str::to_owned) };
     let events = vec![
         event(1.0, What::DnsFails, None),
@@ -90,7 +90,7 @@ fn a_drill_has_its_events_on_all_plots() {
 }
 
 #[test]
-fn notes_are_the_same_on_the_page_at_the_terminal_and_in_json() {
+fn notes_are_the_same_in_html_text_and_json() {
     let mut load = CALLS.load("http://gw/a");
     load.notes = vec!["5 calls were due and never made".to_owned(), "and <another>".to_owned()];
     let steps = Steps::default();

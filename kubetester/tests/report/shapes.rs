@@ -1,10 +1,10 @@
-//! The drawings, also of loads with little or much to draw.
+//! The plots, also of very small and very large loads.
 
 use std::time::Duration;
 
 use super::{CALLS, Calls, Page};
 
-/// Returns the number of times that a path goes sideways.
+/// Returns the number of horizontal segments of each path.
 fn steps(page: &Page, what: &str) -> Vec<usize> {
     page.all(what).iter().map(|path| path.attr("d").unwrap().matches('H').count()).collect()
 }
@@ -15,7 +15,7 @@ fn paths_have_a_step_for_each_interval() {
     let intervals = load.over_time.as_ref().unwrap().succeeded.len();
     assert_eq!(intervals, 128, "4 s in intervals of 1/32 s");
     let page = Calls { failing: 8, ..CALLS }.page();
-    // There along the top, and back along the bottom.
+    // The outline has each step twice, along the top and along the bottom.
     assert_eq!(steps(&page, "path.area.c0, path.area.c1, path.area.failed"), [intervals * 2; 3]);
     assert_eq!(steps(&page, "path.bins"), [load.histogram.unwrap().len() * 2]);
     for line in page.all("path.line") {
@@ -24,7 +24,7 @@ fn paths_have_a_step_for_each_interval() {
 }
 
 #[test]
-fn a_stack_reaches_the_sum_of_its_pods() {
+fn stack_height_is_the_sum_of_its_pods() {
     let page = CALLS.page();
     let height = |class: &str| {
         let path = page.only(&format!("path.area.{class}")).attr("d").unwrap();
@@ -70,13 +70,13 @@ fn errors_alone_have_no_latency() {
 }
 
 #[test]
-fn answers_without_a_name_are_drawn_as_such() {
+fn unnamed_answers_are_drawn_separately() {
     let page = Calls { pods: &[], ..CALLS }.page();
     assert_eq!(page.texts(".ends .rest"), ["no pod named"]);
 }
 
 #[test]
-fn a_thousand_pods_are_counted_and_folded_away() {
+fn thousand_pods_are_collapsed() {
     let names: Vec<String> = (0..1000).map(|number| format!("pod-{number:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let page = Calls { pods: &names, count: 20_000, ..CALLS }.page();
@@ -89,7 +89,7 @@ fn a_thousand_pods_are_counted_and_folded_away() {
 }
 
 #[test]
-fn a_long_run_is_no_larger_a_page() {
+fn long_run_has_a_page_of_the_same_size() {
     let page = Calls { every: Duration::from_secs(20), ..CALLS }.page();
     assert!(steps(&page, "path.area.c0")[0] <= 600);
     let hours = page.texts("#load .plot .horizontal span");

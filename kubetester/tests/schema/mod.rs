@@ -1,4 +1,4 @@
-//! A document is what its published schema allows.
+//! Checks documents against their published schemas.
 
 use serde_json::Value;
 

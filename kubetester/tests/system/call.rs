@@ -1,4 +1,4 @@
-//! `kubetester call`: a line for each call, also for those that fail, and a summary at the end.
+//! `kubetester call`: prints a line for each call, including failed calls, and a summary at the end.
 
 use std::process::Stdio;
 
@@ -11,12 +11,12 @@ use tokio::{
 use super::pods::{Pods, TOOL, program};
 
 #[tokio::test]
-async fn a_line_says_who_answered_whom_how_fast_and_over_which_connection() {
+async fn line_names_pod_latency_and_connection() {
     let pods = Pods::start(3).await;
     let arguments = ["call", &pods.target(), "--name", "Ann", "--every", "1ms", "-n", "6"];
     let exit = exit_of(TOOL, &arguments, &[]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
-    // Which pods took them depends on how fast they were connected; each has its own address.
+    // The pods that answer depend on the speed of connecting; each has its own address.
     for line in exit.stdout.lines().take(6) {
         let of_pod = |number: usize| {
             let begin = format!("Hello Ann from hellogrpc-{number} (v1-hellogrpc) in ");
@@ -103,7 +103,7 @@ async fn each_greeting_method_prints_the_line_of_its_own_client() {
 }
 
 #[tokio::test]
-async fn the_gateways_answers_and_the_backends_are_read_alike() {
+async fn answers_of_gateway_and_backend_name_the_pod() {
     let http = program("hellohttp", &[("POD_NAME", "pod-2")]).await;
     let target = format!("http://{}/hellohttp", http.listen);
     let gateway = program("helloserve", &[("HTTP_TARGET", target.as_str())]).await;
@@ -114,7 +114,7 @@ async fn the_gateways_answers_and_the_backends_are_read_alike() {
 }
 
 #[tokio::test]
-async fn it_goes_on_through_errors_and_sums_up_on_ctrl_c() {
+async fn errors_do_not_end_the_calls_and_ctrl_c_prints_a_summary() {
     let mut pods = Pods::start(1).await;
     let target = format!("grpc://{}", pods.addresses[0]);
     let mut child = Command::new(TOOL)
@@ -145,7 +145,7 @@ async fn it_goes_on_through_errors_and_sums_up_on_ctrl_c() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_line_and_exit_code_3() {
+async fn unreachable_server_is_exit_code_3() {
     let exit = exit_of(TOOL, &["call", "grpc://127.0.0.1:1", "-n", "1"], &[]).await;
     assert_eq!(exit.code, Some(3), "{exit:?}");
     assert!(exit.stdout.contains("No answer after"), "{exit:?}");
@@ -170,7 +170,7 @@ async fn echo_serves_and_its_client_calls_until_a_signal() {
         servers.push(server);
     }
 
-    // One connection: every line names the same pod. Balanced: the pods take turns.
+    // Over one connection every line names the same pod. Over the balanced channel the pods answer in turn.
     let balanced = format!("ipv4:{}", addresses.join(","));
     for (host, pods) in [(&addresses[0], 1), (&balanced, 2)] {
         let exit = exit_of(TOOL, &["echo", "-h", host, "-n", "8", "--every", "5ms"], &[]).await;

@@ -1,4 +1,4 @@
-//! Callers that never pause, and what became of their calls.
+//! Callers that call without pause, and the outcomes of their calls.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use tokio::{
 };
 use tonic::Status;
 
-/// As many calls are in flight at once.
+/// The number of calls in flight.
 pub(super) const CALLERS: usize = 16;
 
-/// One call: who answered.
+/// A function that makes one call and returns the pod that answered.
 pub(super) type Call =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, Status>> + Send>> + Send + Sync>;
 
-/// Callers at work until they are dropped.
+/// Callers that make calls until they are dropped.
 pub(super) struct Load {
     counts: Arc<Mutex<Counts>>,
     callers: JoinSet<()>,
@@ -51,7 +51,7 @@ impl Load {
                             Err(status) => counts.failed.push(status.to_string()),
                         }
                     }
-                    // A call that fails at once waits for nothing, and would keep its thread for good.
+                    // A call that fails at once never awaits, and would otherwise block its thread.
                     yield_now().await;
                 }
             });
@@ -63,7 +63,7 @@ impl Load {
         self.counts.lock().unwrap().clone()
     }
 
-    /// Waits until so many more calls have ended, one way or the other.
+    /// Waits until `more` further calls have succeeded or failed.
     pub(super) async fn calls(&self, more: u64) -> Counts {
         let ended = |counts: &Counts| counts.answered.values().sum::<u64>() + counts.failed.len() as u64;
         let goal = ended(&self.counts()) + more;
@@ -71,14 +71,14 @@ impl Load {
         self.counts()
     }
 
-    /// Makes no new calls; those in flight are given up.
+    /// Stops making calls and drops those in flight.
     pub(super) async fn stop(mut self) -> Counts {
         self.callers.shutdown().await;
         self.counts()
     }
 }
 
-/// Calls over `channel`.
+/// Returns a function that calls over `channel`.
 pub(super) fn over(channel: &Channel) -> Call {
     let client = HelloClient::new(channel.clone());
     Arc::new(move || {
@@ -106,7 +106,7 @@ pub(super) async fn until(condition: impl Fn() -> bool) {
     .await;
 }
 
-/// Waits until so many of the channel's subchannels are READY.
+/// Waits until `count` of the channel's subchannels are READY.
 pub(super) async fn ready(channel: &Channel, count: usize) -> ChannelSnapshot {
     until(|| channel.snapshot().ready() == count).await;
     channel.snapshot()

@@ -10,7 +10,7 @@ use service::{Identity, Instance, Shutdown, defaults};
 use super::callers::{in_turn, over, ready, until};
 
 #[tokio::test]
-async fn a_fourth_address_is_connected_with_the_next_answer_and_takes_its_quarter() {
+async fn new_address_is_connected_and_takes_its_share() {
     // A name in DNS has no ports, so the pods share one.
     let layout = Layout::bind(4, 1, false).await.unwrap();
     let pods = addresses(&layout.grpc).unwrap();
@@ -28,7 +28,7 @@ async fn a_fourth_address_is_connected_with_the_next_answer_and_takes_its_quarte
 
     dns.zone().set("grpc-svc", pods.iter().map(|pod| pod.ip()));
     until(|| dns.zone().handed_out("grpc-svc", fourth) > 0).await;
-    // One answer with the new address has to do: there will be no other.
+    // The new address is in a single DNS answer, so one answer has to be enough.
     dns.zone().set_conduct(Conduct::Silent);
     let answers = dns.zone().handed_out("grpc-svc", fourth);
     let snapshot = ready(&channel, 4).await;

@@ -11,7 +11,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backend_that_is_told_to_stop_fails_no_call() {
+async fn backend_on_sigterm_fails_no_call() {
     let mut pods = Pods::start(3).await;
     let channel = Channel::new(pods.target()).unwrap();
     ready(&channel, 3).await;
@@ -22,7 +22,7 @@ async fn a_backend_that_is_told_to_stop_fails_no_call() {
     stopping.signal(Signal::TERM);
     let exit = stopping.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
-    // Its last answers may not be counted yet.
+    // The last answers of the backend may not be counted yet.
     let gone = load.calls(2 * CALLERS as u64).await;
     let after = load.calls(300).await;
     assert_eq!(after.failed, Vec::<String>::new());
@@ -30,7 +30,7 @@ async fn a_backend_that_is_told_to_stop_fails_no_call() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_told_to_stop_answers_the_slow_call_it_has() {
+async fn gateway_on_sigterm_answers_the_call_in_flight() {
     let slow = program("hellogrpc", &[("RESPONSE_DELAY", "1s"), ("POD_NAME", "slow")]).await;
     let target = format!("ipv4:{}", slow.listen);
     let env = [("GRPC_TARGET", target.as_str()), ("UPSTREAM_TIMEOUT", "20s"), ("POD_NAME", "gw")];
@@ -50,7 +50,7 @@ async fn a_gateway_that_is_told_to_stop_answers_the_slow_call_it_has() {
     assert_eq!(gateway.exit().await.code, Some(0));
 }
 
-/// Waits until the gateway has a call to `/hellogrpc` in hand.
+/// Waits until the gateway has a call to `/hellogrpc` in flight.
 async fn in_hand(admin: SocketAddr) {
     let mut client = Client::connect(admin).await;
     loop {

@@ -10,7 +10,7 @@ use super::{
     pods::{Pods, name, program},
 };
 
-/// GETs a path of the gateway, each time over a connection of its own.
+/// Returns a function that GETs a path of the gateway, each time over a new connection.
 fn through(gateway: SocketAddr, path: &'static str) -> Call {
     Arc::new(move || {
         Box::pin(async move {
@@ -25,7 +25,7 @@ fn through(gateway: SocketAddr, path: &'static str) -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_pod_costs_no_request_where_calls_are_retried() {
+async fn killed_pod_fails_no_request_with_retries() {
     // Slow enough for calls to be in flight whenever the kill comes.
     let mut pods = Pods::start_with(3, &[("RESPONSE_DELAY", "20ms")]).await;
     let target = pods.target();
@@ -40,7 +40,7 @@ async fn a_killed_pod_costs_no_request_where_calls_are_retried() {
     }
 
     pods.kill(3).await;
-    // The kill shows: calls that were in flight on the other channel are lost.
+    // The kill has an effect: calls that were in flight on the channel without retries are lost.
     until(|| !bare.counts().failed.is_empty()).await;
     let after = retried.calls(300).await;
     assert_eq!(after.failed, Vec::<String>::new());

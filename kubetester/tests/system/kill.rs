@@ -12,7 +12,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_pod_costs_the_calls_in_flight_and_gets_its_third_back() {
+async fn killed_pod_loses_calls_in_flight_and_recovers_its_share() {
     let mut pods = Pods::start(3).await;
     let channel = Channel::new(pods.target()).unwrap();
     ready(&channel, 3).await;
@@ -24,7 +24,7 @@ async fn a_killed_pod_costs_the_calls_in_flight_and_gets_its_third_back() {
     pods.kill(3).await;
     let dead = pods.addresses[2];
     until(|| !given(&channel, dead).1).await;
-    // Its connection is gone. A call that was on its way there may still be counted, later ones may not.
+    // The connection is closed. A call that was already started may still be counted; later calls may not.
     load.calls(2 * CALLERS as u64).await;
     let (given_before, _) = given(&channel, dead);
     let after = load.calls(600).await;
@@ -44,7 +44,7 @@ async fn a_killed_pod_costs_the_calls_in_flight_and_gets_its_third_back() {
     assert_eq!([1, 2, 3].map(|pod| share(&turns, pod)), [10, 10, 10]);
 }
 
-/// The same kill, with the channel of tonic itself: the test above can fail.
+/// Repeats the test with tonic's own balancer, to prove that the test above can fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tonics_own_balancer_loses_far_more_calls() {
     let mut pods = Pods::start(3).await;

@@ -1,4 +1,4 @@
-//! Where `kubetester load` says that calls landed, with the problem and the cure side by side.
+//! `kubetester load` reports the pods that answered, for one connection and for the balanced channel.
 
 use serde_json::Value;
 use service::testing::exit_of;
@@ -12,7 +12,7 @@ async fn result(target: &str, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn one_connection_meets_one_pod_and_the_balanced_channel_meets_all_in_turn() {
+async fn one_connection_reaches_one_pod_and_balanced_channel_reaches_all() {
     let pods = Pods::start(3).await;
     let one = result(&format!("grpc://{}", pods.addresses[0]), &["-n", "60", "--max-errors", "0"]).await;
     assert_eq!(one["balance"]["spread"], "one-pod");

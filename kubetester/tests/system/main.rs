@@ -1,4 +1,4 @@
-//! The system as a whole: real processes that are really killed, real DNS, and load throughout.
+//! The system as a whole: real processes that are killed, real DNS, and continuous load.
 
 #![cfg(target_os = "linux")] // Each pod has a loopback address of its own.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]

@@ -1,4 +1,4 @@
-//! hellogrpc pods: each a process of its own, on a loopback address of its own.
+//! hellogrpc pods, each a separate process on its own loopback address.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ impl Pods {
         Self::start_with(count, &[]).await
     }
 
-    /// With settings that all of them have.
+    /// Starts pods with the same environment variables.
     pub(super) async fn start_with(count: u8, env: &'static [(&'static str, &'static str)]) -> Self {
         let block = Block::claim().unwrap().unwrap();
         let mut pods = Self { running: Vec::new(), addresses: Vec::new(), env, _block: block };
@@ -33,7 +33,7 @@ impl Pods {
         pods
     }
 
-    /// A target that lists all of them, for good.
+    /// Returns a target that lists the addresses of all pods.
     pub(super) fn target(&self) -> String {
         let list: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
         format!("ipv4:{}", list.join(","))
@@ -49,7 +49,7 @@ impl Pods {
         assert_eq!(pod.exit().await.code, None, "a signal ended it");
     }
 
-    /// Starts a pod again, where it was.
+    /// Starts a pod again, on the same address.
     pub(super) async fn restart(&mut self, number: u8) {
         let running = self.pod(number, self.addresses[usize::from(number) - 1]).await;
         self.running[usize::from(number) - 1] = Some(running);
@@ -66,7 +66,7 @@ pub(super) fn name(number: u8) -> String {
     format!("hellogrpc-{number}")
 }
 
-/// A program of the system as a process, on free ports unless `env` says otherwise.
+/// Starts a program of the system as a process, on free ports unless `env` sets them.
 pub(super) async fn program(name: &str, env: &[(&str, &str)]) -> Running {
     Running::start_with(TOOL, &["pod", name], env).await
 }

@@ -1,19 +1,19 @@
-//! The flags of hellohttp, beside those that all programs have.
+//! The flags of hellohttp, in addition to those of all programs.
 
 use std::time::Duration;
 
 use clap::Args;
 use service::{http::ConnectionConfig, parse_duration};
 
-/// The flags of hellohttp. Each can be given in the environment, under the name that `--help` shows.
+/// The flags of hellohttp. Each can be set by the environment variable that `--help` shows.
 #[derive(Args, Clone, Debug)]
 #[command(mut_arg("max_connection_age", |arg| arg.default_value("5s")))]
 pub struct Config {
-    /// Limits of connections. The age is short so that clients that keep connections alive reach new pods.
+    /// Limits of connections. The maximum age is short so that clients that keep connections alive reach new pods.
     #[command(flatten)]
     pub connections: ConnectionConfig,
 
-    /// Fault switch: how long a request waits for its response
+    /// Fault switch: time that a request waits for its response
     #[arg(long, env, value_name = "RESPONSE_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub response_delay: Duration,
 }
@@ -21,7 +21,7 @@ pub struct Config {
 // === impl Config ===
 
 impl Default for Config {
-    /// The values that the flags have when none is given.
+    /// Returns the defaults of the flags.
     fn default() -> Self {
         service::defaults()
     }

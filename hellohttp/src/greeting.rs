@@ -1,4 +1,4 @@
-//! The answer.
+//! The `/hellohttp` endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use service::{Identity, Problem};
 use tokio::time;
 
-/// Says hello with the caller's name, and who it is.
+/// Answers greetings with the caller's name and the identity of this server.
 #[derive(Debug)]
 pub(crate) struct Greeter {
     identity: Identity,

@@ -1,8 +1,8 @@
-//! hellohttp, the HTTP backend: says hello, and who it is.
+//! hellohttp, the HTTP backend: answers greetings with its version and hostname.
 //!
-//! `GET /hellohttp?name=Ann` answers `{"name":"Ann","version":"v1-hellohttp","hostname":"pod-1"}`. Connections end
-//! after `MAX_CONNECTION_AGE`: clients that keep them alive spread over the pods again, also over those that came
-//! later.
+//! `GET /hellohttp?name=Ann` answers `{"name":"Ann","version":"v1-hellohttp","hostname":"pod-1"}`. Connections are
+//! closed after `MAX_CONNECTION_AGE`, so that clients that keep connections alive are spread over the pods again,
+//! including pods that were added later.
 
 mod config;
 mod greeting;
@@ -25,11 +25,11 @@ pub const PROGRAM: Program = Program {
     port: 8100,
 };
 
-/// Serves on `listener` until the instance shuts down, then until the requests in flight are answered.
+/// Serves on `listener` until the instance shuts down and the requests in flight are answered.
 ///
 /// # Errors
 ///
-/// None today; the programs share one signature.
+/// Never fails. The result is part of the signature that all programs share.
 pub async fn serve(
     config: Config,
     listener: TcpListener,

@@ -1,4 +1,4 @@
-//! The program: see the library.
+//! Runs the library's server as a program.
 
 use std::process::ExitCode;
 

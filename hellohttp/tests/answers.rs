@@ -36,7 +36,7 @@ fn aged(max_connection_age: Duration) -> Config {
 }
 
 #[tokio::test]
-async fn says_hello_with_the_name_whatever_its_characters() {
+async fn name_of_any_characters_is_returned() {
     let running = start(Config::default()).await;
     let mut client = Client::connect(running.addr).await;
     for (query, name) in [
@@ -57,7 +57,7 @@ async fn says_hello_with_the_name_whatever_its_characters() {
 }
 
 #[tokio::test]
-async fn refuses_the_rest_as_problems() {
+async fn other_requests_are_problems() {
     let running = start(Config::default()).await;
     let mut client = Client::connect(running.addr).await;
 
@@ -82,7 +82,7 @@ async fn refuses_the_rest_as_problems() {
 }
 
 #[tokio::test]
-async fn counts_by_route_and_status() {
+async fn requests_are_counted_by_route_and_status() {
     let running = start(Config::default()).await;
     let mut client = Client::connect(running.addr).await;
     for path in ["/hellohttp", "/hellohttp?name=Ann", "/hellohttp?name=1&name=2", "/secret"] {
@@ -102,7 +102,7 @@ async fn counts_by_route_and_status() {
 }
 
 #[tokio::test]
-async fn a_connection_grows_old_and_another_is_made() {
+async fn old_connection_is_closed_and_replaced() {
     let running = start(aged(Duration::from_millis(200))).await;
     for _ in 0..2 {
         let mut client = Client::connect(running.addr).await;
@@ -122,7 +122,7 @@ async fn a_connection_grows_old_and_another_is_made() {
 }
 
 #[tokio::test]
-async fn drains_what_is_in_flight() {
+async fn shutdown_drains_requests_in_flight() {
     let running = start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
     let mut client = Client::connect(running.addr).await;
     client.ask("/hellohttp?name=Ann").await;

@@ -1,4 +1,4 @@
-//! Clients that keep connections alive lose no request when connections grow old, or the server ends.
+//! Clients that keep connections alive lose no request when connections reach their maximum age or the server ends.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 const CALLERS: usize = 8;
 
-/// A server whose connections live for `age`, and a client that keeps its own alive as the gateway does.
+/// Starts a server with a maximum connection age of `age`, and a client that keeps connections alive like the gateway.
 async fn start(age: Duration) -> (reqwest::Client, String, Instance, Trigger) {
     let (trigger, shutdown) = Shutdown::new();
     let identity = Identity { version: "v1-hellohttp".into(), hostname: "pod-2".into() };
@@ -36,7 +36,7 @@ async fn start(age: Duration) -> (reqwest::Client, String, Instance, Trigger) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_connections_grow_old() {
+async fn aged_connections_lose_no_request() {
     let (client, url, instance, _trigger) = start(Duration::from_millis(20)).await;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -48,7 +48,7 @@ async fn when_connections_grow_old() {
                 assert_eq!(response.status(), 200);
                 told += usize::from(response.headers().contains_key("connection"));
                 response.bytes().await.unwrap();
-                // Idle for about as long as connections live, so that many grow old while idle.
+                // Idle for about the maximum age, so that many connections reach it while idle.
                 tokio::time::sleep(Duration::from_millis(count % 3)).await;
             }
             told
@@ -61,7 +61,7 @@ async fn when_connections_grow_old() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_the_server_ends() {
+async fn shutdown_loses_no_request() {
     let (client, url, _instance, trigger) = start(Duration::ZERO).await;
     let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
@@ -74,7 +74,7 @@ async fn when_the_server_ends() {
                         assert_eq!(response.status(), 200);
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
-                    // Nothing was sent: the next server takes it.
+                    // The server is gone and nothing was sent, so no request is lost.
                     Err(error) if error.is_connect() => break,
                     Err(error) => panic!("a request was lost: {error:?}"),
                 }

@@ -1,4 +1,4 @@
-//! hellohttp as a process: how it starts, is watched, and ends. What is here is the same for all programs.
+//! hellohttp as a process: start, health checks, logs and shutdown, which are the same for all programs.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,7 +20,7 @@ async fn in_flight(running: &Running) {
 }
 
 #[tokio::test]
-async fn answers_with_what_the_environment_says_it_is() {
+async fn identity_is_read_from_the_environment() {
     let running = Running::start(EXE, &[("POD_NAME", "pod-7"), ("APP_VERSION", "v2")]).await;
     let answer = Client::connect(running.listen).await.get("/hellohttp?name=Ann").await;
     assert_eq!(answer.body, r#"{"name":"Ann","version":"v2","hostname":"pod-7"}"#);
@@ -30,7 +30,7 @@ async fn answers_with_what_the_environment_says_it_is() {
 }
 
 #[tokio::test]
-async fn logs_each_request_with_its_id_when_asked_to() {
+async fn access_log_has_the_request_id() {
     let running = Running::start(EXE, &[("LOG_FILTER", "info,access=debug")]).await;
     let mut client = Client::connect(running.listen).await;
     client
@@ -52,7 +52,7 @@ async fn logs_each_request_with_its_id_when_asked_to() {
 }
 
 #[tokio::test]
-async fn ends_at_once_when_nothing_is_in_flight() {
+async fn idle_server_ends_at_once() {
     for (signal, threads) in [(Signal::TERM, "1"), (Signal::INT, "2")] {
         let running = Running::start(EXE, &[("WORKER_THREADS", threads)]).await;
         assert_eq!(Client::connect(running.listen).await.get("/hellohttp").await.status, 200);
@@ -62,7 +62,7 @@ async fn ends_at_once_when_nothing_is_in_flight() {
 }
 
 #[tokio::test]
-async fn answers_what_is_in_flight_before_it_ends() {
+async fn sigterm_waits_for_requests_in_flight() {
     let running = Running::start(EXE, &[("RESPONSE_DELAY", "300ms")]).await;
     let mut client = Client::connect(running.listen).await;
     client.ask("/hellohttp?name=Ann").await;
@@ -75,7 +75,7 @@ async fn answers_what_is_in_flight_before_it_ends() {
 }
 
 #[tokio::test]
-async fn takes_new_work_while_it_says_that_it_is_not_ready() {
+async fn draining_server_is_unready_and_accepts_requests() {
     let mut running = Running::start(EXE, &[("DRAIN_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "2h")]).await;
     let mut admin = Client::connect(running.admin).await;
     assert_eq!(admin.get("/readyz").await.status, 200);
@@ -87,7 +87,7 @@ async fn takes_new_work_while_it_says_that_it_is_not_ready() {
 }
 
 #[tokio::test]
-async fn cuts_off_what_does_not_end_in_time() {
+async fn requests_beyond_the_shutdown_timeout_are_cut_off() {
     let env = [("RESPONSE_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "200ms")];
     let running = Running::start(EXE, &env).await;
     let mut client = Client::connect(running.listen).await;
@@ -100,7 +100,7 @@ async fn cuts_off_what_does_not_end_in_time() {
 }
 
 #[tokio::test]
-async fn ends_at_once_at_the_second_signal() {
+async fn second_signal_ends_at_once() {
     let env = [("RESPONSE_DELAY", "1h"), ("SHUTDOWN_TIMEOUT", "2h")];
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let mut running = Running::start(EXE, &env).await;
@@ -115,7 +115,7 @@ async fn ends_at_once_at_the_second_signal() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_one_line() {
+async fn port_in_use_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     for (env, flag) in [
@@ -133,7 +133,7 @@ async fn a_port_in_use_is_one_line() {
 }
 
 #[tokio::test]
-async fn a_bad_flag_is_one_line_that_names_it() {
+async fn bad_flag_is_named_in_one_line() {
     for (arguments, env, words) in [
         (&["--drain-delay", "soon"][..], &[][..], ["'soon'", "--drain-delay <DRAIN_DELAY>"]),
         (&[], &[("MAX_CONNECTION_AGE", "5")], ["'5'", "MAX_CONNECTION_AGE"]),
@@ -169,7 +169,7 @@ async fn help_shows_every_flag_with_its_name_in_the_environment() {
 }
 
 #[tokio::test]
-async fn asks_the_running_one_for_its_health() {
+async fn health_command_asks_the_running_server() {
     let running = Running::start(EXE, &[]).await;
     let admin = running.admin.to_string();
     let exit = exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &admin)]).await;
@@ -178,7 +178,7 @@ async fn asks_the_running_one_for_its_health() {
     let every_address = format!("0.0.0.0:{}", running.admin.port());
     assert_eq!(exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &every_address)]).await.code, Some(0));
 
-    // Something that answers, but not this.
+    // Another program answers on the port.
     let other = running.listen.to_string();
     let exit = exit_of(EXE, &["--health"], &[("ADMIN_ADDR", &other)]).await;
     assert_eq!(exit.code, Some(1));
@@ -231,7 +231,7 @@ async fn default_admin_port_is_on_every_address() {
     assert!(exit.stdout.contains("[default: [::]:8080]"), "{}", exit.stdout);
     let running = Running::start(EXE, &[("ADMIN_ADDR", "[::]:0")]).await;
     for address in ["127.0.0.1", "::1"] {
-        // Loopback may be without IPv6.
+        // Loopback may not have IPv6.
         if TcpListener::bind((address, 0)).is_ok() {
             let address = (address.parse::<std::net::IpAddr>().unwrap(), running.admin.port()).into();
             assert_eq!(Client::connect(address).await.get("/healthz").await.status, 200);

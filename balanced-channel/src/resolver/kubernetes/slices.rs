@@ -154,13 +154,11 @@ fn best(found: BTreeMap<SocketAddr, (Usability, Endpoint)>) -> Vec<Endpoint> {
 
 fn endpoint(address: SocketAddr, listed: &SliceEndpoint) -> Endpoint {
     let owned = |text: &String| Arc::<str>::from(text.as_str());
-    Endpoint {
-        address,
-        name: listed.target_ref.as_ref().and_then(|target| target.name.as_ref()).map(owned),
-        zone: listed.zone.as_ref().filter(|zone| !zone.is_empty()).map(owned),
-        for_zones: listed.hints.for_zones.iter().map(|zone| owned(&zone.name)).collect(),
-        fallback: false,
-    }
+    let mut endpoint = Endpoint::from(address);
+    endpoint.name = listed.target_ref.as_ref().and_then(|target| target.name.as_ref()).map(owned);
+    endpoint.zone = listed.zone.as_ref().filter(|zone| !zone.is_empty()).map(owned);
+    endpoint.for_zones = listed.hints.for_zones.iter().map(|zone| owned(&zone.name)).collect();
+    endpoint
 }
 
 /// The number that the wanted port has in a slice with these ports. A slice without ports, or with one

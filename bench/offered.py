@@ -1,10 +1,12 @@
 """Offers requests at a steady rate, whatever becomes of them, and prints a table of what did.
 
-    offered.py HOST:PORT PATH PID SECONDS CAPACITY TIMES...
+    offered.py HOST:PORT PATH PID SECONDS DELAY CAPACITY METRICS TIMES...
 
 For each of TIMES, requests leave at that many times CAPACITY a second for SECONDS seconds, each at its time and on
 whichever connection is free; one that finds all connections busy is counted as not sent, and one that leaves more than
-50 ms after its time as late, which is the fault of this program. PID is the gateway's, whose resident memory and CPU time are read.
+50 ms after its time as late, which is the fault of this program. PID is the gateway's, whose resident memory and CPU time
+are read. DELAY is the backends', for the table. METRICS are the backends' admin addresses, separated by commas: how many
+calls they got for each request that was answered.
 """
 
 import asyncio
@@ -12,8 +14,10 @@ import collections
 import os
 import sys
 import time
+import urllib.request
 
-CONNECTIONS = 1024
+# As many as the gateway takes by default.
+CONNECTIONS = 512
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -87,25 +91,36 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def main(address: str, path: str, pid: int, seconds: float, capacity: float, times: list[float]) -> None:
+def handled(backends: list[str]) -> float:
+    total = 0.0
+    for backend in backends:
+        with urllib.request.urlopen(f"http://{backend}/metrics", timeout=5) as metrics:
+            lines = metrics.read().decode().splitlines()
+        total += sum(float(line.split()[-1]) for line in lines
+                     if line.startswith("grpc_server_handled_total") and "/SayHello\"" in line)
+    return total
+
+
+async def main(address: str, path: str, pid: int, seconds: float, delay: str, capacity: float, backends: list[str],
+               times: list[float]) -> None:
     host, port = address.rsplit(":", 1)
     load = Load(host, int(port), path)
     await load.connect()
     await load.offer(capacity / 4, 2)
-    print("| offered/s | answered 200/s | 503/s | p50 of 200 ms | p99 of 200 ms | p99 of 503 ms | RSS MB | CPU % | others |")
-    print("| --- " * 9 + "|")
     for factor in times:
-        before, start = cpu(pid), time.monotonic()
+        before, handled_before, start = cpu(pid), handled(backends), time.monotonic()
         await load.offer(capacity * factor, seconds)
         took = time.monotonic() - start
         good, shed = load.latencies.get(200, []), load.latencies.get(503, [])
         others = {what: count for what, count in load.seen.items() if what not in (200, 503)}
-        cells = [f"{capacity * factor:.0f}", f"{len(good) / took:.0f}", f"{len(shed) / took:.0f}", at(good, 0.5),
-                 at(good, 0.99), at(shed, 0.99), f"{memory(pid):.1f}", f"{(cpu(pid) - before) / took * 100:.0f}",
+        calls = (handled(backends) - handled_before) / max(1, len(good))
+        cells = [delay, f"{capacity * factor:.0f}", f"{len(good) / took:.0f}", f"{len(shed) / took:.0f}", at(good, 0.5),
+                 at(good, 0.99), at(shed, 0.99), f"{calls:.2f}", f"{memory(pid):.1f}", f"{(cpu(pid) - before) / took * 100:.0f}",
                  ", ".join(f"{count} {what}" for what, count in others.items()) or "none"]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]),
-                     [float(factor) for factor in sys.argv[6:]]))
+    _, address, path, pid, seconds, delay, capacity, backends, *times = sys.argv
+    asyncio.run(main(address, path, int(pid), float(seconds), delay, float(capacity), backends.split(","),
+                     [float(factor) for factor in times]))

@@ -50,7 +50,8 @@ serves() {
 
 # hellogrpc NUMBER, hellohttp NUMBER: a backend, at 127.77.1.NUMBER.
 hellogrpc() {
-  start "hellogrpc-$1" env LISTEN_ADDR="$backend_host.$1:18000" ADMIN_ADDR='' POD_NAME="pod-$1" "$bin/hellogrpc"
+  start "hellogrpc-$1" env LISTEN_ADDR="$backend_host.$1:18000" ADMIN_ADDR="$backend_host.$1:18080" \
+    POD_NAME="pod-$1" "$bin/hellogrpc"
   serves "hellogrpc-$1" "$backend_host.$1" 18000
 }
 hellohttp() {

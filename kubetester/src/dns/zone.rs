@@ -32,6 +32,8 @@ pub enum Conduct {
     Fail,
     /// Drops every query, as if the network were partitioned. The resolver has to time out.
     Silent,
+    /// Drops every second query, as a lossy network does.
+    Lossy,
 }
 
 /// The response to a query.
@@ -115,16 +117,17 @@ impl Zone {
     }
 
     pub(super) fn answer(&self, name: &str, family: Family) -> Answer {
-        self.queries.fetch_add(1, Ordering::Relaxed);
+        let earlier = self.queries.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let ttl = state.ttl;
         match state.conduct {
-            Conduct::Answer => match state.names.get_mut(&canonical(name)) {
+            Conduct::Fail => Answer::Failure,
+            Conduct::Silent => Answer::Nothing,
+            Conduct::Lossy if earlier % 2 == 0 => Answer::Nothing,
+            Conduct::Answer | Conduct::Lossy => match state.names.get_mut(&canonical(name)) {
                 Some(entry) => Answer::Addresses { addresses: entry.next(family), ttl },
                 None => Answer::NoSuchName { ttl },
             },
-            Conduct::Fail => Answer::Failure,
-            Conduct::Silent => Answer::Nothing,
         }
     }
 
@@ -207,6 +210,10 @@ mod tests {
         zone.set_conduct(Conduct::Fail);
         assert_eq!(zone.answer("a", Family::V4), Answer::Failure);
         zone.set_conduct(Conduct::Silent);
+        assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
+        zone.set_conduct(Conduct::Lossy);
+        assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
+        assert!(matches!(zone.answer("a", Family::V4), Answer::Addresses { .. }));
         assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
         zone.set_conduct(Conduct::Answer);
         assert!(matches!(zone.answer("a", Family::V4), Answer::Addresses { .. }));

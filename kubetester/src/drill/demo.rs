@@ -246,6 +246,7 @@ impl Platform for Demo {
             Conduct::Answer => What::DnsAnswers,
             Conduct::Fail => What::DnsFails,
             Conduct::Silent => What::DnsSilent,
+            Conduct::Lossy => What::DnsLossy,
         });
         self.dns.zone().set_conduct(conduct);
         Ok(())

@@ -39,6 +39,8 @@ pub enum What {
     DnsFails,
     /// The DNS server says nothing.
     DnsSilent,
+    /// The DNS server answers every second query.
+    DnsLossy,
     /// The DNS server answers again.
     DnsAnswers,
 }
@@ -74,6 +76,7 @@ impl What {
             Self::Ready => "was ready",
             Self::DnsFails => "DNS answers SERVFAIL",
             Self::DnsSilent => "DNS does not answer",
+            Self::DnsLossy => "DNS answers every second query",
             Self::DnsAnswers => "DNS answers again",
         }
     }

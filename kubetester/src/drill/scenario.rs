@@ -99,13 +99,15 @@ impl Scenario {
             Self::Scale(pods) => stage.scale(pods, journal).await,
             Self::DnsOutage => {
                 let pod = victim(stage, trail).await?;
-                let part = times.outage / 3;
+                let part = times.outage / 4;
                 stage.dns(Conduct::Fail, journal).await?;
                 sleep(part).await;
                 stage.kill(&pod, journal).await?;
                 sleep(part).await;
                 stage.dns(Conduct::Silent, journal).await?;
                 stage.revive(&pod, journal).await?;
+                sleep(part).await;
+                stage.dns(Conduct::Lossy, journal).await?;
                 sleep(part).await;
                 stage.dns(Conduct::Answer, journal).await
             }

@@ -80,7 +80,7 @@ async fn dns_outage_kills_a_pod_meanwhile() {
     let result = result(&["dns-outage"]).await;
     harmless(&result, 1);
     let what: Vec<_> = events(&result).into_iter().map(|(what, _)| what).collect();
-    assert_eq!(what, ["dns_fails", "killed", "dns_silent", "ready", "dns_answers"]);
+    assert_eq!(what, ["dns_fails", "killed", "dns_silent", "ready", "dns_lossy", "dns_answers"]);
     let paths = result["paths"].as_array().unwrap();
     assert_eq!([&paths[0]["path"], &paths[1]["path"]], ["/hellogrpc", "/hellohttp"]);
     for path in paths {

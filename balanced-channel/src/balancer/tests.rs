@@ -1,7 +1,7 @@
 //! The whole pool, with its real tasks and connections, over memory instead of sockets, in paused
 //! time: whatever happens in whatever order, the picker holds what is READY and nothing else.
 
-use std::{collections::BTreeSet, io, sync::Mutex};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Mutex};
 
 use http::HeaderMap;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     outlier::CallOutcome,
     policy::{PickArgs, Policy},
-    resolver::{ResolveError, Updates, updates},
+    resolver::{Endpoint, ResolveError, Updates, updates},
     subchannel::Connectivity,
 };
 

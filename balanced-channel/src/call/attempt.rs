@@ -6,7 +6,8 @@ use tonic::{Code, Status};
 
 use super::{
     Call, CallExecutor,
-    response::{InFlight, ResponseBody, code_of},
+    in_flight::InFlight,
+    response::{ResponseBody, code_of},
     retry::{AttemptFailure, Progress, Pushback, stamp},
     status_mapping::{SendFailure, foreign_response_status},
 };

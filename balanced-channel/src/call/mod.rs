@@ -5,11 +5,12 @@
 //!   `status_mapping` maps the transport's errors to gRPC's status codes.
 //! - `retry`: whether and when another attempt follows one that failed. `hedge`: another attempt beside one that is
 //!   slow. `throttle` stops both when too much fails; it and the budget of hedges are a `token_bucket`.
-//! - `response`: counts the call to its last byte.
+//! - `in_flight`: counts an attempt against its subchannel until it ends. `response`: the body, to its last byte.
 
 mod attempt;
 mod deadline;
 mod hedge;
+mod in_flight;
 mod pick;
 mod request_head;
 mod response;

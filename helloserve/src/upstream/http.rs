@@ -1,36 +1,31 @@
 //! Calls to the HTTP backend: one `reqwest::Client`, one deadline over the whole exchange, a bounded response.
 
+mod client;
+mod error;
+
 use std::{
-    cell::Cell,
-    error::Error as StdError,
-    io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{PoisonError, RwLock},
     time::Duration,
 };
 
-use balanced_channel::ResolveError;
+pub(super) use client::connecting_to;
+use client::{OPENED, Opened, client};
+use error::{closed_before_response, failure, request_failed, root_cause};
 use http::HeaderMap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response};
 use serde_json::{Map, Value};
 use service::Metrics;
 use tokio::{
     net::TcpStream,
-    task_local,
     time::{Instant, timeout},
 };
-use tower::util::MapRequestLayer;
 use url::{Host, Url};
 
 use super::{
-    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, excerpt, peers::Peers,
-    resolver::RotatingResolver,
+    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, peers::Peers, resolver::RotatingResolver,
 };
-
-/// The time that an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
-/// another pod, each time; a load reuses its connections.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The time that an attempt to reach the backend may take, and the pause between two attempts, while the gateway starts.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,20 +35,6 @@ const SUCCESS: &str = "success";
 
 /// The values of the label `connection`: a request opened its connection, or it did not.
 const CONNECTIONS: [&str; 2] = ["new", "reused"];
-
-task_local! {
-    /// The connection that the current request opened, if it opened one.
-    static OPENED: Opened;
-}
-
-/// The connection of a request.
-#[derive(Debug, Default)]
-struct Opened {
-    /// True if the request opened it.
-    connection: Cell<bool>,
-    /// The peer. Of a kept connection, it is known once the response begins.
-    address: Cell<Option<IpAddr>>,
-}
 
 /// A client and its kept connections. Replacing the client closes all of them.
 #[derive(Clone, Debug)]
@@ -74,18 +55,6 @@ pub(crate) struct HttpUpstream {
     outcomes: IntCounterVec,
     retries: IntCounter,
     log: FailureLog,
-}
-
-/// Remembers for the current request that it opens a connection.
-fn connecting<R>(request: R) -> R {
-    // A connection that the client opens in the background belongs to no request.
-    let _ = OPENED.try_with(|opened| opened.connection.set(true));
-    request
-}
-
-/// Remembers for the current request which address its new connection goes to.
-pub(super) fn connecting_to(address: IpAddr) {
-    let _ = OPENED.try_with(|opened| opened.address.set(Some(address)));
 }
 
 // === impl HttpUpstream ===
@@ -259,19 +228,6 @@ impl HttpUpstream {
     }
 }
 
-/// Creates a client without connections.
-fn client(resolver: &RotatingResolver, connect_timeout: Duration) -> reqwest::Result<Client> {
-    Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .connect_timeout(connect_timeout)
-        .connector_layer(MapRequestLayer::new(connecting))
-        .dns_resolver(resolver.clone())
-        .build()
-}
-
 /// Reads the body up to the limit.
 async fn read(response: &mut Response) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
@@ -285,39 +241,4 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, UpstreamError> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-fn request_failed(error: &reqwest::Error) -> UpstreamError {
-    let kind = match error {
-        _ if causes(error).any(|cause| cause.is::<ResolveError>()) => FailureKind::NameResolution,
-        _ if error.is_timeout() => FailureKind::Timeout,
-        _ if error.is_connect() => FailureKind::Unavailable,
-        _ => FailureKind::InvalidResponse,
-    };
-    failure(kind, root_cause(error))
-}
-
-fn failure(kind: FailureKind, detail: impl std::fmt::Display) -> UpstreamError {
-    UpstreamError { backend: "HTTP", kind, detail: excerpt(detail) }
-}
-
-/// Returns whether the connection closed before any part of a response arrived.
-fn closed_before_response(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let by_hyper = cause
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
-        let by_kernel = cause.downcast_ref::<io::Error>().is_some_and(|error| {
-            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        });
-        by_hyper || by_kernel
-    })
-}
-
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
-}
-
-fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    causes(error).last().unwrap_or(error)
 }

@@ -1,6 +1,9 @@
 //! The log lines about an API server that is away: one when it goes, and one when it is back.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;

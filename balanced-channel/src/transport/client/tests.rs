@@ -1,29 +1,36 @@
 //! Calls over a pipe whose other end the test holds.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::{JoinHandle, yield_now},
+    time::{advance, sleep},
 };
 
 use super::{
     super::{
-        handshake,
+        Keepalive, handshake,
         sniffer::frame_reader::{frame_type, tests::frame},
     },
     *,
 };
 
-/// A connection that is open, over a pipe that holds so many bytes.
-async fn open(room: usize) -> (Http2Client, DuplexStream) {
-    let (mut peer, end) = duplex(room);
-    let (client, driver, shared) = handshake(end, None).await.unwrap();
+/// Returns an open connection over a pipe that holds `capacity` bytes.
+async fn open(capacity: usize) -> (Http2Client, DuplexStream) {
+    open_with(capacity, None).await
+}
+
+async fn open_with(capacity: usize, keepalive: Option<Keepalive>) -> (Http2Client, DuplexStream) {
+    let (mut peer, end) = duplex(capacity);
+    let (client, driver, shared) = handshake(end, keepalive).await.unwrap();
     tokio::spawn(driver);
     peer.write_all(&frame(frame_type::SETTINGS, 0, 0, b"")).await.unwrap();
-    let mut said = shared.peer.subscribe();
+    let mut state = shared.peer.subscribe();
     let mut buf = [0; 256];
     // The preface, and what belongs to it.
-    while !said.borrow_and_update().open || peer.read(&mut buf).now_or_never().is_some() {
+    while !state.borrow_and_update().open || peer.read(&mut buf).now_or_never().is_some() {
         yield_now().await;
     }
     (client, peer)
@@ -67,4 +74,22 @@ async fn what_http2_cannot_say_is_no_fault_of_the_connection() {
     let failed = client.send(|| request, || {}).await;
     assert!(matches!(failed, Err(SendError::InvalidRequest(_))));
     assert!(!client.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stall_of_this_process_is_not_silence_of_the_peer() {
+    let probe = Duration::from_millis(200);
+    let timeout = Duration::from_millis(250);
+    let keepalive = Keepalive { probe_time: Some(probe), timeout, ..Keepalive::default() };
+    let (client, _peer) = open_with(4096, Some(keepalive)).await;
+    let silent = || client.shared.peer.borrow().silent;
+    let _call = call(&client, Bytes::new());
+    sleep(probe + Duration::from_millis(2)).await;
+    assert!(client.shared.observed.last_opened_stream.load(Ordering::Relaxed) > 0);
+    // No task runs for a minute, in which the answer to the PING was due.
+    advance(Duration::from_secs(60)).await;
+    sleep(timeout - Duration::from_millis(10)).await;
+    assert!(!silent() && !client.is_closed(), "the peer gets its time again");
+    sleep(Duration::from_millis(20)).await;
+    assert!(silent(), "the peer had its time and did not answer");
 }

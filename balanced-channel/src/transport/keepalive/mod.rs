@@ -10,6 +10,10 @@ use tokio::time::Instant;
 const MIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The number of probes that may follow one answer. A server forgives two pings that come too early.
 const MAX_PROBES: u32 = 2;
+/// The number of times in a row that the wait for the answer to a ping starts again because this process was stalled.
+const MAX_EXTENSIONS: u32 = 3;
+/// The part of a wait by which it ends late in a process that is stalled.
+const STALL_FRACTION: u32 = 4;
 
 /// Finds peers that are gone without a word, by HTTP/2 pings ([gRFC A8]).
 ///
@@ -32,6 +36,8 @@ const MAX_PROBES: u32 = 2;
 ///   a little more than the five minutes that servers allow.
 /// - When nothing has been read for `timeout` after a ping, calls go to other endpoints, if any is
 ///   READY. This can be short, because nothing is broken yet: whatever is read ends it.
+/// - A wait that ends late by a quarter of its time shows that this process was stalled, by a lack of CPU time for
+///   instance, and says nothing about the peer: it starts again, up to three times.
 /// - 20 s after the ping, or at `timeout` if that is longer, the connection is given up: calls in
 ///   flight fail with UNAVAILABLE, and the endpoint is connected anew.
 ///
@@ -63,8 +69,10 @@ pub struct Keepalive {
 pub(super) struct KeepaliveTimer {
     config: Keepalive,
     last_read: Instant,
-    /// When the ping went out that is not answered yet.
+    /// The start of the wait for the answer to the ping in flight: its sending, or the end of a stall of this process.
     ping_sent_at: Option<Instant>,
+    /// The number of times that this wait was started again.
+    extensions: u32,
     /// The probes since the peer last sent headers or data: what a server counts.
     probes: u32,
     /// When the first call began since anything was read.
@@ -126,6 +134,7 @@ impl KeepaliveTimer {
             config,
             last_read: Instant::now(),
             ping_sent_at: None,
+            extensions: 0,
             probes: 0,
             unanswered_since: None,
             silent: false,
@@ -158,6 +167,19 @@ impl KeepaliveTimer {
         self.unanswered_since = None;
     }
 
+    /// Starts the wait for the answer to a ping again if this process was stalled: what was due at `due` is much later
+    /// than that. A process that got no CPU time cannot tell whether the peer, which may share its CPUs, is gone.
+    pub(super) fn extend_after_stall(&mut self, due: Instant) -> bool {
+        let wait = if self.silent { self.config.close_timeout() } else { self.config.timeout };
+        let stalled = due.elapsed() >= wait / STALL_FRACTION;
+        if self.ping_sent_at.is_none() || !stalled || self.extensions == MAX_EXTENSIONS {
+            return false;
+        }
+        self.extensions += 1;
+        self.ping_sent_at = Some(Instant::now());
+        true
+    }
+
     pub(super) fn marked_silent(&mut self) {
         self.silent = true;
     }
@@ -166,6 +188,7 @@ impl KeepaliveTimer {
     pub(super) fn bytes_read(&mut self) -> bool {
         self.last_read = Instant::now();
         self.unanswered_since = None;
+        self.extensions = 0;
         std::mem::replace(&mut self.silent, false)
     }
 

@@ -64,6 +64,9 @@ impl Pinger {
                 }
                 continue;
             }
+            if self.timer.extend_after_stall(at) {
+                continue;
+            }
             match due {
                 KeepaliveAction::Ping => {
                     self.timer.ping_sent();

@@ -107,6 +107,32 @@ async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stalled_process_waits_for_the_pong_again_up_to_three_times() {
+    let mut timer = KeepaliveTimer::new(Keepalive::default());
+    timer.call_started();
+    advance(2 * SECOND).await;
+    timer.ping_sent();
+    let extended_after = async |timer: &mut KeepaliveTimer, time| {
+        let (at, _) = timer.next_action(true).unwrap();
+        advance(time).await;
+        timer.extend_after_stall(at)
+    };
+    assert!(!extended_after(&mut timer, 2 * SECOND).await, "the wait ended in time");
+    assert!(extended_after(&mut timer, SECOND / 2).await, "late by a quarter of the wait");
+    assert_eq!(due(&timer), Some((2000, KeepaliveAction::MarkSilent)));
+    for _ in 0..2 {
+        assert!(extended_after(&mut timer, 60 * SECOND).await);
+    }
+    assert!(!extended_after(&mut timer, 60 * SECOND).await, "a stall that never ends hides no dead peer");
+    timer.bytes_read();
+    assert!(extended_after(&mut timer, 60 * SECOND).await, "bytes from the peer reset the limit");
+    timer.marked_silent();
+    assert!(!extended_after(&mut timer, 24 * SECOND).await, "late by less than a quarter of 20 s");
+    assert!(extended_after(&mut timer, SECOND).await);
+    assert_eq!(due(&timer), Some((20_000, KeepaliveAction::Close)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_complaint_ends_probes_and_doubles_the_time() {
     let mut timer = KeepaliveTimer::new(Keepalive::default().after_too_many_pings(2));
     timer.call_started();

@@ -4,11 +4,11 @@
     python bench/attacks.py --bin target/debug --connections 200 --seconds 2 --call-timeout 10
     python bench/attacks.py --program hellogrpc --attack silent
 
-For each attack: a caller at 50 calls a second and a prober of the admin port's /healthz run beside it. The table has the
-caller's failures, the slowest health check, the peak and the final memory of the program, and the connections that the
-program closed or refused. Exits with 1 when a program died, the caller lost a call, or memory did not come back.
+During each attack, a caller makes 50 calls a second and a prober requests /healthz on the admin port. The table has
+the caller's failures, the slowest health check, the peak and final memory of the program, and the connections that the
+program closed or refused. Exits with 1 if a program died, the caller lost a call, or memory was not released.
 
-All of it is on loopback, bounded in time, and ends the processes that it started. As root, with a memory cgroup (v1 or
+Runs on loopback only, bounded in time, and ends the processes that it started. As root, with a memory cgroup (v1 or
 v2), the limit is enforced by the kernel; otherwise the peak of the resident set is compared with it.
 Needs the packages of bench/requirements.txt.
 """
@@ -30,10 +30,10 @@ from programs import Program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALLS_PER_SECOND = 50
-# Memory that may remain above the idle figure once the attack has ended, and how long the program has to give it back.
+# The memory that may remain above the idle figure after an attack, and the time to release it.
 LEFT_OVER_MB, RECOVERY_SECONDS = 24, 20
 
-# === HTTP/2, as little of it as an attack needs ===
+# === a minimal HTTP/2 for the attacks ===
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
@@ -61,7 +61,7 @@ def start_of_connection(window=65535):
 
 
 def calls(path, body, flags, count=100):
-    """Frames that open `count` calls; the server's limit on streams refuses what is above it."""
+    """Returns frames that open `count` calls; the server refuses those beyond its limit of streams."""
     opened = b""
     for number in range(count):
         stream = 2 * number + 1
@@ -77,7 +77,7 @@ def get(path):
     return f"GET {path} HTTP/1.1\r\nhost: attack\r\n".encode()
 
 
-# === attacks: what a connection sends at first, and again and again ===
+# === attacks: the bytes that a connection sends first, and repeatedly ===
 
 
 class Attack:
@@ -127,7 +127,7 @@ ATTACKS = {
 
 
 class Attackers:
-    """Connections that all do the same, and open again when the program closes them."""
+    """Connections that all run the same attack and are reopened when the program closes them."""
 
     def __init__(self, address, attack, count):
         self.address, self.attack, self.count = address, attack, count
@@ -151,7 +151,7 @@ class Attackers:
                         for each in range(stream, stream + 40, 2))
 
     def turn(self):
-        """Sends what every connection can take now, and replaces the connections that have ended."""
+        """Sends as much as each connection accepts now, and replaces the connections that were closed."""
         kept = []
         for connection, pending in self.sockets:
             if not pending:
@@ -183,8 +183,8 @@ class Attackers:
 
 
 def attack_from_another_process(program, name, options):
-    """Runs an attack, and returns the number of connections that the program ended. In a process of its own, as the
-    caller that is measured must not wait for the attackers' interpreter."""
+    """Runs an attack and returns the number of connections that the program closed. It runs in a separate process, so
+    that the measured caller does not wait for the attackers' interpreter."""
     command = [sys.executable, __file__, "--connections", str(options.connections), "--seconds", str(options.seconds),
                "--attack-only", program.name, name, str(program.address[1])]
     return int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
@@ -197,11 +197,11 @@ def attack_only(program, name, port, options):
     print(attackers.ended)
 
 
-# === the caller that behaves, and the prober ===
+# === the well-behaved caller and the prober ===
 
 
 class Repeated(threading.Thread):
-    """Does something at a fixed rate until it is stopped, and keeps the failures and the slowest time."""
+    """Repeats an action at a fixed rate until it is stopped, and records failures and the slowest time."""
 
     def __init__(self, rate, action):
         super().__init__(daemon=True)
@@ -228,7 +228,7 @@ class Repeated(threading.Thread):
 
 
 def http_call(address, path, timeout):
-    """One connection, kept; opened again where the program has closed it before the request, as any pool would."""
+    """Calls over one kept-alive connection, which is reopened if the program closed it before the request."""
     kept = []
 
     def call():
@@ -263,13 +263,13 @@ def probe(address, timeout=2):
 
 
 def memory_limit(program):
-    """The limit in bytes that the program's manifest sets."""
+    """Returns the memory limit of the program's manifest, in bytes."""
     manifest = (ROOT / "kubeyamls" / f"{program}.yaml").read_text(encoding="utf-8")
     return int(re.search(r"limits:.*?memory: (\d+)Mi", manifest, re.S).group(1)) << 20
 
 
 class Cgroup:
-    """A memory cgroup, where the machine allows one."""
+    """A memory cgroup, if the machine allows one."""
 
     def __init__(self, name, limit):
         self.path = None
@@ -319,7 +319,7 @@ class Limited(Program):
 
 
 def attacked(program, name, call, options):
-    """One row of the table, and whether it is as it should be."""
+    """Returns one row of the table, and True if its figures are acceptable."""
     program.reset_peak()
     idle = program.memory("VmRSS")
     caller, prober = Repeated(CALLS_PER_SECOND, call), Repeated(5, probe(program.admin, options.call_timeout))
@@ -389,7 +389,7 @@ def main():
             for title in ATTACKS[name]:
                 if options.attack not in (None, title):
                     continue
-                # A fresh program for each attack: what one leaves behind is not counted against the next.
+                # Each attack gets a fresh program, so that leftovers of one attack are not counted against the next.
                 program = Limited(folder, name, memory_limit(name), **settings)
                 running.append(program.start())
                 call = make_call(program.address, options.call_timeout)

@@ -3,8 +3,8 @@
     envoy_config.py PROTO FOLDER LISTEN GRPC,GRPC,... HTTP
 
 GET /hellogrpc?name= becomes a call of hello.Hello/SayHello, transcoded by Envoy's own filter and spread by round
-robin; GET /hellohttp?name= goes on as it is. What Envoy does unasked (request ids, statistics, limits on what is
-pending) stays at its default; a call may take 1 s, as in the gateway. It has no retries, which the gateway has.
+robin; GET /hellohttp?name= is passed on unchanged. Request IDs, statistics and limits on pending requests stay at
+Envoy's defaults. The timeout of a call is 1 s, as in the gateway. Unlike the gateway, this Envoy does not retry.
 """
 
 import base64
@@ -22,7 +22,7 @@ TIMEOUT = "1s"
 
 
 def descriptors(proto: pathlib.Path, folder: pathlib.Path) -> bytes:
-    """The descriptors of the service, with the one annotation that the transcoder needs: where SayHello is found."""
+    """Returns the descriptors of the service, with the HTTP annotation of SayHello that the transcoder needs."""
     compiled = folder / "hello.bin"
     googleapis = pathlib.Path(google.api.__path__[0]).parent.parent
     wellknown = pathlib.Path(grpc_tools.__path__[0]) / "_proto"
@@ -39,7 +39,7 @@ def descriptors(proto: pathlib.Path, folder: pathlib.Path) -> bytes:
     if protoc.main(arguments) != 0:
         sys.exit(f"{proto} cannot be compiled")
     files = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
-    # What a file imports stands before it.
+    # Imports come before the files that import them.
     files.file.sort(key=lambda file: file.name == proto.name)
     hello = files.file[-1]
     hello.dependency.append("google/api/annotations.proto")
@@ -76,7 +76,7 @@ def main(proto: str, folder: str, listen: str, grpc: str, http: str) -> None:
     def route(match: dict, to: str) -> dict:
         return {"match": match, "route": {"cluster": to, "timeout": TIMEOUT}}
 
-    # The transcoder has turned the path into the method's by the time that routes are looked at.
+    # When routes are matched, the transcoder has already replaced the path by that of the method.
     routes = [route({"prefix": "/hello.Hello/"}, "hellogrpc"), route({"path": "/hellohttp"}, "hellohttp")]
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"

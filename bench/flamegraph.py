@@ -1,8 +1,8 @@
-"""Draws what `perf script` prints as a flame graph: width is time, height is who called whom.
+"""Draws the output of `perf script` as a flame graph: width is time, height is the call stack.
 
     perf script | bench/flamegraph.py 'TITLE' > docs/performance.svg
 
-One picture without scripts in it, so that it shows wherever pictures do; hover for a frame's whole name and share.
+The SVG has no scripts, so that it is displayed wherever images are. Hover over a frame for its full name and share.
 """
 
 import html
@@ -10,7 +10,7 @@ import re
 import sys
 
 WIDTH, ROW, TOP = 1180, 15, 40
-# Narrower frames are left out, in pixels.
+# The minimum width of a frame, in pixels; narrower frames are left out.
 NARROWEST = 0.6
 KINDS = [
     (re.compile(r"\[k\]$"), "#c9cdd6"),
@@ -29,7 +29,7 @@ class Frame:
 
 
 def stacks(lines):
-    """The stacks that perf prints, innermost frame first, each ended by an empty line."""
+    """Returns the stacks that perf prints: innermost frame first, separated by empty lines."""
     stack: list[str] = []
     for line in lines:
         if not line.strip():
@@ -39,7 +39,7 @@ def stacks(lines):
         elif line[0] in "\t ":
             name = re.sub(r"^\s*[0-9a-f]+ (.*?)(\+0x[0-9a-f]+)? \((.*)\)$", r"\1 \3", line.rstrip())
             name, _, place = name.rpartition(" ")
-            # Rust's hash of a symbol says nothing to a reader.
+            # Rust's symbol hash is meaningless to readers.
             name = re.sub(r"::h[0-9a-f]{16}$", "", name)
             if name == "[unknown]" or place == "([unknown])":
                 continue
@@ -72,7 +72,7 @@ def main(title: str) -> None:
     sys.setrecursionlimit(10_000)
     root = Frame()
     for stack in stacks(sys.stdin):
-        # How the runtime comes to a task is the same for all, and not always found.
+        # The runtime's frames above a task are the same for all tasks, and perf does not always find them.
         tasks = [at for at, name in enumerate(stack) if name.startswith("tokio::runtime::task::raw::poll")]
         frame = root
         frame.samples += 1

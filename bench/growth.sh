@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How the gateway grows: with connections from its callers, idle and busy, and with backends.
+# Measures the gateway's memory and speed as the numbers of client connections (idle and busy) and backends grow.
 #
 #   bench/growth.sh [--bin FOLDER] [--seconds N] [--connections 'N N'] [--backends 'N N'] [--also-envoy]
 #
-# Backends are addresses of loopback, all of them one hellogrpc, which listens on every address: what is measured is the
-# gateway, with a connection to each. Needs wrk and Python 3, and more open files than connections (ulimit -n).
+# All backends are loopback addresses of a single hellogrpc that listens on every address, so that only the gateway is
+# measured, with a connection to each. Needs wrk, Python 3, and more open files than connections (ulimit -n).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=stage.sh
 . "$(dirname "$0")/stage.sh"
@@ -25,7 +25,7 @@ need wrk python3
 ulimit -n "$(ulimit -Hn)"
 [ "$build" -eq 0 ] || built helloserve hellogrpc
 
-# addresses COUNT: that many addresses of loopback, with the port of the backend.
+# addresses COUNT: prints COUNT loopback addresses with the port of the backend.
 addresses() {
   local number list=''
   for ((number = 0; number < $1; number++)); do
@@ -34,7 +34,7 @@ addresses() {
   echo "${list#,}"
 }
 
-# ended PID: ends what was started, before the end of the script.
+# ended PID: ends a process that was started, before the end of the script.
 ended() {
   kill "$1"
   while kill -0 "$1" 2>/dev/null; do sleep 0.05; done
@@ -44,7 +44,7 @@ start hellogrpc env LISTEN_ADDR=0.0.0.0:18000 ADMIN_ADDR='' POD_NAME=pod "$bin/h
 serves hellogrpc 127.78.0.1 18000
 url="http://$gateway_host:18200/hellogrpc?name=x"
 
-# fresh TARGET BACKENDS: a gateway that has answered nothing yet, before so many backends.
+# fresh TARGET BACKENDS: starts a new gateway in front of BACKENDS backends.
 fresh() {
   if [ "$1" = envoy ]; then
     "$venv/bin/python" "$here/envoy_config.py" "$root/proto/proto/hello.proto" "$run" "$gateway_host:18200" \
@@ -56,7 +56,7 @@ fresh() {
     helloserve helloserve 18200 "$bin/helloserve" GRPC_TARGET="ipv4:$(addresses "$2")" \
       MAX_CONCURRENT_REQUESTS=16384 UPSTREAM_TIMEOUT=10s
   fi
-  # Until it has answered; a connection to each backend takes a moment.
+  # Wait for the first answer; connecting to every backend takes a moment.
   local try
   for try in {1..100}; do
     if python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$url" 2>/dev/null; then
@@ -67,7 +67,7 @@ fresh() {
   sleep 1
 }
 
-# busy CONNECTIONS: requests a second, CPU us a request, p99 us, and failures.
+# busy CONNECTIONS: prints requests per second, CPU us per request, p99 in us, and failures.
 busy() {
   local before used report requests us errors statuses p99
   before=$(cpu "$started")

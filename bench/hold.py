@@ -1,4 +1,4 @@
-"""Holds idle connections that have each asked once, and prints what the server's memory is meanwhile, in MB.
+"""Holds idle connections, each after one request, and prints the server's resident memory in MB.
 
     hold.py HOST PORT COUNT PID
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The number of instructions that a program takes in user space for a request: a figure that is the same on a busy machine
-# as on an idle one, and so shows whether a change has helped.
+# Counts the user-space instructions of a program per request. The figure does not depend on the load of the machine, and
+# therefore shows the effect of a change.
 #
 #   bench/instructions.sh [--path grpc|http] [--connections N] [--requests N] [EXECUTABLE [BEFORE]]
 #   bench/instructions.sh --path say-hello [--connections N] [--requests N] [EXECUTABLE [BEFORE]]
@@ -31,7 +31,7 @@ program=helloserve client=ab
 [ ${#executables[@]} -gt 0 ] || executables=("$bin/$program")
 need valgrind "$client"
 
-# watched NUMBER EXECUTABLE: a program that runs the executable under valgrind, which does not count yet.
+# watched NUMBER EXECUTABLE: writes a script that runs the executable under valgrind, with counting off at first.
 watched() {
   profile=$target/callgrind.$path.$1.out
   rm -f "$profile"*
@@ -42,7 +42,7 @@ watched() {
 
 # started_helloserve NUMBER, started_hellogrpc NUMBER: the watched program, at an address of its own.
 started_helloserve() {
-  # Under valgrind a call takes its time.
+  # Calls are slow under valgrind.
   helloserve "helloserve-$1" "18${1}00" "$run/watched-$1" UPSTREAM_TIMEOUT=30s \
     HTTP_TARGET="http://$backend_host.1:18100/hellohttp" \
     GRPC_TARGET="ipv4:$backend_host.1:18000,$backend_host.2:18000,$backend_host.3:18000"
@@ -52,7 +52,7 @@ started_hellogrpc() {
   serves "hellogrpc-$1" "$gateway_host" "18${1}00"
 }
 
-# asks NUMBER COUNT: so many requests, all of which must be answered.
+# asks NUMBER COUNT: sends COUNT requests, all of which must be answered.
 asks() {
   local address=$gateway_host:18${1}00
   if [ "$path" = say-hello ]; then

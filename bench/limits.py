@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How many calls a second kubetester itself can make, beside generators that do nothing else.
+"""Measures the maximum rate of kubetester itself, compared with minimal load generators.
 
     bench/limits.py                            5 rounds of 3 s; a little over two minutes
     bench/limits.py --rounds 3 --seconds 2 --callers 64
     bench/limits.py --also before=FILE         one more kubetester, such as an earlier build
 
 HTTP: wrk, on hellohttp. gRPC: the loop in kubetester/benches/raw_grpc.rs, which is a tonic channel and a counter, on
-hellogrpc. Servers have one core and the generator another; who is not measured waits. A ratio is made in each round,
-of turns that stand next to each other; the table has the median of the rounds, and their range.
+hellogrpc. Servers are pinned to one core and the generator to another; only one generator runs at a time. Ratios are
+computed in each round, between consecutive turns; the table has the median and the range of the rounds.
 
-Needs wrk, taskset, and two cores. Calls a second end where the slower of the two cores does, and that may be the
-server's; CPU a call is the generator's own, user and system, from the kernel's account of the process.
+Needs wrk, taskset, and two cores. The rate is limited by the busier of the two cores, which may be the server's. CPU
+per call is the user and system time of the generator's process.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def build():
-    """The tool and the loop, both with the profile of benchmarks."""
+    """Builds the tool and the loop, both with the bench profile."""
     command = ["cargo", "build", "--profile", "bench", "--locked", "-p", "kubetester", "--bins", "--benches"]
     done = subprocess.run([*command, "--message-format", "json"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     made = [json.loads(line) for line in done.stdout.splitlines()]
@@ -69,7 +69,7 @@ def cpu_of(pid):
 
 
 def turn(command, core, server_pid):
-    """Calls a second, the generator's CPU in microseconds a call, and how busy the server's core was."""
+    """Returns calls per second, the generator's CPU time per call in microseconds, and the server core's load."""
     began, used, served = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), cpu_of(server_pid)
     done = subprocess.run(["taskset", "-c", str(core), *map(str, command)], capture_output=True, text=True)
     if done.returncode != 0:
@@ -90,7 +90,7 @@ def turn(command, core, server_pid):
 
 
 def table(title, rounds):
-    """Everything beside the first."""
+    """Prints all results relative to the first."""
     print(f"\n{title}\n{'':24}{'calls/s':>9}{'ratio':>8}{'range':>14}{'CPU us/call':>13}", end="")
     print(f"{'ratio':>8}{'server busy':>13}")
     first = next(iter(rounds))

@@ -1,12 +1,12 @@
-"""Offers requests at a steady rate, whatever becomes of them, and prints a table of what did.
+"""Sends requests at a steady rate, regardless of their outcomes (open loop), and prints a table of the outcomes.
 
     offered.py HOST:PORT PATH PID SECONDS DELAY CAPACITY METRICS TIMES...
 
-For each of TIMES, requests leave at that many times CAPACITY a second for SECONDS seconds, each at its time and on
-whichever connection is free; one that finds all connections busy is counted as not sent, and one that leaves more than
-50 ms after its time as late, which is the fault of this program. PID is the gateway's, whose resident memory and CPU time
-are read. DELAY is the backends', for the table. METRICS are the backends' admin addresses, separated by commas: how many
-calls they got for each request that was answered.
+For each of TIMES, requests are sent at that many times CAPACITY per second for SECONDS seconds, each at its due time
+on any free connection. A request that finds all connections busy is counted as not sent. A request that is sent more
+than 50 ms after its due time is counted as late, which is the fault of this program. PID is the gateway's; its
+resident memory and CPU time are read. DELAY is the backends' delay, for the table. METRICS are the backends' admin
+addresses, separated by commas, from which the number of backend calls per answered request is computed.
 """
 
 import asyncio

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What the gateway does with ten times the requests it can answer: it answers what it admits about as fast as before,
-# sheds the rest with 503 and Retry-After, and its memory stays bounded.
+# Measures the gateway under ten times its capacity: it answers admitted requests about as fast as before, sheds the
+# rest with 503 and Retry-After, and its memory stays bounded.
 #
 #   bench/overload.sh [--bin FOLDER] [--seconds N]
 #
-# Capacity is made small, and known, by slow backends: three of them that take 100 ms, behind a gateway that admits 16
-# requests at once (MAX_CONCURRENT_REQUESTS), so 160 answers a second. Then the load is 1, 2, 5 and 10 times that, at
-# a steady rate over 512 connections, whatever becomes of the requests (open loop). The same with backends that take
-# 300 ms, which is longer than the hedging delay, and 48 requests at once. Needs Python 3 only.
+# Slow backends make the capacity small and known: three backends take 100 ms each, and the gateway admits 16 concurrent
+# requests (MAX_CONCURRENT_REQUESTS), which is 160 answers a second. The load is 1, 2, 5 and 10 times that, at a steady
+# rate over 512 connections (open loop). It is repeated with backends that take 300 ms, which is longer than the hedging
+# delay, and 48 concurrent requests. Needs Python 3 only.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=stage.sh
 . "$(dirname "$0")/stage.sh"

@@ -1,4 +1,4 @@
--- What wrk has seen, as one line: requests, microseconds, socket errors, answers that are not 2xx or 3xx, and the
+-- Prints the results of wrk in one line: requests, microseconds, socket errors, answers other than 2xx or 3xx, and the
 -- 50th and 99th percentile of the latency in microseconds.
 function done(summary, latency)
   local errors = summary.errors

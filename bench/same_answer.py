@@ -1,11 +1,11 @@
-"""Checks that the targets do the same work, before anybody measures how fast.
+"""Checks that the targets do the same work, before they are measured.
 
     same_answer.py PATH BACKENDS TARGET=ADDRESS...
 
-Asks each target as often as there are backends, for the same path, and compares what the backends said: each target
-must have reached every backend, and hand on the same JSON. The gateway (a target called helloserve...) puts what the
-backend said into an answer of its own, as the member `response`; that member is compared with the whole answer of
-the others.
+Sends each target as many requests as there are backends, for the same path, and compares the backends' answers: each
+target must have reached every backend, and pass on the same JSON. The gateway (a target whose name starts with
+helloserve) wraps the backend's answer in its own as the member `response`; that member is compared with the whole
+answer of the other targets.
 """
 
 import json

@@ -1,18 +1,19 @@
-"""Soaks the system on loopback: steady calls while backends restart, and an account of every call afterwards.
+"""Soaks the system on loopback: makes steady calls while backends restart, and accounts for every call afterwards.
 
     python bench/soak.py --bin target/dist                     10 minutes at 500 calls a second
     python bench/soak.py --bin target/debug --minutes 1
 
-Three hellogrpc, three hellohttp behind their own addresses of one name, and one gateway. Callers alternate between /hellogrpc and
-/hellohttp. One backend after the other gets SIGTERM, drains, and starts again on its address. Exits with 1 unless
+The system has three hellogrpc, three hellohttp whose addresses share one name, and one gateway. Callers alternate
+between /hellogrpc and /hellohttp. One backend after the other gets SIGTERM, drains, and starts again on its address.
+Exits with 1 unless
 
 - no call failed, and at least 90 % of the calls were made,
-- memory and open files of the gateway are flat: the median of the last third is above that of the first third by no more than
-  a tenth and 4 MB, and 20 files,
-- the callers' counts equal those of the gateway's metrics, and the calls that the backends served are those of the callers and the
-  repeats of the gateway.
+- memory and open files of the gateway are flat: the median of the last third exceeds that of the first third by no
+  more than 10 % and 4 MB, and by no more than 20 files,
+- the callers' counts equal the gateway's metrics, and the backends served as many calls as the callers made plus the
+  gateway's retries.
 
-It ends the processes that it started. Backends listen on 127.0.0.1 to 127.0.0.3.
+Ends the processes that it started. Backends listen on 127.0.0.1 to 127.0.0.3.
 """
 
 import argparse
@@ -38,14 +39,14 @@ ADDRESSES = [f"127.0.0.{number}" for number in range(1, PER_KIND + 1)]
 
 
 class NameServer(threading.Thread):
-    """Answers A queries with the addresses of the backends that take calls."""
+    """Answers A queries with the addresses of the ready backends."""
 
     def __init__(self):
         super().__init__(daemon=True)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        # By the first label of the name.
+        # Keyed by the first label of the name.
         self.addresses = {"hellogrpc": list(ADDRESSES), "hellohttp": list(ADDRESSES)}
 
     def run(self):
@@ -63,7 +64,7 @@ class NameServer(threading.Thread):
 
 class Server(Program):
     def counted(self, *patterns):
-        """The sums of the series whose lines begin with the patterns."""
+        """Returns the sums of the series whose lines start with the patterns."""
         lines = fetch(self.admin, "/metrics")[1].splitlines()
         return [sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(pattern, line)) for pattern in patterns]
 
@@ -73,7 +74,7 @@ class Server(Program):
         return self.counted(r'http_requests_total\{path="/hellohttp",')[0]
 
     def resources(self):
-        """Resident MB and open files."""
+        """Returns the resident memory in MB and the number of open files."""
         return self.memory("VmRSS"), len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def stop(self):
@@ -91,7 +92,7 @@ class Server(Program):
 
 
 class Callers:
-    """Make calls at a fixed rate together, and count the outcomes by path and status."""
+    """Callers that make calls at a common fixed rate and count the outcomes by path and status."""
 
     def __init__(self, address, rate):
         self.address, self.interval = address, CALLERS / rate
@@ -151,7 +152,7 @@ def soak(options, programs, names):
         while not finished.wait(RESTART_SECONDS):
             backend = backends[restarts % len(backends)]
             host = backend.address[0]
-            # Out of DNS with the signal, as a pod that is terminating is.
+            # The address leaves DNS together with the signal, like that of a terminating pod.
             names.addresses[backend.name].remove(host)
             served[backend.name] += backend.stop()
             backend.start()
@@ -188,7 +189,7 @@ def soak(options, programs, names):
                                                                r"helloserve_http_upstream_retries_total ")
     for name in ports:
         least, most = counts[f"/{name}"], counts[f"/{name}"] + resent[name]
-        # A call that is repeated was served once or twice.
+        # A retried call was served once or twice.
         if not least <= served[name] <= most:
             problems.append(f"{name} served {served[name]:.0f} calls, {least} to {most:.0f} were sent")
     print(f"{made} calls in {seconds:.0f} s, {len(callers.failures)} failed; {restarts} restarts; "

@@ -1,15 +1,15 @@
-# Sourced by the scripts here: starts programs on loopback, waits until they serve, reads what they used, and ends
-# them by their ids.
+# Sourced by the scripts in this folder: starts programs on loopback, waits until they serve, reads their CPU time and
+# memory, and ends them by process ID.
 # shellcheck shell=bash
 
-# Nothing else is likely to listen on these addresses.
+# Other programs are unlikely to listen on these addresses.
 backend_host=127.77.1
 gateway_host=127.77.0.1
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$root/target}
-# Where the programs are, unless a script is told, or makes them.
+# The default folder of the programs.
 bin=$target/dist
 venv=$target/bench-venv
 run=$(mktemp -d)
@@ -17,7 +17,7 @@ pids=()
 # The process that was started last.
 started=
 
-# built PROGRAM...: as the images have them. What is linked statically is less to have in memory.
+# built PROGRAM...: builds programs as for the images. Static linking reduces their memory.
 built() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
@@ -26,7 +26,7 @@ built() {
   bin=$target/$host/dist
 }
 
-# start NAME COMMAND...: in the background, with its output in a file of this run.
+# start NAME COMMAND...: starts a command in the background, with its output in a file.
 start() {
   local name=$1
   shift
@@ -48,7 +48,7 @@ serves() {
   return 1
 }
 
-# hellogrpc NUMBER, hellohttp NUMBER: a backend, at 127.77.1.NUMBER.
+# hellogrpc NUMBER, hellohttp NUMBER: starts a backend at 127.77.1.NUMBER.
 hellogrpc() {
   start "hellogrpc-$1" env LISTEN_ADDR="$backend_host.$1:18000" ADMIN_ADDR="$backend_host.$1:18080" \
     POD_NAME="pod-$1" "$bin/hellogrpc"
@@ -59,7 +59,7 @@ hellohttp() {
   serves "hellohttp-$1" "$backend_host.$1" 18100
 }
 
-# helloserve NAME PORT EXECUTABLE SETTING=VALUE...: a gateway, with everything but its addresses as in the image.
+# helloserve NAME PORT EXECUTABLE SETTING=VALUE...: starts a gateway with the image's settings, except for addresses.
 helloserve() {
   local name=$1 port=$2 executable=$3 settings
   shift 3
@@ -69,12 +69,12 @@ helloserve() {
   serves "$name" "$gateway_host" "$port"
 }
 
-# cpu PID...: CPU time that the processes have used, user and system, in milliseconds.
+# cpu PID...: prints the user and system CPU time of the processes, in milliseconds.
 cpu() {
   local pid stat ticks=0
   for pid in "$@"; do
     stat=$(<"/proc/$pid/stat")
-    # The name of the program, in parentheses, may have spaces; utime and stime are the 12th and 13th field behind it.
+    # The program's name, in parentheses, may contain spaces; utime and stime are the 12th and 13th fields after it.
     # shellcheck disable=SC2086
     set -- ${stat##*) }
     ticks=$((ticks + ${12} + ${13}))
@@ -82,19 +82,19 @@ cpu() {
   echo $((ticks * 1000 / $(getconf CLK_TCK)))
 }
 
-# memory PID: what of the process is in memory, in KiB.
+# memory PID: prints the resident memory of the process, in KiB.
 memory() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
-# peak_begins PID: forgets what was in memory before now.
+# peak_begins PID: resets the peak resident memory of the process.
 peak_begins() { echo 5 >"/proc/$1/clear_refs"; }
 
-# peak PID: the most that was in memory at any time since its peak began, in KiB.
+# peak PID: prints the peak resident memory since the reset, in KiB.
 peak() { awk '/^VmHWM/ { print $2 }' "/proc/$1/status"; }
 
-# peak_mb PID: the same in MB.
+# peak_mb PID: prints the same in MB.
 peak_mb() { awk "BEGIN { printf \"%.1f\", $(peak "$1") / 1024 }"; }
 
-# wrk_for URL CONNECTIONS SECONDS: the fields of report.lua.
+# wrk_for URL CONNECTIONS SECONDS: runs wrk and prints the fields of report.lua.
 wrk_for() {
   local out
   out=$(wrk --threads 1 --connections "$2" --duration "${3}s" --timeout 10s --script "$here/report.lua" "$1" 2>&1)

@@ -1,4 +1,4 @@
-"""The results of the turns as tables: one for each path, and the ratios below it.
+"""Prints the results of the turns as tables: one for each path, with the ratios below it.
 
 A line of results has: path, target, connections, round, CPU of the gateway and of the backends in ms, resident KiB,
 then what report.lua prints: requests, microseconds, socket errors, other statuses, p50 and p99 in microseconds.

@@ -1,11 +1,11 @@
-"""Runs the programs in network namespaces of one address family, with one family dead, and without /etc/resolv.conf. Needs root.
+"""Runs the programs with one address family, with one family unreachable, and without /etc/resolv.conf. Needs root.
 
     python3 .ci/address_families.py target/debug
 
-- In a namespace with IPv6 only, and in one with IPv4 only, with default flags but for the targets: the programs become ready and answer, by
-  address and by name.
-- With both families, one of the two addresses of the HTTP backend's name has no server: calls work.
-- Without /etc/resolv.conf the gateway says so, names the file, and recovers once the file is there.
+- In a network namespace with IPv6 only, and in one with IPv4 only, with default flags except for the targets: the
+  programs become ready and answer, by address and by name.
+- With both families, if one of the two addresses of the HTTP backend's name has no server: calls succeed.
+- Without /etc/resolv.conf: the gateway reports the missing file by name, and recovers once it exists.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ LOOPBACK = {"4": "127.0.0.1", "6": "::1"}
 
 
 class Namespace:
-    """A network namespace with a loopback of the families, and an /etc of its own, held open by a process in it."""
+    """A network namespace with loopback addresses of the given families and its own /etc, kept alive by a process."""
 
     def __init__(self, families, name_server=False):
         script = ["mount -t tmpfs none /etc", "ip link set lo up"]
@@ -50,7 +50,7 @@ class Namespace:
         return log
 
     def curl(self, url):
-        """The status and the body of a response; 0 without one."""
+        """Returns the status and body of a response; the status is 0 if there is none."""
         done = subprocess.run(self.command("curl", "-s", "-g", "-m", "5", "-w", "\\n%{http_code}", url), stdout=subprocess.PIPE)
         body, _, status = done.stdout.decode().rpartition("\n")
         return int(status), body
@@ -94,7 +94,7 @@ def check_answers(space, host):
 
 
 def one_family(folder, family):
-    """Default ports, default listening addresses; each program with an admin port of its own on the default address."""
+    """Default ports and listening addresses; each program has its own admin port on the default address."""
     host = LOOPBACK[family] if family == "4" else f"[{LOOPBACK[family]}]"
     everywhere = "0.0.0.0" if family == "4" else "[::]"
     target = f"ipv4:{LOOPBACK['4']}:8000" if family == "4" else f"ipv6:[{LOOPBACK['6']}]:8000"

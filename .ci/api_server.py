@@ -1,5 +1,5 @@
-"""The API server of the rehearsal, as a pod meets it: by TLS, with a token, for one namespace, and only to list and
-watch EndpointSlices."""
+"""The API server of the rehearsal, as a pod sees it: over TLS, with a token, for one namespace, and limited to listing
+and watching EndpointSlices."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import urllib.parse
 
-# Where a pod has its account; kube-rs knows no other place, and so this is one of a mount namespace of our own.
+# The path of a pod's account. kube-rs uses no other path, so it is created in a separate mount namespace.
 ACCOUNT = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 NAMESPACE = "hello"
 USER = f"system:serviceaccount:{NAMESPACE}:helloserve"
@@ -19,13 +19,13 @@ LABEL = "kubernetes.io/service-name"
 
 
 class Account:
-    """The folder that the kubelet mounts into a pod: a token that it renews, the authority, and the namespace."""
+    """The folder that the kubelet mounts into a pod: a token that it renews, the CA certificate, and the namespace."""
 
     def __init__(self, folder, authority):
         self.folder, self.authority, self.generation = folder, authority, 0
 
     def mount(self, token):
-        """Writes everything anew, as the kubelet does: a new folder, and one link that is moved to it at once."""
+        """Replaces all files like the kubelet: writes a new folder and atomically moves a symbolic link to it."""
         self.generation += 1
         data = self.folder / f"..{self.generation}"
         data.mkdir(parents=True)
@@ -39,19 +39,19 @@ class Account:
 
 
 class ApiServer:
-    """Serves the EndpointSlices of some Services to whoever has the token."""
+    """Serves the EndpointSlices of some Services to clients with the token."""
 
     def __init__(self, address, scratch):
         self.address, self.scratch = address, scratch
         self.authority, self.collection = scratch / "ca.crt", COLLECTION
         self.version, self.slices, self.token = 1000, {}, None
         self.allowed, self.server = True, None
-        # The status of each answer, with the path and the token of its request.
+        # The status of each response, with the path and token of its request.
         self.answered = []
         self.watches = set()
 
     def prove(self):
-        """Makes an authority, and a certificate for this address."""
+        """Creates a CA, and a certificate for this address."""
         new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
         here = lambda name: str(self.scratch / name)
         for command in [
@@ -69,17 +69,17 @@ class ApiServer:
         self.server = await asyncio.start_server(self.serve, self.address, 443, ssl=self.tls)
 
     def stop(self):
-        """As when its process is killed: new connections are refused, and those that are there break."""
+        """Simulates a killed process: new connections are refused, and existing connections are reset."""
         self.server.close()
         self.cut()
 
     def cut(self):
-        """Breaks every watch, as a restart does, or the end of its time."""
+        """Breaks every watch, like a restart or a timeout of the API server."""
         for writer, _ in list(self.watches):
             writer.transport.abort()
 
     def put(self, service, port, pods):
-        """The slice of a Service has these pods now: addresses, names, and whether each is being stopped."""
+        """Sets the pods in the slice of a Service: their addresses, names, and whether each is terminating."""
         self.version += 1
         known = service in self.slices
         self.slices[service] = {
@@ -98,7 +98,7 @@ class ApiServer:
                 self.send(writer, {"type": kind, "object": self.slices[service]})
 
     def refusal(self, path, token):
-        """The status and the words of a refusal, if it is one."""
+        """Returns the status and message of an error if the request is rejected."""
         if token != self.token:
             return 401, "Unauthorized"
         if not self.allowed or path != COLLECTION:
@@ -136,20 +136,20 @@ class ApiServer:
     async def watch(self, reader, writer, query):
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
         service = query["labelSelector"].removeprefix(f"{LABEL}=")
-        # There is one slice for each Service, so its last change is all that was missed.
+        # Each Service has one slice, so its last change is the only one that matters.
         missed = self.slices.get(service)
         if missed and int(missed["metadata"]["resourceVersion"]) > int(query["resourceVersion"]):
             self.send(writer, {"type": "MODIFIED", "object": missed})
         watch = (writer, service)
         self.watches.add(watch)
         try:
-            # A client that watches says nothing more, until it goes.
+            # A watching client sends nothing until it disconnects.
             await asyncio.wait_for(reader.read(), int(query["timeoutSeconds"]))
         finally:
             self.watches.discard(watch)
 
     def send(self, writer, event):
-        """One line, in two chunks that are cut anywhere."""
+        """Sends one line in two chunks, split at a random position."""
         line = json.dumps(event).encode() + b"\n"
         for part in [line[:len(line) // 3], line[len(line) // 3:]]:
             writer.write(b"%x\r\n%s\r\n" % (len(part), part))

@@ -3,7 +3,7 @@
     unshare --net --mount python .ci/check_envoy.py target/debug
 
 In a network namespace the ports of the manifests are free, and in a mount namespace /etc/hosts can have the names of
-the Services, so nothing in the ConfigMap has to change. The programs are those of the given folder.
+the Services, so the ConfigMap is used unchanged. The programs are those of the given folder.
 """
 
 import collections
@@ -31,14 +31,14 @@ PODS = {"app-server": ("ticketing", 12345, 2), "greeter": ("hellogrpc", 8080, 3)
 
 
 def configuration():
-    """The text of the ConfigMap."""
+    """Returns the text of the ConfigMap."""
     objects = yaml.safe_load_all((ROOT / "kubeyamls" / "optional" / "envoy.yaml").read_text(encoding="utf-8"))
     (found,) = [each for each in objects if each["kind"] == "ConfigMap"]
     return found["data"]["envoy.yaml"]
 
 
 class Pods:
-    """The servers, each on a loopback address of its own, and their names in /etc/hosts."""
+    """The servers, each on its own loopback address, and their names in /etc/hosts."""
 
     def __init__(self, programs, folder):
         self.running, lines = {}, ["127.0.0.1 localhost envoy"]
@@ -92,7 +92,7 @@ def generated(folder):
 
 
 class Client:
-    """One channel to Envoy, as a plain client has it."""
+    """A client with one channel to Envoy."""
 
     def __init__(self):
         import helloworld_pb2
@@ -112,7 +112,7 @@ class Client:
 
 
 def manifest_client(programs):
-    """app-client, as its manifest has it, sees one pod; set to call Envoy, as the tour says, it sees all."""
+    """app-client reaches one pod with its manifest unchanged, and all pods if it calls Envoy as in the tour."""
     container = containers("ticketing.yaml")["app-client"]
     for changed, count in [({}, 1), ({"SERVER_DOMAIN": "envoy", "SERVER_PORT": "8443"}, PODS["app-server"][2])]:
         env = environment(container, changed)
@@ -134,7 +134,7 @@ def code(method):
 
 
 def turns(client):
-    """Nine calls of one connection go to the pods in turn."""
+    """Nine calls over one connection are spread over the pods by round robin."""
     for method, name in [(client.customer, "app-server"), (client.hello, "greeter")]:
         count = PODS[name][2]
         pods = [method() for _ in range(3 * count)]
@@ -158,7 +158,7 @@ def limited(client, pods):
 
 
 def healthy(client, pods):
-    """A killed server costs no later call, and gets none once its health check has failed."""
+    """A killed server fails no later call, and gets no calls once its health check has failed."""
     pods.kill("app-server-1")
     failed = collections.Counter(code(client.customer) for _ in range(20))
     assert failed == {grpc.StatusCode.OK: 20}, failed
@@ -173,7 +173,7 @@ def healthy(client, pods):
 
 
 def unhealthy():
-    """The Services of the servers that failed their health check, as Envoy's admin port has them."""
+    """Returns the Services whose servers failed their health check, from Envoy's admin port."""
     with urllib.request.urlopen("http://127.0.0.1:8090/clusters?format=json", timeout=5) as response:
         clusters = json.load(response)["cluster_statuses"]
     return [host["hostname"].removesuffix("-headless") for cluster in clusters for host in cluster["host_statuses"]
@@ -181,7 +181,7 @@ def unhealthy():
 
 
 def drained(client, container):
-    """preStop makes the pod unready and ends its connections, and no call fails meanwhile."""
+    """preStop makes the pod unready and closes its connections without failing a call."""
     command = container["lifecycle"]["preStop"]["exec"]["command"]
     stop = subprocess.Popen(command, stdout=subprocess.PIPE)
     failed, calls = collections.Counter(), 0

@@ -1,8 +1,8 @@
-"""What a schema cannot see in kubeyamls: does it hang together, is it safe, and does it end gracefully?
+"""Checks what a schema cannot check in kubeyamls: consistency, security and graceful termination.
 
     python .ci/check_manifests.py kubeyamls/*.yaml kubeyamls/optional/*.yaml
 
-Files in the order in which kubectl would apply them.
+The files are given in the order in which kubectl would apply them.
 """
 
 import json
@@ -11,10 +11,10 @@ import sys
 
 import yaml
 
-# All that anybody is allowed at the API server: the gateway, in its own namespace.
+# The only permissions at the API server: those of the gateway, in its own namespace.
 GATEWAY_RULES = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]
 
-# And the drill, if somebody adds it: what `restart`, `scale` and `kill` take, with the Deployments named.
+# The permissions of the optional drill: those that `restart`, `scale` and `kill` need, for the named Deployments.
 DRILLED = ["hellogrpc", "hellohttp", "helloserve"]
 DRILL_RULES = [
     {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": DRILLED, "verbs": ["get", "patch"]},
@@ -22,23 +22,23 @@ DRILL_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]},
 ]
 
-# The files of the other systems. check_systems.py checks them; only their defaults and namespaces are checked here.
+# The files of the other systems, which check_systems.py checks. Only defaults and namespaces are checked here.
 SYSTEMS = {"greeter.yaml", "echo.yaml", "ticketing.yaml", "envoy.yaml"}
 
-# Seconds for which a DNS answer may be repeated by a cache (CoreDNS's TTL in most clusters), and between two of the
-# gateway's own lookups (at most).
+# The seconds for which a cache may repeat a DNS answer (CoreDNS's TTL in most clusters), and the maximum between two
+# lookups of the gateway.
 DNS_CACHED, DNS_REFRESH = 30, 2
 
-# Thousandths of a core that are left on a node of two cores by a control plane of kubeadm's or kind's, with its network.
+# The millicores that the control plane of kubeadm or kind, with its network, leaves free on a node of two cores.
 LEFT = 1000
-# Pods of each kind at most, at once: one Deployment scaled to ten, the others in the middle of a rollout.
+# The maximum number of pods of each kind: one Deployment is scaled to ten, the others are in the middle of a rollout.
 MOST = [10, 6, 3]
 
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 
 
 def seconds(text):
-    """Durations here are whole seconds, `35s`, so that a person can add them up."""
+    """Parses a duration in whole seconds, such as `35s`. The manifests use no other unit, so that sums are easy."""
     return int(re.fullmatch(r"(\d+)s", text).group(1))
 
 
@@ -59,9 +59,9 @@ def selects(selector, has):
 
 
 def restricted(pod, container, volumes=()):
-    """The restricted Pod Security Standard, as far as these pods touch it, and a root that cannot be written.
+    """Pods meet the parts of the restricted Pod Security Standard that apply to them, with a read-only root.
 
-    `volumes` has the kinds of volume that the pod may have.
+    `volumes` lists the kinds of volumes that the pod may have.
     """
     context, own = pod["securityContext"], container["securityContext"]
     assert context["runAsNonRoot"] is True
@@ -82,7 +82,7 @@ def restricted(pod, container, volumes=()):
 
 
 def graceful(name, deployment, pod, container):
-    """A rolling update keeps every pod it has until the next one is seen, and lets each one drain to its end."""
+    """A rolling update keeps every pod until its replacement is in DNS, and lets each pod drain completely."""
     update = deployment["strategy"]["rollingUpdate"]
     assert deployment["minReadySeconds"] < deployment["progressDeadlineSeconds"] <= 120, "a broken image goes unreported"
     assert update["maxUnavailable"] == 0
@@ -94,13 +94,13 @@ def graceful(name, deployment, pod, container):
 
 
 def complete(name, deployment, pod, container):
-    """The image, the replicas, the labels, the probes and the rest that users and restart.sh count on."""
+    """Image, replicas, labels, probes and other fields are as users and restart.sh expect."""
     assert container["image"] == f"kubetester/{name}:v1"
     assert deployment["replicas"] == 3
     template = deployment["template"]["metadata"]
     assert template["labels"]["app"] == "hello" and template["labels"]["track"] == "stable"
     assert selects(deployment["selector"], template["labels"])
-    # A new pod is asked each second, from its start on: nothing else is between ready and its first call.
+    # A new pod is probed every second from its start, because nothing else delays its first call.
     for probe in ["startupProbe", "readinessProbe"]:
         assert container[probe]["periodSeconds"] == 1 and "initialDelaySeconds" not in container[probe], probe
     assert "livenessProbe" in container
@@ -114,7 +114,7 @@ def complete(name, deployment, pod, container):
 
 
 def fits(containers):
-    """The scheduler finds room for all pods on one small node, with a rollout under way and old pods draining."""
+    """All pods fit on one small node, even during a rollout while old pods drain."""
     asked = sorted((int(re.fullmatch(r"(\d+)m", each["resources"]["requests"]["cpu"]).group(1)) for each in containers),
                    reverse=True)
     total = sum(each * count for each, count in zip(asked, MOST))
@@ -122,7 +122,7 @@ def fits(containers):
     print(f"ok  room: {sum(MOST)} pods ask for {total}m of CPU")
 
 
-# === what GitOps compares ===
+# === fields that GitOps compares ===
 
 
 def stored_as_written(objects):
@@ -150,11 +150,11 @@ def stored_as_written(objects):
     print(f"ok  defaults: {len(objects)} objects are written as the API server stores them")
 
 
-# === what they may do ===
+# === permissions ===
 
 
 def granted(objects, rules):
-    """The one account among these may do what the rules say, and nothing allows more. Returns its name."""
+    """The only account may do what the rules allow and nothing more. Returns its name."""
     of = lambda kind: [each for each in objects if each["kind"] == kind]
     (account,), (role,), (binding,) = of("ServiceAccount"), of("Role"), of("RoleBinding")
     name = account["metadata"]["name"]
@@ -169,7 +169,7 @@ def granted(objects, rules):
 
 
 def allowed(objects):
-    """Only the gateway has an account with rights, and only that has a token."""
+    """Only the gateway has an account with permissions, and only it mounts a token."""
     name = granted(objects, GATEWAY_RULES)
     (account,) = [each for each in objects if each["kind"] == "ServiceAccount"]
     for each in [each for each in objects if each["kind"] == "Deployment"]:
@@ -182,7 +182,7 @@ def allowed(objects):
 
 
 def admits(rules, side, peer, namespace, port):
-    """Whether one of a NetworkPolicy's rules fits this peer, of our namespace (None) or another, on this port."""
+    """Returns whether a rule of a NetworkPolicy admits this peer, of our namespace (None) or another, on this port."""
     def fits(rule):
         if not any(each["port"] == port for each in rule["ports"]):
             return False
@@ -193,7 +193,7 @@ def admits(rules, side, peer, namespace, port):
 
 
 def reaches(policies, source, target, port, source_namespace=None):
-    """Whether the policies let a pod with the labels of `source` connect to one with those of `target`."""
+    """Returns whether the policies let a pod with the labels of `source` connect to one with those of `target`."""
     assert all(each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in policies)
     mine = lambda pod: [each["spec"] for each in policies if selects(each["spec"]["podSelector"], pod)]
     out = source_namespace is not None or not mine(source) or any(
@@ -204,11 +204,11 @@ def reaches(policies, source, target, port, source_namespace=None):
 
 
 def separated(policies, pods):
-    """The gateway reaches the backends, Prometheus the admin ports, everybody the gateway; the rest is closed."""
+    """The gateway reaches the backends, Prometheus the admin ports, and every client the gateway; the rest is denied."""
     ports = {"hellogrpc": 8000, "hellohttp": 8100, "helloserve": 8200}
     stranger, elsewhere, outside = {"app": "stranger"}, "monitoring", {"k8s-app": "kube-dns"}
     for source, target in [(source, target) for source in pods for target in pods]:
-        # The backends call nobody, not even the gateway.
+        # The backends call no other pod, not even the gateway.
         work = source == "helloserve" and target != "helloserve"
         assert reaches(policies, pods[source], pods[target], ports[target]) is work, (source, target)
         assert not reaches(policies, pods[source], pods[target], 8080), f"{source} reaches the admin port of {target}"
@@ -224,11 +224,11 @@ def separated(policies, pods):
     print("ok  networks: the gateway to the backends, Prometheus to the admin ports, all to the gateway, no more")
 
 
-# === what belongs together ===
+# === references between objects ===
 
 
 def connected(services, deployments):
-    """Each Service finds the pods of one Deployment, and a port that they have. Returns what can be called."""
+    """Each Service selects the pods of one Deployment and a port that they have. Returns the callable addresses."""
     called = set()
     for each in services:
         name, spec = each["metadata"]["name"], each["spec"]
@@ -243,7 +243,7 @@ def connected(services, deployments):
 
 
 def routed(gateway, called):
-    """The gateway's routes go to Services that are here."""
+    """The gateway's routes lead to existing Services."""
     (container,) = gateway["spec"]["template"]["spec"]["containers"]
     routes = {each["name"]: each.get("target") for each in json.loads(environment(container)["GRPC_ROUTES"])}
     for name in ["round_robin", "pick_first", "least_request"]:
@@ -257,7 +257,7 @@ def routed(gateway, called):
 
 
 def budgeted(budgets, deployments):
-    """An eviction takes one pod of a kind at a time, and never waits for one that is broken."""
+    """Evictions remove one pod of a kind at a time, and never wait for a broken pod."""
     for each in deployments:
         (spec,) = [b["spec"] for b in budgets if selects(b["spec"]["selector"], labels(each))]
         assert spec["maxUnavailable"] == 1 and spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -265,7 +265,7 @@ def budgeted(budgets, deployments):
 
 
 def optional(objects, deployments):
-    """What may be added: an autoscaler of a Deployment that is here, and Jobs as restricted as the rest."""
+    """Optional objects are autoscalers of existing Deployments, and Jobs that are as restricted as the other pods."""
     names = {each["metadata"]["name"]: each["spec"] for each in deployments}
     driller = granted(objects, DRILL_RULES)
     for each in objects:

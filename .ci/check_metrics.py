@@ -2,8 +2,8 @@
 
     target/ci-venv/bin/python .ci/check_metrics.py target/debug
 
-Reads each /metrics with Prometheus' own parser; a metric that the page does not have, one of the page that no program has, another type,
-and an expression over an unknown metric are findings.
+Reads each /metrics with Prometheus' own parser. Findings are metrics that the page does not list, metrics of the page
+that no program exports, different types, and expressions over unknown metrics.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE, DASHBOARD = ROOT / "docs" / "metrics.md", ROOT / "docs" / "grafana-dashboard.json"
 NAME = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
-# Words of PromQL with an underscore, and labels in expressions.
+# PromQL keywords with an underscore, and labels in expressions.
 NOT_METRICS = {"histogram_quantile"}
 
 
 def page_metrics():
-    """The metrics of the page with their types, those that appear with their first event, and the alerts' expressions."""
+    """Returns the page's metrics with their types, those that appear with the first event, and the alert expressions."""
     types, later, alerts = {}, set(), []
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"\| `([a-z0-9_]+)` \| (counter|gauge|histogram) \|", line):
@@ -65,7 +65,7 @@ def get(port, path):
 
 
 def scraped(folder):
-    """The types of all metrics of all programs, after a few requests of every kind."""
+    """Returns the types of all metrics of all programs, after a few requests of every kind."""
     processes, ports, types = [], {}, {}
     try:
         for name in ["hellogrpc", "hellohttp", "ticketing", "helloserve"]:
@@ -85,14 +85,14 @@ def scraped(folder):
             time.sleep(0.1)
         for path in ["/hellogrpc", "/hellohttp", "/nowhere"]:
             get(ports["helloserve"][0], path)
-        # A connection that is closed for what it sends.
+        # A connection that is closed because of a protocol error.
         for port, _ in ports.values():
             with socket.create_connection(("127.0.0.1", port)) as client:
                 client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
                 client.settimeout(5)
                 with contextlib.suppress(OSError):
                     client.recv(1000)
-        # More watches than the server takes, so that its limit counts.
+        # More watches than the server allows, so that rejections are counted.
         import grpc
         channel = grpc.insecure_channel("127.0.0.1:{}".format(ports["hellogrpc"][0]))
         watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
@@ -104,7 +104,7 @@ def scraped(folder):
             text = get(admin, "/metrics")
             assert text, f"{name} serves no metrics"
             for family in text_string_to_metric_families(text):
-                # The parser takes the suffix from the names of counters.
+                # The parser strips the suffix from the names of counters.
                 full = family.name + ("_total" if family.type == "counter" else "")
                 assert types.setdefault(full, family.type) == family.type, f"{full} has two types"
         channel.close()

@@ -2,8 +2,8 @@
 
     unshare --net --mount python .ci/check_optional.py target/debug
 
-Programs get the environment and the arguments of their manifests, word for word; in a network namespace their ports are
-free. Only the database is another: SQLite, in a file. Of the chart, the client and the pod of `helm test` run too.
+Programs get the environment and arguments of their manifests unchanged; in a network namespace their ports are free.
+Only the database differs: SQLite in a file. The client and the `helm test` pod of the chart run, too.
 """
 
 import importlib.machinery
@@ -28,19 +28,19 @@ SERVERS = {"greeter": "greeter.yaml", "echo-server": "echo.yaml", "app-server": 
 
 
 def containers(name):
-    """The container of each Deployment in a file."""
+    """Returns the container of each Deployment in a file."""
     objects = yaml.safe_load_all((ROOT / "kubeyamls" / "optional" / name).read_text(encoding="utf-8"))
     return {each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]
             for each in objects if each["kind"] == "Deployment"}
 
 
 def expanded(text, env):
-    """The text with each $(NAME) replaced, as Kubernetes does it."""
+    """Replaces each $(NAME) in a text, like Kubernetes."""
     return re.sub(r"\$\((\w+)\)", lambda match: env[match.group(1)], text)
 
 
 def environment(container, own):
-    """The variables of a container; those in `own` have that value."""
+    """Returns the environment of a container; `own` overrides values."""
     env = {"PATH": "", "HOME": "/"}
     for entry in container.get("env", []):
         env[entry["name"]] = own.get(entry["name"]) or expanded(entry.get("value", ""), env)
@@ -48,7 +48,7 @@ def environment(container, own):
 
 
 def probed(container, probe):
-    """Whether a probe of a container succeeds now."""
+    """Returns whether a probe of a container succeeds now."""
     spec = container[probe]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     if "grpc" in spec:
@@ -87,7 +87,7 @@ def within(seconds, what, holds):
 
 
 def run(name, container, program, env):
-    """A server becomes ready, answers what its manifest promises, and is unready but alive while it drains."""
+    """A server becomes ready, answers as its manifest promises, and is unready but alive while it drains."""
     process = subprocess.Popen([program, *container.get("args", [])], env=env | {"LOG_FILTER": "error"})
     try:
         for probe in ["startupProbe", "readinessProbe", "livenessProbe"]:
@@ -108,7 +108,7 @@ def run(name, container, program, env):
 
 
 def helm():
-    """The helm of check_chart, which has no .py in its name."""
+    """Loads helm from check_chart, whose file name has no .py."""
     path = str(pathlib.Path(__file__).parent / "check_chart")
     loader = importlib.machinery.SourceFileLoader("check_chart", path)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_chart", loader))
@@ -117,7 +117,7 @@ def helm():
 
 
 def started(program, container, hostname):
-    """A container of the chart: its command names the program, and then come its arguments."""
+    """Starts a container of the chart; its command is the program followed by arguments."""
     (name, *command), args = container["command"], container["args"]
     assert name == f"/{program.name}", name
     return subprocess.Popen([program, *command, *args], env={"PATH": "", "HOME": "/", "HOSTNAME": hostname},
@@ -125,7 +125,7 @@ def started(program, container, hostname):
 
 
 def chart(program, scratch):
-    """The server is probed, `helm test` passes for one pod and fails for two, clients name it, and all end with 0."""
+    """Probes pass, `helm test` passes for one pod and fails for two, clients print its name, and all exit with 0."""
     check_chart = helm()
     run_helm, name = check_chart.Helm(), "grpc-server-grpc-k8s-lb"
     objects = run_helm.template("grpc-server")

@@ -1,8 +1,8 @@
-"""What a schema cannot see in the other systems' manifests: kubeyamls/optional/{greeter,echo,ticketing,envoy}.yaml.
+"""Checks what a schema cannot check in kubeyamls/optional/{greeter,echo,ticketing,envoy}.yaml.
 
     python .ci/check_systems.py
 
-Names, ports and settings are those that docs/tour.md and the clients of these systems count on.
+Names, ports and settings are those that docs/tour.md and the clients of these systems rely on.
 """
 
 import pathlib
@@ -57,7 +57,7 @@ def ports(container):
 
 
 def deployed(name, deployment):
-    """The image, replicas, ports and labels that others count on, on restricted pods."""
+    """Image, replicas, ports and labels are as others expect, and pods are restricted."""
     spec, container = deployment["spec"], container_of(deployment)
     pod = spec["template"]["spec"]
     restricted(pod, container, volumes=["configMap"] if name == "envoy" else [])
@@ -67,7 +67,7 @@ def deployed(name, deployment):
 
 
 def server(name, deployment, budgets):
-    """A server is probed, spread, drained and rolled as the backends of kubeyamls are."""
+    """A server has the probes, spreading, draining and rollout of the backends in kubeyamls."""
     spec, container, own = deployment["spec"], container_of(deployment), labels(deployment)
     pod = spec["template"]["spec"]
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
@@ -96,7 +96,7 @@ def server(name, deployment, budgets):
 
 
 def client(name, deployment, called):
-    """A client calls a method that is in proto/, on a Service that is here."""
+    """A client calls a method in proto/ on an existing Service."""
     container = container_of(deployment)
     env = environment(container)
     command, target, *flags = container["args"]
@@ -110,11 +110,11 @@ def client(name, deployment, called):
     assert f"service {service} " in text and f"rpc {method}(" in text, f"{name} calls a method that is not there"
 
 
-# === what belongs together ===
+# === references between objects ===
 
 
 def connected(objects):
-    """Each Service finds one workload, and the ports that it has. Returns what can be called."""
+    """Each Service selects one workload and ports that it has. Returns the callable addresses."""
     workloads = [each for each in objects if each["kind"] in ["Deployment", "StatefulSet"]]
     services = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "Service"}
     assert services.keys() == SERVICES.keys(), services.keys() ^ SERVICES.keys()
@@ -132,7 +132,7 @@ def connected(objects):
 
 
 def apart(objects, plain):
-    """No Service, policy or budget of the plain installation takes in a pod of these systems."""
+    """No Service, policy or budget of the plain installation selects a pod of these systems."""
     for each in plain:
         selector = each["spec"].get("podSelector") or each["spec"].get("selector") or {}
         chosen = selector.get("matchLabels", selector)
@@ -141,7 +141,7 @@ def apart(objects, plain):
 
 
 def database(objects):
-    """The servers reach the database, nobody else does, and both have the same password, user and name of database."""
+    """Only the servers reach the database, and both sides have the same password, user and database name."""
     (stateful,) = [each for each in objects if each["kind"] == "StatefulSet"]
     (secret,) = [each for each in objects if each["kind"] == "Secret"]
     (server,) = [each for each in objects if each["metadata"]["name"] == "app-server" and each["kind"] == "Deployment"]
@@ -160,7 +160,7 @@ def database(objects):
         (entry,) = [entry for entry in each["env"] if entry["name"] == "POSTGRES_PASSWORD"]
         source = entry["valueFrom"]["secretKeyRef"]
         assert source["name"] == secret["metadata"]["name"] and source["key"] in secret["data"]
-    # Kubernetes replaces $(NAME) by the variables that stand before it.
+    # Kubernetes replaces $(NAME) by variables that are defined before it.
     names = [entry["name"] for entry in container_of(server)["env"]]
     assert names.index("POSTGRES_PASSWORD") < names.index("DATABASE_URL")
     store = labels(stateful)

@@ -1,4 +1,4 @@
-"""The network of the rehearsal: a DNS server that repeats itself, and ClusterIPs that hear of changes late."""
+"""The network of the rehearsal: a DNS server that caches its answers, and ClusterIPs that see changes late."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,12 @@ import random
 import struct
 import time
 
-# How late every node's kube-proxy knows of an endpoint that comes or goes, in seconds.
+# The delay after which kube-proxy sees an endpoint that is added or removed, in seconds.
 PROXY_LAG = 2
 
 
 class Dns(asyncio.DatagramProtocol):
-    """Answers A queries; the same for as long as the TTL, as a cache would."""
+    """Answers A queries, with the same answer until the TTL expires, like a cache."""
 
     def __init__(self, names, ttl):
         self.names, self.ttl, self.cache = names, ttl, {}
@@ -41,12 +41,12 @@ class Dns(asyncio.DatagramProtocol):
 
 
 def cluster_ip(service, port):
-    """A server that hands each connection to one of the pods that it knows of, for good."""
+    """Starts a server that forwards each connection to one of the pods that it knows."""
     async def forward(reader, writer):
         try:
             there = await asyncio.open_connection(random.choice(service.addresses(PROXY_LAG)), port)
         except (OSError, IndexError):
-            # Nobody is there, or not any more.
+            # The pod does not listen, or has stopped.
             return writer.transport.abort()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))

@@ -1,9 +1,9 @@
-"""Gives a gateway in a container what a pod of kubeyamls/helloserve.yaml has, with an API server behind it.
+"""Gives a gateway in a container the environment of a pod of kubeyamls/helloserve.yaml, with an API server.
 
     python .ci/give_account.py FOLDER ADDRESS POD...
 
-Writes into FOLDER `environment`, for `docker run --env-file`, and `serviceaccount`, to be mounted; then is the API
-server on port 443 of ADDRESS until it is ended. The endpoints of grpc-svc are the addresses POD.
+Writes `environment`, for `docker run --env-file`, and `serviceaccount`, to be mounted, into FOLDER. Then serves as the
+API server on port 443 of ADDRESS until it is stopped. The endpoints of grpc-svc are the addresses POD.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ TOKEN = "first"
 
 
 def settings():
-    """Those of the manifest. What comes from the pod itself is left at its default."""
+    """Returns the settings of the manifest. Settings from the pod's own fields are left at their defaults."""
     manifest = yaml.safe_load((ROOT / "kubeyamls/helloserve.yaml").read_text())
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
@@ -33,7 +33,7 @@ async def main(folder, address, *pods):
     await api.start()
     Account(folder / "serviceaccount", api.authority).mount(TOKEN)
     environment = settings() | {"KUBERNETES_SERVICE_HOST": address, "KUBERNETES_SERVICE_PORT": "443"}
-    # In one step, for whoever waits for it.
+    # Renamed atomically, because another process waits for the file.
     unfinished = folder / "environment.new"
     unfinished.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
     unfinished.rename(folder / "environment")

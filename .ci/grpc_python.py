@@ -1,4 +1,4 @@
-"""Python's grpcio, a client that shares no code with ours, calls a real hellogrpc: SayHello, health, reflection.
+"""Calls a real hellogrpc with Python's grpcio, a client that shares no code with it: SayHello, health, reflection.
 
     python .ci/grpc_python.py target/release/hellogrpc
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 PROTO = pathlib.Path(__file__).resolve().parent.parent / "proto" / "proto"
-sys.path.insert(0, str(PROTO))  # grpc looks for .proto files where Python looks for modules.
+sys.path.insert(0, str(PROTO))  # grpc searches .proto files in Python's module path.
 
 import grpc  # noqa: E402
 from google.protobuf.descriptor_pool import DescriptorPool  # noqa: E402
@@ -25,7 +25,7 @@ SECONDS = 10
 
 
 def say_hello(channel):
-    """The names come back to the byte, whatever their characters; an empty one too."""
+    """Names are returned byte for byte, with any characters, and also if empty."""
     stub = hello_services.HelloStub(channel)
     for name in ["", "Ann", "Ω and 🦀", "a b+c%20&d"]:
         answer = stub.SayHello(hello.Greeting(name=name), timeout=SECONDS)
@@ -34,7 +34,7 @@ def say_hello(channel):
 
 
 def unknown_method(channel):
-    """A method that is not there is UNIMPLEMENTED, and nothing else."""
+    """An unknown method is UNIMPLEMENTED."""
     call = channel.unary_unary("/hello.Hello/SayGoodbye", request_serializer=bytes, response_deserializer=bytes)
     try:
         call(b"", timeout=SECONDS)
@@ -45,7 +45,7 @@ def unknown_method(channel):
 
 
 def health(channel):
-    """The server and its service are SERVING, a service it does not have is NOT_FOUND, and Watch starts with now."""
+    """Server and service are SERVING, an unknown service is NOT_FOUND, and Watch starts with the current status."""
     stub = health_pb2_grpc.HealthStub(channel)
     serving = health_pb2.HealthCheckResponse.SERVING
     for service in ["", "hello.Hello"]:
@@ -63,7 +63,7 @@ def health(channel):
 
 
 def reflection(channel):
-    """A client that knows nothing beforehand learns the protocol from the server itself."""
+    """A client without .proto files gets the protocol from the server."""
     database = ProtoReflectionDescriptorDatabase(channel)
     services = set(database.get_services())
     assert {"hello.Hello", "grpc.health.v1.Health"} <= services, services

@@ -1,8 +1,9 @@
-"""Health checks of programs that may open 128 files while 1 000 idle callers hold what they can get.
+"""Checks the health endpoints of programs that may open 128 files, while 1 000 idle clients hold connections.
 
     target/ci-venv/bin/python .ci/idle_callers.py target/debug [MILLISECONDS]
 
-Every /healthz and /readyz has to succeed within the time (default: 100 ms), from before the callers come until after they have left.
+Every /healthz and /readyz has to succeed within the time (default: 100 ms), from before the clients connect until
+after they have disconnected.
 """
 
 import http.client

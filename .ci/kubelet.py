@@ -1,4 +1,4 @@
-"""Pods as the kubelet has them: a container's environment and probes from its manifest, and its end with grace."""
+"""Runs pods like the kubelet: with the environment, probes and grace period of their manifests."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Manifest:
-    """A Deployment, as far as the kubelet and the rollout go by it."""
+    """The parts of a Deployment that the kubelet and the rollout use."""
 
     def __init__(self, name):
         self.name = name
@@ -28,12 +28,12 @@ class Manifest:
         (self.port,) = (port for name, port in self.ports.items() if name != "admin")
 
     def environment(self, pod, dns, api, more):
-        """What the container has in its environment, with names looked up in our DNS, on the pod's address."""
+        """Returns the environment of the container, with the pod's address and our DNS server."""
         own = {"metadata.name": pod.name}
         env = {e["name"]: e.get("value", own.get(e.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath"), ""))
                for e in self.container["env"]}
         env |= {"LISTEN_ADDR": f"{pod.address}:{self.port}", "ADMIN_ADDR": f"{pod.address}:{self.ports['admin']}"}
-        # The kubelet gives these two to every pod. Nobody's home has a kubeconfig.
+        # The kubelet sets the first two in every pod. HOME has no kubeconfig.
         env |= {"KUBERNETES_SERVICE_HOST": api, "KUBERNETES_SERVICE_PORT": "443", "HOME": "/"}
         if self.name == "helloserve":
             env["GRPC_ROUTES"] = env["GRPC_ROUTES"].replace("dns:///", f"dns://{dns}/")
@@ -42,7 +42,7 @@ class Manifest:
 
 
 class Pod:
-    """A container, and the kubelet that probes and ends it."""
+    """A container, with the kubelet's probes and termination."""
 
     def __init__(self, manifest, address, number):
         self.manifest, self.address, self.name = manifest, address, f"{manifest.name}-{number}"
@@ -55,9 +55,9 @@ class Pod:
         self.probing = asyncio.create_task(self.probe())
 
     async def probe(self):
-        """The startup probe in its period, and then the readiness probe at once: so does the kubelet."""
+        """Runs the startup probe periodically, and the readiness probe as soon as it succeeds, like the kubelet."""
         startup, readiness = (self.manifest.container[kind] for kind in ["startupProbe", "readinessProbe"])
-        # A failed startup probe ends the container; the kubelet repeats a failed readiness probe for ever.
+        # A failed startup probe ends the container; a failed readiness probe is repeated forever.
         for probe, attempts in [(startup, startup["failureThreshold"]), (readiness, 60)]:
             for _ in range(attempts):
                 if await self.succeeds(probe):

@@ -3,13 +3,13 @@
     python .ci/rehearse.py start target/release                   process start to /readyz 200, of each program
     python .ci/rehearse.py rollout target/release                 restart all three deployments under 500 calls/s
     python .ci/rehearse.py rollout target/release --dns-cached 0  DNS that shows a new pod at once, as CoreDNS may
-    python .ci/rehearse.py rollout target/release --drain 1       what becomes of it without the drain delay
+    python .ci/rehearse.py rollout target/release --drain 1       the same without the drain delay
     python .ci/rehearse.py account target/release                 the gateway's account: missing, forbidden, expired;
                                                                   and no backend at all
 
-Environment, probes, minReadySeconds and grace are read from kubeyamls. Beside the pods there are a DNS server that
-repeats an answer for its TTL, for each ClusterIP a forwarder that hears of changes late, as kube-proxy does, and an API
-server, with the account for it where the kubelet mounts it.
+Environment, probes, minReadySeconds and grace period are read from kubeyamls. Apart from the pods there are a DNS
+server that repeats an answer for its TTL, a forwarder for each ClusterIP that sees changes late like kube-proxy, and an
+API server, whose account is at the kubelet's mount path.
 """
 
 import argparse
@@ -32,17 +32,17 @@ from kubelet import Manifest, Pod, get
 from rehearse_account import account, disturb, emptied
 
 NAMES = ["hellogrpc", "hellohttp", "helloserve"]
-# Through the gateway, calls a second: 500 together.
+# Calls per second through the gateway, 500 in total.
 LOADS = {"hellogrpc?via=round_robin": 200, "hellogrpc?via=kubernetes": 100, "hellogrpc?via=vip": 100, "hellohttp": 100}
 STARTS = 20
 
 
 class Service:
-    """The ready pods of a Deployment. Whoever is told late sees what was so a while ago."""
+    """The ready pods of a Deployment, with their history: DNS and ClusterIPs see changes late."""
 
     def __init__(self, manifest):
         self.manifest, self.pods, self.changes = manifest, [], [(0, [])]
-        # Those that were told to stop, and still serve.
+        # Terminating pods that still serve.
         self.leaving = []
         self.rolled = asyncio.Event()
         self.publish = lambda listed: None
@@ -69,7 +69,7 @@ class Service:
 
 
 class Cluster:
-    """Everything, on addresses of a network of its own."""
+    """The whole system, on addresses of its own network namespace."""
 
     def __init__(self, programs, ttl, more):
         self.programs, self.ttl, self.more = programs, ttl, more
@@ -95,7 +95,7 @@ class Cluster:
         await self.api.start()
 
     def give(self, token):
-        """The account has this token from now on, and the API server takes no other."""
+        """Sets the token of the account, the only one that the API server accepts from now on."""
         self.api.token = token
         self.account.mount(token)
 
@@ -144,19 +144,19 @@ async def rollout(programs, ttl, drain):
     cluster.give("first")
     try:
         began = time.monotonic()
-        # The gateways last: a cache would keep for a while that the name has no address.
+        # The gateways start last, because a cache would keep a negative answer for a while.
         for names in [NAMES[:2], NAMES[2:]]:
             await asyncio.gather(*(cluster.pod(name) for name in names for _ in range(3)))
         print(f"ok  9 pods are ready {time.monotonic() - began:.1f} s after the first was started")
         await asyncio.sleep(PROXY_LAG + 1)
-        # Until the last old pod is gone: the rollout itself, its drain, and a little more on both sides.
+        # The window covers the rollout and the drain of the last old pod, with a margin on both sides.
         seconds = 17 + max(manifest.drain for manifest in cluster.manifests.values())
         loads = [asyncio.create_task(load(programs, f"{cluster.entry}/{path}", rate, seconds))
                  for path, rate in LOADS.items()]
         await asyncio.sleep(2)
         began = time.monotonic()
         rollouts = [asyncio.create_task(cluster.rollout(name)) for name in NAMES]
-        # While the old pods drain. A Deployment is not rolled out by an API server that is away.
+        # While the old pods drain. There is no rollout without an API server.
         await asyncio.gather(*(service.rolled.wait() for service in cluster.services.values()))
         await disturb(cluster)
         rolled = await asyncio.gather(*rollouts)
@@ -220,8 +220,8 @@ async def one_account(programs):
 
 
 def alone():
-    """Begins again in a network of its own, where nobody has the ports yet, and with a /run of its own, where nobody
-    has an account."""
+    """Restarts this script in a new network namespace, where all ports are free, and with a new /run, without an
+    account."""
     if "REHEARSING" not in os.environ:
         os.environ["REHEARSING"] = "1"
         user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]

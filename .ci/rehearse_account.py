@@ -1,5 +1,5 @@
-"""What the rehearsal does to the API server and to the gateway's account for it, and what must become of that: nothing
-that a caller sees, and one clear sentence."""
+"""The parts of the rehearsal that break the API server and the gateway's account. Callers must not notice, and the
+gateway must log one clear sentence."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Scale the gRPC backends from 3 to 5 and back while calls run. Not one call may fail.
+"""Scales the gRPC backends from 3 to 5 and back while calls run. No call may fail.
 
     python .ci/scale_under_load.py docker-compose
 
@@ -18,7 +18,7 @@ SECONDS = 30
 
 
 class Load:
-    """Callers that each repeat GET /hellogrpc on one connection, and count what comes of it."""
+    """Callers that each repeat GET /hellogrpc on one connection and count the outcomes."""
 
     def __init__(self):
         self.stopped = False
@@ -40,7 +40,7 @@ class Load:
                 if response.status != 200:
                     raise RuntimeError(f"{response.status} {body}")
                 hostname, failure = json.loads(body)["response"]["hostname"], None
-            except Exception as error:  # Whatever it is, it is a call that failed.
+            except Exception as error:  # Every exception counts as a failed call.
                 connection.close()
                 hostname, failure = None, repr(error)
             with self.lock:
@@ -55,7 +55,7 @@ class Load:
             return {hostname for hostname, last in self.last_answer.items() if last > moment}
 
     def wait_for(self, count, what):
-        """Waits until for one second exactly `count` hostnames answered."""
+        """Waits until exactly `count` hostnames have answered for one second."""
         start = time.monotonic()
         while (now := time.monotonic()) < start + SECONDS:
             if now > start + 1 and len(self.answered_since(now - 1)) == count:
@@ -71,7 +71,7 @@ class Load:
 
 def main(compose):
     def scale(count):
-        """Returns how long the command took."""
+        """Scales the backends; returns the duration of the command."""
         start = time.monotonic()
         command = [*compose, "up", "-d", "--no-recreate", "--scale", f"hellogrpc={count}"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)

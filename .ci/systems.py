@@ -1,4 +1,4 @@
-"""Official gRPC clients call every method of hellogrpc and ticketing: Python's grpcio, and grpc-js when there is node.
+"""Calls every method of hellogrpc and ticketing with official gRPC clients: Python's grpcio and, with node, grpc-js.
 
     python .ci/systems.py target/release/hellogrpc target/release/ticketing
 
@@ -24,14 +24,14 @@ GRPC_JS = "@grpc/grpc-js@1.14.7"
 
 
 def field(number, text):
-    """A string field in protobuf's encoding, for texts below 128 bytes; an empty one is left out."""
+    """Encodes a string field of fewer than 128 bytes in protobuf; an empty field is left out."""
     encoded = text.encode()
     assert len(encoded) < 128
     return bytes([number << 3 | 2, len(encoded)]) + encoded if encoded else b""
 
 
 def greeting_calls(name, pod_name=POD):
-    """Each method: path, request, messages of the answer, and the headers and trailers beside those of gRPC."""
+    """Returns path, request, response messages, and additional headers and trailers of each method."""
     pod = {"hostname": pod_name}
     return [
         (
@@ -61,7 +61,7 @@ def greeting_calls(name, pod_name=POD):
 
 
 def ticketing_calls(pod_name=POD):
-    """On an empty database: the stub, two Creates with one key, Get, and List."""
+    """Returns calls for an empty database: the stub, two Creates with the same key, Get, and List."""
     service, pod = "/ticketing.CustomerController/", {"hostname": pod_name}
     ann = field(1, "1") + field(2, "Ann") + field(3, "Lee")
     listed = bytes([0x0A, len(ann)]) + ann
@@ -75,7 +75,7 @@ def ticketing_calls(pod_name=POD):
 
 
 def refused_calls():
-    """Path, request, status code, message, and a trailer whose value is not empty."""
+    """Returns path, request, status code, message, and a non-empty trailer of calls that fail."""
     service = "/ticketing.CustomerController/"
     names = "first_name is empty; last_name contains the control character \\u{a}"
     return [
@@ -121,7 +121,7 @@ def compare(client, path, sent, expected):
 
 
 def contains(client, path, sent, expected, elsewhere):
-    """All that is expected is there, and nothing of what belongs elsewhere."""
+    """Checks that all expected entries are present, and none that belong elsewhere."""
     assert expected.items() <= sent.items(), f"{client} {path}: {sent} lacks some of {expected}"
     assert not elsewhere.keys() & sent.keys(), f"{client} {path}: {sent} has some of {elsewhere}"
 

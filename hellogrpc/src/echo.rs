@@ -32,7 +32,7 @@ type Replies = mpsc::Sender<Result<EchoReply, Status>>;
 
 impl EchoServerService {
     /// Returns the task that sends the messages of one stream. It stops when the client cancels the stream, and ends
-    /// the stream with an error at the client's deadline, or `stream_grace` after the program closed.
+    /// the stream with an error at the client's deadline, or `stream_grace` after shutdown began.
     fn stream(
         &self,
         name: String,

@@ -16,7 +16,7 @@ async fn channel(running: &Running) -> Channel {
 }
 
 #[tokio::test]
-async fn answers_with_what_the_environment_says_it_is() {
+async fn environment_sets_the_version_and_the_hostname_of_answers() {
     let running = Running::start(EXE, &[("POD_NAME", "pod-7"), ("APP_VERSION", "v2")]).await;
     let mut client = HelloClient::new(channel(&running).await);
     let answer = bounded(client.say_hello(Greeting { name: "Ann".into() })).await.unwrap().into_inner();
@@ -25,10 +25,10 @@ async fn answers_with_what_the_environment_says_it_is() {
 }
 
 #[tokio::test]
-async fn answers_what_is_in_flight_before_it_ends() {
+async fn calls_in_flight_are_answered_before_the_program_ends() {
     let running = Running::start(EXE, &[("RESPONSE_DELAY", "300ms")]).await;
     let channel = channel(&running).await;
-    // A watch that nobody ends does not hold it up.
+    // An open health watch does not delay the exit.
     let watch = HealthCheckRequest { service: String::new() };
     let _watch = bounded(HealthClient::new(channel.clone()).watch(watch)).await.unwrap();
     let mut client = HelloClient::new(channel);

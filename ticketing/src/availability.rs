@@ -19,14 +19,14 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// The time that the start waits for the first migration, so that a program with a database is ready from the first call.
 const FIRST_MIGRATION: Duration = Duration::from_secs(5);
 
-/// Tracks whether the database can be used. Dropped, it stops to probe.
+/// Tracks whether the database can be used, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Availability {
     ready: watch::Receiver<Ready>,
     prober: JoinHandle<()>,
 }
 
-/// Sets readiness for ever. A database that was away is migrated again: it may be another one.
+/// Updates readiness until the task is aborted. A database that was away is migrated again: it may be another one.
 async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
     let mut available = false;
     loop {
@@ -64,7 +64,11 @@ impl Availability {
         Self { ready, prober }
     }
 
-    /// Fails at once while the database is known to be away, in place of waiting for a connection.
+    /// Fails at once while the database is known to be away, instead of waiting for a connection.
+    ///
+    /// # Errors
+    ///
+    /// UNAVAILABLE.
     pub(crate) fn check(&self) -> Result<(), Status> {
         match &*self.ready.borrow() {
             Ok(()) => Ok(()),

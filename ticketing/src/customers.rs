@@ -17,10 +17,10 @@ use crate::{
     validation::{self, page_token},
 };
 
-/// The names that GetCustomer answers without an id, as the original of this service does.
+/// The names in the answer to a GetCustomer without an id, as in the original service.
 const STUB_NAMES: (&str, &str) = ("acac", "accqqq");
 
-/// The id of that answer when the pod has no name.
+/// The id in that answer when the pod has no name.
 const STUB_ID: &str = "test";
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Customers {
     }
 }
 
-/// Returns the name that the pod was given, in the environment or as a flag.
+/// Returns the pod's name if the environment or a flag sets one, else [`STUB_ID`].
 fn stub_id(identity: &Identity) -> String {
     let in_environment = env::var_os("POD_NAME").is_some_and(|name| !name.is_empty());
     let as_flag = gethostname::gethostname().to_str() != Some(&identity.hostname);
@@ -99,7 +99,7 @@ impl CustomerController for Customers {
         self.availability.check()?;
         match self.store.create(first_name, last_name, key).await? {
             Created::Customer(row) => Ok(Response::new(customer(row))),
-            Created::KeyOfAnother => Err(Status::already_exists(
+            Created::KeyReused => Err(Status::already_exists(
                 "the idempotency-key was used for a customer with other names: use a new key for each customer",
             )),
         }
@@ -113,7 +113,7 @@ impl CustomerController for Customers {
         let size = validation::page_size(page_size)?;
         let after = validation::after(&token)?;
         self.availability.check()?;
-        // One more, which shows that there is a next page.
+        // A row beyond the page shows that there is a next one.
         let mut rows = self.store.list(after, size + 1).await?;
         let on_page = self.fitting(&rows).min(size as usize);
         let more = rows.len() > on_page;

@@ -4,16 +4,16 @@ use service::request_id;
 use tonic::{Status, metadata::MetadataMap};
 use tonic_types::FieldViolation;
 
-use crate::validation::refuse;
+use crate::validation::invalid_argument;
 
-/// The metadata with a caller's own key.
+/// The metadata key of a caller's own key.
 const HEADER: &str = "idempotency-key";
 
-/// Longer keys are refused, longer request ids are not used.
+/// The maximum length of a key. A longer request id is ignored.
 const MAX_LENGTH: usize = 128;
 
 /// Returns the key under which a Create is stored: the caller's own, else one made of the request id, which a channel
-/// keeps over the attempts of a call. One request may create several customers, so their names are part of that one.
+/// keeps over the attempts of a call. One request may create several customers, so their names are part of that key.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub(crate) fn key(
     if let Some(value) = metadata.get(HEADER) {
         let key = valid(value.as_bytes()).ok_or_else(|| {
             let problem = format!("must be 1 to {MAX_LENGTH} visible ASCII characters");
-            refuse(vec![FieldViolation::new(HEADER, problem)])
+            invalid_argument(vec![FieldViolation::new(HEADER, problem)])
         })?;
         return Ok(Some(format!("key {key}")));
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_key_comes_before_the_request_id() {
+    fn a_callers_key_takes_precedence_over_the_request_id() {
         let both = [("idempotency-key", "k1"), ("x-request-id", "r1")];
         assert_eq!(key_of(&both).unwrap().as_deref(), Some("key k1"));
         assert_eq!(key_of(&both[1..]).unwrap().as_deref(), Some("request r1\nAnn\nLee"));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_refused_and_a_bad_request_id_is_not_used() {
+    fn a_bad_key_is_an_invalid_argument_and_a_bad_request_id_is_ignored() {
         for bad in ["", "two words", &"x".repeat(129)] {
             let status = key_of(&[("idempotency-key", bad)]).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{bad}");

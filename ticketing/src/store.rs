@@ -20,7 +20,7 @@ const LIST: &str =
     "SELECT number, first_name, last_name FROM customers WHERE number > $1 ORDER BY number LIMIT $2";
 const PROBE: &str = "SELECT number, first_name, last_name FROM customers LIMIT 1";
 
-/// The time after the server's own statement timeout at which a statement is given up here: the server does not answer.
+/// The time beyond PostgreSQL's own statement timeout after which the store stops waiting for an answer.
 const STATEMENT_TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
 /// A customer.
@@ -37,7 +37,7 @@ pub(crate) enum Created {
     /// The new customer, or the one that the first Create with the same key made.
     Customer(Row),
     /// The key belongs to a customer with other names.
-    KeyOfAnother,
+    KeyReused,
 }
 
 /// The connections of a pool.
@@ -65,11 +65,11 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// Runs a query on a connection of the database at hand, within the limits of the store, and returns its rows.
+/// Runs a query on a connection to the database, within the store's timeouts, and returns its rows.
 macro_rules! rows {
     ($store:ident, $pool:ident, $sql:expr, [$($bind:expr),*]) => {{
         let rows: Vec<(i64, String, String)> = match &$store.pools {
-            // Its statements wait for locks and for nothing else.
+            // A statement of SQLite waits only for locks.
             Pools::Sqlite { $pool, .. } => {
                 let mut connection = $pool.acquire().await?;
                 let deadline = Instant::now() + $store.statement_timeout;
@@ -114,16 +114,16 @@ impl Store {
         key: Option<String>,
     ) -> Result<Created, Error> {
         let started = Instant::now();
-        // Each statement is a transaction: after a conflict the first customer is committed, and the next one sees it.
+        // Each statement is a transaction: after a conflict the first customer is committed, and BY_KEY sees it.
         let mut row = rows!(self, writer, CREATE, [&first_name, &last_name, &key]).next();
         if row.is_none() {
             row = rows!(self, readers, BY_KEY, [&key]).next();
         }
         self.metrics.create.observe(started.elapsed().as_secs_f64());
-        // A customer whose key conflicted was deleted since.
+        // The customer with the conflicting key was deleted in the meantime.
         let row = row.ok_or(Error::Conflict)?;
         let same = row.first_name == first_name && row.last_name == last_name;
-        Ok(if same { Created::Customer(row) } else { Created::KeyOfAnother })
+        Ok(if same { Created::Customer(row) } else { Created::KeyReused })
     }
 
     /// Returns up to `limit` customers after the number `after`, in the order of their numbers.

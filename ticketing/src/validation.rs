@@ -3,10 +3,10 @@
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-/// Characters of a name.
+/// The maximum number of characters in a name.
 const MAX_NAME: usize = 200;
 
-/// Customers on a page when the request does not say.
+/// The page size when the request has none.
 const DEFAULT_PAGE: u32 = 100;
 
 /// The most customers on a page. The limit of a message makes it shorter when names are long.
@@ -23,7 +23,7 @@ pub(crate) fn names(first_name: &str, last_name: &str) -> Result<(), Status> {
         .into_iter()
         .flatten()
         .collect();
-    if violations.is_empty() { Ok(()) } else { Err(refuse(violations)) }
+    if violations.is_empty() { Ok(()) } else { Err(invalid_argument(violations)) }
 }
 
 /// Returns the number of customers on a page.
@@ -31,13 +31,13 @@ pub(crate) fn names(first_name: &str, last_name: &str) -> Result<(), Status> {
 /// # Errors
 ///
 /// INVALID_ARGUMENT when it is negative.
-pub(crate) fn page_size(asked: i32) -> Result<u32, Status> {
-    match u32::try_from(asked) {
+pub(crate) fn page_size(requested: i32) -> Result<u32, Status> {
+    match u32::try_from(requested) {
         Ok(0) => Ok(DEFAULT_PAGE),
         Ok(size) => Ok(size.min(MAX_PAGE)),
-        Err(_) => Err(refuse(vec![FieldViolation::new(
+        Err(_) => Err(invalid_argument(vec![FieldViolation::new(
             "page_size",
-            format!("is {asked}: it must not be negative"),
+            format!("is {requested}: it must not be negative"),
         )])),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn page_token(number: i64) -> String {
     format!("{number:016x}")
 }
 
-/// Returns the number of the customer that the page comes after: 0 for the first page.
+/// Returns the number of the last customer before the page, which is 0 for the first page.
 ///
 /// # Errors
 ///
@@ -57,15 +57,15 @@ pub(crate) fn after(page_token: &str) -> Result<i64, Status> {
         return Ok(0);
     }
     let number = i64::from_str_radix(page_token, 16).ok();
-    // A sign is the one thing that `from_str_radix` takes and `page_token` does not write.
+    // `from_str_radix` accepts a sign, which `page_token` never writes.
     number.filter(|number| *number > 0 && self::page_token(*number) == page_token).ok_or_else(|| {
         let problem = "is not a next_page_token of this service: leave it empty for the first page";
-        refuse(vec![FieldViolation::new("page_token", problem)])
+        invalid_argument(vec![FieldViolation::new("page_token", problem)])
     })
 }
 
 /// Returns INVALID_ARGUMENT with these violations.
-pub(crate) fn refuse(violations: Vec<FieldViolation>) -> Status {
+pub(crate) fn invalid_argument(violations: Vec<FieldViolation>) -> Status {
     let sentences: Vec<_> =
         violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
     let details = ErrorDetails::with_bad_request(violations);
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_page_size_has_a_default_and_a_maximum() {
-        for (asked, size) in [(0, 100), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
-            assert_eq!(page_size(asked).unwrap(), size);
+        for (requested, size) in [(0, 100), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
+            assert_eq!(page_size(requested).unwrap(), size);
         }
         assert_eq!(page_size(-1).unwrap_err().code(), Code::InvalidArgument);
     }

@@ -9,7 +9,7 @@ use tonic::{Code, Request};
 use crate::{Running, greeting, http2_frames::FrameStream, introduction};
 
 #[tokio::test]
-async fn says_hello_with_the_name_whatever_its_characters() {
+async fn a_name_of_any_characters_is_returned_unchanged() {
     let running = Running::start(Config::default()).await;
     let mut client = running.client().await;
     for name in ["", "Ann", "Jürgen & Søn", "\"\\\n\0", "🦀", &"long".repeat(4_000)] {
@@ -20,7 +20,7 @@ async fn says_hello_with_the_name_whatever_its_characters() {
 
 /// Existing programs speak exactly these bytes.
 #[tokio::test]
-async fn speaks_the_protocol_to_the_byte() {
+async fn responses_are_the_bytes_of_the_protocol() {
     let running = Running::start(Config::default()).await;
     let mut frames = FrameStream::connect(running.addr).await;
     let body = frames.call("/hello.Hello/SayHello", b"\x00\x00\x00\x00\x05\x0a\x03Ann").await;
@@ -31,7 +31,7 @@ async fn speaks_the_protocol_to_the_byte() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_does_not_have_or_cannot_hold() {
+async fn messages_and_headers_over_the_limits_are_errors_and_keep_the_connection() {
     let config = Config {
         server: ServerConfig { max_message_size: 1000, ..ServerConfig::default() },
         ..Config::default()
@@ -43,7 +43,7 @@ async fn refuses_what_it_does_not_have_or_cannot_hold() {
     assert_eq!(status.code(), Code::OutOfRange, "{status}");
     assert!(status.message().contains("1000"), "{status}");
 
-    // It fits, but the answer, which has more in it, does not.
+    // The request fits, but the answer, which has more fields, does not.
     let status = bounded(client.say_hello(greeting(&"x".repeat(980)))).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status}");
 
@@ -57,7 +57,7 @@ async fn refuses_what_it_does_not_have_or_cannot_hold() {
 }
 
 #[tokio::test]
-async fn counts_calls_by_method_and_status() {
+async fn calls_are_counted_by_method_and_status() {
     let running = Running::start(Config {
         server: ServerConfig { max_message_size: 100, ..ServerConfig::default() },
         ..Config::default()
@@ -89,10 +89,10 @@ async fn counts_calls_by_method_and_status() {
 }
 
 #[tokio::test]
-async fn does_not_work_on_for_a_caller_whose_deadline_has_passed() {
+async fn a_call_past_its_deadline_is_deadline_exceeded() {
     let running =
         Running::start(Config { response_delay: Duration::from_secs(3600), ..Config::default() }).await;
-    // This caller says its deadline, and does not keep it itself.
+    // This client sends its deadline, and does not enforce it.
     let mut frames = FrameStream::connect(running.addr).await;
     let stream = frames.start_call_within("/hello.Hello/SayHello", "20m", b"\x00\x00\x00\x00\x00").await;
     assert_eq!(frames.body(stream).await, b"");
@@ -102,7 +102,7 @@ async fn does_not_work_on_for_a_caller_whose_deadline_has_passed() {
 }
 
 #[tokio::test]
-async fn a_call_that_its_client_gives_up_counts_as_canceled() {
+async fn a_call_that_its_client_cancels_counts_as_canceled() {
     let config = Config { response_delay: Duration::from_secs(3600), ..Config::default() };
     let running = Running::start(config).await;
     let mut client = running.client().await;

@@ -24,7 +24,7 @@ fn connections(connections: ConnectionConfig) -> ServerConfig {
 }
 
 #[tokio::test]
-async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
+async fn a_closing_server_sends_goaway_and_answers_calls_in_flight() {
     let running =
         Running::start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
     let mut frames = FrameStream::connect(running.addr).await;
@@ -32,7 +32,7 @@ async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
     running.counted(r#"grpc_server_in_flight{grpc_method="hello.Hello/SayHello"} 1"#).await;
 
     running.trigger.close();
-    // First it says that it will end. The PING finds out which calls were on their way, and are still taken.
+    // The first GOAWAY announces the end. Calls that arrive before the answer to the PING are still accepted.
     assert_eq!(frames.next().await.unwrap().goaway(), (LAST_POSSIBLE_STREAM, NO_ERROR));
     let ping = frames.next().await.unwrap();
     assert_eq!((ping.kind, ping.is_ack()), (PING, false));
@@ -50,7 +50,7 @@ async fn a_closing_server_says_goaway_and_answers_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
+async fn an_old_connection_gets_goaway_and_its_calls_are_answered() {
     let config = Config {
         server: connections(ConnectionConfig {
             max_connection_age: Duration::from_millis(100),
@@ -68,7 +68,7 @@ async fn an_old_connection_is_told_to_go_and_its_calls_are_answered() {
     assert_eq!(frames.next().await.unwrap().goaway(), (stream, NO_ERROR));
     assert!(frames.body(stream).await.ends_with(b"pod-1"));
     assert_eq!(frames.next().await, None);
-    // The server lives on.
+    // The server accepts new connections.
     let answer = bounded(running.client().await.say_hello(greeting("Ann"))).await.unwrap();
     assert_eq!(answer.into_inner(), introduction("Ann"));
 }
@@ -94,7 +94,7 @@ async fn an_old_connection_is_cut_off_after_its_grace() {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_asked_whether_it_lives() {
+async fn a_silent_client_gets_a_ping_and_loses_the_connection_without_an_answer() {
     let config = Config {
         server: connections(ConnectionConfig {
             keepalive_time: Duration::from_millis(50),
@@ -110,14 +110,14 @@ async fn a_silent_client_is_asked_whether_it_lives() {
         assert_eq!((ping.kind, ping.is_ack()), (PING, false));
         frames.ping(true, ping.payload.try_into().unwrap()).await;
     }
-    // One that does not answer is taken for dead.
+    // Without an answer, the server closes the connection.
     assert_eq!(frames.next().await.unwrap().kind, PING);
     while frames.next().await.is_some_and(|frame| frame.kind == GOAWAY) {}
 }
 
 /// hyper enforces no minimum between a client's pings: each is answered before the next is read.
 #[tokio::test]
-async fn a_client_that_pings_is_answered_each_time() {
+async fn each_ping_of_a_client_is_answered() {
     let running = Running::start(Config::default()).await;
     let mut frames = FrameStream::connect(running.addr).await;
     for count in 0..100_u64 {
@@ -145,7 +145,7 @@ async fn streams_over_the_limit_wait_for_their_turn() {
     };
     let running = Running::start(config).await;
     let mut client = running.client().await;
-    // Before the server's settings are there, a client guesses the limit, and has calls refused.
+    // Before the server's SETTINGS arrive, a client assumes a limit, and some of its streams are refused.
     bounded(client.say_hello(greeting("Ann"))).await.unwrap();
     let calls = (0..20).map(|_| {
         let mut client = client.clone();
@@ -156,9 +156,9 @@ async fn streams_over_the_limit_wait_for_their_turn() {
     }
 }
 
-/// Their deadlines may end together.
+/// As when the deadlines of all calls pass together.
 #[tokio::test]
-async fn a_client_may_take_back_all_of_its_calls_at_once() {
+async fn a_client_that_resets_all_of_its_calls_keeps_the_connection() {
     let running = Running::start(Config {
         server: connections(ConnectionConfig { max_concurrent_streams: 100, ..ConnectionConfig::default() }),
         ..Config::default()

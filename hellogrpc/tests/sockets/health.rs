@@ -14,7 +14,7 @@ fn of(service: &str) -> HealthCheckRequest {
 }
 
 #[tokio::test]
-async fn serves_as_a_whole_and_by_name() {
+async fn the_server_and_each_service_are_serving() {
     let running = Running::start(Config::default()).await;
     let mut client = HealthClient::new(running.channel().await);
     for service in ["", "hello.Hello", "helloworld.Greeter", "echo.EchoServer", "message.Echo"] {
@@ -26,7 +26,7 @@ async fn serves_as_a_whole_and_by_name() {
 }
 
 #[tokio::test]
-async fn says_not_serving_while_it_drains() {
+async fn a_draining_server_is_not_serving() {
     let running = Running::start(Config::default()).await;
     let mut client = HealthClient::new(running.channel().await);
     let mut watch = bounded(client.watch(of("hello.Hello"))).await.unwrap().into_inner();
@@ -40,14 +40,14 @@ async fn says_not_serving_while_it_drains() {
         assert_eq!(answer.status(), ServingStatus::NotServing, "{service:?}");
     }
 
-    // The watch ends, or it would keep the server from ending.
+    // An open watch would keep the server from ending.
     running.trigger.close();
     assert_eq!(next().await, None);
     bounded(running.serving).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_watch_hears_that_the_server_closes_even_without_a_drain_delay() {
+async fn a_watch_gets_not_serving_when_the_server_closes_without_a_drain_delay() {
     let running = Running::start(Config::default()).await;
     let mut client = HealthClient::new(running.channel().await);
     let mut watch = bounded(client.watch(of(""))).await.unwrap().into_inner();

@@ -1,4 +1,4 @@
-//! An HTTP/2 client that shows each frame of RFC 9113, as it comes.
+//! An HTTP/2 client that returns each frame (RFC 9113) as it arrives.
 
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// One connection. It acknowledges settings, and nothing else unless told.
+/// One connection. It acknowledges settings by itself, and sends nothing else.
 pub(crate) struct FrameStream {
     tcp: TcpStream,
     next_stream: u32,
@@ -64,7 +64,7 @@ impl FrameStream {
         bounded(self.tcp.write_all(&frame(kind, flags, stream, payload))).await.unwrap();
     }
 
-    /// The next frame that is not about settings or windows; none when the server ended the connection.
+    /// Returns the next frame, except SETTINGS and WINDOW_UPDATE; none when the server closed the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             let mut head = [0; 9];
@@ -84,17 +84,17 @@ impl FrameStream {
         }
     }
 
-    /// Sends a PING, or the answer to one.
+    /// Sends a PING or its acknowledgement.
     pub(crate) async fn ping(&mut self, ack: bool, payload: [u8; 8]) {
         self.send(PING, if ack { ACK } else { 0 }, 0, &payload).await;
     }
 
-    /// Starts a call with one message, and says on which stream.
+    /// Starts a call with one message, and returns its stream.
     pub(crate) async fn start_call(&mut self, path: &str, message: &[u8]) -> u32 {
         self.start_call_within(path, "1H", message).await
     }
 
-    /// Starts a call that says how long it waits, as `grpc-timeout` does.
+    /// Starts a call with a `grpc-timeout`, and returns its stream.
     pub(crate) async fn start_call_within(&mut self, path: &str, timeout: &str, message: &[u8]) -> u32 {
         let stream = self.stream();
         self.send(HEADERS, END_HEADERS, stream, &head(path, timeout)).await;
@@ -109,7 +109,7 @@ impl FrameStream {
         self.send(DATA, 0, stream, part).await;
     }
 
-    /// Starts so many calls and takes all of them back, in one write.
+    /// Starts a number of calls and resets all of their streams, in one write.
     pub(crate) async fn start_and_reset(&mut self, path: &str, calls: usize) {
         let streams: Vec<_> = (0..calls).map(|_| self.stream()).collect();
         let head = head(path, "1H");

@@ -38,7 +38,7 @@ fn services_with(reflection: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn v1_tells_all_services_and_their_files() {
+async fn v1_lists_all_services_and_their_files() {
     let running = Running::start(Config::default()).await;
     let (services, files) = reflect!(v1, running, "hello.Hello");
     let expected = services_with("grpc.reflection.v1.ServerReflection");
@@ -50,7 +50,7 @@ async fn v1_tells_all_services_and_their_files() {
 }
 
 #[tokio::test]
-async fn v1alpha_tells_the_same() {
+async fn v1alpha_answers_as_v1() {
     let running = Running::start(Config::default()).await;
     let (services, files) = reflect!(v1alpha, running, "hello.Introduction");
     let expected = services_with("grpc.reflection.v1alpha.ServerReflection");

@@ -11,8 +11,8 @@ pub(crate) enum Error {
     /// The server did not answer a statement in time.
     #[error("a statement timed out")]
     Timeout,
-    /// A customer was deleted while it was created again.
-    #[error("the customer with this key was deleted meanwhile")]
+    /// The customer of a repeated Create was deleted between two statements.
+    #[error("the customer with this key was deleted in the meantime")]
     Conflict,
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -20,7 +20,7 @@ pub(crate) enum Error {
     Database(#[from] sqlx::Error),
 }
 
-/// The classes of PostgreSQL's SQLSTATE that a later attempt may not meet: connection failures, a server that lacks
+/// The classes of PostgreSQL's SQLSTATE that a later attempt may avoid: connection failures, a server that lacks
 /// resources or is told to stop, cancelled statements, rolled back transactions.
 const TRANSIENT_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
 

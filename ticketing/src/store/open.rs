@@ -1,4 +1,4 @@
-//! From the flags to a migrated database.
+//! Opens the database that the flags name, and migrates it.
 
 use std::{borrow::Cow, str::FromStr as _, time::Duration};
 
@@ -38,8 +38,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// One sentence when the URL cannot be parsed, or the SQLite file cannot be opened. It does not contain the URL,
-    /// which may have a password in it.
+    /// When the URL cannot be parsed, or the SQLite file cannot be opened. The sentence does not contain the URL, which
+    /// may have a password in it.
     pub(crate) async fn open(config: &Config, metrics: Metrics) -> Result<Self, String> {
         let url = config.database_url.as_str();
         let invalid = |error: sqlx::Error| format!("DATABASE_URL is invalid: {error}");

@@ -1,10 +1,10 @@
 //! The whole system in one process, on real sockets of the loopback interface.
 //!
-//! - [`layout`]: which program listens where.
-//! - [`system`]: starts them.
-//! - [`cluster_ip`]: what stands before hellohttp.
-//! - [`first_calls`]: shows that the calls are spread.
-//! - [`ticketing`]: a second system beside it, as child processes.
+//! - [`layout`]: binds the listeners of the programs.
+//! - [`system`]: starts the programs.
+//! - [`cluster_ip`]: the stand-in for a ClusterIP in front of hellohttp.
+//! - [`first_calls`]: makes the first calls and checks that they are spread.
+//! - [`ticketing`]: a second system, as child processes.
 
 pub mod cluster_ip;
 pub mod first_calls;

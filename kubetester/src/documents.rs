@@ -1,4 +1,4 @@
-//! Sees to it that `docs/json.md` and the JSON Schemas beside it say what the types say. To write them anew:
+//! Checks that `docs/json.md` and the JSON Schemas in its folder match the types. To update them:
 //! `UPDATE_DOCS=1 cargo test -p kubetester --lib documents`.
 
 use std::{env, fmt::Write as _, fs, path::PathBuf};
@@ -28,11 +28,11 @@ fn same(file: &str, made: &str) {
         fs::write(&path, made).unwrap();
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == made, "docs/{file} is not what the types say: run this test with UPDATE_DOCS=1");
+    assert!(there == made, "docs/{file} does not match the types: run this test with UPDATE_DOCS=1");
 }
 
 #[test]
-fn the_documents_are_what_the_types_say() {
+fn documents_match_the_types() {
     let schemas = [
         ("kubetester.load/1", schema::<LoadResult>("kubetester.load/1")),
         ("kubetester.compare/1", schema::<Comparison>("kubetester.compare/1")),
@@ -40,15 +40,15 @@ fn the_documents_are_what_the_types_say() {
         ("kubetester.diff/1", schema::<Diff>("kubetester.diff/1")),
     ];
     let mut page = String::new();
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for (name, schema) in &schemas {
         let file = format!("{}.schema.json", name.replace('/', "-"));
         same(&file, &(serde_json::to_string_pretty(schema).unwrap() + "\n"));
         writeln!(page, "\n## {name}\n\n[{file}]({file})\n\n{}", sentence(schema)).unwrap();
         fields(&mut page, schema);
         for (name, schema) in schema["$defs"].as_object().unwrap_or(&Map::new()) {
-            if schema["properties"].is_object() && name != "LoadResult" && !told.contains(name) {
-                told.push(name.clone());
+            if schema["properties"].is_object() && name != "LoadResult" && !listed.contains(name) {
+                listed.push(name.clone());
                 writeln!(page, "\n### {name}\n\n{}", sentence(schema)).unwrap();
                 fields(&mut page, schema);
             }
@@ -66,7 +66,7 @@ fn fields(page: &mut String, schema: &Value) {
     }
 }
 
-/// The comment on a type or a field, in one line, without the links of rustdoc.
+/// Returns the doc comment of a type or field in one line, without rustdoc links.
 fn sentence(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
     text.replace("[`", "`").replace("`]", "`").replace('\n', " ").replace('|', "\\|")

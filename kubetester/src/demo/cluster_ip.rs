@@ -1,8 +1,8 @@
-//! A stand-in for a ClusterIP: one address that hands each new connection to the next pod.
+//! A stand-in for a ClusterIP: one address that forwards each new connection to the next pod.
 //!
-//! That is all a ClusterIP is to a client: kube-proxy picks a pod when a connection is made, and every
-//! request on this connection goes there. The turn is strict, as in kube-proxy's ipvs mode (`rr`); its
-//! iptables mode rolls dice.
+//! This is how clients see a ClusterIP: kube-proxy picks a pod when a connection is opened, and every request on the
+//! connection goes to that pod. The pods are picked by round robin, as in kube-proxy's ipvs mode (`rr`); its iptables
+//! mode picks a random pod.
 //! <https://kubernetes.io/docs/reference/networking/virtual-ips/>
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -15,10 +15,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// A pod that does not take a connection for this long is not waited for.
+/// The timeout of connecting to a pod.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A running virtual address. Dropping it closes the listener; connections that are open go on.
+/// A running virtual address. Dropping it closes the listener; open connections continue.
 #[derive(Debug)]
 pub struct ClusterIp {
     address: SocketAddr,
@@ -26,32 +26,32 @@ pub struct ClusterIp {
     task: JoinHandle<()>,
 }
 
-/// Counts a connection for as long as it is open.
+/// Counts a connection while it is open.
 struct Counted(watch::Sender<usize>);
 
 // === impl ClusterIp ===
 
 impl ClusterIp {
-    /// Hands connections made to `listener` to the `pods` in turn.
+    /// Forwards connections from `listener` to the `pods` in turn.
     ///
     /// # Errors
     ///
-    /// When the listener does not know its own address.
+    /// Fails if the address of the listener cannot be determined.
     pub fn start(listener: TcpListener, pods: Vec<SocketAddr>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (count, open) = watch::channel(0);
         Ok(Self { address, open, task: tokio::spawn(accept(listener, pods, count)) })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until no connection is open, at most for `patience`; says whether that came to pass.
-    pub async fn idle(&self, patience: Duration) -> bool {
+    /// Waits up to `limit` until no connection is open. Returns `false` if connections are still open.
+    pub async fn idle(&self, limit: Duration) -> bool {
         let mut open = self.open.clone();
-        timeout(patience, open.wait_for(|open| *open == 0)).await.is_ok_and(|idle| idle.is_ok())
+        timeout(limit, open.wait_for(|open| *open == 0)).await.is_ok_and(|idle| idle.is_ok())
     }
 }
 
@@ -61,15 +61,15 @@ impl Drop for ClusterIp {
     }
 }
 
-/// Runs until it is aborted.
+/// Accepts connections until the task is aborted.
 async fn accept(listener: TcpListener, pods: Vec<SocketAddr>, open: watch::Sender<usize>) {
     for pod in pods.iter().cycle() {
         let client = loop {
             match listener.accept().await {
                 Ok((client, _)) => break client,
                 Err(error) => {
-                    // Out of file descriptors, say: it may pass, and must not spin.
-                    tracing::warn!(%error, "the ClusterIP cannot accept");
+                    // A temporary error, such as no free file descriptors, must not become a busy loop.
+                    tracing::warn!(%error, "the ClusterIP failed to accept a connection");
                     sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -113,7 +113,7 @@ mod tests {
 
     const LOCAL: (&str, u16) = ("127.0.0.1", 0);
 
-    /// A server that says `name` to every connection and then what it was sent.
+    /// Starts a server that sends `name` on every connection and then echoes its input.
     async fn pod(name: u8) -> SocketAddr {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -128,24 +128,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_connection_meets_the_next_pod_and_stays_there() {
+    async fn connections_are_forwarded_to_pods_in_turn() {
         let pods = vec![pod(b'a').await, pod(b'b').await];
         let cluster_ip = ClusterIp::start(TcpListener::bind(LOCAL).await.unwrap(), pods).unwrap();
-        let mut met = Vec::new();
+        let mut answers = Vec::new();
         for _ in 0..4 {
             let mut client = TcpStream::connect(cluster_ip.address()).await.unwrap();
             client.write_all(b"!").await.unwrap();
             client.shutdown().await.unwrap();
-            let mut said = String::new();
-            client.read_to_string(&mut said).await.unwrap();
-            met.push(said);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answers.push(answer);
         }
-        assert_eq!(met, ["a!", "b!", "a!", "b!"]);
+        assert_eq!(answers, ["a!", "b!", "a!", "b!"]);
         assert!(cluster_ip.idle(Duration::from_secs(10)).await);
     }
 
     #[tokio::test]
-    async fn a_dead_pod_costs_its_connection_only() {
+    async fn dead_pod_breaks_its_own_connection_only() {
         let gone = TcpListener::bind(LOCAL).await.unwrap();
         let pods = vec![gone.local_addr().unwrap(), pod(b'b').await];
         drop(gone);

@@ -1,4 +1,4 @@
-//! The first calls of the demo: twelve to each path of the gateway, and what they have to show.
+//! The first calls of the demo: twelve calls to each path of the gateway, and checks of their spread.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -13,35 +13,36 @@ use crate::{
     transport::{Setup, Transport, Unreachable},
 };
 
-/// Calls to each path.
+/// The number of calls to each path.
 pub const CALLS: u64 = 12;
 
-/// The calls to `/hellohttp` are made in this many bursts, each with as many callers as calls.
+/// The number of bursts of calls to `/hellohttp`. Each burst has as many callers as calls.
 pub const BURSTS: u64 = 3;
 
-/// A call that takes longer has failed.
+/// The timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The gateway lets go of idle connections after half a second, and looks every half second.
+/// The maximum time until the gateway has closed its idle connections. It checks every half second for connections that
+/// have been idle for half a second.
 const IDLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Calls `/hellogrpc`, one call after the other.
 ///
 /// # Errors
 ///
-/// When the gateway cannot be reached.
+/// Fails if the gateway cannot be reached.
 pub async fn grpc(system: &System) -> Result<Tally, Unreachable> {
     let mut tally = Tally::default();
     burst(&mut tally, system, "/hellogrpc", NonZeroUsize::MIN, CALLS).await?;
     Ok(tally)
 }
 
-/// Calls `/hellohttp` in bursts. A ClusterIP balances connections, and the gateway keeps one as long as it is
-/// used: so each burst waits until the connections of the last one are closed, as a person's next try would.
+/// Calls `/hellohttp` in bursts. A ClusterIP balances connections, and the gateway keeps a connection while it is used.
+/// Each burst therefore waits until the connections of the previous burst are closed.
 ///
 /// # Errors
 ///
-/// When the gateway cannot be reached.
+/// Fails if the gateway cannot be reached.
 pub async fn http(system: &System) -> Result<Tally, Unreachable> {
     let mut tally = Tally::default();
     let calls = CALLS / BURSTS;

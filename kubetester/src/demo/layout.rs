@@ -1,7 +1,7 @@
-//! Which program of the demo listens where.
+//! The addresses of the demo's programs.
 //!
-//! On Linux each has a loopback address of its own and the pods have their real ports, as in a cluster.
-//! Where 127.0.0.1 is the only loopback address, each has a port of its own.
+//! On Linux each program has its own loopback address, and the pods have their real ports, as in a cluster. If
+//! 127.0.0.1 is the only loopback address, each program has its own port.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::loopback::Block;
 
-/// The number of pods that of a kind there can be: they share a block of addresses with the rest.
+/// The possible numbers of pods of a kind. All programs share one block of addresses.
 pub const REPLICAS: RangeInclusive<u8> = 1..=100;
 
 /// The first address of each kind, within the block.
@@ -23,34 +23,34 @@ const CLUSTER_IP: u8 = 201;
 const DNS: u8 = 202;
 const ADMIN: u8 = 203;
 
-/// The interval to look for a port that is free on all addresses of a kind.
+/// The number of attempts to find a port that is free on all addresses of a kind.
 const TRIES: usize = 16;
 
-/// The listeners of a demo, bound.
+/// The bound listeners of a demo.
 #[derive(Debug)]
 pub struct Layout {
-    /// Claimed for as long as the demo runs; none when all share 127.0.0.1.
+    /// The block of addresses, claimed while the demo runs; `None` if all programs share 127.0.0.1.
     pub block: Option<Block>,
-    /// For the hellogrpc pods.
+    /// The listeners of the hellogrpc pods.
     pub grpc: Vec<TcpListener>,
-    /// For the hellohttp pods.
+    /// The listeners of the hellohttp pods.
     pub http: Vec<TcpListener>,
-    /// For the address that stands for all hellohttp pods.
+    /// The listener of the ClusterIP of hellohttp.
     pub cluster_ip: TcpListener,
-    /// For the gateway's admin port.
+    /// The listener of the gateway's admin port.
     pub admin: TcpListener,
-    /// Where the DNS server is to listen.
+    /// The address for the DNS server.
     pub dns: IpAddr,
 }
 
 // === impl Layout ===
 
 impl Layout {
-    /// Binds everything: on addresses of its own where there are some and `shared` does not forbid it.
+    /// Binds all listeners, each program on its own address if the machine has several and `shared` is false.
     ///
     /// # Errors
     ///
-    /// When addresses or ports cannot be had.
+    /// Fails if no block of addresses can be claimed or no port can be bound.
     pub async fn bind(grpc: u8, http: u8, shared: bool) -> io::Result<Self> {
         match if shared { None } else { Block::claim()? } {
             Some(block) => {
@@ -81,12 +81,12 @@ impl Layout {
     }
 }
 
-/// The addresses that listeners are bound to.
+/// Returns the addresses of listeners.
 pub fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
     listeners.iter().map(TcpListener::local_addr).collect()
 }
 
-/// `preferred`, or any free port when it is taken (by a server on every address) or reserved.
+/// Binds the preferred port, or any free port if it is taken (by a server on every address) or reserved.
 async fn bind(address: Ipv4Addr, preferred: u16) -> io::Result<TcpListener> {
     match TcpListener::bind((address, preferred)).await {
         Err(error) if elsewhere(&error) => TcpListener::bind((address, 0)).await,
@@ -94,7 +94,7 @@ async fn bind(address: Ipv4Addr, preferred: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// One port on all addresses: `preferred`, or another one. A name in DNS has addresses, and no ports.
+/// Binds the same port on all addresses, the preferred one or another. DNS names have addresses but no ports.
 async fn bind_all(addresses: &[Ipv4Addr], preferred: u16) -> io::Result<Vec<TcpListener>> {
     let mut port = preferred;
     let mut tries = 0;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_replaced_on_all_addresses() {
+    async fn taken_port_is_replaced_on_all_addresses() {
         let Some(block) = Block::claim().unwrap() else { return };
         let addresses: Vec<_> = (1..=3).map(|host| block.address(host)).collect();
         let taken = TcpListener::bind((addresses[1], 0)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The system itself: pods, DNS, ClusterIP and gateway, each on sockets of its own, all in this process.
+//! Runs pods, DNS server, ClusterIP and gateway in this process, each with its own sockets.
 
 use std::{
     error::Error,
@@ -25,30 +25,30 @@ use super::{
 };
 use crate::{dns::DnsServer, loopback::Block};
 
-/// The name that hellogrpc's addresses have in DNS.
+/// The DNS name of the hellogrpc pods.
 pub const GRPC_SVC: &str = "grpc-svc";
-/// The name that hellohttp's ClusterIP has in DNS.
+/// The DNS name of hellohttp's ClusterIP.
 pub const HTTP_SVC: &str = "http-svc";
 
-/// The gateway's routes: nothing but the policy is different, and none retries, so that each shows its own merit.
+/// The gateway's routes. They differ in the policy only, and do not retry, so that the policies can be compared.
 pub(crate) const ROUTES: &str = r#"[
     {"name": "round_robin", "serviceConfig": {"loadBalancingConfig": [{"round_robin": {}}]}},
     {"name": "pick_first", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
     {"name": "least_request", "serviceConfig": {"loadBalancingConfig": [{"least_request": {}}]}}
 ]"#;
 
-/// The number of times that the gateway is asked for the state of its connections.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The time that programs may take to end.
+/// The interval between queries of the gateway's connection states.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The maximum time for programs to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// A running system.
 pub struct System {
-    /// Where the gateway listens.
+    /// The address of the gateway.
     pub gateway: SocketAddr,
-    /// Where the gateway says what it knows of its backends.
+    /// The address of the gateway's admin port.
     pub admin: SocketAddr,
     /// The gateway's target for `/hellogrpc`.
     pub grpc_target: String,
@@ -58,11 +58,11 @@ pub struct System {
     pub grpc: Vec<Pod>,
     /// The hellohttp pods.
     pub http: Vec<Pod>,
-    /// Answers for [`GRPC_SVC`] and [`HTTP_SVC`].
+    /// The DNS server, which resolves [`GRPC_SVC`] and [`HTTP_SVC`].
     pub dns: DnsServer,
-    /// Stands before the hellohttp pods.
+    /// The ClusterIP of the hellohttp pods.
     pub cluster_ip: ClusterIp,
-    /// True if each pod has an address of its own.
+    /// True if each pod has its own address.
     pub own_addresses: bool,
     admin_routes: Router,
     programs: Programs,
@@ -72,9 +72,9 @@ pub struct System {
 /// One backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
-    /// The hostname in its responses.
+    /// The hostname in the pod's responses.
     pub name: String,
-    /// Where it listens.
+    /// The address that the pod listens on.
     pub address: SocketAddr,
 }
 
@@ -88,11 +88,11 @@ struct Programs {
 // === impl System ===
 
 impl System {
-    /// Starts everything on `layout`, with the gateway on `listener`.
+    /// Starts all programs on `layout`, and the gateway on `listener`.
     ///
     /// # Errors
     ///
-    /// When the DNS server finds no port, or a program does not take its configuration.
+    /// Fails if the DNS server finds no free port, or if a program rejects its configuration.
     pub async fn start(layout: Layout, listener: TcpListener) -> Result<Self, Failure> {
         let Layout { block, grpc, http, cluster_ip, admin, dns } = layout;
         let own_addresses = block.is_some();
@@ -107,7 +107,7 @@ impl System {
 
         let grpc_target = match own_addresses {
             true => format!("dns://{}/{GRPC_SVC}:{}", dns.address(), grpc[0].address.port()),
-            // DNS has no ports, so the pods are listed.
+            // DNS names have no ports, so the addresses of the pods are listed.
             false => format!(
                 "ipv4:{}",
                 grpc.iter().map(|pod| pod.address.to_string()).collect::<Vec<_>>().join(",")
@@ -151,7 +151,7 @@ impl System {
         })
     }
 
-    /// The gateway's address as a client on this machine uses it.
+    /// Returns the gateway's address for clients on this machine.
     pub fn reachable_gateway(&self) -> SocketAddr {
         let ip = match self.gateway.ip() {
             ip if !ip.is_unspecified() => ip,
@@ -164,51 +164,51 @@ impl System {
     ///
     /// # Errors
     ///
-    /// When it is not within `patience`, or a program ended; one sentence.
-    pub async fn connected(&mut self, patience: Duration) -> Result<(), String> {
+    /// Fails with a sentence if the gateway is not connected within `limit`, or if a program ended.
+    pub async fn connected(&mut self, limit: Duration) -> Result<(), String> {
         let pods = self.grpc.len();
         let mut connected = Vec::new();
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let all = async {
             while connected.is_empty() || connected.contains(&false) {
-                look.tick().await;
+                poll.tick().await;
                 connected = connected_channels(&self.admin_routes, pods).await;
             }
         };
         tokio::select! {
-            all = timeout(patience, all) => all.map_err(|_| {
+            all = timeout(limit, all) => all.map_err(|_| {
                 let ready = connected.iter().filter(|connected| **connected).count();
-                format!("{ready} of {} channels of the gateway are connected after {patience:?}", connected.len())
+                format!("{ready} of {} channels of the gateway are connected after {limit:?}", connected.len())
             }),
             ended = self.programs.ended() => Err(ended),
         }
     }
 
-    /// Waits until a program ends before it was told to, and says which way.
+    /// Waits until a program ends unexpectedly. Returns a sentence about the cause.
     pub async fn failed(&mut self) -> String {
         self.programs.ended().await
     }
 
-    /// Lets every program finish what it has in hand.
+    /// Shuts down all programs gracefully.
     pub async fn stop(mut self) {
         for trigger in &self.programs.triggers {
             trigger.close();
         }
         let all = async { while self.programs.running.join_next().await.is_some() {} };
-        // What does not end in time is dropped with the system.
+        // Programs that do not end in time are dropped with the system.
         drop(timeout(STOP_WITHIN, all).await);
     }
 }
 
-/// For each gRPC channel of the gateway, whether it knows all pods and has no connection that is not READY, as its
-/// admin port says. How many connections it wants is its policy's affair.
+/// Returns, for each gRPC channel on the gateway's admin port, whether it has resolved all pods and all its subchannels
+/// are READY. The number of subchannels depends on the channel's policy.
 async fn connected_channels(admin: &Router, pods: usize) -> Vec<bool> {
     let request = Request::get("/debug/channels").header(HOST, "localhost").body(Body::empty());
     let request = request.expect("the request is a constant");
     let Ok(response) = admin.clone().oneshot(request).await;
     let Ok(body) = response.into_body().collect().await else { return Vec::new() };
-    // Not there yet, or not JSON: the gateway is still starting.
+    // If the response is not JSON, the gateway is still starting.
     let Ok(document) = serde_json::from_slice::<Value>(&body.to_bytes()) else { return Vec::new() };
     let list = |value: &Value, name| value[name].as_array().cloned().unwrap_or_default();
     let connected = |channel: &Value| {
@@ -223,7 +223,7 @@ async fn connected_channels(admin: &Router, pods: usize) -> Vec<bool> {
 // === impl Programs ===
 
 impl Programs {
-    /// One program of a kind for each listener.
+    /// Starts one program of a kind on each listener.
     fn pods<C, S, F>(
         &mut self,
         program: Program,

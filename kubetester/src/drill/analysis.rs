@@ -1,5 +1,4 @@
-//! The analysis of a drill: the longest gap, the pods that were lost and that came, and when they served.
-//! it was found.
+//! Analyses a drill: finds the longest gap, the pods that were lost or became ready, and the times of their answers.
 
 use serde::Serialize;
 
@@ -12,68 +11,68 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Analysis {
-    /// The longest time without a success.
+    /// The longest time without a successful call.
     pub longest_gap: Gap,
-    /// When calls failed, if any did.
+    /// The time of the first and last failed call, if calls failed.
     pub failures: Option<Span>,
-    /// Pods that were taken away, in the order of time.
+    /// The pods that were lost, in chronological order.
     pub lost: Vec<LostPod>,
-    /// Pods that came, or came back, in the order of time.
+    /// The pods that became ready, in chronological order.
     pub found: Vec<Found>,
 }
 
-/// A time without a success: between two of them, or before the first, or after the last.
+/// A time without a successful call: between two successful calls, before the first, or after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// The length.
+    /// The length of the gap.
     pub seconds: f64,
-    /// When it began.
+    /// The start of the gap.
     pub at: f64,
 }
 
-/// From the first to the last.
+/// The time from the first to the last failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Span {
-    /// The first.
+    /// The time of the first failed call.
     pub first_at: f64,
-    /// The last.
+    /// The time of the last failed call.
     pub last_at: f64,
 }
 
-/// A pod that was taken away.
+/// A pod that was lost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LostPod {
-    /// Its name.
+    /// The name of the pod.
     pub pod: String,
-    /// How.
+    /// The event in which it was lost.
     pub what: What,
-    /// When.
+    /// The time of the event.
     pub at: f64,
-    /// When its last answer came before it was back, if it was.
+    /// The time of its last answer, or of the last answer before its return.
     pub last_answer_at: Option<f64>,
 }
 
-/// A pod that came, or came back.
+/// A pod that became ready, for the first time or again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Found {
-    /// Its name.
+    /// The name of the pod.
     pub pod: String,
-    /// When it was ready.
+    /// The time when it became ready.
     pub ready_at: f64,
-    /// When its first answer came after that.
+    /// The time of its first answer after that.
     pub first_answer_at: Option<f64>,
-    /// From the one to the other.
+    /// The time between readiness and first answer.
     pub discovery: Option<f64>,
 }
 
 // === impl Analysis ===
 
 impl Analysis {
-    /// Compares the two, over the whole time that the load took.
+    /// Compares the events with the calls of a load that took `elapsed` seconds.
     pub fn of(events: &[Event], steps: &Steps, elapsed: f64) -> Self {
         let mut lost = Vec::new();
         let mut found = Vec::new();
@@ -131,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_killed_and_returns_is_lost_and_found() {
+    fn pod_that_is_killed_and_returns_is_lost_and_found() {
         let events = [event(2.0, What::Killed, "b"), event(5.0, What::Ready, "b")];
-        // Crews write as they come: an answer may be late in the list.
+        // Workers write concurrently, so the answers are not sorted.
         let mut steps = steps(&[("a", &[0.5, 1.0, 4.0, 7.0]), ("b", &[1.5, 2.125, 2.0, 6.0, 5.5])]);
         steps.failures = vec![2.5, 2.25];
         let findings = Analysis::of(&events, &steps, 7.5);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_never_answered_was_not_found() {
+    fn pod_that_never_answered_has_no_discovery() {
         let events = [event(1.0, What::Ready, "c"), event(1.0, What::Stopping, "d")];
         let findings = Analysis::of(&events, &steps(&[("a", &[1.0])]), 2.0);
         assert_eq!((findings.found[0].first_answer_at, findings.found[0].discovery), (None, None));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_may_be_at_the_beginning_at_the_end_or_all_there_is() {
+    fn gap_at_the_start_or_the_end_is_found() {
         for (answers, seconds, at) in
             [(&[3.0, 3.5, 4.0][..], 3.0, 0.0), (&[0.5, 1.0], 3.5, 1.0), (&[], 4.5, 0.0)]
         {

@@ -1,4 +1,4 @@
-//! The log of what happened to the system during a drill.
+//! Records the events of a drill.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// One thing that happened.
+/// An event of a drill.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
@@ -16,7 +16,7 @@ pub struct Event {
     pub at: f64,
     /// The kind of event.
     pub what: What,
-    /// To which pod, by the name that its answers give; none when it was not to one.
+    /// The name of the pod in its answers; null if the event does not belong to a single pod.
     pub pod: Option<String>,
 }
 
@@ -25,19 +25,19 @@ pub struct Event {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// The pod's process was ended with SIGKILL.
+    /// The pod's process was killed (SIGKILL).
     Killed,
-    /// The pod was told to stop (SIGTERM).
+    /// The pod began to terminate (SIGTERM).
     Stopping,
-    /// The pod's process was stopped (SIGSTOP): its kernel still accepts, and nobody answers.
+    /// The pod's process was stopped (SIGSTOP). The kernel still accepts connections, but no call is answered.
     Frozen,
-    /// The pod's process goes on (SIGCONT).
+    /// The pod's process was resumed (SIGCONT).
     Thawed,
-    /// The pod, new or back, is ready for calls, and listed where clients look.
+    /// The pod is ready for calls and can be discovered by clients.
     Ready,
     /// The DNS server answers SERVFAIL.
     DnsFails,
-    /// The DNS server says nothing.
+    /// The DNS server does not answer.
     DnsSilent,
     /// The DNS server answers every second query.
     DnsLossy,
@@ -45,7 +45,7 @@ pub enum What {
     DnsAnswers,
 }
 
-/// Notes events. Time begins when it is made.
+/// A log of events. Times are measured from its creation.
 #[derive(Debug)]
 pub struct EventLog {
     start: Instant,
@@ -56,17 +56,17 @@ pub struct EventLog {
 // === impl What ===
 
 impl What {
-    /// Returns whether a pod is lost to its clients with it.
+    /// Returns whether clients lose a pod with this event.
     pub fn is_loss(self) -> bool {
         matches!(self, Self::Killed | Self::Stopping | Self::Frozen)
     }
 
-    /// Returns whether a pod is to be found by its clients from now on.
+    /// Returns whether clients can discover a pod from this event on.
     pub fn is_gain(self) -> bool {
         matches!(self, Self::Ready | Self::Thawed)
     }
 
-    /// To be read after the pod's name, or after nothing.
+    /// Describes the event in words that follow the pod's name, if there is one.
     pub fn words(self) -> &'static str {
         match self {
             Self::Killed => "was killed",
@@ -91,32 +91,33 @@ impl Default for EventLog {
 }
 
 impl EventLog {
-    /// An empty one, that begins now.
+    /// Creates an empty log that starts now.
     pub fn new() -> Self {
         Self { start: Instant::now(), began: SystemTime::now(), events: Mutex::default() }
     }
 
-    /// When it began.
+    /// Returns the start of the log.
     pub fn start(&self) -> Instant {
         self.start
     }
 
-    /// Notes what happens to a pod now.
+    /// Records an event of a pod that happens now.
     pub fn note(&self, what: What, pod: &str) {
         self.push(self.start.elapsed(), what, Some(pod.to_owned()));
     }
 
-    /// Notes what somebody else, with a clock on the wall, saw happen to a pod. Not before the drill began.
+    /// Records an event of a pod that another system observed, by its wall-clock time. Times before the start of the
+    /// log count as its start.
     pub fn note_at(&self, when: SystemTime, what: What, pod: &str) {
         self.push(when.duration_since(self.began).unwrap_or_default(), what, Some(pod.to_owned()));
     }
 
-    /// Notes what happens to no pod in particular.
+    /// Records an event that does not belong to a single pod.
     pub fn note_all(&self, what: What) {
         self.push(self.start.elapsed(), what, None);
     }
 
-    /// Returns the events so far, in order of time.
+    /// Returns the events so far, in chronological order.
     pub fn events(&self) -> Vec<Event> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
         events.sort_by(|a, b| a.at.total_cmp(&b.at));

@@ -1,4 +1,4 @@
-//! The expectations of a drill: those of a load, and limits on gaps and on the time of discovery.
+//! The expectations of a drill: those of a load, and limits on gaps and on discovery times.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct DrillExpectations {
 // === impl DrillExpectations ===
 
 impl DrillExpectations {
-    /// Compares those that a load does not have with what was found.
+    /// Checks the expectations that a load does not have.
     pub fn check(&self, findings: &Analysis) -> Vec<Checked> {
         let mut checked = Vec::new();
         let mut check = |expectation, held, detail| {
@@ -55,14 +55,14 @@ impl DrillExpectations {
     }
 }
 
-/// Returns whether all were found in time, and what became of the one that took the longest.
+/// Returns whether all pods got a call in time, with a sentence about the slowest pod.
 fn discovered(found: &[Found], limit: Duration) -> (bool, String) {
     if let Some(never) = found.iter().find(|one| one.discovery.is_none()) {
         return (false, format!("{} became ready and got no call to the end", never.pod));
     }
     let slowest = found.iter().filter_map(|one| Some((one, one.discovery?)));
     match slowest.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
-        // Nothing came, so nothing shows that it would have been found.
+        // No pod became ready, so the expectation was not tested.
         None => (false, "no pod became ready".to_owned()),
         Some((one, discovery)) => (
             discovery <= limit.as_secs_f64(),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_and_a_discovery_hold_up_to_their_limit() {
+    fn gap_and_discovery_hold_up_to_their_limits() {
         let two = || vec![found("a", Some(0.3)), found("b", Some(0.5))];
         let gap = |limit| format!("no call succeeded for 200 ms, from 2.00 s on; at most {limit} allowed");
         let slowest =
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_never_found_or_never_came_proves_nothing() {
+    fn discovery_fails_without_a_first_call_or_a_ready_pod() {
         for (found, words) in [
             (vec![found("a", Some(0.1)), found("b", None)], "b became ready and got no call to the end"),
             (Vec::new(), "no pod became ready"),

@@ -1,7 +1,7 @@
-//! The stage of a drill: a system whose pods can be killed, frozen, scaled and restarted.
+//! The platform of a drill: a system whose pods can be killed, frozen, scaled and restarted.
 //!
-//! A scenario knows the stage by this trait alone. Whoever implements it notes in the [`EventLog`] what it did to which
-//! pod, at the moment it did it: the scenario says what is wanted, the stage knows when it happened.
+//! Scenarios depend on this trait only. Implementations record in the [`EventLog`] what happened to which pod, at the
+//! time when it happened.
 
 use std::{fmt, str::FromStr};
 
@@ -10,65 +10,65 @@ use async_trait::async_trait;
 use super::event_log::EventLog;
 use crate::target::{InvalidTarget, Target};
 
-/// A system that a drill is held on.
+/// A system that can be drilled.
 ///
-/// Every method ends by itself, also when what it waits for does not come: with [`Trouble`] then. It may be dropped
-/// half way (Ctrl-C), and [`put_back`](Self::put_back) must find its way from there.
+/// Every method is bounded in time, and fails with [`Trouble`] if the state that it waits for is not reached. The
+/// future may be dropped at any point (Ctrl-C), and [`put_back`](Self::put_back) must then restore the system.
 #[async_trait]
 pub trait Platform: Send {
     /// Returns the name on the command line.
     fn name(&self) -> &'static str;
 
-    /// How calls get to the system, or to its pods.
+    /// Returns the target for calls to the system or its pods.
     async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble>;
 
-    /// The pods that take calls now, by the names that their answers give.
+    /// Returns the pods that take calls now, by the names in their answers.
     async fn pods(&mut self) -> Result<Vec<String>, Trouble>;
 
-    /// Ends a pod's process with SIGKILL. Notes [`Killed`](super::event_log::What::Killed).
+    /// Kills a pod's process (SIGKILL). Records [`Killed`](super::event_log::What::Killed).
     async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Sees to it that a killed pod, or another in its place, runs; returns when it is ready. Notes
+    /// Starts a killed pod, or a replacement, and waits until it is ready. Records
     /// [`Ready`](super::event_log::What::Ready).
     async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Stops a pod's process without ending it (SIGSTOP): it accepts and never answers. Notes
+    /// Stops a pod's process without ending it (SIGSTOP): it accepts connections and never answers. Records
     /// [`Frozen`](super::event_log::What::Frozen).
     async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Lets a frozen process go on (SIGCONT). Notes [`Thawed`](super::event_log::What::Thawed).
+    /// Resumes a frozen process (SIGCONT). Records [`Thawed`](super::event_log::What::Thawed).
     async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Makes it so many pods; returns when new ones are ready, and those to go are told to. Notes each of them.
+    /// Scales to `pods` pods; waits until new pods are ready and surplus pods terminate. Records each of them.
     async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Replaces every pod, one after the other, in the way that this system does it; returns when all old ones are
-    /// told to stop and all new ones are ready. Notes each of them.
+    /// Replaces every pod, one after the other, with the platform's own rollout; waits until all old pods terminate and
+    /// all new pods are ready. Records each of them.
     async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble>;
 
     /// Lets the system's DNS server behave so from now on. Notes it.
     async fn dns(&mut self, conduct: Conduct, journal: &EventLog) -> Result<(), Trouble>;
 
-    /// Makes everything as it was before, wherever the drill was left. Called once, at the end.
+    /// Restores the state before the drill, wherever the drill was interrupted. Called once, at the end.
     async fn put_back(&mut self) -> Result<(), Trouble>;
 }
 
 pub use crate::dns::Conduct;
 
-/// Where the calls of a drill go (`--target`).
+/// The target of a drill's calls (`--target`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aim {
     /// A path of the system's gateway.
     Gateway(String),
     /// The pods themselves, over a balanced channel in this program.
     Direct,
-    /// The pods themselves, over tonic's own `Channel::balance_list`: what there was before.
+    /// The pods themselves, over tonic's own `Channel::balance_list`.
     Tonic,
-    /// Any target that `load` takes.
+    /// Any target of `load`.
     Target(Target),
 }
 
-/// Why a drill cannot go on, as one sentence.
+/// An error that ends a drill, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Trouble(pub String);

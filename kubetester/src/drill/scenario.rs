@@ -1,4 +1,4 @@
-//! The scenarios: what is done to the stage, in which order, while the load runs.
+//! The scenarios: the sequences of events on a platform while the load runs.
 
 use std::{fmt, time::Duration};
 
@@ -10,44 +10,44 @@ use super::{
     success_log::SuccessLog,
 };
 
-/// More pods than this are not listed in a sentence.
-const LISTED: usize = 5;
+/// The maximum number of pods that are listed in a sentence.
+const MAX_LISTED: usize = 5;
 
-/// The time between two looks whether a pod was found.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The interval between checks whether calls succeed and pods have answered.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// One pod is killed, and returns after a while.
+    /// Kills one pod, and starts it again after a while.
     Kill,
-    /// Every pod is replaced, one after the other.
+    /// Replaces every pod, one after the other.
     Restart,
-    /// There are so many pods from then on.
+    /// Changes the number of pods.
     Scale(u16),
-    /// One pod's process is stopped, and goes on after a while.
+    /// Stops the process of one pod, and resumes it after a while.
     Freeze,
     /// The DNS server fails, then says nothing, and a pod is killed and returns meanwhile.
     DnsOutage,
 }
 
-/// The time that each part takes.
+/// The duration of each part of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// Before anything happens.
+    /// The time before the first event.
     pub steady: Duration,
-    /// Between a loss and its return.
+    /// The time between the loss of a pod and its return.
     pub outage: Duration,
-    /// At most, until the first call succeeds, and until a pod that is ready takes its first call.
+    /// The maximum time until the first call succeeds, and until a pod that is ready takes its first call.
     pub patience: Duration,
-    /// After everything was found.
+    /// The time after every ready pod has taken a call.
     pub settle: Duration,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
-    /// Plays it; ends when the load may.
+    /// Runs the scenario; returns when the load may end.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Scenario {
                 let waited = humantime::format_duration(times.steady + times.patience);
                 return Err(Trouble(format!("no call succeeded in {waited}, before anything was changed")));
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
         within(stage, trail).await?;
         self.act(times, stage, journal, trail).await?;
@@ -127,11 +127,11 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// Returns whether the calls go to the pods that are drilled.
+/// Checks that the calls go to the drilled pods.
 ///
 /// # Errors
 ///
-/// When none of them has answered: then nothing that is done to them can be seen in the calls.
+/// Fails if none of the drilled pods has answered, because the calls would then not show the effect of the drill.
 async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trouble> {
     let pods = stage.pods().await?;
     if pods.iter().any(|pod| trail.calls(pod) > 0) {
@@ -139,38 +139,38 @@ async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trou
     }
     let list = |mut names: Vec<String>| {
         names.sort();
-        let more = names.len().saturating_sub(LISTED);
-        names.truncate(LISTED);
+        let more = names.len().saturating_sub(MAX_LISTED);
+        names.truncate(MAX_LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", names.join(", "))
     };
     let answered = match trail.pods() {
         pods if pods.is_empty() => {
-            "the answers do not name their pod; say where they do with --pod-from".to_owned()
+            "the answers do not name their pod; give its place in the answer with --pod-from".to_owned()
         }
         pods => format!("the answers came from {}; name a --target within the drilled system", list(pods)),
     };
-    let drilled = if pods.is_empty() { "there is none".to_owned() } else { list(pods) };
+    let drilled = if pods.is_empty() { "none is ready".to_owned() } else { list(pods) };
     Err(Trouble(format!("none of the drilled pods ({drilled}) has answered a call: {answered}")))
 }
 
-/// The pod that took the most calls so far: with one connection there is only one whose loss would be felt.
+/// Returns the busiest pod. With a single connection, the loss of any other pod would have no effect.
 async fn victim(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<String, Trouble> {
     let pods = stage.pods().await?;
     let busiest = pods.into_iter().max_by_key(|pod| trail.calls(pod));
-    busiest.ok_or_else(|| Trouble("there is no pod to do it to".to_owned()))
+    busiest.ok_or_else(|| Trouble("the system has no ready pods to drill".to_owned()))
 }
 
-/// Waits until every pod that became ready has answered since.
+/// Waits until every pod that became ready has answered a call since then.
 async fn found(journal: &EventLog, trail: &SuccessLog, until: Instant) {
     let gains: Vec<_> = journal.events().into_iter().filter(|event| event.what.is_gain()).collect();
     let all = async {
-        let mut look = interval(LOOK_EVERY);
+        let mut poll = interval(POLL_INTERVAL);
         while !gains.iter().all(|gain| gain.pod.as_ref().is_none_or(|pod| trail.answered_after(pod, gain.at)))
         {
-            look.tick().await;
+            poll.tick().await;
         }
     };
-    // Who was not found by then is told in the result.
+    // The result reports pods that got no call until then.
     drop(timeout_at(until, all).await);
 }

@@ -1,4 +1,4 @@
-//! The verdict on a drill: what it cost, in sentences.
+//! The verdict on a drill, in sentences.
 
 use super::{analysis::Analysis, paths::PathCalls, scenario::Scenario};
 use crate::{
@@ -25,7 +25,7 @@ pub fn verdict(
         }
     }];
     sentences.extend(by_path(paths));
-    // A schedule that was not kept makes a drill milder than it was meant to be.
+    // With a lower rate than planned, the drill was easier than intended.
     let rate = load.findings.0.iter().filter(|finding| finding.kind == Kind::RateNotReached);
     sentences.extend(rate.map(|finding| finding.sentence.clone()));
     sentences.push(format!("longest gap without a successful call: {}", time(findings.longest_gap.seconds)));
@@ -33,7 +33,7 @@ pub fn verdict(
     sentences
 }
 
-/// Says which paths were called, if there are several, and how many calls failed on each.
+/// Returns a sentence with the failed calls of each path, if several paths were called.
 fn by_path(paths: &[PathCalls]) -> Option<String> {
     if paths.is_empty() {
         return None;

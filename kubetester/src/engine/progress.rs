@@ -1,15 +1,15 @@
-//! The progress line of a running load: counters that the workers write and a terminal reads.
+//! The progress of a running load: counters that the workers write and the progress line reads.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// The counters of all crews.
+/// The counters of all workers.
 #[derive(Debug, Default)]
 pub struct Progress(Mutex<Vec<Arc<Seen>>>);
 
-/// The counters of one crew. Each crew writes its own cache line, and nobody waits for anybody.
+/// The counters of one worker. Each worker writes its own cache line, without contention.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Seen {
@@ -21,23 +21,23 @@ pub struct Seen {
 // === impl Progress ===
 
 impl Progress {
-    /// Calls that ended so far.
+    /// Returns the number of calls that have ended.
     pub fn calls(&self) -> u64 {
         self.sum(|seen| seen.calls.load(Ordering::Relaxed))
     }
 
-    /// Calls that failed so far.
+    /// Returns the number of calls that have failed.
     pub fn failed(&self) -> u64 {
         self.sum(|seen| seen.failed.load(Ordering::Relaxed))
     }
 
-    /// Pods seen so far by the crew that saw most: crews do not know each other's.
+    /// Returns the largest number of pods that any worker has seen. Workers do not share the names of pods.
     pub fn pods(&self) -> usize {
-        let crews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        crews.iter().map(|seen| seen.pods.load(Ordering::Relaxed)).max().unwrap_or(0)
+        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().map(|seen| seen.pods.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
-    /// Counters for one more crew.
+    /// Adds counters for another worker.
     pub(super) fn seen(&self) -> Arc<Seen> {
         let seen = Arc::default();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&seen));

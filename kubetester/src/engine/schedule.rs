@@ -1,4 +1,4 @@
-//! When the next call may be made: at once (closed loop), or when it is due (open loop).
+//! Schedules the calls of a plan: immediately (closed loop), or when they are due (open loop).
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,20 +10,20 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::Plan;
 
-/// The longest the releasing thread sleeps before it looks whether it should stop.
+/// The maximum sleep of the releasing thread between checks whether it should stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
-/// Hands out the calls of a plan, to any number of callers.
+/// Hands out the calls of a plan to any number of callers.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
     end: Option<Instant>,
-    /// The number of calls that there are to hand out.
+    /// The number of calls to hand out.
     calls: u64,
-    /// The number of callers that asked; past `calls`, they were sent home.
+    /// The number of requests for a call. Requests beyond `calls` get none.
     taken: AtomicU64,
     stopped: AtomicBool,
-    /// Calls that were due and not taken when the schedule was stopped.
+    /// The number of calls that were due and not taken when the schedule was stopped.
     unsent: AtomicU64,
     schedule: Option<Schedule>,
 }
@@ -61,7 +61,7 @@ impl Pace {
         }
     }
 
-    /// Waits for the next call to make and says when it is due; none when there are no more.
+    /// Waits for the next call and returns the time when it is due; `None` if there are no more calls.
     pub(super) async fn next(&self) -> Option<Instant> {
         let Some(schedule) = &self.schedule else { return self.next_at_once() };
         schedule.due.acquire().await.ok()?.forget();
@@ -73,16 +73,16 @@ impl Pace {
         self.start
     }
 
-    /// When the plan's time is up.
+    /// Returns the end of the plan, if it has a duration.
     pub(super) fn end(&self) -> Option<Instant> {
         self.end
     }
 
-    /// Hands out nothing more.
+    /// Stops handing out calls.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         if let Some(schedule) = &self.schedule {
-            // Calls that callers wait for are not among them. Read before the releasing thread sends everybody home.
+            // Excludes calls that callers already wait for. Read before the releasing thread adds its final permits.
             let waiting = schedule.due.available_permits() as u64;
             schedule.due.close();
             let due = schedule.due_until(self.start.elapsed()).min(self.calls);
@@ -91,13 +91,13 @@ impl Pace {
         }
     }
 
-    /// Calls that were due when the schedule was stopped, and not taken as no caller was free.
+    /// Returns the number of calls that were due when the schedule was stopped, but for which no caller was free.
     pub(super) fn unsent(&self) -> u64 {
         self.unsent.load(Ordering::Relaxed)
     }
 
-    /// Releases the calls of an open loop as they come due. Blocks its thread: tokio's timer counts in
-    /// milliseconds, and a call that starts late by its own clock would look slow.
+    /// Releases the calls of an open loop when they are due. It blocks its thread, because tokio's timer has a
+    /// resolution of milliseconds and calls that start late would look slow.
     pub(super) fn release(&self) {
         let Some(schedule) = &self.schedule else { return };
         let mut released = 0;
@@ -108,7 +108,7 @@ impl Pace {
             let next = (self.start + schedule.due_after(released)).saturating_duration_since(Instant::now());
             thread::sleep(next.min(LONGEST_SLEEP));
         }
-        // One more for each caller, to come and be sent home.
+        // One more permit for each caller, which wakes it up to find that there are no more calls.
         schedule.due.add_permits(schedule.callers);
     }
 
@@ -132,7 +132,7 @@ impl Schedule {
         Duration::from_secs_f64(self.interval.as_secs_f64() * number as f64)
     }
 
-    /// Returns the number of calls that are due once `elapsed` has passed; the first one at once.
+    /// Returns the number of calls that are due once `elapsed` has passed. The first call is due at once.
     fn due_until(&self, elapsed: Duration) -> u64 {
         (elapsed.as_secs_f64() / self.interval.as_secs_f64()) as u64 + 1
     }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_that_no_caller_was_free_for_are_unsent_and_those_just_due_are_not() {
+    async fn released_calls_without_a_free_caller_are_unsent() {
         let plan = Plan { calls: None, duration: None, rate: Some(1000.0), timeout: Duration::from_secs(1) };
         for released in [0, 5] {
             // A second has passed, so that a thousand calls are due.
@@ -153,7 +153,7 @@ mod tests {
             }
             pace.stop();
             assert_eq!(pace.unsent(), released as u64);
-            assert!(pace.next().await.is_none(), "no call is handed out any more");
+            assert!(pace.next().await.is_none(), "no more calls are handed out");
         }
     }
 }

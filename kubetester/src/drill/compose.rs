@@ -1,8 +1,8 @@
-//! A running compose project as the stage of a drill, by the command line of Docker.
+//! A running compose project as the platform of a drill, controlled by Docker's command line.
 //!
-//! A pod is a container of one service. Compose knows no readiness and no rolling restart: a container's address is in
-//! Docker's DNS from its start to its end, so that is when it counts as ready; and a restart stops one container and
-//! starts it again, and waits until it is healthy, before the next. What happened when, Docker itself says.
+//! A pod is a container of one service. Compose has no readiness and no rolling restarts. A container counts as ready
+//! when it starts, because its address is in Docker's DNS from its start to its end. A restart stops and starts one
+//! container after the other, and waits until each is healthy. The times of events come from Docker.
 
 mod docker;
 
@@ -21,31 +21,31 @@ use super::{
 };
 use crate::target::{Endpoint, Target};
 
-/// The time that a container that was started may take to be healthy.
+/// The maximum time for a started container to become healthy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
-/// The time that one without a health check is given instead: more than the 2 s between two looks at DNS.
+/// The wait for a container without a health check. It is longer than the 2 s between DNS lookups.
 const UNCHECKED: Duration = Duration::from_secs(3);
-/// The number of times that its health is looked at.
+/// The interval between health queries.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A compose project that runs.
+/// A running compose project.
 pub struct Compose {
     docker: Docker,
     settings: Settings,
-    /// The containers that ran when the drill began.
+    /// The containers that were running when the drill started.
     before: Vec<Container>,
-    /// True if there may be more or fewer of them now.
+    /// True if the number of containers may have changed.
     scaled: bool,
 }
 
-/// Which project, and which of its services.
+/// The command, and the services to drill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The compose command, with its options. None: `docker compose`, or else `docker-compose`.
+    /// The compose command, with its options; `None` for `docker compose`, or else `docker-compose`.
     pub command: Option<String>,
     /// The service whose containers are the pods.
     pub service: String,
-    /// The service that is the gateway.
+    /// The service of the gateway.
     pub gateway: String,
 }
 
@@ -56,7 +56,7 @@ impl Compose {
     ///
     /// # Errors
     ///
-    /// When there is no compose, or no container of the service runs.
+    /// Fails if compose is not installed, or if no container of the service is running.
     pub async fn find(settings: Settings) -> Result<Self, Trouble> {
         let docker = Docker::find(settings.command.as_deref()).await?;
         let before = docker.running(&settings.service).await?;
@@ -73,7 +73,7 @@ impl Compose {
         Ok(Self { docker, settings, before, scaled: false })
     }
 
-    /// The running container whose answers give this name.
+    /// Returns the running container whose answers have this name.
     async fn container(&self, pod: &str) -> Result<Container, Trouble> {
         let known = self.before.iter().find(|container| container.name == pod);
         if let Some(known) = known {
@@ -84,7 +84,7 @@ impl Compose {
         found.ok_or_else(|| Trouble(format!("no container of {} is called {pod}", self.settings.service)))
     }
 
-    /// Does something to a container, and notes what Docker says that happened.
+    /// Runs a command on a container, and records the resulting events from Docker.
     async fn act(&self, command: &[&str], pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         let container = self.container(pod).await?;
         let since = SystemTime::now();
@@ -180,7 +180,7 @@ impl Platform for Compose {
 
     async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
         for pod in self.pods().await? {
-            // No time is given: the service's own stop_grace_period counts.
+            // Without a timeout, the service's stop_grace_period applies.
             self.act(&["stop"], &pod, journal).await?;
             self.act(&["start"], &pod, journal).await?;
             self.healthy(&pod).await?;
@@ -199,7 +199,7 @@ impl Platform for Compose {
             let command = match now.iter().find(|one| one.id == container.id) {
                 Some(one) if one.paused => "unpause",
                 Some(_) => continue,
-                // Removed by scaling down, and then it has no state to go back to.
+                // A container that was removed by scaling down cannot be restored.
                 None if self.scaled => continue,
                 None => "start",
             };

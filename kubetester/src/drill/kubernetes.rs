@@ -1,7 +1,7 @@
-//! The stage that is a real cluster: a Deployment of it, changed through the API server as kubectl would.
+//! A Deployment in a cluster as the platform of a drill, changed through the API server like kubectl does.
 //!
-//! Pods are watched all the while, so that the journal has the moment at which the API server said that one is ready,
-//! or was told to stop: the times in their own conditions are whole seconds.
+//! Pods are watched, so that events have the time at which the API server reported a pod as ready or terminating. The
+//! timestamps in the pods' conditions are whole seconds, which is too coarse.
 
 mod api;
 mod objects;
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::target::{Endpoint, Target};
 
-/// The time that pods may take to become what is wanted.
+/// The maximum time for the pods to reach a desired state.
 const WITHIN: Duration = Duration::from_secs(300);
-/// The number of times that it is looked whether they are, when nothing happens to them.
+/// The interval between checks of the state if no pod changes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The gateway's Service.
 const GATEWAY: &str = "serve-svc";
@@ -32,14 +32,14 @@ const GATEWAY: &str = "serve-svc";
 pub struct Kubernetes {
     cluster: Cluster,
     selector: Selector,
-    /// The number of pods that it had before the drill.
+    /// The number of replicas before the drill.
     replicas: i32,
-    /// True if it was asked for another number.
+    /// True if the drill has changed the number of replicas.
     scaled: bool,
     pods: Pods,
 }
 
-/// Which Deployment.
+/// The Deployment to drill.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "On Kubernetes")]
 pub struct Place {
@@ -61,7 +61,7 @@ pub struct Place {
 enum Until {
     /// At least this number of pods is ready.
     Ready(usize),
-    /// The number of are that ready, and no others were not told to stop.
+    /// Exactly this number of pods is ready, and all others are terminating.
     Exactly(usize),
     /// All pods are of this generation, and available.
     RolledOut(i64),
@@ -74,13 +74,13 @@ impl Kubernetes {
     ///
     /// # Errors
     ///
-    /// When there is none, or it may not be looked at.
+    /// Fails if the Deployment does not exist or must not be read.
     pub async fn find(place: Place) -> Result<Self, Trouble> {
         let Place { deployment, namespace, context } = place;
         Self::new(Cluster::find(context, namespace, deployment).await?).await
     }
 
-    /// With an API server that is found already: that of a test.
+    /// Uses the given API server, for tests.
     ///
     /// # Errors
     ///
@@ -97,14 +97,14 @@ impl Kubernetes {
         Ok(Self { cluster, selector, replicas: spec.replicas, scaled: false, pods: Pods::default() })
     }
 
-    /// Looks which pods there are, so that only what happens from now on is noted.
+    /// Lists the existing pods, so that only later changes are recorded.
     async fn look(&mut self) -> Result<(), Trouble> {
         let list = self.cluster.list(&self.selector).await?;
         self.pods.list(&list.items, None);
         Ok(())
     }
 
-    /// Follows the pods until they are what is wanted, and notes what happens to them.
+    /// Watches the pods until they reach the desired state, and records their events.
     async fn follow(&mut self, until: Until, journal: &EventLog) -> Result<(), Trouble> {
         let deadline = Instant::now() + WITHIN;
         'list: loop {
@@ -132,10 +132,10 @@ impl Kubernetes {
                         self.cluster.watch_broke(&error)?;
                         break;
                     }
-                    // It ended, or is too old to go on; a list knows what was missed.
+                    // The watch ended or has expired; a new list has the missed changes.
                     Ok(Some(Ok(WatchEvent::Error(_))) | None) => break,
                 }
-                // The watch may be behind, if the API server was away for a moment: the list has the last word.
+                // The watch may lag behind if the API server was unavailable, so the list decides.
                 if reached(until, &self.cluster, &self.pods).await? {
                     continue 'list;
                 }
@@ -159,7 +159,7 @@ impl Kubernetes {
     }
 }
 
-/// Returns whether the pods are what is wanted.
+/// Returns whether the pods have reached the desired state.
 async fn reached(until: Until, cluster: &Cluster, pods: &Pods) -> Result<bool, Trouble> {
     match until {
         Until::Ready(wanted) => Ok(pods.ready().count() >= wanted),
@@ -215,7 +215,7 @@ impl Platform for Kubernetes {
         Ok(self.pods.ready().cloned().collect())
     }
 
-    /// The controller makes another by itself and at once, and so it is followed from here on.
+    /// The controller creates a replacement immediately, so the pods are watched from here on.
     async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         self.look().await?;
         self.cluster.delete(pod).await?;
@@ -239,7 +239,7 @@ impl Platform for Kubernetes {
 
     async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
         self.look().await?;
-        // Also when it is not answered: it may have been heard.
+        // Set even if the request fails, because the API server may have processed it.
         self.scaled = true;
         self.cluster.scale(pods.into()).await?;
         self.follow(Until::Exactly(pods.into()), journal).await
@@ -255,7 +255,7 @@ impl Platform for Kubernetes {
         Err(cannot("dns-outage"))
     }
 
-    /// The number of pods. What was killed is replaced by the controller, and a restart that began goes on.
+    /// Restores the number of replicas. The controller replaces killed pods and completes a restart by itself.
     async fn put_back(&mut self) -> Result<(), Trouble> {
         if !self.scaled {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The log of a drill's successful calls, to compare with the events.
+//! Records the times of a drill's calls, for comparison with its events.
 
 use std::{
     collections::HashMap,
@@ -9,48 +9,48 @@ use tokio::time::Instant;
 
 use crate::engine::{Call, Outcome};
 
-/// All successes and failures so far, in seconds from the start. A drill makes some thousand calls a second at most,
-/// so a lock for each does no harm.
+/// The times of all successes and failures so far, in seconds from the start. A drill makes at most some thousand calls
+/// a second, so a lock per call is cheap enough.
 #[derive(Debug)]
 pub struct SuccessLog {
     start: Instant,
     steps: Mutex<Steps>,
 }
 
-/// When calls ended.
+/// The times when calls ended.
 #[derive(Debug, Clone, Default)]
 pub struct Steps {
-    /// Successes by the pod that answered.
+    /// The successful calls of each pod.
     pub pods: HashMap<String, Vec<f64>>,
-    /// Successes that do not name their pod.
+    /// The successful calls whose answers do not name their pod.
     pub unnamed: Vec<f64>,
-    /// Failures.
+    /// The failed calls.
     pub failures: Vec<f64>,
 }
 
-/// A caller whose calls leave a trail.
+/// A caller whose calls are recorded.
 pub struct Trailing<C> {
     caller: C,
     trail: Arc<SuccessLog>,
 }
 
-/// A call that is under way. Dropped before its outcome is known, it was given up, and has failed.
+/// A call in flight. If it is dropped before its outcome is known, it has timed out and counts as failed.
 struct UnderWay<'a>(Option<&'a SuccessLog>);
 
 // === impl SuccessLog ===
 
 impl SuccessLog {
-    /// An empty one.
+    /// Creates an empty log.
     pub fn new(start: Instant) -> Self {
         Self { start, steps: Mutex::default() }
     }
 
-    /// Follows `callers`.
+    /// Wraps `callers` so that their calls are recorded.
     pub fn follow<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Trailing<C>> {
         callers.into_iter().map(|caller| Trailing { caller, trail: self.clone() }).collect()
     }
 
-    /// All of it.
+    /// Returns all recorded times.
     pub fn steps(&self) -> Steps {
         self.lock().clone()
     }
@@ -69,7 +69,7 @@ impl SuccessLog {
     /// Returns whether `pod` has answered after `at`.
     pub fn answered_after(&self, pod: &str, at: f64) -> bool {
         let steps = self.lock();
-        // Late ones are at the end, or next to it.
+        // The latest times are at or near the end.
         steps.pods.get(pod).is_some_and(|times| times.iter().rev().take(64).any(|time| *time > at))
     }
 
@@ -91,7 +91,7 @@ impl SuccessLog {
         }
     }
 
-    /// The steps are whole at every point where a panic could leave the lock, so poison means nothing here.
+    /// Locks the steps. Poisoning is ignored because no panic can leave them inconsistent.
     fn lock(&self) -> MutexGuard<'_, Steps> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,39 +1,39 @@
-//! The name of a method, as it is written on the command line, and what is said when nothing has that name.
+//! Parses the name of a method on the command line, and suggests similar names if there is no such method.
 
 use std::{fmt, str::FromStr};
 
 use http::uri::PathAndQuery;
 
-/// Names that are less alike than this (Jaro-Winkler, 0 to 1) are not what was meant.
+/// The minimum similarity of a suggested name (Jaro-Winkler, 0 to 1).
 const ALIKE: f64 = 0.8;
 
-/// More names than this are not listed.
+/// The maximum number of names that are listed.
 const MOST_LISTED: usize = 20;
 
 /// A service and one of its methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodName {
-    /// With its package: `helloworld.Greeter`.
+    /// The service with its package: `helloworld.Greeter`.
     pub service: String,
-    /// Without its service: `SayHello`.
+    /// The method without its service: `SayHello`.
     pub method: String,
 }
 
 // === impl MethodName ===
 
 impl MethodName {
-    /// The path that it is called by (gRPC over HTTP/2, "Requests").
+    /// Returns the path of requests (gRPC over HTTP/2, "Requests").
     pub(super) fn path(&self) -> PathAndQuery {
         let path = format!("/{}/{}", self.service, self.method);
         path.parse().expect("a name has only letters, digits, underscores and dots")
     }
 
-    /// A sentence that says which services there are.
+    /// Returns an error for an unknown service, with the existing services.
     pub(crate) fn no_service(&self, services: &[String]) -> String {
         format!("there is no service {}{}", self.service, instead(&self.service, services, "service"))
     }
 
-    /// A sentence that says which methods the service has.
+    /// Returns an error for an unknown method, with the methods of the service.
     pub(super) fn no_method(&self, methods: &[String]) -> String {
         let instead = instead(&self.method, methods, "method");
         format!("{} has no method {}{instead}", self.service, self.method)
@@ -43,7 +43,7 @@ impl MethodName {
 impl FromStr for MethodName {
     type Err = String;
 
-    /// Reads `pkg.Service/Method`; also with a slash before, or a dot between, as other tools write it.
+    /// Parses `pkg.Service/Method`. A leading slash, or a dot as separator, is accepted, as in other tools.
     fn from_str(text: &str) -> Result<Self, String> {
         let bare = text.strip_prefix('/').unwrap_or(text);
         let (service, method) = bare
@@ -67,7 +67,7 @@ impl fmt::Display for MethodName {
     }
 }
 
-/// `; did you mean …? It has the methods …`
+/// Formats the end of an error: `; did you mean …? It has the methods …`.
 fn instead(wanted: &str, names: &[String], kind: &str) -> String {
     let likeness = |name: &String| strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase());
     let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));

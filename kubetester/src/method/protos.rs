@@ -1,4 +1,4 @@
-//! .proto files, compiled without `protoc`.
+//! Compiles .proto files without `protoc`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use protox::Compiler;
 
 use super::Unfit;
 
-/// Compiles `files`, which with their imports are looked for in `folders`, or where each file is.
+/// Compiles `files`. They and their imports are searched in `folders`, or by default in the folder of each file.
 pub(super) fn compile(files: &[PathBuf], folders: &[PathBuf]) -> Result<DescriptorPool, Unfit> {
     let beside = || files.iter().map(|file| folder_of(file)).collect();
     let folders: Vec<_> =
         if folders.is_empty() { beside() } else { folders.iter().map(PathBuf::as_path).collect() };
     let compiled = Compiler::new(&folders).and_then(|mut compiler| {
-        // Without it, the compiler does not say in which line an error is.
+        // Source information is needed for line numbers in errors.
         compiler.include_source_info(true).open_files(files)?;
         Ok(compiler.descriptor_pool())
     });
     compiled.map_err(|error| {
-        // The way it is printed for debugging is the one that has the line, if the error is in one.
+        // Only the debug format has the line of an error.
         let mut why = format!("{error:?}");
         if let Some(file) = error.file().filter(|file| !why.contains(file)) {
             why = format!("{file}: {why}");

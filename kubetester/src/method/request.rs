@@ -1,4 +1,4 @@
-//! A request: JSON, encoded as the method's message (the protobuf JSON mapping).
+//! Encodes a JSON request as the method's message (protobuf JSON mapping).
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -8,7 +8,7 @@ use serde_path_to_error::Track;
 
 use super::Unfit;
 
-/// Encodes `json` as a `message`; what does not fit is named.
+/// Encodes `json` as a `message`. The error names the field that does not fit.
 pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, Unfit> {
     let mut track = Track::new();
     let read = serde_json::from_str(json).and_then(|mut json: Value| {
@@ -31,8 +31,8 @@ pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, U
     Ok(read.encode_to_vec().into())
 }
 
-/// Rounds fractions to 64 bits. A crate of the build may turn on `arbitrary_precision`, with which serde_json hands the
-/// digits over in a form that no other library reads.
+/// Rounds fractions to 64 bits. Another crate of the build may enable `arbitrary_precision`, with which serde_json
+/// passes numbers on in a form that other libraries cannot read.
 fn round(json: &mut Value) {
     match json {
         Value::Array(values) => values.iter_mut().for_each(round),

@@ -1,12 +1,12 @@
-//! A message as a JSON template: every field with a value of its type.
+//! Generates a JSON template of a message, with a value of the right type for every field.
 
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-/// The most fields of one template. Messages may hold each other in more ways than can be printed.
+/// The maximum number of fields of a template. Nested messages may otherwise have too many fields to print.
 const MOST_FIELDS: usize = 500;
 
-/// Returns the template of a message. A message within itself is left empty, and of a oneof there is the first field.
+/// Returns the template of a message. Recursive messages are left empty, and a oneof has its first field only.
 pub fn template(message: &MessageDescriptor) -> Value {
     fill(message, &mut Vec::new(), &mut { MOST_FIELDS })
 }
@@ -55,13 +55,13 @@ fn single(field: &FieldDescriptor, path: &mut Vec<String>, left: &mut usize) -> 
         Kind::Bool => json!(false),
         Kind::String | Kind::Bytes => json!(""),
         Kind::Double | Kind::Float => json!(0.0),
-        // 64 bits are a string in JSON (the protobuf JSON mapping).
+        // 64-bit integers are strings in the protobuf JSON mapping.
         Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => json!("0"),
         _ => json!(0),
     }
 }
 
-/// Returns the template of a type with a JSON form of its own.
+/// Returns the template of a well-known type, which has a special JSON form.
 fn well_known(message: &MessageDescriptor) -> Option<Value> {
     Some(match message.full_name().strip_prefix("google.protobuf.")? {
         "Timestamp" => json!("1970-01-01T00:00:00Z"),

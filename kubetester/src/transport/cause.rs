@@ -1,8 +1,8 @@
-//! Why a call failed, as a short sentence that is the same for every call that failed so.
+//! Describes why a call failed, in a short sentence that is the same for all calls with the same cause.
 
 use std::{error::Error, io};
 
-/// Returns the meaning of an I/O error for the peer; operating systems word it differently.
+/// Describes an I/O error in the same words on all operating systems.
 pub(super) fn of_io(error: &io::Error, peer: &str) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("{peer} refused the connection: nothing listens there"),
@@ -18,7 +18,7 @@ pub(super) fn of_io(error: &io::Error, peer: &str) -> String {
     }
 }
 
-/// The I/O error at the bottom of another one.
+/// Returns the I/O error that caused another error.
 pub(super) fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -30,7 +30,7 @@ pub(super) fn io_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::
     None
 }
 
-/// The last of a chain of errors, which knows most.
+/// Returns the last error of a chain, which is the most specific.
 pub(crate) fn root(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {

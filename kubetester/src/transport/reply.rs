@@ -1,4 +1,4 @@
-//! The response to one call, for `kubetester call` to show.
+//! The response to one call, as printed by `kubetester call`.
 
 use std::net::SocketAddr;
 
@@ -6,17 +6,17 @@ use http::HeaderMap;
 
 use crate::{pod_name::Pod, sanitize};
 
-/// The longest beginning of a body that is shown, in characters.
+/// The maximum number of characters of a body that are printed.
 const LONGEST_BEGINNING: usize = 200;
 
 /// The response of a server to one call.
 #[derive(Debug)]
 pub struct Reply {
-    /// The body, or why the server refused the call.
+    /// The body, or the server's error.
     pub content: Content,
     /// The pod that responded, if the response names it.
     pub pod: Option<Pod>,
-    /// The other end of the connection, where it is known.
+    /// The peer address of the connection, if it is known.
     pub peer: Option<SocketAddr>,
     /// Response headers.
     pub headers: HeaderMap,
@@ -31,12 +31,12 @@ pub enum Content {
     Greeting {
         /// The name that was greeted.
         name: String,
-        /// The version of the program that greets.
+        /// The version of the program that answered.
         version: String,
     },
     /// The message of a gRPC method, as JSON.
     Message(String),
-    /// The number of messages of a stream. Each was shown when it arrived.
+    /// The number of messages of a stream. Each was printed when it arrived.
     Stream(u64),
     /// Any other HTTP response that succeeded.
     Http(HttpContent),
@@ -51,7 +51,7 @@ pub enum Content {
     },
 }
 
-/// An HTTP response in short.
+/// A summary of an HTTP response.
 #[derive(Debug)]
 pub struct HttpContent {
     /// The status, with its reason.
@@ -64,7 +64,7 @@ pub struct HttpContent {
     pub beginning: String,
 }
 
-/// Why a call has no response.
+/// The reasons why a call has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// The command line does not fit the server, so that no later call can succeed.

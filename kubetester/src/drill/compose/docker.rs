@@ -1,4 +1,4 @@
-//! The command line of Docker and of compose, both versions of it.
+//! Runs the command lines of Docker and of compose, versions 1 and 2.
 
 use std::{
     net::SocketAddr,
@@ -16,21 +16,21 @@ use crate::drill::{
     platform::Trouble,
 };
 
-/// The time that a command may take; stopping a container takes its whole grace period at worst.
+/// The timeout of a command. Stopping a container may take its whole grace period.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs commands, one at a time, each to its end: also when nobody waits for it any more. Half a command would leave
-/// a state that nobody knows.
+/// Runs commands one at a time. Each runs to its end even if its future is dropped, because an aborted command would
+/// leave an unknown state.
 pub(super) struct Docker {
     compose: Vec<String>,
     turn: Arc<Mutex<()>>,
 }
 
-/// A container that runs.
+/// A running container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
     pub(super) id: String,
-    /// Its hostname, which its answers give.
+    /// The hostname, which is the pod's name in answers.
     pub(super) name: String,
     pub(super) paused: bool,
 }
@@ -56,7 +56,7 @@ struct Actor {
 // === impl Docker ===
 
 impl Docker {
-    /// With this compose command, or with the one that there is.
+    /// Uses the given compose command, or else the installed one.
     pub(super) async fn find(command: Option<&str>) -> Result<Self, Trouble> {
         let words = |command: &str| command.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let candidates = match command {
@@ -84,7 +84,7 @@ impl Docker {
         self.command(words.map(str::to_owned).collect()).await
     }
 
-    /// Runs a command of Docker itself.
+    /// Runs a Docker command.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, Trouble> {
         let words = ["docker"].into_iter().chain(arguments.iter().copied());
         self.command(words.map(str::to_owned).collect()).await
@@ -95,7 +95,7 @@ impl Docker {
         let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("{line} failed"), why);
         let (program, arguments) = words.split_first().ok_or_else(|| trouble(&"it is empty"))?;
         let mut command = Command::new(program);
-        // A Ctrl-C is for this process, which has to put things back.
+        // A new process group, so that Ctrl-C reaches only this process, which restores the system.
         command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         let turn = self.turn.clone();
         let ended = tokio::spawn(async move {
@@ -108,7 +108,7 @@ impl Docker {
             }
             Ok(Ok(Ok(Output { status, stderr, .. }))) => {
                 let said = String::from_utf8_lossy(&stderr);
-                // The last line is the one that says why.
+                // The last line has the cause.
                 let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
                 Err(trouble(&last.unwrap_or_else(|| status.to_string())))
             }
@@ -118,7 +118,7 @@ impl Docker {
         }
     }
 
-    /// The containers of a service that run, paused or not.
+    /// Returns the running containers of a service, including paused ones.
     pub(super) async fn running(&self, service: &str) -> Result<Vec<Container>, Trouble> {
         let listed = self.compose(&["ps", "-q", service]).await?;
         let ids: Vec<_> = listed.split_whitespace().collect();
@@ -145,7 +145,7 @@ impl Docker {
         Ok(self.run(&["inspect", "--format", format, id]).await?.trim().to_owned())
     }
 
-    /// Where this machine reaches the first port that a service publishes.
+    /// Returns the address of the first port that a service publishes on this machine.
     pub(super) async fn published(&self, service: &str) -> Result<SocketAddr, Trouble> {
         let unpublished = |why: &dyn std::fmt::Display| {
             Trouble(format!(
@@ -160,7 +160,7 @@ impl Docker {
         address.ok_or_else(|| unpublished(&"docker port lists none"))
     }
 
-    /// Notes what happened to containers since then, as Docker saw it.
+    /// Records the events of containers since a time, as reported by Docker.
     pub(super) async fn tell(
         &self,
         since: SystemTime,
@@ -191,7 +191,7 @@ impl Docker {
     }
 }
 
-/// Seconds since 1970, as `docker events` takes them.
+/// Formats a time in seconds since 1970 for `docker events`.
 fn unix(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())

@@ -1,4 +1,4 @@
-//! The gateway of the drill's own system, and how programs are asked whether they are ready.
+//! The gateway of the drill's own system, and readiness checks of programs.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,12 +16,12 @@ use crate::{
     transport::{self, Setup},
 };
 
-/// The time that it may take until it is connected to every pod, or a pod until it is ready.
+/// The maximum time until the gateway is connected to every pod, or until a pod is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The number of times that it is asked.
+/// The interval between readiness checks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// A gateway that is connected.
+/// A gateway that is connected to the pods.
 pub(super) struct Gateway {
     process: Option<Process>,
     listen: SocketAddr,
@@ -34,8 +34,8 @@ pub(super) struct Gateway {
 // === impl Gateway ===
 
 impl Gateway {
-    /// Starts it, and waits until each of its routes is connected to the pods. `http` is the port of the hellohttp
-    /// pod and the DNS server that knows its name.
+    /// Starts the gateway, and waits until each of its routes is connected to the pods. `http` is the port of the
+    /// hellohttp pod and the DNS server that resolves its name.
     pub(super) async fn start(
         address: Ipv4Addr,
         target: String,
@@ -60,12 +60,12 @@ impl Gateway {
         Ok(Self { listen: process.listen, process: Some(process), target, pods_port })
     }
 
-    /// Where it listens.
+    /// Returns the address that the gateway listens on.
     pub(super) fn listen(&self) -> SocketAddr {
         self.listen
     }
 
-    /// Ends it.
+    /// Ends the gateway.
     pub(super) async fn end(&mut self) -> Result<(), Trouble> {
         match self.process.take() {
             Some(process) => process.end().await,
@@ -74,12 +74,12 @@ impl Gateway {
     }
 }
 
-/// Waits until a program says that it is ready.
+/// Waits until a program is ready.
 pub(super) async fn ready(process: &Process) -> Result<(), Trouble> {
     asked(process, process.admin, "/readyz", |_| true, "is ready").await
 }
 
-/// Returns whether each route is connected to every pod, or to one if its policy wants no more, as `/routes` says.
+/// Returns whether each route in `/routes` is connected to every pod, or to one pod if its policy uses only one.
 fn connected(routes: &[u8], pods: usize) -> bool {
     let document: Value = serde_json::from_slice(routes).unwrap_or_default();
     let connected = |route: &Value| {
@@ -89,7 +89,7 @@ fn connected(routes: &[u8], pods: usize) -> bool {
     document["routes"].as_array().is_some_and(|routes| !routes.is_empty() && routes.iter().all(connected))
 }
 
-/// Asks a port of a program until it answers with success, and as wanted.
+/// Polls a URL of a program until it answers with success and the expected content.
 async fn asked(
     process: &Process,
     at: SocketAddr,

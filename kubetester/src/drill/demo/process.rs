@@ -1,4 +1,4 @@
-//! A program of the system as a child process, which a signal can really kill.
+//! A program of the system as a child process, so that it can be killed by a signal.
 
 use std::{fmt, net::SocketAddr, process::Stdio, time::Duration};
 
@@ -12,19 +12,19 @@ use tokio::{
 
 use crate::drill::platform::Trouble;
 
-/// The time that a program may take until it listens, or until it ends.
+/// The maximum time until a program listens, or until it ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A program that listens. Dropped, it is killed; and it ends by itself when this process does, however that ends.
+/// A program that listens. It is killed when dropped, and also ends when this process ends for any reason.
 #[derive(Debug)]
 pub(super) struct Process {
     name: String,
     child: Child,
-    /// Held open for as long as it may run: it ends when this closes. Not in `child`, which would close it to wait.
+    /// The program's standard input, whose closing ends the program. It is not in `child`, which closes it on wait.
     _alive: Option<ChildStdin>,
-    /// Where it serves.
+    /// The address that the program serves on.
     pub(super) listen: SocketAddr,
-    /// Where its admin port is.
+    /// The address of the admin port.
     pub(super) admin: SocketAddr,
 }
 
@@ -38,7 +38,7 @@ struct Started {
 // === impl Process ===
 
 impl Process {
-    /// Starts a program as the pod `name`, with nothing but `env` in its environment, and waits until it listens.
+    /// Starts a program as the pod `name`, with only `env` as its environment, and waits until it listens.
     pub(super) async fn start(program: &str, name: &str, env: &[(&str, String)]) -> Result<Self, Trouble> {
         let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("cannot start {name}"), why);
         let tool = std::env::current_exe().map_err(|error| trouble(&error))?;
@@ -47,7 +47,7 @@ impl Process {
             .env_clear()
             .envs([("POD_NAME", name), ("LOG_FORMAT", "json")])
             .envs(env.iter().map(|(key, value)| (key, value)))
-            // A Ctrl-C is for this process, which has to put things back.
+            // A new process group, so that Ctrl-C reaches only this process, which restores the system.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -65,7 +65,7 @@ impl Process {
         let Ok(Started { listen, admin }) = serde_json::from_str(&line) else {
             return Err(trouble(&line.trim()));
         };
-        // Read to the end, or the program would wait for somebody to do it.
+        // Output is read to the end, because a full pipe would block the program.
         tokio::spawn(
             async move { while logs.read_line(&mut String::new()).await.is_ok_and(|read| read > 0) {} },
         );
@@ -80,7 +80,7 @@ impl Process {
             .map_err(|error| Trouble::new(format_args!("cannot send {} a signal", self.name), error))
     }
 
-    /// Waits until it has ended.
+    /// Waits until the program has ended.
     pub(super) async fn ended(mut self) -> Result<(), Trouble> {
         match timeout(PATIENCE, self.child.wait()).await {
             Ok(Ok(_)) => Ok(()),
@@ -89,9 +89,9 @@ impl Process {
         }
     }
 
-    /// Ends it, frozen or not.
+    /// Ends the program, even if it is frozen.
     pub(super) async fn end(mut self) -> Result<(), Trouble> {
-        // It may have ended already.
+        // The program may already have ended.
         drop(self.child.start_kill());
         self.ended().await
     }

@@ -1,5 +1,5 @@
-//! Deployments and pods, as far as a drill goes by them: the whole types are much code for fields that nobody here
-//! looks at.
+//! The parts of Deployments and pods that a drill uses. The complete types would add much code for fields that are not
+//! used.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{ApiResource, Object};
@@ -13,20 +13,20 @@ pub(super) type Pod = Object<PodSpec, PodStatus>;
 /// The desired state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DeploymentSpec {
-    /// The number of pods; the API server fills in 1 when nobody says.
+    /// The number of replicas; the API server defaults it to 1.
     #[serde(default = "one")]
     pub(super) replicas: i32,
-    /// Which pods are its own.
+    /// The selector of its pods.
     pub(super) selector: LabelSelector,
 }
 
-/// How far its controller is.
+/// The status that its controller reports.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct DeploymentStatus {
-    /// The generation that these fields are about.
+    /// The generation that this status belongs to.
     pub(super) observed_generation: i64,
-    /// Pods of every generation that were not told to stop.
+    /// The number of pods of any generation that are not terminating.
     pub(super) replicas: i32,
     /// The replicas of the newest revision.
     pub(super) updated_replicas: i32,
@@ -36,11 +36,11 @@ pub(super) struct DeploymentStatus {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// Nothing of it.
+/// An empty spec; none of its fields is used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PodSpec {}
 
-/// How it is.
+/// The status of a pod.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct PodStatus {
@@ -52,14 +52,14 @@ pub(super) struct PodStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Condition {
-    /// Which one.
+    /// The type of the condition.
     #[serde(rename = "type")]
     pub(super) kind: String,
     /// `True`, `False` or `Unknown`.
     pub(super) status: String,
-    /// In one word.
+    /// The reason, as one word.
     pub(super) reason: String,
-    /// In a sentence.
+    /// The message, as a sentence.
     pub(super) message: String,
 }
 
@@ -67,12 +67,12 @@ fn one() -> i32 {
     1
 }
 
-/// Where the API server has Deployments.
+/// The API resource of Deployments.
 pub(super) fn deployments() -> ApiResource {
     resource("apps", "Deployment", "deployments")
 }
 
-/// Where the API server has pods.
+/// The API resource of pods.
 pub(super) fn pods() -> ApiResource {
     resource("", "Pod", "pods")
 }
@@ -90,12 +90,12 @@ fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
 
 // === impl Deployment ===
 
-/// Returns whether the controller has replaced every pod by one of `generation`, and all of them are available: the rule of
+/// Returns whether the controller has replaced every pod by one of `generation` and all are available, as in
 /// `kubectl rollout status`.
 ///
 /// # Errors
 ///
-/// What the controller says when it has given up (`progressDeadlineSeconds`).
+/// Fails with the controller's message if it has given up (`progressDeadlineSeconds`).
 pub(super) fn rolled_out(deployment: &Deployment, generation: i64) -> Result<bool, String> {
     let Some(status) = &deployment.status else { return Ok(false) };
     if status.observed_generation < generation {

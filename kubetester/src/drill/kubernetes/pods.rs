@@ -1,27 +1,27 @@
-//! The pods of a Deployment as they were last seen, and what the difference to the next look means.
+//! The last known pods of a Deployment, and the events that follow from their changes.
 
 use std::collections::BTreeMap;
 
 use super::objects::{Pod, is_ready};
 use crate::drill::event_log::{EventLog, What};
 
-/// Pods by name.
+/// The pods, by their names.
 #[derive(Debug, Default)]
 pub(super) struct Pods(BTreeMap<String, State>);
 
-/// One of them.
+/// A pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// Its condition `Ready` is true.
+    /// True if the condition `Ready` is true.
     ready: bool,
-    /// It was told to stop (`deletionTimestamp`).
+    /// True if the pod is terminating (`deletionTimestamp`).
     stopping: bool,
 }
 
 // === impl Pods ===
 
 impl Pods {
-    /// All of them, as a list has them; those that are not in it are gone. Notes what happened since.
+    /// Replaces the pods by those of a list, and records the events since the last state.
     pub(super) fn list(&mut self, pods: &[Pod], journal: Option<&EventLog>) {
         let listed: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
         let known: Vec<_> = self.0.keys().cloned().collect();
@@ -33,7 +33,7 @@ impl Pods {
         }
     }
 
-    /// One of them, as it is now. Notes when it became ready, or was told to stop.
+    /// Updates one pod. Records an event if it became ready or started to terminate.
     pub(super) fn see(&mut self, pod: &Pod, journal: Option<&EventLog>) {
         let Some(name) = &pod.metadata.name else { return };
         let now = State { ready: is_ready(pod), stopping: pod.metadata.deletion_timestamp.is_some() };
@@ -42,13 +42,13 @@ impl Pods {
         if now.ready && !now.stopping && !before.is_some_and(|before| before.ready) {
             journal.note(What::Ready, name);
         }
-        // One that is first seen when it stops was never counted on.
+        // A pod that is first seen while it terminates never took calls.
         if now.stopping && before.is_some_and(|before| !before.stopping) {
             journal.note(What::Stopping, name);
         }
     }
 
-    /// One of them is no more. Notes it, unless it had been told to stop.
+    /// Removes a pod that was deleted. Records an event unless it was already terminating.
     pub(super) fn gone(&mut self, name: &str, journal: Option<&EventLog>) {
         let before = self.0.remove(name);
         if let (Some(State { stopping: false, .. }), Some(journal)) = (before, journal) {
@@ -56,7 +56,7 @@ impl Pods {
         }
     }
 
-    /// Forgets one whose end is noted already.
+    /// Removes a pod whose end is already recorded.
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
     }
@@ -66,7 +66,7 @@ impl Pods {
         self.0.iter().filter(|(_, state)| state.ready && !state.stopping).map(|(name, _)| name)
     }
 
-    /// Returns the number of there that are that were not told to stop.
+    /// Returns the number of pods that are not terminating.
     pub(super) fn staying(&self) -> usize {
         self.0.values().filter(|state| !state.stopping).count()
     }
@@ -114,7 +114,7 @@ mod tests {
         let (journal, mut pods) = (EventLog::new(), Pods::default());
         pods.list(&[pod("a", true, false), pod("b", true, false), pod("killed", true, false)], None);
         pods.forget("killed");
-        // First seen when it stops: nobody counted on it.
+        // First seen while it terminates, so it never took calls.
         let now =
             [pod("b", true, false), pod("c", true, false), pod("d", true, true), pod("killed", false, true)];
         pods.list(&now, Some(&journal));

@@ -1,12 +1,12 @@
-//! One text in an encoded message, found without decoding what is around it: a tool that measures others should
-//! itself be quick.
+//! Finds one string in an encoded message without decoding the rest of the message, so that the tool itself adds little
+//! load.
 
 use prost::{
     DecodeError,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 
-/// Why there is no text to be read.
+/// The reasons why a string cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
     #[error(transparent)]
@@ -17,7 +17,7 @@ pub(super) enum Malformed {
     NotUtf8(#[from] std::str::Utf8Error),
 }
 
-/// The text at the end of a way of field numbers. Of a field that comes twice, the last counts, as always in protobuf.
+/// Returns the string at a path of field numbers. If a field occurs twice, the last one counts, as always in protobuf.
 pub(super) fn text<'a>(message: &'a [u8], way: &[u32]) -> Result<Option<&'a str>, Malformed> {
     Ok(bytes(message, way)?.map(str::from_utf8).transpose()?)
 }
@@ -34,7 +34,7 @@ fn bytes<'a>(mut message: &'a [u8], way: &[u32]) -> Result<Option<&'a [u8]>, Mal
         let length = usize::try_from(decode_varint(&mut message)?).map_err(|_| Malformed::TooShort)?;
         let (value, after) = message.split_at_checked(length).ok_or(Malformed::TooShort)?;
         message = after;
-        // A message that comes in parts is all of its parts.
+        // A message field that occurs several times is merged from all occurrences.
         found = bytes(value, rest)?.or(found);
     }
     Ok(found)

@@ -1,20 +1,20 @@
-//! A JSON pointer (RFC 6901) into a message, checked against what the message can hold.
+//! Resolves a JSON pointer (RFC 6901) against the type of a message.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-/// Where a pointer leads.
+/// The place that a pointer leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// To a text, through these fields, each of which there is once.
+    /// A string, through these singular fields.
     Field(Vec<u32>),
-    /// Into the message as JSON, by this pointer, in which fields have the names that JSON gives them.
+    /// A value of the message as JSON, by this pointer with the JSON names of fields.
     Value(String),
 }
 
-/// Follows `pointer`. Fields go by the name in the .proto file, or by that in JSON.
+/// Resolves `pointer`. Fields are named as in the .proto file or as in JSON.
 pub(super) fn follow(pointer: &str, message: &MessageDescriptor) -> Result<Found, String> {
     if message.package_name() == "google.protobuf" {
-        // Its JSON is not that of its fields: a Struct holds any names.
+        // A well-known type with special JSON: a Struct may have any names.
         return Ok(Found::Value(pointer.to_owned()));
     }
     let mut tokens = pointer.split('/').skip(1);
@@ -28,7 +28,7 @@ pub(super) fn follow(pointer: &str, message: &MessageDescriptor) -> Result<Found
         let field = field.ok_or_else(|| no_field(&message, &name))?;
         numbers.push(field.number());
         canonical = format!("{canonical}/{}", field.json_name());
-        // A member of a oneof goes when another comes after it, which is not seen by looking for it alone.
+        // A later member of a oneof clears an earlier one, which is not noticed when only one field is searched.
         only_fields &= field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic()) && !field.is_group();
         let mut kind = field.kind();
         if field.is_list() || field.is_map() {
@@ -43,7 +43,7 @@ pub(super) fn follow(pointer: &str, message: &MessageDescriptor) -> Result<Found
             }
         }
         match kind {
-            // These have a JSON of their own, which is not that of their fields.
+            // Well-known types have special JSON that does not match their fields.
             Kind::Message(inner) if inner.package_name() == "google.protobuf" => {
                 return Ok(Found::Value(tokens.fold(canonical, |way, token| format!("{way}/{token}"))));
             }

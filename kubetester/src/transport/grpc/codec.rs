@@ -1,4 +1,4 @@
-//! Messages as they are on the wire: the request is encoded once for all calls, and of an answer little is read.
+//! Passes encoded messages through: the request is encoded once for all calls, and responses are partially decoded.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{
@@ -9,13 +9,13 @@ use tonic::{
 /// The length of a frame's header: a flag for compression, and the length of the message.
 const FRAME_HEADER: usize = 5;
 
-/// tonic's own threshold, which only matters to a stream of requests.
+/// tonic's default threshold, which only matters for streams of requests.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
-/// A small answer needs no more; a large one makes its buffer grow.
+/// The initial size of the buffer for responses, which grows for large responses.
 const ANSWER_BUFFER: usize = 512;
 
-/// Hands messages through. Holds the size of the request's.
+/// Passes messages through. Contains the size of the request.
 #[derive(Clone, Copy)]
 pub(super) struct Encoded(pub(super) usize);
 

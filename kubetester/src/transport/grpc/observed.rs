@@ -1,4 +1,4 @@
-//! A client whose responses are observed on their way to tonic: who sent them, and whether they are gRPC at all.
+//! A client that observes responses before tonic sees them: their peers, and whether they are gRPC responses.
 
 use std::{
     net::SocketAddr,
@@ -37,9 +37,9 @@ pub(super) struct LastResponse(Arc<Mutex<Observation>>);
 /// The part of a response that has arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observation {
-    /// The endpoint of a balanced channel that sent it.
+    /// The endpoint of a balanced channel that sent the response.
     pub(super) peer: Option<SocketAddr>,
-    /// True if the response has come with its status, so that an error is the server's own.
+    /// True if the response has a gRPC status, so that an error is the server's own.
     pub(super) complete: bool,
 }
 
@@ -50,7 +50,7 @@ impl LastResponse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what the response was, as far as it has come.
+    /// Returns the part of the response that has arrived.
     pub(super) fn get(&self) -> Observation {
         self.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! Asks a server what its methods are: gRPC server reflection, v1, and v1alpha where v1 fails.
+//! Queries the methods of a server by gRPC server reflection, v1, or v1alpha if v1 fails.
 //! <https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>
 
 use std::collections::BTreeSet;
@@ -24,16 +24,16 @@ use tonic_reflection::pb::v1::{
 use super::status;
 use crate::method::{Files, MethodName, Unfit};
 
-/// Where the question is put, newest first; the messages are the same.
+/// The reflection methods, newest first. Their messages are the same.
 const PATHS: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// A description of more files than this goes on without end.
+/// The maximum number of files. A server that describes more is treated as endless.
 const MOST_FILES: usize = 4096;
 
-/// The largest response, which may describe many files at once.
+/// The maximum size of a response, which may describe many files at once.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A server's reflection.
@@ -56,7 +56,7 @@ where
         Self { client, path: PathAndQuery::from_static(PATHS[0]), metadata }
     }
 
-    /// Returns everything that the server says about the service of `name`.
+    /// Returns the descriptors of the service of `name`.
     pub(super) async fn service(&mut self, name: &MethodName) -> Result<DescriptorPool, Unfit> {
         let answers = self.first(MessageRequest::FileContainingSymbol(name.service.clone())).await?;
         let files = match refused(answers)? {
@@ -70,7 +70,7 @@ where
         }
     }
 
-    /// Returns everything that the server says about a service or a message.
+    /// Returns the descriptors of a service or message.
     pub(super) async fn symbol(&mut self, symbol: &str) -> Result<DescriptorPool, Unfit> {
         let answers = self.first(MessageRequest::FileContainingSymbol(symbol.to_owned())).await?;
         match refused(answers)? {
@@ -94,7 +94,7 @@ where
         }
     }
 
-    /// Puts the first question, to v1 and, where that fails, to v1alpha.
+    /// Sends the first request to v1 and, if that fails, to v1alpha.
     async fn first(
         &mut self,
         question: MessageRequest,
@@ -116,7 +116,7 @@ where
         }
     }
 
-    /// Puts questions, and returns as many answers.
+    /// Sends requests, and returns as many responses.
     async fn ask(&mut self, questions: Vec<MessageRequest>) -> Result<Vec<MessageResponse>, Status> {
         let wanted = questions.len();
         let questions = questions
@@ -138,7 +138,7 @@ where
         Ok(answers)
     }
 
-    /// Makes a pool of what was described, after asking for what that imports and uses.
+    /// Builds a pool of the described files, after requesting their imports and the types that they use.
     async fn pool(&mut self, described: Vec<Vec<u8>>) -> Result<DescriptorPool, Unfit> {
         let mut files = Files::default();
         add(&mut files, described)?;
@@ -148,7 +148,7 @@ where
             let mut questions = questions(&missing, &asked, MessageRequest::FileByFilename);
             asked.extend(missing);
             if questions.is_empty() {
-                // An import that the server does not have may be one that nothing here needs.
+                // An import that the server does not have may not be needed.
                 let missing = files.missing_types();
                 questions = self::questions(&missing, &asked, MessageRequest::FileContainingSymbol);
                 asked.extend(missing);
@@ -160,7 +160,7 @@ where
                 return Err(untold(&format!("its descriptions go on past {MOST_FILES} files")));
             }
             for answer in self.ask(questions).await.map_err(|status| untold(&status::plain(&status)))? {
-                // What is missing in the end is named.
+                // Building the pool reports types that are still missing.
                 if let Ok(described) = refused(Ok(vec![answer]))? {
                     add(&mut files, described)?;
                 }
@@ -192,7 +192,7 @@ fn questions(
     missing.difference(asked).cloned().map(question).collect()
 }
 
-/// Returns the descriptions, or why the server has none; a server that has none may say so in an answer or as the status.
+/// Returns the descriptors or the server's error, which may be a response or the status of the call.
 fn refused(answers: Result<Vec<MessageResponse>, Status>) -> Result<Result<Vec<Vec<u8>>, String>, Unfit> {
     let answers = match answers {
         Ok(answers) => answers,

@@ -1,4 +1,4 @@
-//! `--insecure`: trusts whoever answers.
+//! `--insecure`: accepts any server certificate.
 
 use tokio_rustls::rustls::{
     DigitallySignedStruct, Error, SignatureScheme,
@@ -7,7 +7,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Takes any certificate, of any issuer, for any name and time; the server has to own its key all the same.
+/// Accepts certificates of any issuer, name and validity. The server still has to prove that it owns the key.
 #[derive(Debug)]
 pub(super) struct TrustAnyone(CryptoProvider);
 

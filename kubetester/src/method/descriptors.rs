@@ -18,9 +18,10 @@ pub struct Files(BTreeMap<String, FileDescriptorProto>);
 // === impl Files ===
 
 impl Files {
-    /// Adds a file. The first of a name counts; the files that come with protobuf itself are built in.
+    /// Adds a file. The first of a name counts. The files that come with protobuf itself are built in, and so are their
+    /// types where a server has them in a file of its own: protobuf.js describes Timestamp in `google_protobuf.proto`.
     pub fn add(&mut self, file: FileDescriptorProto) {
-        let file = built_in(file.name()).unwrap_or(file);
+        let file = built_in(file.name()).unwrap_or_else(|| without_built_in_types(file));
         self.0.entry(file.name().to_owned()).or_insert(file);
     }
 
@@ -81,6 +82,16 @@ impl Files {
 fn built_in(name: &str) -> Option<FileDescriptorProto> {
     let file = DescriptorPool::global().get_file_by_name(name)?;
     Some(file.file_descriptor_proto().clone())
+}
+
+/// Returns the file without the types that come with protobuf.
+fn without_built_in_types(mut file: FileDescriptorProto) -> FileDescriptorProto {
+    let pool = DescriptorPool::global();
+    let package = file.package().to_owned();
+    file.message_type
+        .retain(|message| pool.get_message_by_name(&names::join(&package, message.name())).is_none());
+    file.enum_type.retain(|kind| pool.get_enum_by_name(&names::join(&package, kind.name())).is_none());
+    file
 }
 
 #[cfg(test)]

@@ -106,6 +106,22 @@ fn missing_imports_are_found_by_the_types_that_are_used() {
 }
 
 #[test]
+fn well_known_type_in_another_file_is_the_built_in_one() {
+    let mut file = shop();
+    file.dependency = vec!["google_protobuf.proto".to_owned()];
+    let timestamp = DescriptorPool::global().get_message_by_name("google.protobuf.Timestamp").unwrap();
+    let other = FileDescriptorProto {
+        name: Some("google_protobuf.proto".to_owned()),
+        package: Some("google.protobuf".to_owned()),
+        message_type: vec![timestamp.descriptor_proto().clone()],
+        ..FileDescriptorProto::default()
+    };
+    let pool = made([file, other]).unwrap();
+    let found = pool.get_message_by_name("google.protobuf.Timestamp").unwrap();
+    assert_eq!(found.parent_file().name(), "google/protobuf/timestamp.proto");
+}
+
+#[test]
 fn what_no_compiler_makes_is_one_sentence() {
     type Change = fn(&mut FileDescriptorProto);
     let cases: [(&str, Change); 14] = [

@@ -76,7 +76,7 @@ fn words(status: &Status) -> String {
         return "the connection ended within an HTTP/2 frame; is it a gRPC port?".to_owned();
     }
     if message == "operation was canceled" {
-        return "the connection ended before the call was sent; is it a gRPC port?".to_owned();
+        return "the connection ended before the call was sent".to_owned();
     }
     message.to_owned()
 }

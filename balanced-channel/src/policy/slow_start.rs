@@ -37,6 +37,18 @@ impl SlowStart {
         Self { window, aggression: 1.0, min_weight_percent: 10 }
     }
 
+    /// Sets the exponent: above 1 the part grows faster at the start.
+    pub fn aggression(mut self, aggression: f64) -> Self {
+        self.aggression = aggression;
+        self
+    }
+
+    /// Sets the smallest part, in percent of the whole share.
+    pub fn min_weight_percent(mut self, percent: u32) -> Self {
+        self.min_weight_percent = percent;
+        self
+    }
+
     /// The part of its share for an endpoint that has been READY for `age`.
     pub(super) fn part(&self, age: Duration) -> f64 {
         if age >= self.window {

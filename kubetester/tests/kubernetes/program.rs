@@ -91,6 +91,6 @@ async fn freeze_is_bad_usage() {
     let cluster = Arc::new(Cluster::start(1).await);
     let (code, _, said) = drill(&cluster, "freeze").await;
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("through an API server no process can be stopped"), "{said}");
+    assert!(said.contains("an API server cannot stop and resume a process"), "{said}");
     assert!(cluster.server().await.asked().is_empty());
 }

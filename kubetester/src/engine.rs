@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::progress::{Progress, Seen};
 use self::{schedule::Pace, worker::Worker};
-use crate::tally::Tally;
+use crate::tally::{Messages, Tally};
 
 /// Makes one call after the other; one value for each caller.
 pub trait Call: Send + 'static {
@@ -32,6 +32,8 @@ pub struct Outcome {
     pub pod: Option<String>,
     /// Why the call failed, if it did: a short sentence, the same for all calls that failed for this cause.
     pub error: Option<String>,
+    /// The messages of a server-streaming call, as far as they are known.
+    pub messages: Option<Messages>,
 }
 
 /// The number of calls that to make, and how fast.

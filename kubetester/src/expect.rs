@@ -237,6 +237,7 @@ mod tests {
                 latency: Duration::from_millis(1),
                 pod: None,
                 error: None,
+                ..Sample::default()
             });
         }
         run

@@ -8,7 +8,7 @@
 //! - [`target`]: parses the target of the calls.
 //! - [`transport`]: sends calls over HTTP/1.1 or gRPC and reports why they failed.
 //! - [`method`]: chooses the gRPC method, builds its requests and reads its responses.
-//! - [`engine`]: decides when the next call is made, and by which caller.
+//! - [`engine`]: decides when the next call is made, and by which caller. [`streams`] holds streams and opens them again.
 //! - [`pod_name`]: finds the pod that a response came from. [`sanitize`] makes text from peers safe to print.
 //! - [`tally`]: counts calls, on each worker thread separately.
 //! - [`balance`]: computes how evenly calls were spread. [`verdict`] puts it into words and names possible causes,
@@ -45,6 +45,7 @@ pub mod render;
 pub mod report;
 pub mod result;
 pub mod sanitize;
+pub mod streams;
 pub mod tally;
 pub mod target;
 pub mod transport;

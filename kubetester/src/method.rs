@@ -24,7 +24,10 @@ pub use self::{
 };
 
 /// The method that is called when none is named.
-const HELLO: &str = "hello.Hello/SayHello";
+pub const HELLO: &str = "hello.Hello/SayHello";
+
+/// The method whose streams are held when none is named: most servers have it, and its streams stay open.
+pub const WATCH: &str = "grpc.health.v1.Health/Watch";
 
 /// A method and the request that is made of it.
 #[derive(Debug, Clone)]
@@ -74,10 +77,13 @@ impl Method {
     }
 }
 
-/// Returns the descriptors of this system's own methods.
+/// Returns the descriptors of this system's own methods and of `grpc.health.v1`.
 pub fn built_in() -> DescriptorPool {
-    DescriptorPool::decode(proto::DESCRIPTORS)
-        .expect("the build made these descriptors of a file that compiles")
+    let mut pool = DescriptorPool::decode(proto::DESCRIPTORS)
+        .expect("the build made these descriptors of a file that compiles");
+    pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .expect("the crate's build made these descriptors of a file that compiles");
+    pool
 }
 
 /// Finds a method in descriptors.

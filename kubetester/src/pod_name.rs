@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 /// The response header in which servers name their pod.
-const HOSTNAME: &str = "hostname";
+pub(crate) const HOSTNAME: &str = "hostname";
 
 /// The words before the pod's name in an echo server's text.
 const FROM_HOSTNAME: &str = "from hostname ";

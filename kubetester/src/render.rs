@@ -7,6 +7,7 @@ mod drill;
 mod format;
 mod load;
 pub mod machines;
+mod streams;
 mod verdict;
 
 pub use self::{

@@ -24,6 +24,7 @@ mod pod_timeline;
 mod pods;
 mod run_info;
 mod scale;
+mod streams;
 
 pub use self::{
     drill::drill,

@@ -2,19 +2,22 @@
 //! `--json` prints; fields are only ever added to it, or its version changes.
 
 mod details;
-
-use std::time::Duration;
+mod figures;
+mod streams;
 
 use serde::Serialize;
 
-pub use self::details::{Bin, OverTime, PodOverTime};
+pub use self::{
+    details::{Bin, OverTime, PodOverTime},
+    figures::{Errors, Figures, Percentiles, Pod},
+    streams::{Ending, IdleEndpoint, Move, PodStreams, Streams},
+};
 use crate::{
-    balance::{Balance, PodChange, Spread},
+    balance::Balance,
     conditions::Conditions,
     engine::{Plan, Run},
     expect::{Checked, Expectations},
     render::{count, percent, time},
-    tally::{Latency, PodTally},
     verdict::Verdict,
 };
 
@@ -57,6 +60,13 @@ pub struct LoadResult {
     pub schedule: Option<Schedule>,
     /// Latency of the calls that succeeded; in an open loop counted from when each was due.
     pub latency: Percentiles,
+    /// Messages of all calls; null unless the method streams responses.
+    pub messages: Option<u64>,
+    /// The time from when each call was due to its first message; null unless the method streams responses.
+    pub first_message: Option<Percentiles>,
+    /// With `--streams`: the streams. Each counts as a call, which succeeded if the stream was held to the end or ended
+    /// with OK; its latency is the time to open it, and the balance is that of the streams held at the end.
+    pub streams: Option<Streams>,
     /// Pods that answered, in the order of their names.
     pub pods: Vec<Pod>,
     /// Failed calls by cause, most first.
@@ -92,93 +102,46 @@ pub struct Schedule {
     pub unsent: u64,
 }
 
-/// A distribution of latencies, in seconds; zeros when there were no calls.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs, reason = "their names say it")]
-pub struct Percentiles {
-    pub min: f64,
-    pub mean: f64,
-    pub p50: f64,
-    pub p75: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
-    #[serde(rename = "p99.9")]
-    pub p999: f64,
-    pub max: f64,
-}
-
-/// One pod.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Pod {
-    /// Its name, as the answers give it.
-    pub name: String,
-    /// Calls it answered with success.
-    pub calls: u64,
-    /// Share of all calls that named their pod and succeeded, from 0 to 1.
-    pub share: f64,
-    /// Calls it answered with an error.
-    pub errors: u64,
-    /// Median latency.
-    pub p50: f64,
-    /// 99 % were no slower.
-    pub p99: f64,
-    /// When its first answer came, from the start.
-    pub first_at: f64,
-    /// When its last answer came.
-    pub last_at: f64,
-}
-
-/// Failed calls of one cause.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Errors {
-    /// A sentence.
-    pub cause: String,
-    /// The number.
-    pub count: u64,
-}
-
-/// How evenly the calls were spread over pods.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Figures {
-    /// `unknown`, `too-few`, `unsettled`, `one-pod`, `even`, `random` or `uneven`.
-    pub spread: &'static str,
-    /// Pods that answered.
-    pub pods: usize,
-    /// Calls that these figures are about: those of known pods, while the set of pods was stable.
-    pub calls: u64,
-    /// The number of calls that it takes to tell, if there were too few.
-    pub calls_needed: Option<u64>,
-    /// The changes of the set of pods, in the order of time.
-    pub changes: Vec<PodChange>,
-    /// The time in which the set of pods was stable; null if it never changed.
-    pub stable: Option<f64>,
-    /// Busiest over idlest; null when a pod gave errors only.
-    pub skew: Option<f64>,
-    /// Coefficient of variation of the calls per pod.
-    pub variation: f64,
-    /// P-value of the chi-squared test against equal shares; null with fewer than two pods.
-    pub p_value: Option<f64>,
-}
-
 // === impl LoadResult ===
 
 impl LoadResult {
     /// Puts the figures together.
     pub fn new(conditions: &Conditions, plan: &Plan, run: &Run, expectations: &Expectations) -> Self {
+        let balance = Balance::of(&run.tally);
+        let verdict = Verdict::new(conditions, plan, run, &balance);
+        Self::assemble(conditions, plan, run, &balance, verdict, expectations)
+    }
+
+    /// Puts the figures of streams together. `plan` and `run` are theirs, each stream as one call.
+    pub fn of_streams(
+        conditions: &Conditions,
+        plan: &Plan,
+        run: &Run,
+        streams: Streams,
+        expectations: &Expectations,
+    ) -> Self {
+        let balance = streams.balance();
+        let verdict = Verdict::of_streams(conditions, plan, run, &balance, &streams);
+        let assembled = Self::assemble(conditions, plan, run, &balance, verdict, expectations);
+        let notes = streams.notes();
+        Self { streams: Some(streams), notes, ..assembled }
+    }
+
+    fn assemble(
+        conditions: &Conditions,
+        plan: &Plan,
+        run: &Run,
+        balance: &Balance,
+        verdict: Verdict,
+        expectations: &Expectations,
+    ) -> Self {
         let tally = &run.tally;
-        let balance = Balance::of(tally);
         let named: u64 = tally.pods.values().map(|pod| pod.calls).sum();
         let mut pods: Vec<_> = tally.pods.iter().map(|(name, pod)| Pod::new(name, pod, named)).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         let errors = tally.errors.iter().map(|(cause, count)| Errors { cause: cause.clone(), count: *count });
         let mut errors: Vec<_> = errors.collect();
         errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cause.cmp(&b.cause)));
-        let verdict = Verdict::new(conditions, plan, run, &balance);
         let mut result = Self {
             schema: SCHEMA,
             target: conditions.target.to_string(),
@@ -198,13 +161,16 @@ impl LoadResult {
                 unsent: run.unsent,
             }),
             latency: Percentiles::new(&tally.latency),
+            messages: tally.messages,
+            first_message: tally.messages.map(|_| Percentiles::new(&tally.first_message)),
+            streams: None,
             pods,
             errors,
             verdict: verdict.to_string(),
             findings: verdict,
             notes: Vec::new(),
-            expectations: expectations.check(plan, run, &balance),
-            balance: Figures::new(&balance),
+            expectations: expectations.check(plan, run, balance),
+            balance: Figures::new(balance),
             over_time: Some(OverTime::new(tally)),
             histogram: Some(Bin::all(&tally.latency)),
         };
@@ -237,72 +203,5 @@ impl LoadResult {
     /// Returns whether every expectation held.
     pub fn held(&self) -> bool {
         self.expectations.iter().all(|one| one.held)
-    }
-}
-
-// === impl Pod ===
-
-impl Pod {
-    fn new(name: &str, pod: &PodTally, named: u64) -> Self {
-        Self {
-            name: name.to_owned(),
-            calls: pod.calls,
-            share: pod.calls as f64 / named.max(1) as f64,
-            errors: pod.errors,
-            p50: pod.latency.percentile(50.0).as_secs_f64(),
-            p99: pod.latency.percentile(99.0).as_secs_f64(),
-            first_at: pod.first_at.as_secs_f64(),
-            last_at: pod.last_at.as_secs_f64(),
-        }
-    }
-}
-
-// === impl Percentiles ===
-
-impl Percentiles {
-    fn new(latency: &Latency) -> Self {
-        let seconds = |duration: Duration| duration.as_secs_f64();
-        let at = |percent| seconds(latency.percentile(percent));
-        Self {
-            min: seconds(latency.min()),
-            mean: seconds(latency.mean()),
-            p50: at(50.0),
-            p75: at(75.0),
-            p90: at(90.0),
-            p95: at(95.0),
-            p99: at(99.0),
-            p999: at(99.9),
-            max: seconds(latency.max()),
-        }
-    }
-}
-
-// === impl Figures ===
-
-impl Figures {
-    fn new(balance: &Balance) -> Self {
-        let spread = match balance.spread() {
-            Spread::Unknown => "unknown",
-            Spread::TooFew { .. } => "too-few",
-            Spread::Unsettled => "unsettled",
-            Spread::OnePod => "one-pod",
-            Spread::Even => "even",
-            Spread::Random => "random",
-            Spread::Uneven => "uneven",
-        };
-        Self {
-            spread,
-            pods: balance.pods,
-            calls: balance.calls,
-            calls_needed: match balance.spread() {
-                Spread::TooFew { needed } => Some(needed),
-                _ => None,
-            },
-            changes: balance.changes.clone(),
-            stable: balance.stable,
-            skew: Some(balance.skew).filter(|skew| skew.is_finite()),
-            variation: balance.variation,
-            p_value: balance.p_value,
-        }
     }
 }

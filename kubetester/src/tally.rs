@@ -16,7 +16,7 @@ pub use self::{
 const MAX_CAUSES: usize = 64;
 
 /// The maximum number of pods. It bounds memory if each answer carries a new name.
-const MAX_PODS: usize = 10_000;
+pub(crate) const MAX_PODS: usize = 10_000;
 
 /// The label of the causes beyond the first [`MAX_CAUSES`].
 const OTHER_CAUSES: &str = "other errors";
@@ -42,6 +42,10 @@ pub struct Tally {
     pub last_start: Duration,
     /// All calls over time.
     pub series: Series,
+    /// The messages of server-streaming calls that ended; none for other methods.
+    pub messages: Option<u64>,
+    /// The time from when each server-streaming call was due to its first message.
+    pub first_message: Latency,
 }
 
 /// The outcome of the calls of one pod.
@@ -71,7 +75,7 @@ pub struct Lateness {
 }
 
 /// One call that ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sample {
     /// The end of the call, measured from the start of the load.
     pub at: Duration,
@@ -83,6 +87,17 @@ pub struct Sample {
     pub pod: Option<String>,
     /// The cause, if the call failed.
     pub error: Option<String>,
+    /// The messages of a server-streaming call.
+    pub messages: Option<Messages>,
+}
+
+/// The messages of one call of a server-streaming method.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// The number.
+    pub count: u64,
+    /// The time from when the call was sent to the first message, if there was one.
+    pub first_after: Option<Duration>,
 }
 
 // === impl Tally ===
@@ -94,6 +109,12 @@ impl Tally {
         let took = sample.latency.saturating_sub(sample.late);
         self.busy += took;
         self.last_start = self.last_start.max(sample.at.saturating_sub(took));
+        if let Some(Messages { count, first_after }) = sample.messages {
+            *self.messages.get_or_insert(0) += count;
+            if let Some(after) = first_after {
+                self.first_message.record(sample.late + after);
+            }
+        }
         let failed = sample.error.is_some();
         while !self.series.spans(sample.at) {
             self.widen();
@@ -152,6 +173,10 @@ impl Tally {
         self.lateness.most = self.lateness.most.max(other.lateness.most);
         self.busy += other.busy;
         self.last_start = self.last_start.max(other.last_start);
+        if let Some(messages) = other.messages {
+            *self.messages.get_or_insert(0) += messages;
+        }
+        self.first_message.merge(&other.first_message);
     }
 
     /// Returns the number of calls that ended, whether they succeeded or failed.
@@ -215,6 +240,7 @@ mod tests {
             latency: Duration::from_millis(latency),
             pod: (!pod.is_empty()).then(|| pod.to_owned()),
             error: error.map(str::to_owned),
+            ..Sample::default()
         }
     }
 

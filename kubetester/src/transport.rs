@@ -16,6 +16,7 @@ use prost_reflect::DescriptorPool;
 use tokio::time::timeout;
 
 pub use self::{
+    grpc::StreamCaller,
     reply::{CallError, Content, HttpContent, Reply},
     tls::Tls,
 };
@@ -208,6 +209,43 @@ impl Transport {
         }
     }
 
+    /// Returns callers that hold streams, one stream each.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the method does not stream responses.
+    pub fn stream_callers(
+        &self,
+        target: &Target,
+        count: NonZeroUsize,
+    ) -> Result<Vec<StreamCaller>, Unreachable> {
+        let Kind::Grpc(server) = &self.0 else {
+            let why = format!("{target} has no gRPC streams; write grpc://host:port or dns:///host:port");
+            return Err(Unreachable::Usage(why));
+        };
+        let callers = (0..count.get()).map(|index| server.stream_caller(index));
+        callers.collect::<Result<_, _>>().map_err(|method| {
+            let why = "answers with one message; --streams needs a method that streams responses, see";
+            Unreachable::Usage(format!("{method} {why} `kubetester list {target}`"))
+        })
+    }
+
+    /// Returns the gRPC method as `pkg.Service/Method`; empty for HTTP.
+    pub fn method(&self) -> String {
+        match &self.0 {
+            Kind::Http(_) => String::new(),
+            Kind::Grpc(server) => server.method(),
+        }
+    }
+
+    /// Returns where the names of pods are from, once a response of a gRPC target has decided that.
+    pub fn pod_source(&self) -> Option<PodSource> {
+        match &self.0 {
+            Kind::Http(_) => None,
+            Kind::Grpc(server) => server.pod_source(),
+        }
+    }
+
     /// The callers of a load.
     pub fn callers(&self, count: NonZeroUsize) -> Vec<Caller> {
         (0..count.get())
@@ -317,11 +355,15 @@ impl From<Unfit> for Unreachable {
 
 impl Call for Caller {
     async fn call(&mut self) -> Outcome {
-        let Outcome { pod, error } = match self {
+        let outcome = match self {
             Self::Http(caller) => caller.call().await,
             Self::Grpc(caller) => caller.call().await,
         };
-        Outcome { pod: pod.map(sanitize::name), error: error.map(sanitize::reason) }
+        Outcome {
+            pod: outcome.pod.map(sanitize::name),
+            error: outcome.error.map(sanitize::reason),
+            ..outcome
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod causes;
 mod kind;
 mod rate;
+mod streams;
 
 use std::fmt;
 
@@ -70,14 +71,7 @@ impl Verdict {
             find(Kind::EndpointsUnreachable, sentence);
         }
         if tally.unnamed > 0 && kind != Kind::NoPodNamed {
-            let sentence = format!(
-                "{} {} not name {} pod and {} not counted here",
-                count(tally.unnamed),
-                if tally.unnamed == 1 { "answer does" } else { "answers do" },
-                if tally.unnamed == 1 { "its" } else { "their" },
-                if tally.unnamed == 1 { "is" } else { "are" },
-            );
-            find(Kind::SomeUnnamed, sentence);
+            find(Kind::SomeUnnamed, some_unnamed(tally.unnamed));
         }
         Self(findings)
     }
@@ -99,6 +93,16 @@ impl fmt::Display for Verdict {
         let sentences: Vec<_> = self.0.iter().map(|finding| finding.sentence.as_str()).collect();
         f.write_str(&sentences.join("; "))
     }
+}
+
+fn some_unnamed(answers: u64) -> String {
+    format!(
+        "{} {} not name {} pod and {} not counted here",
+        count(answers),
+        if answers == 1 { "answer does" } else { "answers do" },
+        if answers == 1 { "its" } else { "their" },
+        if answers == 1 { "is" } else { "are" },
+    )
 }
 
 fn failures(failed: u64, calls: u64) -> String {
@@ -147,7 +151,7 @@ fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
         Spread::TooFew { needed } => match causes::one_pod(conditions) {
             // With one connection or one address, a single call proves the cause.
             known if pods == 1 && known.0.is_certain() => known,
-            _ => (Kind::TooFewCalls, too_few(balance, needed)),
+            _ => (Kind::TooFewCalls, too_few(balance, needed, "calls")),
         },
         Spread::Even => (Kind::Even, format!("even: each of {pods} pods took its share")),
         Spread::Random => (
@@ -171,12 +175,12 @@ fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
     }
 }
 
-fn too_few(balance: &Balance, needed: u64) -> String {
+fn too_few(balance: &Balance, needed: u64, unit: &str) -> String {
     let (calls, needed) = (count(balance.calls), count(needed));
     match balance.pods {
-        1 => format!("too few calls to tell: {calls} to one pod; it takes {needed}"),
+        1 => format!("too few {unit} to tell: {calls} to one pod; it takes {needed}"),
         pods => format!(
-            "too few calls to tell an even spread from a skewed one: {calls} to {pods} pods; it takes about {needed}"
+            "too few {unit} to tell an even spread from a skewed one: {calls} to {pods} pods; it takes about {needed}"
         ),
     }
 }

@@ -26,6 +26,7 @@ impl Call for Known {
         Outcome {
             pod: Some(format!("pod-{}", number % 4)),
             error: (number % 10 == 9).then(|| "tenth".into()),
+            ..Outcome::default()
         }
     }
 }
@@ -106,7 +107,7 @@ async fn calls_that_never_wait_can_be_stopped() {
     struct Instantly;
     impl Call for Instantly {
         async fn call(&mut self) -> Outcome {
-            Outcome { pod: None, error: Some("at once".into()) }
+            Outcome { error: Some("at once".into()), ..Outcome::default() }
         }
     }
     let stop = CancellationToken::new();

@@ -178,6 +178,7 @@ mod tests {
                 latency: Duration::from_micros(500),
                 pod: Some(present[at as usize % present.len()].to_owned()),
                 error: None,
+                ..Sample::default()
             });
         }
         tally

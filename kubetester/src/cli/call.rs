@@ -171,7 +171,14 @@ impl Call {
                 shown = shown.and(lines::print(&format!("pods are named by {source}")));
             }
             let (pod, error) = outcome.sample();
-            tally.record(Sample { at: start.elapsed(), late: Duration::ZERO, latency, pod, error });
+            tally.record(Sample {
+                at: start.elapsed(),
+                late: Duration::ZERO,
+                latency,
+                pod,
+                error,
+                ..Sample::default()
+            });
             if shown.is_err() {
                 // The reader is gone (`| head`).
                 break;

@@ -1,9 +1,12 @@
 //! `kubetester load`: sends load to a target and reports which pods answered.
 
+mod streams;
+
 use std::process::ExitCode;
 
 use clap::Args;
 
+use self::streams::Streams;
 use super::{
     Stop, exit_code,
     options::{Opened, Options},
@@ -24,6 +27,7 @@ const EXAMPLES: &str = r#"Examples:
   kubetester load http://127.0.0.1:8200/hellogrpc -n 10k -c 32
   kubetester load https://api.example.com/orders -X POST -H 'authorization: Bearer TOKEN' -d @order.json -z 30s
   kubetester load dns:///greeter:50051 --method helloworld.Greeter/SayHello -d '{"name": "Ann"}' --pod-from peer
+  kubetester load dns:///greeter:50051 --streams 200 --hold 5m --max-skew 1.1
   kubetester load dns:///grpc-svc:8000 -q 500 -z 1m --expect-pods 3 --max-errors 0 --max-p99 50ms -o junit > result.xml"#;
 
 /// Send load to a target and report which pods answered
@@ -40,24 +44,36 @@ pub(super) struct Load {
 
     #[command(flatten)]
     options: Options,
+
+    #[command(flatten)]
+    streams: Streams,
 }
 
 // === impl Load ===
 
 impl Load {
     pub(super) async fn run(self) -> Result<ExitCode, Stop> {
-        let Self { target, options } = self;
+        let Self { target, options, streams } = self;
         let about = options.about()?;
         let stop = stop_on_interrupt();
-        let Opened { transport, callers } = options.open(&target, &stop).await?;
-        let plan = options.plan();
-        let (run, callers) = watched(Run::default(), &plan, callers, &stop, "").await;
-        let conditions = options.conditions(&target, &transport);
-        let mut result = LoadResult::new(&conditions, &plan, &run, &options.expectations);
+        let (mut result, source) = match streams.count() {
+            Some(count) => {
+                let (result, transport) = streams.run(count, &target, &options, &stop).await?;
+                (result, transport.pod_source())
+            }
+            None => {
+                let Opened { transport, callers } = options.open(&target, &stop).await?;
+                let plan = options.plan();
+                let (run, callers) = watched(Run::default(), &plan, callers, &stop, "").await;
+                let conditions = options.conditions(&target, &transport);
+                let result = LoadResult::new(&conditions, &plan, &run, &options.expectations);
+                (result, callers.first().and_then(Caller::pod_source))
+            }
+        };
         let reported = options.report.write(|| report::load(&result, &about));
         options.output.print(&mut result)?;
         if options.output.is_text() && !result.pods.is_empty() {
-            output::print_pod_source(callers.first().and_then(Caller::pod_source));
+            output::print_pod_source(source);
         }
         reported?;
         options.ran(&result)?;

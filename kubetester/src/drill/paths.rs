@@ -61,11 +61,11 @@ impl PathCounter {
 impl<C: Call> Call for Routed<C> {
     async fn call(&mut self) -> Outcome {
         self.counter.started.fetch_add(1, Ordering::Relaxed);
-        let Outcome { pod, error } = self.caller.call().await;
+        let Outcome { pod, error, messages } = self.caller.call().await;
         if error.is_none() {
             self.counter.succeeded.fetch_add(1, Ordering::Relaxed);
         }
-        Outcome { pod, error: error.map(|error| format!("{}: {error}", self.counter.path)) }
+        Outcome { pod, error: error.map(|error| format!("{}: {error}", self.counter.path)), messages }
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     impl Call for Fails {
         async fn call(&mut self) -> Outcome {
-            Outcome { pod: None, error: self.0.then(|| "refused".to_owned()) }
+            Outcome { error: self.0.then(|| "refused".to_owned()), ..Outcome::default() }
         }
     }
 

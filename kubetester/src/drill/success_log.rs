@@ -114,7 +114,7 @@ impl<C: Call> Call for Trailing<C> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(trail) = self.0 {
-            trail.record(&Outcome { pod: None, error: Some(String::new()) });
+            trail.record(&Outcome { error: Some(String::new()), ..Outcome::default() });
         }
     }
 }

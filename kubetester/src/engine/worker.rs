@@ -53,8 +53,8 @@ async fn turn<C: Call>(mut caller: C, pace: &Pace, patience: Duration) -> (C, Op
     let Some(due) = pace.next().await else { return (caller, None) };
     let begin = Instant::now();
     let outcome = timeout(patience, caller.call()).await.unwrap_or_else(|_| Outcome {
-        pod: None,
         error: Some(format!("no answer within {}", humantime::format_duration(patience))),
+        ..Outcome::default()
     });
     let end = Instant::now();
     let sample = Sample {
@@ -63,6 +63,7 @@ async fn turn<C: Call>(mut caller: C, pace: &Pace, patience: Duration) -> (C, Op
         latency: end - due,
         pod: outcome.pod,
         error: outcome.error,
+        messages: outcome.messages,
     };
     (caller, Some(sample))
 }

@@ -95,6 +95,18 @@ impl Reader {
         }
     }
 
+    /// Returns whether the pod of a stream with these headers is only known from its first message.
+    pub fn wants_message(&self, headers: &HeaderMap) -> bool {
+        match &self.place {
+            Place::Known(field, known) => match known.source() {
+                Some(source) => source == PodSource::Body,
+                None => field.is_some() && !headers.contains_key(pod_name::HOSTNAME),
+            },
+            Place::Field(_) | Place::Json(_) => true,
+            Place::Beside(_) => false,
+        }
+    }
+
     /// Returns where the names of pods are from, as far as that is decided.
     pub fn source(&self) -> Option<PodSource> {
         match &self.place {

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use super::{HELLO, Method, MethodName, Unfit, built_in, protos};
+use super::{HELLO, Method, MethodName, Unfit, WATCH, built_in, protos};
 
 /// Which method is called, and with what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -47,6 +47,10 @@ impl Choice {
             return Method::find(&built_in(), &hello, self.json()).map(Ok);
         };
         if self.protos.is_empty() {
+            if name.to_string() == WATCH {
+                // The protocol of health checks is fixed, and many servers that have it do not reflect it.
+                return Method::find(&built_in(), name, self.json()).map(Ok);
+            }
             return Ok(Err(name));
         }
         let pool = protos::compile(&self.protos, &self.folders)?;

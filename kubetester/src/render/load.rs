@@ -8,26 +8,26 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::{bar, count, percent, time, verdict::labelled};
+use super::{bar, count, percent, streams::streams, time, verdict::labelled};
 use crate::{
     expect::Checked,
-    result::LoadResult,
+    result::{LoadResult, Percentiles},
     verdict::{Tone, figure},
 };
 
 /// The length of the bar of a pod that took every call, in characters.
-const BAR: usize = 24;
+pub(super) const BAR: usize = 24;
 /// The maximum number of causes of errors that are listed.
 const CAUSES: usize = 10;
 /// The maximum number of pods that are listed.
-const PODS: usize = 40;
+pub(super) const PODS: usize = 40;
 
 /// The label of calls whose pod is unknown.
-const NO_POD: &str = "(no pod known)";
+pub(super) const NO_POD: &str = "(no pod known)";
 
-const BOLD: Style = Style::new().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn load(result: &LoadResult) -> String {
@@ -39,33 +39,11 @@ pub fn load(result: &LoadResult) -> String {
 }
 
 fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
-    let failed = if result.failed > 0 { BAD } else { Style::new() };
-    writeln!(
-        page,
-        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {failed}{} failed{failed:#}",
-        result.target,
-        count(result.calls),
-        time(result.elapsed),
-        count(result.calls_per_second.round() as u64),
-        count(result.failed),
-    )?;
-    if !result.pods.is_empty() {
-        writeln!(page, "\n{}", pods(result))?;
-        more_pods(page, result)?;
+    match &result.streams {
+        Some(held) => streams(page, result, held)?,
+        None => calls(page, result)?,
     }
-    if result.succeeded > 0 {
-        let latency = &result.latency;
-        writeln!(
-            page,
-            "\n{BOLD}latency{BOLD:#}  min {}  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
-            time(latency.min),
-            time(latency.p50),
-            time(latency.p90),
-            time(latency.p99),
-            time(latency.p999),
-            time(latency.max),
-        )?;
-    }
+    latencies(page, result)?;
     errors(page, result)?;
     writeln!(page)?;
     let findings = &result.findings;
@@ -83,6 +61,54 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
     }
     notes(page, result)?;
     expectations(page, &result.expectations)
+}
+
+/// Writes the calls and the pods that answered them.
+fn calls(page: &mut String, result: &LoadResult) -> fmt::Result {
+    let failed = if result.failed > 0 { BAD } else { Style::new() };
+    writeln!(
+        page,
+        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {failed}{} failed{failed:#}",
+        result.target,
+        count(result.calls),
+        time(result.elapsed),
+        count(result.calls_per_second.round() as u64),
+        count(result.failed),
+    )?;
+    if !result.pods.is_empty() {
+        writeln!(page, "\n{}", pods(result))?;
+        more_pods(page, result)?;
+    }
+    Ok(())
+}
+
+/// Writes how long calls took, or streams to open, and when their first messages came.
+fn latencies(page: &mut String, result: &LoadResult) -> fmt::Result {
+    if result.succeeded == 0 {
+        return Ok(());
+    }
+    let label = if result.streams.is_some() { "time to open" } else { "latency" };
+    writeln!(page, "\n{BOLD}{label}{BOLD:#}  {}", percentiles(&result.latency))?;
+    let Some(messages) = result.messages else { return Ok(()) };
+    match &result.first_message {
+        Some(first) if messages > 0 => {
+            let messages = count(messages);
+            writeln!(page, "{BOLD}messages{BOLD:#}  {messages}; time to the first: {}", percentiles(first))
+        }
+        _ => writeln!(page, "{BOLD}messages{BOLD:#}  none"),
+    }
+}
+
+fn percentiles(latency: &Percentiles) -> String {
+    format!(
+        "min {}  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        time(latency.min),
+        time(latency.p50),
+        time(latency.p90),
+        time(latency.p99),
+        time(latency.p999),
+        time(latency.max),
+    )
 }
 
 /// Adds a line for each expectation.

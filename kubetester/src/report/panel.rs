@@ -7,6 +7,7 @@ use super::{
     intervals::Intervals,
     plots::{Drawing, Plots},
     scale::tenth,
+    streams::StreamsPart,
 };
 use crate::{
     expect::Checked,
@@ -28,6 +29,7 @@ pub(super) struct Panel<'a> {
     /// The level of the headings.
     level: u8,
     pub(super) head: Option<Head<'a>>,
+    streams: Option<StreamsPart<'a>>,
     pods: Vec<Line<'a>>,
     more_pods: Vec<Line<'a>>,
     /// The numbers of calls and errors whose pod is unknown, if there are any.
@@ -85,10 +87,12 @@ impl<'a> Panel<'a> {
         let more_pods = pods.split_off(pods.len().min(SHOWN_PODS));
         let causes = load.errors.iter().take(SHOWN_CAUSES);
         let causes: Vec<_> = causes.map(|error| (count(error.count), &*error.cause)).collect();
+        let level = if name.is_some() { 3 } else { 2 };
         Self {
             id: id.to_owned(),
-            level: if name.is_some() { 3 } else { 2 },
+            level,
             head: Some(Head::new(name, load)),
+            streams: StreamsPart::new(load, level),
             pods,
             more_pods,
             without_pod: (load.unnamed + load.failed_without_pod > 0)

@@ -132,6 +132,7 @@ mod tests {
                 latency: Duration::from_millis(1),
                 pod: Some(format!("pod-{}", number % 2)),
                 error: (number % 4 == 3).then(|| "fourth".to_owned()),
+                ..Sample::default()
             });
         }
         tally
@@ -158,7 +159,14 @@ mod tests {
         let mut tally = Tally::default();
         for (at, error) in [(0, None), (2, Some("refused".to_owned())), (4, None)] {
             let at = Duration::from_millis(at);
-            tally.record(Sample { at, late: Duration::ZERO, latency: at, pod: None, error });
+            tally.record(Sample {
+                at,
+                late: Duration::ZERO,
+                latency: at,
+                pod: None,
+                error,
+                ..Sample::default()
+            });
         }
         let seen = OverTime::new(&tally);
         assert_eq!((seen.failed, seen.p99[1], seen.p99[2].is_some()), (vec![0, 1, 0], None, true));

@@ -162,6 +162,7 @@ mod tests {
             latency: Duration::from_secs_f64(at + 0.001),
             pod: Some(pod.to_owned()),
             error: error.map(str::to_owned),
+            ..Sample::default()
         });
     }
 

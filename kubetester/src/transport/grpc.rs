@@ -1,29 +1,27 @@
 //! gRPC: one method, over plain connections or the balanced channel.
 
 mod called;
+mod client;
 mod codec;
 mod connect;
 mod observed;
 mod reflection;
 mod status;
+mod stream;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use balanced_channel::status_name;
 use bytes::Bytes;
-use http::HeaderMap;
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
-use tonic::{Code, Status, client::Grpc, metadata::MetadataMap, transport::Channel};
+use tonic::{Code, Status, metadata::MetadataMap};
 
+pub use self::stream::StreamCaller;
 use self::{
     called::{Called, Response},
-    observed::{LastResponse, Observed},
+    client::{AnyChannel, Client, Connection, Peer, Question},
     reflection::Reflection,
 };
 use super::{
@@ -33,9 +31,10 @@ use super::{
 use crate::{
     conditions::EndpointState,
     engine::Outcome,
-    method::{self, Choice, Method, MethodName, PodExtractor, Unfit},
-    pod_name::{Pod, PodFrom, PodSource},
+    method::{self, Choice, Method, MethodName, Unfit},
+    pod_name::{PodFrom, PodSource},
     sanitize,
+    tally::Messages,
     target::Target,
 };
 
@@ -55,27 +54,6 @@ struct Shared {
     /// Empty until the server was asked for the method.
     called: OnceCell<Called>,
 }
-
-/// The connection that callers share.
-enum Connection {
-    Plain(Channel, Peer),
-    Balanced(balanced_channel::Channel),
-}
-
-/// The client of one caller.
-struct Client {
-    channel: AnyChannel,
-    last: LastResponse,
-}
-
-enum AnyChannel {
-    Plain(Grpc<Observed<Channel>>, Peer),
-    Balanced(Grpc<Observed<balanced_channel::Channel>>),
-}
-
-/// The other end of a plain connection, once there is one. Read only where somebody asks for it.
-#[derive(Clone, Default)]
-struct Peer(Arc<Mutex<Option<SocketAddr>>>);
 
 /// One caller.
 pub struct Caller {
@@ -110,6 +88,26 @@ impl Server {
         Caller { client: connection.client(), shared: self.shared.clone() }
     }
 
+    /// Returns a caller that holds streams, or the name of the method if it does not stream.
+    pub(super) fn stream_caller(&self, index: usize) -> Result<StreamCaller, String> {
+        let streams = self.shared.called.get().is_some_and(|called| called.method.streams);
+        if !streams {
+            return Err(self.method());
+        }
+        let Caller { client, shared } = self.caller(index);
+        Ok(StreamCaller { client, shared, open: None })
+    }
+
+    /// Returns the method as `pkg.Service/Method`.
+    pub(super) fn method(&self) -> String {
+        self.shared.choice.method.as_ref().map_or_else(|| method::HELLO.to_owned(), MethodName::to_string)
+    }
+
+    /// Returns where the names of pods are from, once a response has decided that.
+    pub(super) fn pod_source(&self) -> Option<PodSource> {
+        self.shared.called.get().and_then(|called| called.reader.source())
+    }
+
     /// Has the server say what the method is, unless that is known.
     pub(super) async fn learn(&self, target: &Target, patience: Duration) -> Result<(), Unreachable> {
         let client = self.connections[0].client();
@@ -134,9 +132,10 @@ impl Caller {
         let Self { client, shared } = self;
         let called = match shared.called(client).await {
             Ok(called) => called,
-            Err(unfit) => return Outcome { pod: None, error: Some(unfit.to_string()) },
+            Err(unfit) => return Outcome { error: Some(unfit.to_string()), ..Outcome::default() },
         };
-        let (response, error) = match client.call(called, &shared.metadata).await {
+        let mut messages = called.method.streams.then(Messages::default);
+        let (response, error) = match client.call(called, &shared.metadata, messages.as_mut()).await {
             Ok(response) => (response, None),
             Err(status) => {
                 let error = Some(status::refusal(&status, &called.method.path));
@@ -144,8 +143,8 @@ impl Caller {
             }
         };
         match client.pod(called, &response, error.is_none()) {
-            Ok(pod) => Outcome { pod: pod.map(|pod| pod.name), error },
-            Err(unreadable) => Outcome { pod: None, error: Some(unreadable) },
+            Ok(pod) => Outcome { pod: pod.map(|pod| pod.name), error, messages },
+            Err(unreadable) => Outcome { pod: None, error: Some(unreadable), messages },
         }
     }
 
@@ -213,12 +212,6 @@ impl Caller {
     }
 }
 
-/// The question to a server's reflection.
-enum Question<'a> {
-    Service(&'a MethodName),
-    Symbol(&'a str),
-}
-
 /// Returns the response of a server that ended a call with an error.
 fn refused(status: &Status) -> Response {
     let headers = status.metadata().clone().into_headers();
@@ -265,95 +258,5 @@ impl Shared {
         let greeting: Value = serde_json::from_str(&json).unwrap_or_default();
         let text = |field| greeting.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Content::Greeting { name: text("name"), version: text("version") })
-    }
-}
-
-// === impl Client ===
-
-impl Client {
-    async fn call(&mut self, called: &Called, metadata: &MetadataMap) -> Result<Response, Status> {
-        match &mut self.channel {
-            AnyChannel::Plain(client, _) => called.call(client, metadata).await,
-            AnyChannel::Balanced(client) => called.call(client, metadata).await,
-        }
-    }
-
-    async fn stream(
-        &mut self,
-        called: &Called,
-        metadata: &MetadataMap,
-        arrived: &mut (dyn FnMut(&Bytes) + Send),
-    ) -> Result<Response, Status> {
-        match &mut self.channel {
-            AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
-            AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
-        }
-    }
-
-    async fn reflect(&self, metadata: &MetadataMap, question: Question<'_>) -> Result<DescriptorPool, Unfit> {
-        match (&self.channel, question) {
-            (AnyChannel::Plain(client, _), Question::Service(name)) => {
-                Reflection::new(client.clone(), metadata).service(name).await
-            }
-            (AnyChannel::Plain(client, _), Question::Symbol(name)) => {
-                Reflection::new(client.clone(), metadata).symbol(name).await
-            }
-            (AnyChannel::Balanced(client), Question::Service(name)) => {
-                Reflection::new(client.clone(), metadata).service(name).await
-            }
-            (AnyChannel::Balanced(client), Question::Symbol(name)) => {
-                Reflection::new(client.clone(), metadata).symbol(name).await
-            }
-        }
-    }
-
-    /// Returns the pod that sent the response to the last call.
-    fn pod(&self, called: &Called, response: &Response, succeeded: bool) -> Result<Option<Pod>, String> {
-        let headers: &HeaderMap = &response.headers;
-        let peer = if called.reader.wants_peer() { self.peer() } else { None };
-        called.reader.pod(PodExtractor {
-            headers,
-            trailers: response.trailers.as_ref(),
-            message: response.message.as_deref(),
-            succeeded,
-            peer,
-        })
-    }
-
-    /// Returns the peer that sent the response to the last call, if it is known.
-    fn peer(&self) -> Option<SocketAddr> {
-        match &self.channel {
-            AnyChannel::Plain(_, peer) => peer.get(),
-            AnyChannel::Balanced(_) => self.last.get().peer,
-        }
-    }
-}
-
-// === impl Connection ===
-
-impl Connection {
-    fn client(&self) -> Client {
-        let last = LastResponse::default();
-        let channel = match self {
-            Self::Plain(channel, peer) => {
-                AnyChannel::Plain(Grpc::new(Observed::new(channel.clone(), last.clone())), peer.clone())
-            }
-            Self::Balanced(channel) => {
-                AnyChannel::Balanced(Grpc::new(Observed::new(channel.clone(), last.clone())))
-            }
-        };
-        Client { channel, last }
-    }
-}
-
-// === impl Peer ===
-
-impl Peer {
-    fn get(&self) -> Option<SocketAddr> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, address: SocketAddr) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 }

@@ -136,7 +136,7 @@ impl Caller {
         let shared = self.shared.clone();
         match self.send(&shared.path).await {
             Ok((response, peer)) => self.outcome(&response, peer),
-            Err(error) => Outcome { pod: None, error: Some(error) },
+            Err(error) => Outcome { error: Some(error), ..Outcome::default() },
         }
     }
 
@@ -169,7 +169,7 @@ impl Caller {
             .parse()
             .map_err(|error| CallError::Usage(format!("{path:?} is no path of a URL: {error}")))?;
         let (response, peer) = self.send(&path).await.map_err(CallError::NoReply)?;
-        let Outcome { pod: _, error } = self.outcome(&response, peer);
+        let error = self.outcome(&response, peer).error;
         let pod = self.pod(&response, peer);
         let content = content(&response, error);
         let headers = response.headers().clone();
@@ -215,7 +215,7 @@ impl Caller {
             300..=399 => Some(format!("HTTP {} is a redirect, which is not followed", status.as_u16())),
             _ => Some(describe_status(status, body)),
         };
-        Outcome { pod, error }
+        Outcome { pod, error, messages: None }
     }
 
     fn pod(&self, response: &Response<Bytes>, peer: SocketAddr) -> Option<Pod> {

@@ -19,6 +19,8 @@ pub enum Kind {
     NothingSucceeded,
     /// The set of pods changed; evenness is judged over the times in which it was stable.
     PodsChanged,
+    /// Streams ended before they were to be closed.
+    StreamsEnded,
     /// Too few calls to tell an even spread from a skewed one.
     TooFewCalls,
     /// The set of pods changed too often to judge evenness.
@@ -41,6 +43,8 @@ pub enum Kind {
     EvenOnAverage,
     /// More uneven than chance explains.
     Uneven,
+    /// Pods that came later hold fewer streams than the others, or none.
+    StreamsStay,
     /// Some endpoints of a balanced target cannot be reached.
     EndpointsUnreachable,
     /// Some answers do not name their pod.
@@ -64,12 +68,13 @@ pub enum Tone {
 
 impl Kind {
     /// All kinds, in the order in which a verdict lists them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Failures,
         Self::RateNotReached,
         Self::Interrupted,
         Self::NothingSucceeded,
         Self::PodsChanged,
+        Self::StreamsEnded,
         Self::TooFewCalls,
         Self::Unsettled,
         Self::NoPodNamed,
@@ -81,6 +86,7 @@ impl Kind {
         Self::Even,
         Self::EvenOnAverage,
         Self::Uneven,
+        Self::StreamsStay,
         Self::EndpointsUnreachable,
         Self::SomeUnnamed,
     ];
@@ -109,6 +115,7 @@ impl fmt::Display for Kind {
             Self::Interrupted => "interrupted",
             Self::NothingSucceeded => "nothing-succeeded",
             Self::PodsChanged => "pods-changed",
+            Self::StreamsEnded => "streams-ended",
             Self::TooFewCalls => "too-few-calls",
             Self::Unsettled => "unsettled",
             Self::NoPodNamed => "no-pod-named",
@@ -120,6 +127,7 @@ impl fmt::Display for Kind {
             Self::Even => "even",
             Self::EvenOnAverage => "even-on-average",
             Self::Uneven => "uneven",
+            Self::StreamsStay => "streams-stay",
             Self::EndpointsUnreachable => "endpoints-unreachable",
             Self::SomeUnnamed => "some-unnamed",
         })

@@ -20,6 +20,7 @@ fn tally(calls: &[(&str, u64)]) -> Tally {
                 latency: Duration::from_millis(1),
                 pod: (!["", "!"].contains(pod)).then(|| (*pod).to_owned()),
                 error: (*pod == "!").then(|| "refused".to_owned()),
+                ..Sample::default()
             });
         }
     }
@@ -164,6 +165,7 @@ fn rate_that_is_not_reached_comes_before_the_spread() {
                 latency,
                 pod: Some(format!("pod-{}", number % 2)),
                 error: None,
+                ..Sample::default()
             });
         }
         let plan = Plan { rate: Some(wanted), ..PLAN };
@@ -191,6 +193,7 @@ fn pods_that_come_and_go_are_named_and_not_uneven() {
             latency: Duration::from_micros(100),
             pod: Some(format!("pod-{}", first + number % 3)),
             error: None,
+            ..Sample::default()
         });
     }
     let verdict = judged(&conditions("dns:///svc:8000"), &PLAN, &Run { tally, ..Run::default() });

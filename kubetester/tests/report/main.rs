@@ -58,6 +58,7 @@ impl Calls<'_> {
                 latency: Duration::from_micros(self.fastest + number % 100 * 10),
                 pod: self.pods.get(number as usize % self.pods.len().max(1)).map(|pod| (*pod).to_owned()),
                 error: fails.then(|| "it & <b>failed</b>".to_owned()),
+                ..Sample::default()
             });
         }
         let run = Run { tally, elapsed: self.every * self.count as u32, ..Run::default() };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kubetester::{
     compare::Comparison,
+    conditions::Conditions,
     drill::{
         event_log::{Event, What},
         expect::DrillExpectations,
@@ -11,7 +12,10 @@ use kubetester::{
         scenario::Scenario,
         success_log::Steps,
     },
+    engine::{Plan, Run},
+    expect::Expectations,
     render, report,
+    result::{Ending, IdleEndpoint, LoadResult, Move, PodStreams, Streams},
 };
 
 use super::{CALLS, Calls, Page, about};
@@ -31,6 +35,58 @@ fn load_page_has_verdict_figures_and_pods() {
     assert_eq!(page.texts("footer code")[0], "kubetester load 'http://gw/hello?a=1&b=2'");
     assert_eq!(page.texts("footer time"), ["1970-01-01 00:00:00 UTC"]);
     assert_eq!(page.texts("figcaption").len(), 4);
+}
+
+#[test]
+fn held_streams_have_their_pods_their_endings_and_their_moves() {
+    let pod = |name: &str, held, ended, came_later| PodStreams {
+        name: name.to_owned(),
+        held,
+        share: held as f64 / 20.0,
+        opened: held + ended,
+        ended,
+        first_at: 0.25,
+        came_later,
+    };
+    let ending = Ending {
+        status: "UNAVAILABLE".to_owned(),
+        pod: Some("pod-a".to_owned()),
+        count: 10,
+        shortest: 1.5,
+        longest: 2.5,
+        first_at: 2.0,
+        last_at: 3.0,
+    };
+    let streams = Streams {
+        method: "a.B/C".to_owned(),
+        wanted: 20,
+        hold: 10.0,
+        settled: Some(0.1),
+        held: 20,
+        held_unnamed: 0,
+        opened: 30,
+        reopened: 10,
+        not_opened: 0,
+        ended: 10,
+        pods: vec![pod("pod-a", 0, 10, false), pod("pod-b", 20, 0, true)],
+        endings: vec![ending],
+        moves: vec![Move { from: "pod-a".to_owned(), to: "<pod-b>".to_owned(), count: 10 }],
+        idle: Some(vec![IdleEndpoint { address: "10.0.0.1:80".to_owned(), came_later: false }]),
+    };
+    let plan =
+        Plan { calls: None, duration: Some(Duration::from_secs(10)), rate: None, timeout: Duration::ZERO };
+    let conditions = Conditions::new("dns:///a:1".parse().unwrap(), 20);
+    let result =
+        LoadResult::of_streams(&conditions, &plan, &Run::default(), streams, &Expectations::default());
+    let page = Page::new(report::load(&result, &about()));
+    let rows = |table: usize| {
+        let selector = format!(".scroll:nth-of-type({table}) table.streams tbody tr");
+        page.texts(&selector).into_iter().map(|row| row.replace('\u{202f}', " ")).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(1), ["pod-a01010250 ms", "pod-b20200250 mscame later"]);
+    assert_eq!(rows(2), ["10UNAVAILABLEpod-a1.50 s2.50 s"]);
+    assert_eq!(rows(3), ["10pod-a<pod-b>"]);
+    assert!(page.text.contains("The endpoint 10.0.0.1:80 is connected and holds no stream."));
 }
 
 #[test]

@@ -11,3 +11,6 @@ mod gateway;
 mod kill;
 mod landed;
 mod pods;
+#[path = "../schema/mod.rs"]
+mod schema;
+mod streams;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     body::Body,
     client::{Grpc, GrpcService},
     codegen::{Body as HttpBody, StdError},
@@ -14,6 +15,7 @@ use super::codec::Encoded;
 use crate::{
     method::{Method, Reader, Unfit},
     pod_name::PodFrom,
+    tally::Messages,
     transport::Setup,
 };
 
@@ -34,6 +36,15 @@ pub(super) struct Response {
     pub(super) messages: u64,
 }
 
+// === impl Response ===
+
+impl Response {
+    /// The beginning of a stream: its headers and its first message, if that has arrived.
+    pub(super) fn stream_so_far(headers: HeaderMap, message: Option<Bytes>) -> Self {
+        Self { headers, trailers: None, messages: u64::from(message.is_some()), message }
+    }
+}
+
 // === impl Called ===
 
 impl Called {
@@ -47,19 +58,25 @@ impl Called {
         Ok(Self { method, reader })
     }
 
-    /// Calls once. A stream is read to its end.
+    /// Calls once. A stream is read to its end, and its messages are counted.
     pub(super) async fn call<T>(
         &self,
         client: &mut Grpc<T>,
         metadata: &MetadataMap,
+        messages: Option<&mut Messages>,
     ) -> Result<Response, Status>
     where
         T: GrpcService<Body>,
         T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
         <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     {
-        if self.method.streams {
-            return self.stream(client, metadata, &mut |_| {}).await;
+        if let Some(messages) = messages {
+            let begin = Instant::now();
+            let mut arrived = |_: &Bytes| {
+                messages.count += 1;
+                messages.first_after.get_or_insert_with(|| begin.elapsed());
+            };
+            return self.stream(client, metadata, &mut arrived).await;
         }
         let request = self.request(client, metadata).await?;
         let codec = Encoded(self.method.request.len());
@@ -81,11 +98,7 @@ impl Called {
         T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
         <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     {
-        let request = self.request(client, metadata).await?;
-        let codec = Encoded(self.method.request.len());
-        let response = client.server_streaming(request, self.method.path.clone(), codec).await?;
-        let (metadata, mut stream, _) = response.into_parts();
-        let headers = metadata.into_headers();
+        let (headers, mut stream) = self.open(client, metadata).await?;
         let with_headers = |mut status: Status| {
             let mut all = headers.clone();
             all.extend(status.metadata().clone().into_headers());
@@ -104,6 +117,24 @@ impl Called {
             return Err(with_headers(Status::internal(message)));
         }
         Ok(Response { headers, trailers, message: first, messages })
+    }
+
+    /// Opens a stream: waits for the response headers.
+    pub(super) async fn open<T>(
+        &self,
+        client: &mut Grpc<T>,
+        metadata: &MetadataMap,
+    ) -> Result<(HeaderMap, Streaming<Bytes>), Status>
+    where
+        T: GrpcService<Body>,
+        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+    {
+        let request = self.request(client, metadata).await?;
+        let codec = Encoded(self.method.request.len());
+        let response = client.server_streaming(request, self.method.path.clone(), codec).await?;
+        let (metadata, stream, _) = response.into_parts();
+        Ok((metadata.into_headers(), stream))
     }
 
     async fn request<T>(&self, client: &mut Grpc<T>, metadata: &MetadataMap) -> Result<Request<Bytes>, Status>

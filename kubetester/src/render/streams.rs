@@ -1,0 +1,132 @@
+//! Streams that were held, as a page of text.
+
+use std::fmt::{self, Write as _};
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+
+use super::{
+    bar, count,
+    load::{BAD, BAR, BOLD, NO_POD, PODS},
+    percent, time,
+};
+use crate::result::{LoadResult, Streams};
+
+/// At most so many lines of endings, and of moves, are listed.
+const LINES: usize = 12;
+
+/// Writes everything above the verdict.
+pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams) -> fmt::Result {
+    let failed = if result.failed > 0 { BAD } else { anstyle::Style::new() };
+    writeln!(
+        page,
+        "{BOLD}{}{BOLD:#}: {} of {} streams of {} are open after {}, {} ended early, {failed}{} failed{failed:#}",
+        result.target,
+        count(streams.held),
+        count(streams.wanted),
+        streams.method,
+        time(result.elapsed),
+        count(streams.ended),
+        count(result.failed),
+    )?;
+    if !streams.pods.is_empty() {
+        writeln!(page, "\n{}", pods(streams))?;
+        if let Some(more) = streams.pods.len().checked_sub(PODS).filter(|more| *more > 0) {
+            writeln!(page, " and {} more pods", count(more as u64))?;
+        }
+    }
+    for endpoint in streams.idle.iter().flatten().take(LINES) {
+        let came = if endpoint.came_later { ", which came later" } else { "" };
+        writeln!(page, " endpoint {}{came}, holds none", endpoint.address)?;
+    }
+    if let Some(more) = streams.idle_endpoints().checked_sub(LINES).filter(|more| *more > 0) {
+        writeln!(page, " and {} more endpoints hold none", count(more as u64))?;
+    }
+    if !streams.endings.is_empty() {
+        writeln!(page, "\n{BOLD}streams that ended early{BOLD:#}\n{}", endings(streams))?;
+    }
+    if !streams.moves.is_empty() {
+        writeln!(page, "\n{BOLD}opened again{BOLD:#}\n{}", moves(streams))?;
+    }
+    Ok(())
+}
+
+/// A line for each pod; of many, only those that hold most.
+fn pods(streams: &Streams) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([
+        "pod",
+        "held",
+        "share",
+        "",
+        "opened",
+        "ended early",
+        "first opened",
+        "",
+    ]);
+    let mut pods: Vec<_> = streams.pods.iter().collect();
+    if pods.len() > PODS {
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.held));
+        pods.truncate(PODS);
+    }
+    for pod in pods {
+        table.add_row([
+            pod.name.clone(),
+            count(pod.held),
+            percent(pod.share),
+            bar(pod.share, BAR),
+            count(pod.opened),
+            count(pod.ended),
+            time(pod.first_at),
+            if pod.came_later { "came later".to_owned() } else { String::new() },
+        ]);
+    }
+    if streams.held_unnamed > 0 {
+        table.add_row([NO_POD.to_owned(), count(streams.held_unnamed)]);
+    }
+    right(&mut table, &[1, 2, 4, 5, 6]);
+    table
+}
+
+fn endings(streams: &Streams) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["streams", "status", "pod", "open for at least", "at most"]);
+    for one in streams.endings.iter().take(LINES) {
+        table.add_row([
+            count(one.count),
+            one.status.clone(),
+            one.pod.clone().unwrap_or_else(|| NO_POD.to_owned()),
+            time(one.shortest),
+            time(one.longest),
+        ]);
+    }
+    rest(&mut table, streams.endings.iter().skip(LINES).map(|one| one.count));
+    right(&mut table, &[0, 3, 4]);
+    table
+}
+
+fn moves(streams: &Streams) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["streams", "from", "to"]);
+    for one in streams.moves.iter().take(LINES) {
+        table.add_row([count(one.count), one.from.clone(), one.to.clone()]);
+    }
+    rest(&mut table, streams.moves.iter().skip(LINES).map(|one| one.count));
+    right(&mut table, &[0]);
+    table
+}
+
+/// Adds a line for those that are not listed.
+fn rest(table: &mut Table, counts: impl Iterator<Item = u64>) {
+    let more = counts.sum();
+    if more > 0 {
+        table.add_row([count(more), "others".to_owned()]);
+    }
+}
+
+fn right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Holds streams: opens a number of calls of a server-streaming method, keeps each open, and opens those that end again.
+//!
+//! A [`keeper`] is the task of one stream. The [`Ledger`] records what became of all of them.
+
+mod keeper;
+mod ledger;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::ledger::{Endings, Ledger, PodLedger};
+use self::{
+    keeper::Keeper,
+    ledger::{Change, Event},
+};
+
+/// Opens one stream at a time and reads it. Dropping the source cancels its stream.
+pub trait StreamSource: Send + 'static {
+    /// Opens a stream: waits for the response headers.
+    fn open(&mut self) -> impl Future<Output = Result<Opened, End>> + Send;
+
+    /// Waits for the next message of the stream that is open, and returns the pod if this message is the first to name
+    /// it.
+    fn message(&mut self) -> impl Future<Output = Result<Option<String>, End>> + Send;
+}
+
+/// A stream whose response headers have arrived.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The pod, if the headers or the connection name it.
+    pub pod: Option<String>,
+    /// The endpoint of a balanced channel that the stream leads to.
+    pub peer: Option<SocketAddr>,
+}
+
+/// The end of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The name of the gRPC status.
+    pub status: String,
+    /// The status in words; none if it is OK.
+    pub error: Option<String>,
+}
+
+/// The time that streams are held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The time to hold the streams, counted from when each was opened or failed to open for the first time.
+    pub time: Duration,
+    /// A stream without response headers after this time has failed to open.
+    pub timeout: Duration,
+}
+
+/// The outcome of a [`Hold`].
+#[derive(Debug)]
+pub struct Held {
+    /// The streams.
+    pub ledger: Ledger,
+    /// The time from the first open to the end.
+    pub elapsed: Duration,
+    /// True if the streams were closed before their time was over.
+    pub stopped: bool,
+}
+
+/// Opens a stream with each source and holds it until the time is over or `stop` is cancelled. `observe` is called after
+/// every change.
+pub async fn hold<S: StreamSource>(
+    plan: &Hold,
+    sources: Vec<S>,
+    stop: &CancellationToken,
+    mut observe: impl FnMut(&Ledger),
+) -> Held {
+    let start = Instant::now();
+    let mut ledger = Ledger::new(sources.len());
+    let messages = Arc::new(AtomicU64::new(0));
+    let (events, mut changes) = mpsc::unbounded_channel();
+    let mut keepers = JoinSet::new();
+    for (number, source) in sources.into_iter().enumerate() {
+        let (events, messages) = (events.clone(), messages.clone());
+        let keeper = Keeper { source, number, start, timeout: plan.timeout, events, messages };
+        keepers.spawn(keeper.keep());
+    }
+
+    let mut end = None;
+    let stopped = loop {
+        tokio::select! {
+            Some(event) = changes.recv() => {
+                ledger.record(event);
+                if end.is_none() && ledger.settled.is_some() {
+                    end = Some(Instant::now() + plan.time);
+                }
+                observe(&ledger);
+            }
+            () = wait_until(end) => break false,
+            () = stop.cancelled() => break true,
+        }
+    };
+    let elapsed = start.elapsed();
+    // Changes up to now are part of the run, and what the end itself causes is not.
+    while let Ok(event) = changes.try_recv() {
+        ledger.record(event);
+    }
+    drop(keepers);
+    ledger.close(messages.load(Ordering::Relaxed));
+    Held { ledger, elapsed, stopped }
+}
+
+async fn wait_until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The client of one caller: over a plain connection, or over the balanced channel.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use prost_reflect::DescriptorPool;
+use tonic::{Status, Streaming, client::Grpc, metadata::MetadataMap, transport::Channel};
+
+use super::{
+    called::{Called, Response},
+    observed::{LastResponse, Observed},
+    reflection::Reflection,
+};
+use crate::{
+    method::{MethodName, PodExtractor, Unfit},
+    pod_name::Pod,
+    tally::Messages,
+};
+
+/// The connection that callers share.
+pub(super) enum Connection {
+    Plain(Channel, Peer),
+    Balanced(balanced_channel::Channel),
+}
+
+/// The client of one caller.
+pub(super) struct Client {
+    pub(super) channel: AnyChannel,
+    pub(super) last: LastResponse,
+}
+
+pub(super) enum AnyChannel {
+    Plain(Grpc<Observed<Channel>>, Peer),
+    Balanced(Grpc<Observed<balanced_channel::Channel>>),
+}
+
+/// The other end of a plain connection, once there is one. Read only where somebody asks for it.
+#[derive(Clone, Default)]
+pub(super) struct Peer(Arc<Mutex<Option<SocketAddr>>>);
+
+/// The question to a server's reflection.
+pub(super) enum Question<'a> {
+    Service(&'a MethodName),
+    Symbol(&'a str),
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(super) async fn call(
+        &mut self,
+        called: &Called,
+        metadata: &MetadataMap,
+        messages: Option<&mut Messages>,
+    ) -> Result<Response, Status> {
+        match &mut self.channel {
+            AnyChannel::Plain(client, _) => called.call(client, metadata, messages).await,
+            AnyChannel::Balanced(client) => called.call(client, metadata, messages).await,
+        }
+    }
+
+    pub(super) async fn stream(
+        &mut self,
+        called: &Called,
+        metadata: &MetadataMap,
+        arrived: &mut (dyn FnMut(&Bytes) + Send),
+    ) -> Result<Response, Status> {
+        match &mut self.channel {
+            AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
+            AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
+        }
+    }
+
+    /// Opens a stream.
+    pub(super) async fn open(
+        &mut self,
+        called: &Called,
+        metadata: &MetadataMap,
+    ) -> Result<(HeaderMap, Streaming<Bytes>), Status> {
+        match &mut self.channel {
+            AnyChannel::Plain(client, _) => called.open(client, metadata).await,
+            AnyChannel::Balanced(client) => called.open(client, metadata).await,
+        }
+    }
+
+    pub(super) async fn reflect(
+        &self,
+        metadata: &MetadataMap,
+        question: Question<'_>,
+    ) -> Result<DescriptorPool, Unfit> {
+        match (&self.channel, question) {
+            (AnyChannel::Plain(client, _), Question::Service(name)) => {
+                Reflection::new(client.clone(), metadata).service(name).await
+            }
+            (AnyChannel::Plain(client, _), Question::Symbol(name)) => {
+                Reflection::new(client.clone(), metadata).symbol(name).await
+            }
+            (AnyChannel::Balanced(client), Question::Service(name)) => {
+                Reflection::new(client.clone(), metadata).service(name).await
+            }
+            (AnyChannel::Balanced(client), Question::Symbol(name)) => {
+                Reflection::new(client.clone(), metadata).symbol(name).await
+            }
+        }
+    }
+
+    /// Returns the pod that sent the response to the last call.
+    pub(super) fn pod(
+        &self,
+        called: &Called,
+        response: &Response,
+        succeeded: bool,
+    ) -> Result<Option<Pod>, String> {
+        let headers: &HeaderMap = &response.headers;
+        let peer = if called.reader.wants_peer() { self.peer() } else { None };
+        called.reader.pod(PodExtractor {
+            headers,
+            trailers: response.trailers.as_ref(),
+            message: response.message.as_deref(),
+            succeeded,
+            peer,
+        })
+    }
+
+    /// Returns the peer that sent the response to the last call, if it is known.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match &self.channel {
+            AnyChannel::Plain(_, peer) => peer.get(),
+            AnyChannel::Balanced(_) => self.last.get().peer,
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    pub(super) fn client(&self) -> Client {
+        let last = LastResponse::default();
+        let channel = match self {
+            Self::Plain(channel, peer) => {
+                AnyChannel::Plain(Grpc::new(Observed::new(channel.clone(), last.clone())), peer.clone())
+            }
+            Self::Balanced(channel) => {
+                AnyChannel::Balanced(Grpc::new(Observed::new(channel.clone(), last.clone())))
+            }
+        };
+        Client { channel, last }
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    pub(super) fn get(&self) -> Option<SocketAddr> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, address: SocketAddr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+}

@@ -1,0 +1,291 @@
+//! Streams that are held while pods come and go: what the tool says is what the servers count.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, process::Stdio, time::Duration};
+
+use kubetester::{
+    conditions::Conditions,
+    demo::layout::{Layout, addresses},
+    dns::DnsServer,
+    engine::{Plan, Run},
+    expect::{Expectations, MaxErrors},
+    method::Choice,
+    render,
+    result::{LoadResult, Streams},
+    streams::{self, Hold, Ledger},
+    transport::{Setup, Transport},
+    verdict::Kind,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use service::{
+    Identity, Instance, Shutdown, Trigger, defaults,
+    testing::{Exposition, bounded, exit_of},
+};
+use tokio::{process::Command, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::pods::TOOL;
+
+const METHOD: &str = "echo.EchoServer/SayHelloStream";
+const WATCH: &str = "grpc.health.v1.Health/Watch";
+const NAME: &str = "grpc-svc";
+
+/// Longer than any test.
+const HOLD: Hold = Hold { time: Duration::from_secs(3600), timeout: Duration::from_secs(30) };
+
+/// hellogrpc servers behind real DNS. Their streams have no message within an hour.
+struct Servers {
+    pods: Vec<Server>,
+    dns: DnsServer,
+    addresses: Vec<std::net::SocketAddr>,
+    _block: Option<kubetester::loopback::Block>,
+}
+
+struct Server {
+    instance: Instance,
+    trigger: Trigger,
+    serving: JoinHandle<()>,
+}
+
+/// The parts of a [`Ledger`] that the test waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Seen {
+    held: BTreeMap<String, u64>,
+    ended: u64,
+}
+
+// === impl Servers ===
+
+impl Servers {
+    /// Starts `count` servers, of which DNS lists the first `listed`.
+    async fn start(count: u8, listed: usize) -> Self {
+        let layout = Layout::bind(count, 1, false).await.unwrap();
+        let addresses = addresses(&layout.grpc).unwrap();
+        let mut pods = Vec::new();
+        for (number, listener) in layout.grpc.into_iter().enumerate() {
+            let (trigger, shutdown) = Shutdown::new();
+            let hostname = format!("hellogrpc-{}", number + 1);
+            let instance = Instance::new(Identity { version: "v1-hellogrpc".into(), hostname }, shutdown);
+            let config = hellogrpc::Config {
+                response_delay: Duration::from_secs(3600),
+                stream_grace: Duration::from_millis(200),
+                ..defaults()
+            };
+            let serving = hellogrpc::serve(config, listener, instance.clone());
+            let serving = tokio::spawn(async move { serving.await.unwrap() });
+            pods.push(Server { instance, trigger, serving });
+        }
+        let dns = DnsServer::start(layout.dns).await.unwrap();
+        let servers = Self { pods, dns, addresses, _block: layout.block };
+        servers.list(0, listed);
+        servers
+    }
+
+    /// Has DNS list the servers `from` to `to`.
+    fn list(&self, from: usize, to: usize) {
+        self.dns.zone().set(NAME, self.addresses[from..to].iter().map(|address| address.ip()));
+    }
+
+    fn target(&self) -> String {
+        format!("dns://{}/{NAME}:{}", self.dns.address(), self.addresses[0].port())
+    }
+
+    /// Returns the streams that each server has in flight; servers without one are left out.
+    fn in_flight(&self, method: &str) -> BTreeMap<String, u64> {
+        let count = |server: &Server| {
+            let metrics = Exposition::parse(&server.instance.metrics.render().unwrap());
+            let count = metrics.value("grpc_server_in_flight", &[("grpc_method", method)]).unwrap_or(0.0);
+            (server.instance.identity.hostname.clone(), count as u64)
+        };
+        self.pods.iter().map(count).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Returns the connections that a server has open.
+    fn connections(&self, number: usize) -> u64 {
+        let metrics = Exposition::parse(&self.pods[number].instance.metrics.render().unwrap());
+        let open = metrics.value("server_connections_open", &[("listener", "service")]);
+        open.expect("the server counts its connections") as u64
+    }
+
+    async fn until_in_flight(&self, method: &str, count: u64) {
+        super::callers::until(|| self.in_flight(method).values().sum::<u64>() == count).await;
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn of(ledger: &Ledger) -> Self {
+        let held = ledger.pods.iter().filter(|(_, pod)| pod.held > 0);
+        Self { held: held.map(|(name, pod)| (name.clone(), pod.held)).collect(), ended: ledger.ended }
+    }
+
+    fn total(&self) -> u64 {
+        self.held.values().sum()
+    }
+}
+
+fn counts(held: &BTreeMap<String, u64>) -> Vec<u64> {
+    let mut counts: Vec<_> = held.values().copied().collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
+    let mut servers = Servers::start(5, 3).await;
+    let target = servers.target().parse().unwrap();
+    let choice = Choice { method: Some(METHOD.parse().unwrap()), ..Choice::default() };
+    let setup = Setup { method: choice, ..Setup::default() };
+    let transport = Transport::open(&target, setup, Some(HOLD.timeout)).await.unwrap();
+    let sources = transport.stream_callers(&target, NonZeroUsize::new(200).unwrap()).unwrap();
+    let (seen, mut changes) = watch::channel(Seen::default());
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    let holding = tokio::spawn(async move {
+        let observe = |ledger: &Ledger| {
+            seen.send_replace(Seen::of(ledger));
+        };
+        streams::hold(&HOLD, sources, &stopping, observe).await
+    });
+
+    // 200 streams over 3 pods, evenly.
+    let three = bounded(changes.wait_for(|seen| seen.total() == 200)).await.unwrap().clone();
+    assert_eq!(three.held, servers.in_flight(METHOD));
+    assert_eq!(counts(&three.held), [66, 67, 67]);
+    let before = transport.endpoints();
+
+    // Scaled to 5: the new pods are connected, and open streams stay where they are.
+    servers.list(0, 5);
+    super::callers::until(|| transport.endpoints().iter().filter(|one| one.ready).count() == 5).await;
+    assert_eq!((servers.connections(3), servers.connections(4)), (1, 1));
+    assert_eq!(*changes.borrow(), three);
+    assert_eq!(servers.in_flight(METHOD), three.held);
+
+    // A pod leaves DNS: open streams still stay.
+    servers.list(1, 5);
+    super::callers::until(|| transport.endpoints().len() == 4).await;
+    assert_eq!(servers.in_flight(METHOD), three.held);
+
+    // It is drained: its streams end after the grace, and are opened again on all others.
+    let drained = servers.pods.remove(0);
+    let moved = three.held["hellogrpc-1"];
+    drained.trigger.close();
+    let four =
+        bounded(changes.wait_for(|seen| seen.ended == moved && seen.total() == 200)).await.unwrap().clone();
+    bounded(drained.serving).await.unwrap();
+    assert_eq!(four.held, servers.in_flight(METHOD));
+    for (pod, held) in &four.held {
+        let gained = held - three.held.get(pod).copied().unwrap_or(0);
+        assert!((16..=17).contains(&gained), "{pod} was given {gained} of {moved} streams");
+    }
+
+    stop.cancel();
+    let held = bounded(holding).await.unwrap();
+    let after = transport.endpoints();
+    let figures = Streams::new(transport.method(), &HOLD, &held, &before, &after);
+    assert_eq!(
+        (figures.held, figures.opened, figures.reopened, figures.ended),
+        (200, 200 + moved, moved, moved)
+    );
+    let [ending] = &figures.endings[..] else { panic!("{:?}", figures.endings) };
+    assert_eq!((ending.status.as_str(), ending.count), ("UNAVAILABLE", moved));
+    assert_eq!(ending.pod.as_deref(), Some("hellogrpc-1"));
+    assert!(ending.shortest >= 0.2, "the grace had passed after {} s", ending.shortest);
+    assert_eq!(figures.moves.iter().map(|one| one.count).sum::<u64>(), moved);
+    assert!(figures.moves.iter().all(|one| one.from == "hellogrpc-1"));
+    let told: BTreeMap<_, _> = figures.pods.iter().map(|pod| (pod.name.clone(), pod.held)).collect();
+    assert!(four.held.iter().all(|(pod, held)| told[pod] == *held) && told["hellogrpc-1"] == 0);
+
+    let conditions = Conditions { endpoints: after, ..Conditions::new(target, 200) };
+    let plan = Plan { calls: None, duration: Some(HOLD.time), rate: None, timeout: HOLD.timeout };
+    let run = Run { tally: held.ledger.tally, elapsed: held.elapsed, unsent: 0, stopped: held.stopped };
+    let expectations = Expectations {
+        max_errors: Some(MaxErrors::Count(moved)),
+        expect_pods: Some(4),
+        ..Expectations::default()
+    };
+    let result = LoadResult::of_streams(&conditions, &plan, &run, figures, &expectations);
+    let kinds: Vec<_> = result.findings.0.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::Failures, Kind::Interrupted, Kind::StreamsEnded, Kind::StreamsStay]);
+    assert!(result.expectations.iter().all(|one| one.held), "{:?}", result.expectations);
+    let page = render::load(&result);
+    for (pod, held) in &four.held {
+        let line = page.lines().find(|line| line.trim_start().starts_with(pod.as_str())).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(held.to_string().as_str()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn watches_of_health_are_held_without_a_method() {
+    let servers = Servers::start(3, 3).await;
+    let target = servers.target();
+    let arguments = ["load", &target, "--streams", "60", "--hold", "100ms", "--json", "--expect-pods", "3"];
+    let exit =
+        exit_of(TOOL, &[&arguments[..], &["--max-skew", "1.1", "--max-errors", "0"]].concat(), &[]).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    super::schema::check("kubetester.load-1", &exit.stdout);
+    let result: Value = serde_json::from_str(&exit.stdout).unwrap();
+    let streams = &result["streams"];
+    assert_eq!(
+        (&streams["method"], &streams["held"], &streams["idle"]),
+        (&WATCH.into(), &60.into(), &Value::Array(vec![]))
+    );
+    let held: Vec<_> = streams["pods"].as_array().unwrap().iter().map(|pod| pod["held"].as_u64()).collect();
+    assert_eq!(held, [Some(20); 3]);
+    assert_eq!(result["findings"][0]["kind"], "even");
+    // A watch begins with the status as it is.
+    assert_eq!(result["messages"], 60);
+    assert!(result["first_message"]["max"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn interrupted_streams_are_closed_and_exit_with_130() {
+    let servers = Servers::start(1, 1).await;
+    let mut tool = Command::new(TOOL);
+    tool.args(["load", &servers.target(), "--streams", "5", "--hold", "1h", "--json"]);
+    let child = tool.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    servers.until_in_flight(WATCH, 5).await;
+    kill_process(Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
+    let output = bounded(child.wait_with_output()).await.unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &result["interrupted"]), (Some(130), &Value::Bool(true)));
+    servers.until_in_flight(WATCH, 0).await;
+}
+
+#[tokio::test]
+async fn flags_that_do_not_go_with_streams_are_refused() {
+    let servers = Servers::start(1, 1).await;
+    let target = servers.target();
+    let hello = ["--streams", "2", "--method", "hello.Hello/SayHello"];
+    for (target, arguments, words) in [
+        ("http://127.0.0.1:9/", &["--streams", "2"][..], "has no gRPC streams"),
+        (&target, &hello, "hello.Hello/SayHello answers with one message"),
+        (&target, &["--streams", "2", "-n", "10"], "cannot be used with '--calls <N>'"),
+        (&target, &["--streams", "2", "-q", "10"], "cannot be used with '--rate <CALLS/S>'"),
+        (&target, &["--streams", "2", "-z", "1s"], "cannot be used with '--duration <TIME>'"),
+        (&target, &["--streams", "2", "-c", "3"], "cannot be used with '--callers <N>'"),
+        (&target, &["--streams", "2", "--max-p99", "1s"], "cannot be used with '--max-p99 <TIME>'"),
+        (&target, &["--streams", "0"], "--streams"),
+        (&target, &["--hold", "1s"], "--streams <N>"),
+    ] {
+        let exit = exit_of(TOOL, &[&["load", target], arguments].concat(), &[]).await;
+        assert_eq!(exit.code, Some(2), "{arguments:?}: {exit:?}");
+        assert!(exit.stderr.contains(words), "{arguments:?}: {}", exit.stderr);
+    }
+}
+
+#[tokio::test]
+async fn calls_of_a_streaming_method_count_messages_and_the_time_to_the_first() {
+    let servers = super::pods::Pods::start(1).await;
+    let target = servers.target();
+    let arguments = ["load", &target, "--method", METHOD, "-n", "20", "-c", "2"];
+    let exit = exit_of(TOOL, &[&arguments[..], &["--json"]].concat(), &[]).await;
+    let result: Value = serde_json::from_str(&exit.stdout).unwrap();
+    assert_eq!((&result["calls"], &result["messages"]), (&20.into(), &40.into()), "{exit:?}");
+    let (first, all) = (&result["first_message"], &result["latency"]);
+    let max = |latency: &Value| latency["max"].as_f64().unwrap();
+    assert!(max(first) > 0.0 && max(first) <= max(all), "{first} {all}");
+    let exit = exit_of(TOOL, &arguments, &[]).await;
+    assert!(exit.stdout.contains("messages  40; time to the first: min "), "{}", exit.stdout);
+}

@@ -1,9 +1,9 @@
-//! The least that a gRPC load generator can be: so many callers share one tonic channel and call hello.Hello/SayHello
-//! in a loop, on one thread, and count. `bench/limits.py` sets `kubetester load` beside it.
+//! A minimal gRPC load generator: callers share one tonic channel, call hello.Hello/SayHello in a loop on one thread,
+//! and count. `bench/limits.py` compares it with `kubetester load`.
 //!
 //!     raw_grpc HOST:PORT CALLERS SECONDS
 //!
-//! Prints the number of calls and the time they took, in seconds. Without arguments it does nothing.
+//! Prints the number of calls and the elapsed time in seconds. Without arguments it does nothing.
 
 use std::{cell::Cell, env, error::Error, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The ticketing system beside the demo: two programs on one SQLite file, as child processes, so that kubetester does
-//! not contain a database.
+//! The optional ticketing system of the demo: two programs on one SQLite file. They are child processes, so that
+//! kubetester does not contain a database.
 
 use std::{
     env,
@@ -26,25 +26,25 @@ use tonic::{Request, Response, Status};
 /// The name of the program, of its package, and the first part of its pods' names.
 const PROGRAM: &str = "ticketing";
 
-/// Programs on the file.
+/// The number of programs on the file.
 const REPLICAS: u8 = 2;
 
-/// The time that a program may take until it listens.
+/// The maximum time until a program listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time that the channel may take to connect to all programs.
+/// The maximum time until the channel is connected to all programs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The interval at which the channel's state is read until it is connected.
 const CONNECT_POLL: Duration = Duration::from_millis(10);
 
-/// The time that a call may take.
+/// The timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time that programs may take to end.
+/// The maximum time for the programs to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The running programs. Dropped, they are killed, and their file is deleted.
+/// The running programs. They are killed and their file is deleted when this value is dropped.
 #[derive(Debug)]
 pub struct Ticketing {
     pods: Vec<Pod>,
@@ -58,10 +58,10 @@ struct Pod {
     child: Child,
 }
 
-/// A call, and its answer.
+/// A call and its answer.
 #[derive(Debug)]
 pub struct FirstCall {
-    /// The method, and the request in words.
+    /// The method and the request in words.
     pub request: &'static str,
     /// The answer in words.
     pub answer: String,
@@ -75,11 +75,11 @@ struct Started {
     listen: SocketAddr,
 }
 
-/// Returns the program's file, which is beside the tool's own.
+/// Returns the path of the program, which is in the folder of the tool.
 ///
 /// # Errors
 ///
-/// When it is not there: one sentence, with the command that builds it.
+/// Fails if the program does not exist, with one sentence that names the command that builds it.
 pub fn program() -> Result<PathBuf, String> {
     let tool =
         env::current_exe().map_err(|error| format!("finding the folder of kubetester failed: {error}"))?;
@@ -102,7 +102,7 @@ impl Ticketing {
     ///
     /// # Errors
     ///
-    /// When the file's folder cannot be made, or a program does not start: one sentence.
+    /// Fails with one sentence if the folder cannot be created, or if a program does not start.
     pub async fn start(program: &Path) -> Result<Self, String> {
         let folder = tempfile::tempdir()
             .map_err(|error| format!("creating a folder for the SQLite file failed: {error}"))?;
@@ -130,7 +130,7 @@ impl Ticketing {
     ///
     /// # Errors
     ///
-    /// When a call fails, or its answer is not the expected one: one sentence.
+    /// Fails with one sentence if a call fails or its answer is wrong.
     pub async fn first_calls(&self) -> Result<Vec<FirstCall>, String> {
         let mut client = CustomerControllerClient::new(self.connect().await?);
         let create = || {
@@ -197,7 +197,7 @@ impl Ticketing {
         futures_util::future::select_all(ended).await.0
     }
 
-    /// Lets the programs answer what is in flight, and ends them.
+    /// Ends the programs after they have answered the calls in flight.
     pub async fn stop(mut self) {
         for pod in &self.pods {
             let pid = pod.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
@@ -235,7 +235,7 @@ impl Pod {
         let Ok(Started { listen }) = serde_json::from_str(&line) else {
             return Err(line.trim().to_owned());
         };
-        // A program that logs to a full pipe would wait.
+        // A program that logs to a full pipe would block.
         tokio::spawn(async move { tokio::io::copy(&mut logs, &mut tokio::io::sink()).await });
         Ok(Self { name, address: listen, child })
     }

@@ -1,5 +1,5 @@
-//! Descriptors from a server, validated before a pool is made of them: the library that reads a pool trusts its indices
-//! and types.
+//! Descriptors from a server. They are validated before a pool is built, because the library trusts the indices and
+//! types of a pool.
 
 mod names;
 mod validate;
@@ -30,7 +30,7 @@ impl Files {
         self.0.len()
     }
 
-    /// Returns the files that others import and that are not here, after adding those that are built in.
+    /// Returns the imports that are missing, after adding the built-in files.
     pub fn missing_files(&mut self) -> BTreeSet<String> {
         loop {
             let imported = self.0.values().flat_map(|file| &file.dependency);
@@ -43,8 +43,8 @@ impl Files {
         }
     }
 
-    /// Returns the types that are used and not defined, after adding the files of those that are built in. Servers leave
-    /// out files, and files leave out imports.
+    /// Returns the types that are used but not defined, after adding the files of built-in types. Some servers leave
+    /// out files, and some files leave out imports.
     pub fn missing_types(&mut self) -> BTreeSet<String> {
         loop {
             let missing = Names::of(self.0.values()).map(|names| names.undefined(self.0.values()));
@@ -62,11 +62,11 @@ impl Files {
         }
     }
 
-    /// Makes a pool.
+    /// Builds a pool.
     ///
     /// # Errors
     ///
-    /// One sentence, when the files are not what a protobuf compiler makes, or do not fit together.
+    /// Fails with one sentence if the files are not valid output of a protobuf compiler, or do not fit together.
     pub fn into_pool(self) -> Result<DescriptorPool, String> {
         let mut files: Vec<_> = self.0.into_values().collect();
         let names = Names::of(&files)?;

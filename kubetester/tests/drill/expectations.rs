@@ -1,11 +1,11 @@
-//! A drill can fail: each expectation of its own holds once and fails once, with its sentence and its exit code, and
-//! what does worse than the default channel is seen to.
+//! A drill can fail: each of its expectations holds once and fails once, with its sentence and its exit code, and
+//! targets that do worse than the default channel are noticed.
 
 use service::testing::Exit;
 
 use super::drill;
 
-/// The line that says what became of an expectation.
+/// Returns the line with the outcome of an expectation.
 fn line<'a>(exit: &'a Exit, word: &str, flag: &str) -> &'a str {
     let begin = format!("{word}  {flag}: ");
     let line = exit.stdout.lines().find(|line| line.starts_with(&begin));
@@ -70,7 +70,7 @@ async fn bad_usage_is_exit_code_2_with_a_hint() {
     }
 }
 
-/// A load that goes elsewhere would pass whatever is done to the demo.
+/// A load on another system would always pass, because the drill does not affect it.
 #[tokio::test]
 async fn target_outside_the_drilled_system_is_an_error() {
     for target in ["http://127.0.0.1:9/", "grpc://127.0.0.1:9", "dns:///elsewhere:8000"] {

@@ -1,4 +1,4 @@
-//! However a drill ends, no process of it stays.
+//! No process of a drill is left behind, however the drill ends.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::TOOL;
 
-/// Starts a drill and waits until so many programs of its own are there, and one of them frozen if it is to be.
+/// Starts a drill and waits until it has `programs` child processes, and one of them is stopped if `frozen`.
 async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec<u32>) {
     let tool = Command::new(TOOL)
         .arg("drill")
@@ -44,13 +44,13 @@ fn children_of(parent: u32) -> Vec<u32> {
     children.collect()
 }
 
-/// R, S, T and so on, as proc(5) has it; none once it is gone.
+/// Returns the state of a process, such as R, S or T (see proc(5)); `None` if it has ended.
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Waits until none of them runs any more.
+/// Waits until all processes have ended.
 async fn gone(children: &[u32]) {
     bounded(async {
         while children.iter().any(|child| !matches!(state(*child), None | Some('Z'))) {

@@ -1,4 +1,4 @@
-//! `kubetester drill` as a program: what it does to its own system, what it finds, and that nothing of it stays.
+//! `kubetester drill` as a program: its effects on its own system, its findings, and that it leaves nothing behind.
 
 #![cfg(target_os = "linux")] // Each pod has a loopback address of its own.
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -15,7 +15,7 @@ use service::testing::{Exit, exit_of};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_kubetester");
 
-/// Short, so that the tests are.
+/// Short times, which keep the tests short.
 const TIMES: [&str; 6] = ["--steady", "300ms", "--outage", "900ms", "--settle", "200ms"];
 
 async fn drill(arguments: &[&str]) -> Exit {

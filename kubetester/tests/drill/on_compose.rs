@@ -1,4 +1,5 @@
-//! A drill on a compose project, with a stand-in for Docker: what it is told, and that all is as it was in the end.
+//! A drill on a compose project, with a stand-in for Docker that records its arguments: checks the commands, and that
+//! the project is restored.
 
 use std::{
     fs,
@@ -19,7 +20,7 @@ use super::{TIMES, TOOL};
 
 const SCRIPT: &str = include_str!("docker.sh");
 
-/// Three containers that run, and a gateway whose answers come from five pods in turn.
+/// Three running containers, and a gateway whose answers name five pods in turn.
 struct Project(TempDir);
 
 impl Project {
@@ -66,7 +67,7 @@ impl Project {
         lines(&self.path("told"))
     }
 
-    /// How each container is, in the order of their ids.
+    /// Returns the state of each container, in the order of their IDs.
     fn states(&self) -> Vec<String> {
         (1..=5).flat_map(|id| lines(&self.path(&format!("containers/{id}")))).collect()
     }

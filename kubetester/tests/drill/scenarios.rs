@@ -1,10 +1,10 @@
-//! Each scenario, and that the gateway's default channel loses no call in it.
+//! Each scenario, and that the gateway's default channel loses no call.
 
 use serde_json::Value;
 
 use super::result;
 
-/// The events, each as what happened and to whom.
+/// Returns the events, each with its kind and its pod.
 fn events(result: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = result["events"].as_array().unwrap().iter();
@@ -15,7 +15,7 @@ fn count(result: &Value, what: &str) -> usize {
     events(result).iter().filter(|event| event.0 == what).count()
 }
 
-/// No call failed, and each of so many pods that came was found.
+/// Asserts that no call failed, and that `found` pods became ready and got calls.
 fn harmless(result: &Value, found: usize) {
     assert_eq!(result["load"]["errors"], Value::Array(Vec::new()), "{result}");
     let pods = result["found"].as_array().unwrap();
@@ -33,7 +33,7 @@ async fn kill_loses_a_pod_that_returns() {
     let events = events(&result);
     let what: Vec<_> = events.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(what, ["killed", "ready"]);
-    assert_eq!(events[0].1, events[1].1, "the one that was killed is back");
+    assert_eq!(events[0].1, events[1].1, "the killed pod is back");
     assert!(result["lost"][0]["last_answer_at"].is_f64(), "{result}");
     let verdict = result["verdict"].as_str().unwrap();
     assert!(
@@ -45,7 +45,7 @@ async fn kill_loses_a_pod_that_returns() {
 
 #[tokio::test]
 async fn freeze_stops_and_resumes_a_pod() {
-    // It may be left out for longer than it was frozen; that it is found is for a longer drill to show.
+    // The pod may be left out for longer than it was frozen, so this short drill does not wait for its next call.
     let result = result(&["freeze", "--patience", "100ms"]).await;
     assert_eq!(result["load"]["errors"], Value::Array(Vec::new()), "{result}");
     let events = events(&result);

@@ -17,7 +17,7 @@ async fn stage(cluster: &Cluster) -> Kubernetes {
     Kubernetes::at(cluster.config().await, NAME).await.unwrap()
 }
 
-/// Returns the number of times that it was noted, and for how many pods.
+/// Returns the pods of all events of a kind.
 fn noted(journal: &EventLog, what: What) -> Vec<String> {
     let events = journal.events().into_iter().filter(|event| event.what == what);
     events.map(|event| event.pod.unwrap()).collect()
@@ -30,7 +30,7 @@ async fn restart_changes_the_template_and_waits_for_the_last_pod() {
     bounded(stage.restart(&journal)).await.unwrap();
     assert_eq!(noted(&journal, What::Ready), ["hellogrpc-4", "hellogrpc-5", "hellogrpc-6"]);
     assert_eq!(noted(&journal, What::Stopping), ["hellogrpc-1", "hellogrpc-2", "hellogrpc-3"]);
-    // Each new one was ready before the next old one was told to stop.
+    // Each new pod was ready before the next old pod began to terminate.
     let order: Vec<_> = journal.events().iter().map(|event| event.what).collect();
     assert_eq!(order, [[What::Ready, What::Stopping]; 3].concat());
     assert_eq!(cluster.ready().await.len(), 3);
@@ -80,7 +80,7 @@ async fn kill_deletes_without_grace_and_waits_for_the_replacement() {
     assert_eq!(cluster.changes().await, [change]);
 }
 
-/// Pods are looked for with the Deployment's own selector, so that no other pod is counted or killed.
+/// Pods are listed with the Deployment's selector, so that no other pod is counted or killed.
 #[tokio::test]
 async fn pods_outside_the_selector_are_ignored() {
     let cluster = Cluster::start(2).await;
@@ -122,7 +122,7 @@ async fn unavailable_api_server_delays_the_drill() {
     };
     let (restarted, ()) = bounded(async { tokio::join!(stage.restart(&journal), away) }).await;
     restarted.unwrap();
-    // One that came and went meanwhile was seen by nobody.
+    // A pod that was created and deleted in the meantime is not noticed.
     let ready = noted(&journal, What::Ready);
     assert!(cluster.ready().await.iter().all(|pod| ready.contains(pod)), "{ready:?}");
     assert_eq!(noted(&journal, What::Stopping).len(), 3);

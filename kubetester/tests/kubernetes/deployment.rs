@@ -1,5 +1,5 @@
-//! A Deployment at the API server of a test, and a controller that makes its pods, in steps of a few milliseconds: as
-//! the real one, one more than wanted while it replaces them, and never fewer that are ready.
+//! A Deployment at a test's API server, and a controller that creates its pods in steps of a few milliseconds. Like the
+//! real controller it surges by one pod while it replaces pods, and never has fewer ready pods than desired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use tokio::{
     time::sleep,
 };
 
-/// Where it is.
+/// The path of the Deployments.
 pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
-/// Where its pods are.
+/// The path of the pods.
 pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
-/// Its name.
+/// The name of the Deployment.
 pub(crate) const NAME: &str = "hellogrpc";
 
 const STEP: Duration = Duration::from_millis(3);
@@ -38,7 +38,7 @@ struct Pod {
 // === impl Cluster ===
 
 impl Cluster {
-    /// With so many pods that are ready.
+    /// Starts a cluster with `replicas` ready pods.
     pub(crate) async fn start(replicas: i64) -> Self {
         let server = ApiServer::start().await;
         server.put(
@@ -53,7 +53,7 @@ impl Cluster {
                 "status": {}
             }),
         );
-        // Somebody else's, which no drill may touch or count.
+        // The pod of another Deployment, which no drill may change or count.
         server.put(PODS, pod("other-1", "web", 1, true));
         let server = Arc::new(Mutex::new(server));
         let controller = tokio::spawn(control(server.clone()));
@@ -68,18 +68,18 @@ impl Cluster {
         self.server.lock().await
     }
 
-    /// Where it is, for a client.
+    /// Returns the configuration of a client.
     pub(crate) async fn config(&self) -> kube::Config {
         kube::Config::new(format!("http://{}", self.server().await.address).parse().unwrap())
     }
 
-    /// The Deployment's pods that are ready and not told to stop.
+    /// Returns the Deployment's pods that are ready and not terminating.
     pub(crate) async fn ready(&self) -> Vec<String> {
         let pods = pods(&*self.server().await).into_iter();
         pods.filter(|pod| pod.ready && !pod.stopping).map(|pod| pod.name).collect()
     }
 
-    /// Stops the controller: nothing comes of what is asked from now on.
+    /// Stops the controller, so that changes have no effect from now on.
     pub(crate) fn stop_controller(&self) {
         self.controller.abort();
     }
@@ -102,7 +102,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Takes one step after the other towards what is wanted.
+/// Runs the controller step by step towards the desired state.
 async fn control(server: Arc<Mutex<ApiServer>>) {
     let mut made = 0;
     loop {
@@ -150,7 +150,7 @@ fn step(server: &ApiServer, made: &mut u32) {
     }
 }
 
-/// The Deployment's pods, oldest first.
+/// Returns the Deployment's pods, oldest first.
 fn pods(server: &ApiServer) -> Vec<Pod> {
     let mut all: Vec<_> =
         server.all(PODS).into_iter().filter(|pod| pod["metadata"]["labels"]["tier"] == "grpc").collect();

@@ -1,5 +1,4 @@
-//! The drills on Kubernetes, against an API server over HTTP: what they ask, what they note, and what they say when
-//! they may not.
+//! The drills on Kubernetes, against an API server over HTTP: requests, events, and errors for missing permissions.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -1,4 +1,4 @@
-//! The whole command, with a kubeconfig, while calls run against pods that come and go.
+//! The whole command, with a kubeconfig, while calls run against pods that are added and removed.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::Mutex};
 
 use super::deployment::{Cluster, DEPLOYMENTS, NAME};
 
-/// Answers in turn as each of the pods that are ready: as a gateway in front of them, or as they would if they were
+/// Starts a server that answers as each ready pod in turn: as a gateway in front of the pods, or as pods that are
 /// gateways themselves.
 async fn gateway(cluster: Arc<Cluster>, themselves: bool) -> String {
     let turn = Arc::new(Mutex::new(0_usize));
@@ -28,7 +28,7 @@ async fn gateway(cluster: Arc<Cluster>, themselves: bool) -> String {
     format!("http://{address}/hellogrpc")
 }
 
-/// Runs `kubetester drill` with these arguments, and returns its exit code, its output and what it said.
+/// Runs `kubetester drill` with these arguments; returns its exit code, standard output and standard error.
 async fn drill(cluster: &Arc<Cluster>, arguments: &str) -> (Option<i32>, String, String) {
     let url = gateway(cluster.clone(), false).await;
     drill_at(cluster, &url, arguments).await

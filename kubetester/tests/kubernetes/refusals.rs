@@ -23,7 +23,7 @@ async fn missing_permission_is_named_by_verb_and_resource() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     let journal = EventLog::new();
-    // Without it pods stay as they are, and each drill comes as far as it may.
+    // Without the controller pods stay unchanged, and each drill proceeds until the missing permission.
     cluster.stop_controller();
     for (verb, resource, group) in [
         ("patch", "deployments", "apps"),
@@ -100,7 +100,7 @@ async fn stuck_rollout_ends_the_drill_with_the_controllers_message() {
     told(outcome, &["given up by its controller", "has timed out progressing"]);
 }
 
-/// With its time paused, 30 s of patience take no time.
+/// Runs with paused time, so that waiting 30 s takes no time.
 #[tokio::test]
 async fn unreachable_api_server_ends_the_drill() {
     let cluster = Cluster::start(3).await;

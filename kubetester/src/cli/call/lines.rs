@@ -15,14 +15,14 @@ use crate::{
     transport::{Content, Reply},
 };
 
-/// The longest message that is shown, in characters.
+/// The maximum number of characters of a message that are printed.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 
-/// How one call ended.
+/// The outcome of one call.
 pub(super) enum Outcome {
     /// The server responded.
     Reply(Box<Reply>),
-    /// No response came, for this reason.
+    /// The call failed without a response, for this reason.
     None(String),
 }
 
@@ -30,14 +30,14 @@ pub(super) enum Outcome {
 pub(super) struct Lines {
     pub(super) seed: Option<Seed>,
     pub(super) verbose: bool,
-    /// Print nothing after the method's own line.
+    /// True if nothing is printed after the method's own line.
     pub(super) brief: bool,
 }
 
 // === impl Outcome ===
 
 impl Outcome {
-    /// Returns the pod that responded, and why the call failed.
+    /// Returns the pod that responded, and the cause if the call failed.
     pub(super) fn sample(&self) -> (Option<String>, Option<String>) {
         match self {
             Self::None(why) => (None, Some(sanitize::reason(why.clone()))),
@@ -58,7 +58,7 @@ impl Outcome {
 // === impl Lines ===
 
 impl Lines {
-    /// Prints what stands before a call.
+    /// Prints the line before a call.
     pub(super) fn before(&self) -> io::Result<()> {
         self.seed.and_then(Seed::before).map_or(Ok(()), |line| print(&line))
     }
@@ -69,7 +69,7 @@ impl Lines {
         print(line.as_deref().unwrap_or(json))
     }
 
-    /// Prints the lines for a call that has ended.
+    /// Prints the lines after a call.
     pub(super) fn print(&self, outcome: &Outcome, latency: Duration) -> io::Result<()> {
         let took = time(latency.as_secs_f64());
         let Reply { content, pod, peer, headers, trailers } = match outcome {
@@ -121,12 +121,12 @@ impl Lines {
     }
 }
 
-/// Prints a line, fit for a terminal.
+/// Prints a line that is sanitized for a terminal.
 pub(super) fn print(line: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{}", sanitize::excerpt(line, 2 * LONGEST_MESSAGE))
 }
 
-/// Prints the figures of all calls.
+/// Prints the summary of all calls.
 pub(super) fn summary(result: &LoadResult) -> io::Result<()> {
     write!(anstream::stdout(), "\n{}", render::load(result))
 }

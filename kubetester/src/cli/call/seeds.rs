@@ -1,4 +1,4 @@
-//! The methods whose own clients print a line of their own.
+//! The methods of well-known clients, whose lines are printed in the format of those clients.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +30,7 @@ pub(crate) enum Seed {
 // === impl Seed ===
 
 impl Seed {
-    /// Returns what a method is; none is `hello.Hello/SayHello`.
+    /// Returns the kind of a method; `None` stands for `hello.Hello/SayHello`.
     pub(crate) fn of(method: Option<&MethodName>) -> Option<Self> {
         let Some(method) = method else { return Some(Self::Hello) };
         match method.to_string().as_str() {
@@ -52,7 +52,7 @@ impl Seed {
         }
     }
 
-    /// Returns the time that the method's own client waits from one call to the next.
+    /// Returns the interval between calls of the method's own client.
     pub(crate) fn every(self) -> Duration {
         match self {
             Self::Ticketing => Duration::from_secs(3),

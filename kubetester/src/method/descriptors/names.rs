@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Enum,
 }
 
-/// Where a type is defined.
+/// The definition of a type.
 #[derive(Debug, Clone)]
 pub(super) struct Definition {
     pub(super) kind: Kind,
@@ -32,7 +32,7 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// When a name is no identifier, defined twice, or one of protobuf's own in another file.
+    /// Fails if a name is not an identifier, is defined twice, or is that of a built-in type in another file.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a FileDescriptorProto>) -> Result<Self, String> {
         let mut names = Self::default();
         for file in files {
@@ -67,7 +67,7 @@ impl Names {
         }
     }
 
-    /// Returns the types that files use and none defines.
+    /// Returns the types that the files use but do not define.
     pub(super) fn undefined<'a>(
         &self,
         files: impl IntoIterator<Item = &'a FileDescriptorProto>,
@@ -156,12 +156,12 @@ fn used_by_fields(fields: &[FieldDescriptorProto], scope: &str, used: &mut impl 
     }
 }
 
-/// Returns the full name of what is called `name` in `scope`.
+/// Returns the full name of `name` in `scope`.
 pub(super) fn join(scope: &str, name: &str) -> String {
     if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
 }
 
-/// Returns an error for a name that no compiler would take.
+/// Returns an error for a name that is not an identifier.
 pub(super) fn identifier(name: &str, scope: &str) -> Result<(), String> {
     if is_identifier(name) { Ok(()) } else { Err(format!("{name:?} in {scope:?} is no name")) }
 }

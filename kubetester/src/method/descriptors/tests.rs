@@ -1,4 +1,4 @@
-//! Descriptors that a compiler made, and the same after something happened to them.
+//! Tests with descriptors from a compiler, unchanged and modified.
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -46,7 +46,7 @@ fn made(described: impl IntoIterator<Item = FileDescriptorProto>) -> Result<Desc
     files.into_pool()
 }
 
-/// Does with a pool what the tool does with it.
+/// Uses a pool like the tool.
 fn use_all(pool: &DescriptorPool, bytes: &[u8]) {
     for message in pool.all_messages() {
         drop(template(&message).to_string());
@@ -172,7 +172,7 @@ fn public_imports_in_a_circle_end() {
     assert!(made([file, other]).is_ok());
 }
 
-/// Changes some fields of a message in a way that its encoding allows.
+/// Mutates some fields of a message within its encoding.
 fn disturb(file: &mut FileDescriptorProto, at: usize, what: u8, number: i32, name: &str) {
     fn fields(message: &mut prost_types::DescriptorProto) -> Vec<&mut FieldDescriptorProto> {
         let inner = message.nested_type.iter_mut().flat_map(fields);

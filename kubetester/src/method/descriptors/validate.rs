@@ -1,5 +1,5 @@
-//! One file, checked and reduced to what is needed: imports are the files whose types it uses, options that change
-//! neither the wire nor JSON go.
+//! Validates one file and reduces it to the needed parts. Imports become the files whose types it uses, and options
+//! that affect neither the wire format nor JSON are removed.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,23 +14,23 @@ use prost_types::{
 
 use super::names::{Definition, Kind, Names, identifier, join};
 
-/// The numbers that a field may have.
+/// The valid field numbers.
 const FIELD_NUMBERS: RangeInclusive<i32> = 1..=0x1fff_ffff;
 
-/// The types that the key of a map cannot have.
+/// The types that are invalid as keys of maps.
 const NO_KEYS: [Type; 6] = [Type::Double, Type::Float, Type::Bytes, Type::Message, Type::Group, Type::Enum];
 
-/// Checks a file with what the names of its types mean.
+/// Validates a file, with the definitions of all types.
 struct Checker<'a> {
     names: &'a Names,
     imports: BTreeSet<String>,
 }
 
-/// Checks a file, and makes of it what the library of the pool reads.
+/// Validates a file, and returns the reduced file for the pool.
 ///
 /// # Errors
 ///
-/// One sentence, when no protobuf compiler would make such a file.
+/// Fails with one sentence if the file is not valid output of a protobuf compiler.
 pub(super) fn file(file: &mut FileDescriptorProto, names: &Names) -> Result<(), String> {
     match file.syntax() {
         "" | "proto2" | "proto3" => {}

@@ -18,7 +18,7 @@ def files(tool):
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "index.html").write_text("<html>a page</html>")
         command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", folder]
-        with server(port, *command, stderr=subprocess.DEVNULL) as address:
+        with server(port, *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as address:
             verdict(tool, ["no-pod-named"], f"http://{address}/")
             cause = only_error(verdict(tool, ["nothing-succeeded"], f"http://{address}/none", code=3))
             assert "404" in cause, cause

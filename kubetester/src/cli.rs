@@ -81,6 +81,9 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == "pod") {
         return PodProgram::parse_from(&arguments[1..]).pod.run();
     }
+    if let Some(ended) = crate::drill::processes::guard_main(&arguments) {
+        return ended;
+    }
     match Cli::parse_from(arguments).command {
         Command::Call(call) => block_on(call.run()),
         Command::Compare(compare) => block_on(compare.run()),

@@ -17,6 +17,7 @@ use crate::{
         expect::DrillExpectations,
         kubernetes::{Kubernetes, Place},
         platform::{Aim, Platform, Trouble},
+        processes::{self, Processes},
         scenario::Scenario,
     },
     method::Choice,
@@ -28,6 +29,9 @@ use crate::{
 
 const EXAMPLES: &str = r#"Examples:
   kubetester drill kill --max-errors 0 --max-discovery 2s
+  kubetester drill freeze --on processes --pod 127.0.0.1:9001='./greeter --port 9001' --pod \
+    127.0.0.1:9002='./greeter --port 9002' --target ipv4:127.0.0.1:9001,127.0.0.1:9002 \
+    --method helloworld.Greeter/SayHello
   kubetester drill restart --on kubernetes --namespace shop --target http://gateway.example.com/hellogrpc
   kubetester drill dns-outage --report outage.html"#;
 
@@ -41,8 +45,8 @@ const COMPOSE: &str =
 /// changes the number of pods to N. freeze: stops one pod (SIGSTOP), so that it accepts connections and never answers,
 /// and then resumes it. dns-outage: lets the DNS server fail, and meanwhile kills a pod and starts it again (demo
 /// only). The busiest pod is the one that is killed or stopped. On Kubernetes there are kill (deletion without grace
-/// period), restart (`kubectl rollout restart`) and scale. The system is restored at the end, also on Ctrl-C. Exits as
-/// `load` does.
+/// period), restart (`kubectl rollout restart`) and scale; on processes there are kill, freeze and restart. The system is
+/// restored at the end, also on Ctrl-C; a process of --pid that was killed is not started again. Exits as `load` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Drill {
@@ -58,8 +62,8 @@ pub(super) struct Drill {
     on: On,
 
     /// Target of the load: a path of the system's gateway; direct: the pods over a balanced channel in this program; tonic:
-    /// the pods over tonic's own balancer; or, with --on compose and --on kubernetes, any target of `load` that leads to
-    /// the drilled pods [default: /hellogrpc; dns-outage: /hellogrpc and /hellohttp in turn]
+    /// the pods over tonic's own balancer; or, with --on compose, processes and kubernetes, any target of `load` that leads
+    /// to the drilled pods [default: /hellogrpc; dns-outage: /hellogrpc and /hellohttp in turn]
     #[arg(long, alias = "url", value_name = "TARGET")]
     target: Option<Aim>,
 
@@ -133,6 +137,9 @@ pub(super) struct Drill {
     compose: Option<String>,
 
     #[command(flatten)]
+    processes: processes::Options,
+
+    #[command(flatten)]
     place: Place,
 
     #[command(flatten)]
@@ -156,6 +163,8 @@ enum On {
     Demo,
     /// The running compose project
     Compose,
+    /// Programs of your own on this machine
+    Processes,
     /// A Deployment of a cluster, through its API server
     Kubernetes,
 }
@@ -200,11 +209,22 @@ impl Drill {
 
     fn scenario(&self) -> Result<Scenario, Stop> {
         if let (On::Demo, Some(Aim::Target(target))) = (self.on, &self.target) {
-            let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on compose \
-                       or --on kubernetes";
+            let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on compose, \
+                       --on processes or --on kubernetes";
             let sentence = format!("{target} is outside the demo that this drill starts: {why}");
             return Err(Stop::new(USAGE, sentence));
         }
+        let scenario = self.named_scenario()?;
+        if matches!(self.on, On::Processes) {
+            let checked = self.processes.check(scenario, self.target.as_ref());
+            checked.map_err(|sentence| Stop::new(USAGE, sentence))?;
+        } else if self.processes.are_given() {
+            return Err(Stop::new(USAGE, "--pod, --pid and --ready are for --on processes"));
+        }
+        Ok(scenario)
+    }
+
+    fn named_scenario(&self) -> Result<Scenario, Stop> {
         match (self.scenario, self.pods_wanted) {
             (Name::Scale, Some(pods)) => Ok(Scenario::Scale(pods)),
             (Name::Scale, None) => {
@@ -213,7 +233,7 @@ impl Drill {
             (_, Some(_)) => Err(Stop::new(USAGE, "a number of pods is for drill scale alone")),
             (Name::Freeze, None) if matches!(self.on, On::Kubernetes) => Err(Stop::new(
                 USAGE,
-                "drill freeze is for --on demo and --on compose: an API server cannot stop and resume a process",
+                "drill freeze is for --on demo, compose and processes: an API server cannot stop and resume a process",
             )),
             (Name::Kill, None) => Ok(Scenario::Kill),
             (Name::Restart, None) => Ok(Scenario::Restart),
@@ -240,6 +260,7 @@ impl Drill {
                 };
                 Box::new(Compose::find(settings).await?)
             }
+            On::Processes => Box::new(Processes::start(&self.processes).await?),
             On::Kubernetes => Box::new(Kubernetes::find(self.place.clone()).await?),
         })
     }

@@ -174,7 +174,7 @@ impl Platform for Demo {
             }
             Aim::Target(target) => {
                 let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on \
-                           compose or --on kubernetes";
+                           compose, --on processes or --on kubernetes";
                 return Err(Trouble(format!("{target} is outside the demo that this drill starts: {why}")));
             }
         })

@@ -21,7 +21,7 @@ pub struct DrillResult {
     pub schema: &'static str,
     /// The scenario: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
     pub scenario: String,
-    /// To which system: `demo`, `compose` or `kubernetes`.
+    /// To which system: `demo`, `compose`, `processes` or `kubernetes`.
     pub on: &'static str,
     /// The events, in order of time.
     pub events: Vec<Event>,

@@ -35,8 +35,9 @@ async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec
     (tool, children)
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
+pub(super) fn children_of(parent: u32) -> Vec<u32> {
+    // It may have ended meanwhile.
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
     let children = threads.flat_map(|thread| {
         let children = fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
         children.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
@@ -45,13 +46,13 @@ fn children_of(parent: u32) -> Vec<u32> {
 }
 
 /// Returns the state of a process, such as R, S or T (see proc(5)); `None` if it has ended.
-fn state(pid: u32) -> Option<char> {
+pub(super) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Waits until all processes have ended.
-async fn gone(children: &[u32]) {
+pub(super) async fn gone(children: &[u32]) {
     bounded(async {
         while children.iter().any(|child| !matches!(state(*child), None | Some('Z'))) {
             sleep(Duration::from_millis(10)).await;
@@ -60,7 +61,7 @@ async fn gone(children: &[u32]) {
     .await;
 }
 
-fn send(tool: &Child, signal: Signal) {
+pub(super) fn send(tool: &Child, signal: Signal) {
     kill_process(Pid::from_raw(tool.id().unwrap().try_into().unwrap()).unwrap(), signal).unwrap();
 }
 

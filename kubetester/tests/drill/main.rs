@@ -6,6 +6,7 @@
 mod expectations;
 mod left_behind;
 mod on_compose;
+mod on_processes;
 mod scenarios;
 #[path = "../schema/mod.rs"]
 mod schema;

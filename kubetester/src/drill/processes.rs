@@ -1,0 +1,247 @@
+//! A drill on the user's own programs: commands that the drill starts, and processes that already run.
+
+mod guard;
+#[cfg(target_os = "linux")]
+mod listening;
+mod options;
+mod program;
+mod readiness;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process, test_kill_process},
+};
+
+use self::{
+    guard::Order,
+    options::{Command, ProcessId},
+    program::Program,
+    readiness::Readiness,
+};
+pub use self::{guard::main as guard_main, options::Options};
+use super::{
+    event_log::{EventLog, What},
+    platform::{Aim, Conduct, Platform, Trouble},
+    scenario::Scenario,
+};
+use crate::target::Target;
+
+/// The time that a program has to end after SIGTERM when the drill is over, before it is killed.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// The time that a program has to end after SIGTERM in a restart.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// The user's programs.
+pub struct Processes(Vec<Pod>);
+
+struct Pod {
+    /// The name that the answers give, or the address.
+    name: String,
+    process: Process,
+}
+
+enum Process {
+    /// Started by the drill, which ends it too.
+    Started { command: Command, readiness: Readiness, program: Option<Program> },
+    /// Was there before.
+    Running { pid: Pid, frozen: bool },
+}
+
+// === impl Processes ===
+
+impl Processes {
+    /// Starts the commands, waits until each is ready, and finds the running processes.
+    ///
+    /// # Errors
+    ///
+    /// When a program does not start or ends at once, or a process is not there or belongs to another user.
+    pub async fn start(options: &Options) -> Result<Self, Trouble> {
+        let mut pods = Vec::new();
+        for ProcessId { name, pid } in &options.pid {
+            reach(*pid)?;
+            let name = match name {
+                Some(name) => name.clone(),
+                None => address_of(*pid)?,
+            };
+            pods.push(Pod { name, process: Process::Running { pid: *pid, frozen: false } });
+        }
+        let starts = options.pod.iter().map(async |command| {
+            let readiness = options.readiness_of(&command.name).map_err(Trouble)?;
+            let program = Program::start(command, &readiness).await?;
+            let process = Process::Started { command: command.clone(), readiness, program: Some(program) };
+            Ok(Pod { name: command.name.clone(), process })
+        });
+        // All of them end before an error is returned, so that none is left half started.
+        for started in join_all(starts).await {
+            pods.push(started?);
+        }
+        Ok(Self(pods))
+    }
+
+    fn process(&mut self, pod: &str) -> Result<&mut Process, Trouble> {
+        let pod_found = self.0.iter_mut().find(|known| known.name == pod);
+        pod_found.map(|pod| &mut pod.process).ok_or_else(|| Trouble(format!("there is no pod {pod}")))
+    }
+}
+
+#[async_trait]
+impl Platform for Processes {
+    fn name(&self) -> &'static str {
+        "processes"
+    }
+
+    async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble> {
+        match aim {
+            Aim::Target(target) => Ok(target.clone()),
+            Aim::Gateway(_) | Aim::Direct | Aim::Tonic => Err(Trouble(options::NO_TARGET.to_owned())),
+        }
+    }
+
+    async fn pods(&mut self) -> Result<Vec<String>, Trouble> {
+        let alive = self.0.iter().filter(|pod| match &pod.process {
+            Process::Started { program, .. } => program.is_some(),
+            Process::Running { pid, .. } => test_kill_process(*pid).is_ok(),
+        });
+        Ok(alive.map(|pod| pod.name.clone()).collect())
+    }
+
+    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+        match self.process(pod)? {
+            Process::Started { program, .. } => {
+                let mut killed = program.take().ok_or_else(|| not_running(pod))?;
+                journal.note(What::Killed, pod);
+                killed.order(Order::Kill).await?;
+                killed.ended_within(END_WITHIN).await
+            }
+            Process::Running { pid, .. } => {
+                journal.note(What::Killed, pod);
+                signal(*pid, Signal::KILL)
+            }
+        }
+    }
+
+    async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+        match self.process(pod)? {
+            Process::Started { command, readiness, program } => {
+                *program = Some(Program::start(command, readiness).await?);
+                journal.note(What::Ready, pod);
+                Ok(())
+            }
+            // How it was started is not known.
+            Process::Running { .. } => Ok(()),
+        }
+    }
+
+    async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+        match self.process(pod)? {
+            Process::Started { program, .. } => {
+                let program = program.as_mut().ok_or_else(|| not_running(pod))?;
+                journal.note(What::Frozen, pod);
+                program.order(Order::Freeze).await
+            }
+            Process::Running { pid, frozen } => {
+                // Set before, so that an interrupt in between leaves nothing frozen.
+                *frozen = true;
+                journal.note(What::Frozen, pod);
+                signal(*pid, Signal::STOP)
+            }
+        }
+    }
+
+    async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+        journal.note(What::Thawed, pod);
+        match self.process(pod)? {
+            Process::Started { program, .. } => {
+                program.as_mut().ok_or_else(|| not_running(pod))?.order(Order::Thaw).await
+            }
+            Process::Running { pid, frozen } => {
+                *frozen = false;
+                signal(*pid, Signal::CONT)
+            }
+        }
+    }
+
+    async fn scale(&mut self, _: u16, _: &EventLog) -> Result<(), Trouble> {
+        Err(Trouble(options::unsupported(Scenario::Scale(1))))
+    }
+
+    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
+        for Pod { name, process } in &mut self.0 {
+            let Process::Started { command, readiness, program } = process else {
+                return Err(Trouble(options::not_restartable(name)));
+            };
+            let mut old = program.take().ok_or_else(|| not_running(name))?;
+            journal.note(What::Stopping, name);
+            old.order(Order::Terminate).await?;
+            old.ended_within(STOP_WITHIN).await?;
+            *program = Some(Program::start(command, readiness).await?);
+            journal.note(What::Ready, name);
+        }
+        Ok(())
+    }
+
+    async fn dns(&mut self, _: Conduct, _: &EventLog) -> Result<(), Trouble> {
+        Err(Trouble(options::unsupported(Scenario::DnsOutage)))
+    }
+
+    async fn put_back(&mut self) -> Result<(), Trouble> {
+        let ends = self.0.drain(..).map(async |pod| match pod.process {
+            Process::Started { program: Some(program), .. } => program.end(END_WITHIN).await,
+            Process::Started { program: None, .. } | Process::Running { frozen: false, .. } => Ok(()),
+            Process::Running { pid, frozen: true } => signal(pid, Signal::CONT),
+        });
+        join_all(ends).await.into_iter().collect()
+    }
+}
+
+fn not_running(pod: &str) -> Trouble {
+    Trouble(format!("{pod} does not run"))
+}
+
+/// Returns an error if a process is not there or may not be sent signals.
+fn reach(pid: Pid) -> Result<(), Trouble> {
+    if pid == rustix::process::getpid() {
+        return Err(Trouble(format!("process {pid} is this program itself")));
+    }
+    test_kill_process(pid).map_err(|error| unreachable(pid, error))
+}
+
+fn signal(pid: Pid, signal: Signal) -> Result<(), Trouble> {
+    kill_process(pid, signal).map_err(|error| unreachable(pid, error))
+}
+
+fn unreachable(pid: Pid, error: Errno) -> Trouble {
+    match error {
+        Errno::SRCH => Trouble(format!("there is no process {pid}")),
+        Errno::PERM => Trouble(format!("process {pid} belongs to another user, and cannot be sent signals")),
+        error => Trouble(format!("sending a signal to process {pid} failed: {error}")),
+    }
+}
+
+/// Returns the address on which a process listens, for a process without a name.
+#[cfg(target_os = "linux")]
+fn address_of(pid: Pid) -> Result<String, Trouble> {
+    let write = format!("write --pid NAME={pid}, with the name that its answers give or with its address");
+    let addresses = listening::addresses(pid).map_err(|error| {
+        Trouble(format!("reading what process {pid} listens on failed: {error}; {write}"))
+    })?;
+    match &addresses[..] {
+        [address] => Ok(address.to_string()),
+        [] => Err(Trouble(format!("process {pid} listens on no TCP port; {write}"))),
+        several => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            Err(Trouble(format!("process {pid} listens on {}; {write}", several.join(", "))))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn address_of(pid: Pid) -> Result<String, Trouble> {
+    Err(Trouble(format!(
+        "process {pid} has no name; write --pid NAME={pid}, with the name that its answers give or with its address"
+    )))
+}

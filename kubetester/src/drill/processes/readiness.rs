@@ -1,0 +1,67 @@
+//! When a program that was started is ready for calls.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    target::{Endpoint, Target},
+    transport::{self, Setup},
+};
+
+/// The time that a program has to accept a connection or to answer, before it is asked again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// When a program is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// `host:port` accepts connections.
+    Accepts(String),
+    /// The URL answers 2xx.
+    Answers(Endpoint),
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Asks once.
+    pub(super) async fn is_ready(&self) -> bool {
+        match self {
+            Self::Accepts(address) => {
+                matches!(timeout(ANSWER_WITHIN, TcpStream::connect(address)).await, Ok(Ok(_)))
+            }
+            Self::Answers(endpoint) => {
+                let answer = transport::fetch(endpoint.clone(), Setup::default(), ANSWER_WITHIN).await;
+                matches!(answer, Ok(Ok(_)))
+            }
+        }
+    }
+}
+
+impl FromStr for Readiness {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return match text.parse() {
+                Ok(Target::Http(endpoint)) => Ok(Self::Answers(endpoint)),
+                Ok(_) => Err(format!("{text} is no http:// or https:// URL")),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        match port.and_then(|(_, port)| port.parse().ok()) {
+            Some(1_u16..) => Ok(Self::Accepts(text.to_owned())),
+            _ => Err(format!("{text:?} is neither a URL nor host:port")),
+        }
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepts(address) => f.write_str(address),
+            Self::Answers(endpoint) => write!(f, "{}{}", endpoint.root("http"), endpoint.path),
+        }
+    }
+}

@@ -115,6 +115,9 @@ pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
     LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, SlowStart, WeightedRoundRobin,
 };
+#[cfg(feature = "kubernetes")]
+#[doc(hidden)]
+pub use resolver::kubernetes::{describe_plugin_error, kubeconfig};
 pub use resolver::{
     DnsLookup, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
 };
@@ -124,6 +127,9 @@ pub use service_config::{
 };
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+pub use transport::{CaFileVerifier, CertificateProblem};
 pub use transport::{Connector, Keepalive, TcpConnector};
 #[cfg(feature = "tls")]
 pub use transport::{Tls, TlsConnector, TlsError};

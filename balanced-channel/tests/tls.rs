@@ -73,6 +73,10 @@ async fn serve(ca: &Ca, host: &str, clients: Option<&Ca>) -> SocketAddr {
     if let Some(clients) = clients {
         tls = tls.client_ca_root(Certificate::from_pem(clients.pem()));
     }
+    serve_as(tls).await
+}
+
+async fn serve_as(tls: ServerTlsConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder().tls_config(tls).unwrap().add_service(HelloServer::new(Greeter));
@@ -97,13 +101,48 @@ async fn a_server_that_proves_the_targets_name_is_used() {
 async fn a_server_of_another_name_or_another_authority_is_not() {
     let (ca, stranger) = (Ca::new(), Ca::new());
     for (address, why) in [
-        (serve(&ca, "other.test", None).await, "not valid for name"),
-        (serve(&stranger, "pods.test", None).await, "invalid peer certificate"),
+        (serve(&ca, "other.test", None).await, "the certificate is for other.test, not for pods.test"),
+        (serve(&stranger, "pods.test", None).await, "the certificate is of an unknown issuer"),
     ] {
         let channel = to(address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
         let (code, message) = fails(&channel, "").await;
         assert_eq!(code, Code::Unavailable);
         assert!(message.contains("TLS handshake failed") && message.contains(why), "{message}");
+    }
+}
+
+/// As `openssl req -x509` makes it: a certificate that has signed itself, and is marked as that of a CA.
+#[tokio::test]
+async fn certificate_that_is_itself_in_the_ca_file_is_trusted_for_its_names() {
+    for (names, in_file, expired, result) in [
+        (&["pods.test"][..], true, false, Ok("secure")),
+        (&["other.test"], true, false, Err("the certificate is for other.test, not for pods.test")),
+        (&[], true, false, Err("has no subjectAltName")),
+        (&["pods.test"], true, true, Err("the certificate has expired")),
+        (&["pods.test"], false, false, Err("that of a CA (CA:TRUE), and is not itself in the CA file")),
+    ] {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        if expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let identity = Identity::from_pem(&certificate, key.serialize_pem());
+        let address = serve_as(ServerTlsConfig::new().identity(identity)).await;
+
+        let ca = Ca::new();
+        let file = ca.write("server.pem", &if in_file { certificate } else { ca.pem() });
+        let channel = to(address).tls(Tls::new().ca_file(file)).unwrap().build().unwrap();
+        match result {
+            Ok(hostname) => assert_eq!(call(&channel, "").await.unwrap(), hostname),
+            Err(problem) => {
+                let (code, message) = fails(&channel, "").await;
+                assert_eq!(code, Code::Unavailable);
+                assert!(message.contains(problem), "{message}");
+            }
+        }
     }
 }
 

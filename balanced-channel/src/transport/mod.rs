@@ -39,7 +39,7 @@ pub(crate) use shared::ConnectionLost;
 use shared::Shared;
 use sniffer::SniffedIo;
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsConnector, TlsError};
+pub use tls::{CaFileVerifier, CertificateProblem, Tls, TlsConnector, TlsError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,

@@ -3,6 +3,8 @@
 //! Kubernetes and cert-manager replace certificates by replacing files. They are looked at before
 //! each new connection; connections that stand are left alone.
 
+mod verifier;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -20,6 +22,7 @@ use tokio_rustls::{
     },
 };
 
+pub use self::verifier::{CaFileVerifier, CertificateProblem};
 use crate::{
     resolver::Endpoint,
     transport::{Connector, chain},
@@ -77,7 +80,8 @@ impl Tls {
         Self::default()
     }
 
-    /// Trusts the certificates in this PEM file, and no others. Default: the system's roots.
+    /// Trusts the certificates in this PEM file and what they have issued, and no others. A server may also show a
+    /// certificate that is itself in the file, of whatever kind. Default: the system's roots.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
@@ -104,24 +108,24 @@ impl Tls {
     fn load(&self) -> Result<Loaded, TlsError> {
         // Before the files: a change while they are read is then seen as one the next time.
         let stamps = self.stamps();
-        let mut roots = RootCertStore::empty();
-        match &self.ca_file {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError(error.to_string()))?;
+        let config = match &self.ca_file {
             Some(path) => {
-                for certificate in certificates(path)? {
-                    roots.add(certificate).map_err(|error| unusable(path, &error))?;
-                }
+                let verifier =
+                    CaFileVerifier::new(certificates(path)?).map_err(|error| unusable(path, &*error))?;
+                config.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
             }
             None => {
+                let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 if roots.is_empty() {
                     return Err(TlsError("this system has no root certificates: name a CA file".into()));
                 }
+                config.with_root_certificates(roots)
             }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError(error.to_string()))?
-            .with_root_certificates(roots);
+        };
         let mut config = match &self.identity {
             None => config.with_no_client_auth(),
             Some(Identity { certificates: path, key: key_path }) => {
@@ -184,7 +188,11 @@ impl<C: Connector> Connector for TlsConnector<C> {
         let stream = self.inner.connect(endpoint).await?;
         let tls = tokio_rustls::TlsConnector::from(self.config());
         let stream = tls.connect(self.server_name.clone(), stream).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("TLS handshake failed: {}", chain(&error)))
+            let cause = match CertificateProblem::of(&error) {
+                Some(problem) => problem.to_string(),
+                None => chain(&error),
+            };
+            io::Error::new(error.kind(), format!("TLS handshake failed: {cause}"))
         })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(io::Error::other("the server does not offer HTTP/2 over TLS (ALPN \"h2\")"));

@@ -4,12 +4,13 @@ mod insecure;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use balanced_channel::{CaFileVerifier, CertificateProblem};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore,
+        AlertDescription, ClientConfig, Error as TlsError, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
@@ -80,9 +81,14 @@ impl Tls {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| usage(error.to_string()))?;
-        let config = match self.insecure {
-            true => config.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone::new())),
-            false => config.with_root_certificates(self.roots()?),
+        let config = match (&self.ca, self.insecure) {
+            (_, true) => config.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone::new())),
+            (Some(file), false) => {
+                let verifier = CaFileVerifier::new(certificates(file)?);
+                let verifier = verifier.map_err(|error| unusable(file, &error))?;
+                config.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
+            (None, false) => config.with_root_certificates(system_roots()?),
         };
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(config.with_no_client_auth());
@@ -90,24 +96,14 @@ impl Tls {
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
         config.with_client_auth_cert(certificates(cert)?, private).map_err(|error| unusable(cert, &error))
     }
+}
 
-    fn roots(&self) -> Result<RootCertStore, Unreachable> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca {
-            Some(file) => {
-                for certificate in certificates(file)? {
-                    roots.add(certificate).map_err(|error| unusable(file, &error))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                if roots.is_empty() {
-                    let why = "this system has no root certificates; name a file with --ca";
-                    return Err(usage(why.to_owned()));
-                }
-            }
-        }
-        Ok(roots)
+fn system_roots() -> Result<RootCertStore, Unreachable> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match roots.is_empty() {
+        true => Err(usage("this system has no root certificates; name a file with --ca".to_owned())),
+        false => Ok(roots),
     }
 }
 
@@ -143,6 +139,15 @@ impl Encrypt {
 
 /// Why a handshake with `peer` failed.
 fn refusal(error: &io::Error, peer: &str) -> String {
+    if let Some(problem) = CertificateProblem::of(error) {
+        let remedy = match problem {
+            CertificateProblem::UnknownIssuer => "; trust it with --ca, or anyone with --insecure",
+            CertificateProblem::WrongName { .. } => "; to expect another name, write --server-name NAME",
+            CertificateProblem::IsCa => "; the CA file is that of --ca",
+            _ => "",
+        };
+        return format!("TLS with {peer} failed: {problem}{remedy}");
+    }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     match tls {
         None => cause::of_io(error, peer),
@@ -156,17 +161,6 @@ fn refusal(error: &io::Error, peer: &str) -> String {
             format!("{peer} does not speak the protocol that was asked for over TLS (ALPN)")
         }
         Some(TlsError::InvalidMessage(_)) => format!("{peer} does not speak TLS"),
-        // A bad signature is an issuer of the same name with another key.
-        Some(TlsError::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        )) => {
-            format!(
-                "{peer} shows a certificate of an unknown issuer; trust it with --ca, or anyone with --insecure"
-            )
-        }
-        Some(TlsError::InvalidCertificate(why)) => {
-            format!("{peer} shows a certificate that does not do: {why}")
-        }
-        Some(why) => format!("TLS with {peer} fails: {why}"),
+        Some(why) => format!("TLS with {peer} failed: {why}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, sync::Arc};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, KeyPair, generate_simple_self_signed};
 use service::{Identity, Instance, Shutdown, defaults};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -34,9 +34,21 @@ impl Localhost {
         Self::with(true)
     }
 
+    /// A certificate as `openssl req -x509` makes it: it has signed itself, and is marked as that of a CA.
+    fn marked_as_ca(names: &[&str]) -> Self {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
+        Self::showing(CertifiedKey { cert, signing_key }, false)
+    }
+
     fn with(known: bool) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self::showing(generate_simple_self_signed(["localhost".to_owned()]).unwrap(), known)
+    }
+
+    fn showing(CertifiedKey { cert, signing_key }: CertifiedKey<KeyPair>, known: bool) -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("ca.pem"), cert.pem()).unwrap();
         fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
@@ -134,6 +146,7 @@ async fn failed_handshake_is_one_sentence() {
     let (ca, wrong) = (localhost.ca(), other.ca());
     let (port, trusted, mistrusted) = (plain.port(), ["--ca", &ca], ["--ca", &wrong]);
     let named = ["--server-name", "localhost"];
+    let other_name = "the certificate is for localhost, not for 127.0.0.1; to expect another name, write --server-name NAME";
     for (target, arguments, words) in [
         (format!("https://localhost:{http}/"), &mistrusted[..], "unknown issuer; trust it with --ca"),
         (format!("grpcs://localhost:{grpc}"), &mistrusted, "unknown issuer; trust it with --ca"),
@@ -142,9 +155,9 @@ async fn failed_handshake_is_one_sentence() {
             &[&mistrusted[..], &named].concat(),
             "unknown issuer; trust it with --ca",
         ),
-        (format!("https://127.0.0.1:{http}/"), &trusted, "shows a certificate that does not do"),
-        (format!("grpcs://127.0.0.1:{grpc}"), &trusted, "shows a certificate that does not do"),
-        (format!("ipv4:127.0.0.1:{grpc}"), &trusted, "shows a certificate that does not do"),
+        (format!("https://127.0.0.1:{http}/"), &trusted, other_name),
+        (format!("grpcs://127.0.0.1:{grpc}"), &trusted, other_name),
+        (format!("ipv4:127.0.0.1:{grpc}"), &trusted, other_name),
         (format!("https://localhost:{port}/"), &trusted, "does not speak TLS"),
         (format!("grpcs://localhost:{port}"), &trusted, "does not speak TLS"),
         (format!("ipv4:127.0.0.1:{port}"), &["--insecure"], "does not speak TLS"),
@@ -152,6 +165,39 @@ async fn failed_handshake_is_one_sentence() {
         (format!("http://localhost:{http}/"), &[], "does it speak TLS or HTTP/2?"),
         (format!("grpc://localhost:{grpc}"), &[], "gRPC "),
         (format!("ipv4:127.0.0.1:{grpc}"), &[], "cannot reach ipv4:127.0.0.1:"),
+    ] {
+        let exit = load(&target, &[&["-n", "2", "-c", "1", "--timeout", "2s"], arguments].concat()).await;
+        assert_eq!(exit.code, Some(3), "{target}: {exit:?}");
+        assert!(exit.stderr.contains(words) && exit.stderr.lines().count() == 1, "{target}: {}", exit.stderr);
+    }
+}
+
+#[tokio::test]
+async fn certificate_that_signed_itself_is_trusted_if_it_is_the_ca_file() {
+    let localhost = Localhost::marked_as_ca(&["localhost"]);
+    let http = localhost.before(draws().await).await;
+    let grpc = localhost.before(hellogrpc().await).await;
+    let ca = localhost.ca();
+    let balanced = format!("ipv4:127.0.0.1:{grpc}");
+    let named = ["--ca", &ca, "--server-name", "localhost"];
+    for (target, arguments) in [
+        (format!("https://localhost:{http}/"), &named[..2]),
+        (format!("grpcs://localhost:{grpc}"), &named[..2]),
+        (balanced.clone(), &named),
+    ] {
+        let result = result(&target, &[&["-n", "20", "-c", "2"], arguments].concat()).await;
+        assert_eq!(result["succeeded"], 20, "{target}");
+    }
+
+    let (unnamed, stranger) = (Localhost::marked_as_ca(&[]), Localhost::new());
+    let without = unnamed.before(draws().await).await;
+    let (nameless, other) = (unnamed.ca(), stranger.ca());
+    let remedy = "make one with openssl req -addext subjectAltName=DNS:localhost";
+    let not_in_file = "is not itself in the CA file; put it there, or make one with openssl req";
+    for (target, arguments, words) in [
+        (format!("https://localhost:{without}/"), &["--ca", &nameless][..], remedy),
+        (format!("https://localhost:{http}/"), &["--ca", &other], not_in_file),
+        (balanced, &["--ca", &other, "--server-name", "localhost"], not_in_file),
     ] {
         let exit = load(&target, &[&["-n", "2", "-c", "1", "--timeout", "2s"], arguments].concat()).await;
         assert_eq!(exit.code, Some(3), "{target}: {exit:?}");

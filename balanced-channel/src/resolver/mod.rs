@@ -154,6 +154,15 @@ impl Updates {
         });
     }
 
+    /// Publishes that the service has no endpoint now, and why.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn publish_none(&self, error: ResolveError) {
+        self.resolution.send_modify(|latest| {
+            latest.endpoints = Some((Arc::default(), Instant::now()));
+            latest.error = Some(error);
+        });
+    }
+
     /// Says that a lookup failed. The last set stands.
     pub fn fail(&self, error: ResolveError) {
         self.resolution.send_modify(|latest| latest.error = Some(error));

@@ -6,3 +6,4 @@ mod changes;
 mod deployment;
 mod program;
 mod refusals;
+mod targets;

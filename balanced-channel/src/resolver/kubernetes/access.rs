@@ -13,7 +13,10 @@ use kube::{
 use tokio::task::spawn_blocking;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
-use super::error::{ApiError, RequestContext};
+use super::{
+    error::{ApiError, RequestContext},
+    kubeconfig::{describe_plugin_error, kubeconfig},
+};
 
 /// The time that a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +54,7 @@ impl Access {
     pub(crate) async fn open(&self) -> Result<Session, ApiError> {
         let options = KubeConfigOptions::default();
         let config = match self {
-            Self::Inferred => match Config::from_kubeconfig(&options).await {
+            Self::Inferred => match from_kubeconfig(&options).await? {
                 Ok(config) => config,
                 Err(kubeconfig) => {
                     blocking(Config::incluster).await?.map_err(|pod| nowhere(&kubeconfig, &pod))?
@@ -74,6 +77,13 @@ impl Access {
     }
 }
 
+async fn from_kubeconfig(options: &KubeConfigOptions) -> Result<Result<Config, KubeconfigError>, ApiError> {
+    Ok(match blocking(kubeconfig).await? {
+        Ok(file) => Config::from_custom_kubeconfig(file, options).await,
+        Err(error) => Err(error),
+    })
+}
+
 fn session(config: &Config) -> Result<Session, ApiError> {
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let context = RequestContext { server: server.clone(), namespace: config.default_namespace.clone() };
@@ -88,7 +98,12 @@ fn session(config: &Config) -> Result<Session, ApiError> {
     let tls = config.rustls_https_connector_with_connector(tcp).map_err(unusable)?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer().map_err(|error| unknown(&error))?)
+        .option_layer(config.auth_layer().map_err(|error| {
+            match describe_plugin_error(&error, config.auth_info.exec.as_ref()) {
+                Some(problem) => ApiError::new(problem),
+                None => unknown(&error),
+            }
+        })?)
         .layer(config.extra_headers_layer().map_err(unusable)?)
         .service(service_fn(move |request| exchange(tls.clone(), request)));
     Ok(Session { client: Client::new(service, config.default_namespace.trim()), server })

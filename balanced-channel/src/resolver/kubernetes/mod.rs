@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod error;
+mod kubeconfig;
 mod model;
 mod service;
 mod slices;
@@ -18,6 +19,7 @@ use access::Session;
 use api::{Api, WATCH_TIMEOUT, WatchEvents};
 use error::ApiError;
 use futures_util::future::BoxFuture;
+pub use kubeconfig::{describe_plugin_error, kubeconfig};
 use model::WatchEvent;
 pub(crate) use service::Service;
 use slices::{NoSuchPort, Slices};
@@ -267,8 +269,7 @@ impl Watcher {
                     self.mismatch = Some(message.clone());
                 }
                 self.published = None;
-                self.updates.publish([]);
-                self.updates.fail(ResolveError::new(message));
+                self.updates.publish_none(ResolveError::new(message));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{env, fmt, future::Future, time::Duration};
 
+use balanced_channel::{describe_plugin_error, kubeconfig};
 use futures_util::stream::{BoxStream, StreamExt};
 use kube::{
     Api, Client, Config,
@@ -78,20 +79,24 @@ impl Cluster {
         namespace: Option<String>,
         deployment: String,
     ) -> Result<Self, Trouble> {
-        let config = match context {
-            Some(context) => {
-                let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
-                Config::from_kubeconfig(&options)
-                    .await
-                    .map_err(|error| Trouble::new("the kubeconfig cannot be used", cause::root(&error)))
+        let named = context.is_some();
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let config = match kubeconfig() {
+            Ok(file) => Config::from_custom_kubeconfig(file, &options).await,
+            Err(error) => Err(error),
+        };
+        let config = match config {
+            Ok(config) => config,
+            Err(error) if named => {
+                return Err(Trouble::new("the kubeconfig cannot be used", cause::root(&error)));
             }
-            None => Config::infer().await.map_err(|error| {
+            Err(error) => Config::incluster().map_err(|_| {
                 let none = "no cluster is configured, neither by a kubeconfig (KUBECONFIG, ~/.kube/config) nor by the \
                             account of a pod";
                 Trouble::new(none, cause::root(&error))
-            }),
+            })?,
         };
-        Self::new(config?, namespace, deployment)
+        Self::new(config, namespace, deployment)
     }
 
     /// The Deployment at the API server of `config`, in the namespace that it has unless another is given.
@@ -107,8 +112,12 @@ impl Cluster {
         config.connect_timeout = Some(REQUEST / 2);
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config)
-            .map_err(|error| Trouble::new(format_args!("the API server {server} cannot be called"), error))?;
+        let plugin = config.auth_info.exec.clone();
+        let client = Client::try_from(config).map_err(|error| {
+            let problem = describe_plugin_error(&error, plugin.as_ref());
+            let problem = problem.unwrap_or_else(|| error.to_string());
+            Trouble::new(format_args!("the API server {server} cannot be called"), problem)
+        })?;
         Ok(Self {
             deployments: Api::namespaced_with(client.clone(), &namespace, &objects::deployments()),
             pods: Api::namespaced_with(client, &namespace, &objects::pods()),

@@ -102,6 +102,7 @@ impl Routes {
             let target = target.as_ref().unwrap_or(&grpc_target);
             let service_config = service_config.unwrap_or_else(|| grpc_service_config.clone());
             let policy = service_config.policy.clone().unwrap_or_default().name();
+            let effective = format!("{service_config:?}");
             let channel = Channel::builder(target.as_str())
                 .keepalive(Keepalive {
                     probe_time: Some(PROBE_TIME),
@@ -117,7 +118,7 @@ impl Routes {
                 .call_metrics(grpc_call_metrics)
                 .build()
                 .map_err(|error| format!("GRPC_ROUTES: route {name:?}: {error}"))?;
-            tracing::info!(route = name, %target, policy, "gRPC route configured");
+            tracing::info!(route = name, %target, policy, service_config = effective, "gRPC route configured");
             Ok(Route {
                 target: target.as_str().to_owned(),
                 policy,

@@ -162,6 +162,26 @@ async fn unusable_setting_is_named_and_the_exit_code_is_2() {
     }
 }
 
+#[tokio::test]
+async fn retry_policy_at_the_top_level_is_a_warning_and_the_effective_config_is_logged() {
+    let bare = r#"{"maxAttempts": 3, "retryableStatusCodes": ["UNAVAILABLE"]}"#;
+    let env = [("GRPC_SERVICE_CONFIG", bare), ("GRPC_TARGET", "ipv4:127.0.0.1:9")];
+    let mut gateway = Running::start(EXE, &env).await;
+    for field in ["maxAttempts", "retryableStatusCodes"] {
+        let warning = gateway.logs("unknown field of the service config has no effect").await;
+        let warning: Value = serde_json::from_str(&warning).unwrap();
+        assert_eq!((&warning["level"], &warning["field"]), (&"WARN".into(), &field.into()), "{warning}");
+    }
+    let configured = gateway.logs("gRPC route configured").await;
+    let configured: Value = serde_json::from_str(&configured).unwrap();
+    // The default's further attempts are replaced by none.
+    assert!(configured["service_config"].as_str().unwrap().contains("methods: []"), "{configured}");
+
+    let mut gateway = Running::start(EXE, &[("GRPC_TARGET", "ipv4:127.0.0.1:9")]).await;
+    let configured = gateway.logs("gRPC route configured").await;
+    assert!(configured.contains("HedgingPolicy"), "{configured}");
+}
+
 /// A setting as in a manifest: over many lines, some of them empty.
 #[tokio::test]
 async fn error_in_a_long_setting_is_one_line() {

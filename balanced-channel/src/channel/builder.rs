@@ -124,6 +124,14 @@ impl<C: Connector> Builder<C> {
     /// Takes what the owner of the service wants of its clients. What the config does not name stays
     /// as it is, and a setter that is called later wins.
     pub fn service_config(mut self, config: ServiceConfig) -> Self {
+        let target = self.config.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        for field in config.unknown_fields {
+            tracing::warn!(
+                target = target.as_str(),
+                field,
+                "unknown field of the service config has no effect"
+            );
+        }
         self.config.policy = config.policy.unwrap_or(self.config.policy);
         self.config.outliers = config.outlier_detection.unwrap_or(self.config.outliers);
         self.config.retry_throttling = config.retry_throttling.or(self.config.retry_throttling);

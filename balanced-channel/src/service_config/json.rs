@@ -100,10 +100,7 @@ pub(super) fn read(text: &str) -> Result<ServiceConfig, ServiceConfigError> {
         })
     })?;
     json.end().map_err(|error| ServiceConfigError::new(error.to_string()))?;
-    for field in unknown {
-        tracing::warn!(field, "the service config has a field that is not known here");
-    }
-    parsed.0.config()
+    Ok(ServiceConfig { unknown_fields: unknown, ..parsed.0.config()? })
 }
 
 // === impl ServiceConfigJson ===
@@ -149,6 +146,7 @@ impl ServiceConfigJson {
                 burst: budget.burst.u32(),
             }),
             health_check_service: self.health_check_config.and_then(|Object(config)| config.service_name),
+            unknown_fields: Vec::new(),
         })
     }
 }

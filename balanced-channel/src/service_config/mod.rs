@@ -73,7 +73,7 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 /// | `outlier_detection_experimental` | the fields of [`OutlierDetection`], `childPolicy` (required) | gRFC A50 |
 ///
 /// The names ending in `_experimental` are known without that ending too. Unknown fields have no effect, as
-/// everywhere in gRPC, and are logged once as a warning. Fields of gRPC that this channel does not support, such as
+/// everywhere in gRPC; a channel that is built with the config logs each as a warning. Fields of gRPC that this channel does not support, such as
 /// `maxRequestMessageBytes`, are errors.
 ///
 /// [service config]: https://github.com/grpc/grpc/blob/master/doc/service_config.md
@@ -92,6 +92,9 @@ pub struct ServiceConfig {
     pub hedging_budget: Option<HedgingBudget>,
     /// The service whose health is watched on each connection; empty for the server as a whole.
     pub health_check_service: Option<String>,
+    /// The paths of fields that have no effect. Logged when a channel is built: a config may be read before there is a
+    /// log.
+    pub(crate) unknown_fields: Vec<String>,
 }
 
 /// A service config that cannot be used. It names the field, such as

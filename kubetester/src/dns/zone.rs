@@ -123,7 +123,7 @@ impl Zone {
         match state.conduct {
             Conduct::Fail => Answer::Failure,
             Conduct::Silent => Answer::Nothing,
-            Conduct::Lossy if earlier % 2 == 0 => Answer::Nothing,
+            Conduct::Lossy if earlier.is_multiple_of(2) => Answer::Nothing,
             Conduct::Answer | Conduct::Lossy => match state.names.get_mut(&canonical(name)) {
                 Some(entry) => Answer::Addresses { addresses: entry.next(family), ttl },
                 None => Answer::NoSuchName { ttl },

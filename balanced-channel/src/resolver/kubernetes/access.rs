@@ -1,10 +1,10 @@
-//! How the Kubernetes API is reached: where it is, the credentials, TLS, and how a dead connection is noticed.
+//! Access to the Kubernetes API: its address, the credentials, TLS, and TCP keepalive.
 
 use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST};
 use hyper::{body::Incoming, client::conn::http1::handshake};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::{legacy::connect::HttpConnector, proxy::matcher::Matcher};
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
@@ -20,27 +20,26 @@ use super::{
 
 /// The time that a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After how much silence the kernel asks whether the peer is still there, and how long it waits for a
-/// word. A watch only listens: without this, one whose server is gone without a word would hear nothing
-/// until it ends.
+/// TCP keepalive: the silence before the first probe, the time between probes, and their number. A watch only reads, so
+/// that without probes the loss of the server would go unnoticed until the watch ends.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Where a pod has the token of its account, the certificate of the API server's authority, and its namespace.
+/// The folder in a pod with the token of its account, the certificate authority of the API server, and the namespace.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Where the API server and the credentials for it are found.
+/// The source of the API server's address and credentials.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Access {
-    /// As kubectl does: `KUBECONFIG`, `~/.kube/config`, or else the service account of the pod.
+    /// Like kubectl: `KUBECONFIG`, `~/.kube/config`, or else the service account of the pod.
     #[default]
     Inferred,
     /// The current context of this kubeconfig file.
     File(PathBuf),
 }
 
-/// A way to the API server.
+/// A client of the API server.
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) client: Client,
@@ -50,7 +49,7 @@ pub(crate) struct Session {
 // === impl Access ===
 
 impl Access {
-    /// Reads everything anew: what has been rotated meanwhile is as it is now. Connects to nothing yet.
+    /// Reads the configuration again, in which credentials may have been rotated. Does not connect yet.
     pub(crate) async fn open(&self) -> Result<Session, ApiError> {
         let options = KubeConfigOptions::default();
         let config = match self {
@@ -67,12 +66,11 @@ impl Access {
                 Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unknown(&error))?
             }
         };
-        if config.proxy_url.is_some() {
-            return Err(ApiError::new(
-                "the kubeconfig names a proxy, and proxies to the Kubernetes API are not built in",
-            ));
-        }
-        // It reads files, and may run the program that a kubeconfig names for its credentials.
+        let variable = |names: [&str; 2]| {
+            names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
+        };
+        check_proxy(&config, variable(["HTTPS_PROXY", "https_proxy"]), variable(["NO_PROXY", "no_proxy"]))?;
+        // Reads files, and may run the credential plugin of the kubeconfig.
         blocking(move || session(&config)).await?
     }
 }
@@ -82,6 +80,33 @@ async fn from_kubeconfig(options: &KubeConfigOptions) -> Result<Result<Config, K
         Ok(file) => Config::from_custom_kubeconfig(file, options).await,
         Err(error) => Err(error),
     })
+}
+
+/// Refuses a configuration with a proxy, which is not supported. kube takes the proxy from the kubeconfig, or else from
+/// `HTTPS_PROXY` without regard to `NO_PROXY`.
+fn check_proxy(
+    config: &Config,
+    https_proxy: Option<String>,
+    no_proxy: Option<String>,
+) -> Result<(), ApiError> {
+    let Some(proxy) = &config.proxy_url else { return Ok(()) };
+    let Some(https_proxy) = https_proxy.filter(|value| value.parse().is_ok_and(|value: Uri| value == *proxy))
+    else {
+        return Err(ApiError::new(
+            "the kubeconfig names a proxy (proxy-url), and proxies to the Kubernetes API are not supported",
+        ));
+    };
+    let no_proxy = no_proxy.unwrap_or_default();
+    // The matcher does not apply `*` to addresses.
+    let none = no_proxy.split(',').any(|item| item.trim() == "*");
+    let matcher = Matcher::builder().all(https_proxy).no(no_proxy).build();
+    if none || matcher.intercept(&config.cluster_url).is_none() {
+        return Ok(());
+    }
+    let server = config.cluster_url.host().unwrap_or_default();
+    Err(ApiError::new(format!(
+        "HTTPS_PROXY is set, and proxies to the Kubernetes API are not supported: add {server} to NO_PROXY"
+    )))
 }
 
 fn session(config: &Config) -> Result<Session, ApiError> {
@@ -109,8 +134,8 @@ fn session(config: &Config) -> Result<Session, ApiError> {
     Ok(Session { client: Client::new(service, config.default_namespace.trim()), server })
 }
 
-/// One request, over a connection of its own. They are minutes apart, and a watch keeps its connection to itself in any
-/// case: a pool, and HTTP/2 with it, would be all for nothing, and several hundred kilobytes of every program.
+/// Sends a request over a new connection. Requests are minutes apart, and a watch occupies its connection, so a pool or
+/// HTTP/2 would only add several hundred kilobytes to every program.
 async fn exchange<C>(tls: C, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError>
 where
     C: tower::Service<Uri, Error = BoxError>,
@@ -122,7 +147,7 @@ where
     request.headers_mut().insert(HOST, HeaderValue::from_str(&host)?);
     *request.uri_mut() = server.path_and_query().map_or("/", |path| path.as_str()).parse()?;
     let (mut requests, connection) = handshake(tls.oneshot(server).await?).await?;
-    // It ends with the answer, or when nobody reads that any more. How it ends, the reader is told.
+    // Ends with the response, or when that is dropped. The reader of the response gets the error.
     tokio::spawn(async { drop(connection.await) });
     Ok(requests.send_request(request).await?)
 }
@@ -133,7 +158,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| ApiError::new(format!("the Kubernetes configuration: {error}")))
 }
 
-/// Neither a kubeconfig nor the account of a pod can be used.
+/// Returns the error for a process with neither a usable kubeconfig nor the account of a pod.
 fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
     match pod {
         InClusterError::ReadEnvironmentVariable(_) => ApiError::new(format!(
@@ -152,4 +177,33 @@ fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
 
 fn unknown(error: &dyn std::error::Error) -> ApiError {
     ApiError::new(format!("no way to the Kubernetes API is known: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_of_the_environment_is_refused_unless_no_proxy_covers_the_server() {
+        let server = |proxy: Option<&str>| {
+            let mut config = Config::new(Uri::from_static("https://10.0.0.1:6443"));
+            config.proxy_url = proxy.map(|proxy| proxy.parse().unwrap());
+            config
+        };
+        let proxy = "http://proxy:3128";
+        let check = |config: &Config, https_proxy: Option<&str>, no_proxy: Option<&str>| {
+            check_proxy(config, https_proxy.map(str::to_owned), no_proxy.map(str::to_owned))
+                .map_err(|error| error.message)
+        };
+        assert_eq!(check(&server(None), Some(proxy), None), Ok(()), "kube did not take the proxy");
+        for covering in ["10.0.0.1", "10.0.0.0/8", "a.test,10.0.0.1", "*"] {
+            assert_eq!(check(&server(Some(proxy)), Some(proxy), Some(covering)), Ok(()), "{covering}");
+        }
+        for other in [None, Some("10.0.0.2"), Some("192.168.0.0/16")] {
+            let error = check(&server(Some(proxy)), Some(proxy), other).unwrap_err();
+            assert!(error.contains("add 10.0.0.1 to NO_PROXY"), "{error}");
+        }
+        let error = check(&server(Some("http://other:1")), Some(proxy), Some("*")).unwrap_err();
+        assert!(error.contains("kubeconfig"), "{error}");
+    }
 }

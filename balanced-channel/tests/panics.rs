@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -24,6 +24,20 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 const SOON: Duration = Duration::from_millis(10);
+
+/// The log of this program.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Panics the first time.
 struct PanicsOnce<T>(Arc<AtomicU32>, T);
@@ -67,11 +81,17 @@ impl Resolver for PanickingResolver {
 }
 
 #[tokio::test]
-async fn connector_that_panicked_is_asked_again() {
+async fn connector_that_panicked_is_used_again_and_log_lines_name_the_channel() {
     let backend = Backend::start();
     let backoff = BackoffPolicy { initial: SOON, ..BackoffPolicy::default() };
     let connector = PanicsOnce::new(TcpConnector::default());
-    let channel = Channel::builder(list([&backend])).connector(connector).backoff(backoff).build().unwrap();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let target = list([&backend]);
+    let builder = Channel::builder(&target).name("orders").connector(connector);
+    let channel = builder.backoff(backoff).build().unwrap();
     until("a call", || {
         channel.snapshot().subchannels.first().filter(|one| one.last_error.is_some()).cloned()
     })
@@ -80,6 +100,12 @@ async fn connector_that_panicked_is_asked_again() {
     call(&channel, "").await.unwrap();
     let error = channel.snapshot().subchannels[0].last_error.clone().unwrap();
     assert!(error.contains("connector panicked"), "{error}");
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let span = format!("channel{{channel=\"orders\" target={target}}}");
+    for message in ["connector panicked", "subchannel failed to connect", "subchannel connected"] {
+        let found = log.lines().any(|line| line.contains(message) && line.contains(&span));
+        assert!(found, "{message}: {log}");
+    }
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use crate::{
     upstream::{FailureLog, UpstreamError, excerpt, grpc::GrpcUpstream},
 };
 
-/// The silence after which a backend that has calls is sent a PING, and the time it has for the answer. Less than half a
-/// second together: a frozen backend is left out before a call's deadline, and its calls are hedged.
+/// The silence after which a backend that has calls is sent a PING, and the time it has for the answer. Less than half
+/// a second together: a frozen backend is left out before a call's deadline, and its calls are hedged.
 const PROBE_TIME: Duration = Duration::from_millis(200);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -104,6 +104,7 @@ impl Routes {
             let policy = service_config.policy.clone().unwrap_or_default().name();
             let effective = format!("{service_config:?}");
             let channel = Channel::builder(target.as_str())
+                .name(&*name)
                 .keepalive(Keepalive {
                     probe_time: Some(PROBE_TIME),
                     timeout: PROBE_TIMEOUT,

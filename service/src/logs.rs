@@ -21,7 +21,7 @@ pub fn init(filter: Targets, format: LogFormat) {
     let registry = tracing_subscriber::registry().with(filter);
     let result = if json {
         // Without the module, whose key would be that of the field `target`, the target of a channel.
-        registry.with(lines.json().flatten_event(true).with_target(false)).try_init()
+        registry.with(lines.json().flatten_event(true).with_target(false).with_span_list(false)).try_init()
     } else {
         registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
     };
@@ -32,6 +32,6 @@ pub fn init(filter: Targets, format: LogFormat) {
         let location = panic.location().map(tracing::field::display);
         error!(location, reason, "panicked");
     }));
-    // Whoever set a subscriber before, a test for example, keeps it.
+    // A subscriber that is already set, for example by a test, stays.
     drop(result);
 }

@@ -32,7 +32,7 @@ impl SubchannelEntry {
         self.ready.as_ref().filter(|_| !self.silent && self.ejection.ejected_until().is_none())
     }
 
-    /// How it stands for the policy, to which an endpoint that is left out is one that fails (as in
+    /// Returns the state for the policy, to which an ejected endpoint is a failing one (as in
     /// gRFC A50).
     pub(crate) fn candidate_state(&self) -> CandidateState {
         if self.available().is_some() {
@@ -44,7 +44,7 @@ impl SubchannelEntry {
         }
     }
 
-    /// For outlier detection.
+    /// Returns the endpoint as outlier detection sees it.
     pub(crate) fn detector_endpoint(&mut self) -> DetectorEndpoint<'_> {
         let Subchannel { endpoint, calls, consecutive_failures, .. } = &*self.subchannel;
         DetectorEndpoint {
@@ -56,7 +56,7 @@ impl SubchannelEntry {
         }
     }
 
-    /// Takes a new state in; says whether the picker must change.
+    /// Applies a new state. Returns whether the picker must change.
     pub(crate) fn apply(&mut self, update: SubchannelUpdate) -> bool {
         let address = self.subchannel.endpoint.address;
         let name = self.subchannel.status().name;
@@ -64,10 +64,10 @@ impl SubchannelEntry {
         if let SubchannelUpdate::Silent(silent) = update {
             self.silent = silent;
             if silent {
-                tracing::info!(%address, name, "subchannel answers no keepalive ping; calls go elsewhere");
+                tracing::info!(%address, name, "subchannel does not answer keepalive PINGs; calls go elsewhere");
             } else {
-                tracing::info!(%address, name, "subchannel is heard again");
-                // Whatever calls it failed while it said nothing at all, it goes on now.
+                tracing::info!(%address, name, "subchannel is responsive again");
+                // Failures while the peer was unresponsive no longer count, as it responds again.
                 self.ejection.clear();
                 self.subchannel.consecutive_failures.reset();
             }
@@ -85,7 +85,7 @@ impl SubchannelEntry {
                 was_ready
             }
             SubchannelUpdate::Ready(ready) => {
-                tracing::info!(%address, name, state = "READY", "subchannel is connected");
+                tracing::info!(%address, name, state = "READY", "subchannel connected");
                 self.subchannel.enter(Connectivity::Ready, None);
                 self.failing = false;
                 self.ejection.clear();
@@ -96,7 +96,7 @@ impl SubchannelEntry {
             SubchannelUpdate::TransientFailure(error) => {
                 let first = !std::mem::replace(&mut self.failing, true);
                 if first {
-                    tracing::info!(%address, name, state = "TRANSIENT_FAILURE", %error, "subchannel fails");
+                    tracing::info!(%address, name, state = "TRANSIENT_FAILURE", %error, "subchannel failed to connect");
                 }
                 self.subchannel.enter(Connectivity::TransientFailure, Some(error.to_string()));
                 was_ready || first

@@ -1,9 +1,10 @@
-//! How the parts of a channel are put together.
+//! Assembles the parts of a channel.
 
 use std::{sync::Arc, time::Duration};
 
 use http::uri::{Authority, Scheme};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use crate::{
     backoff::BackoffError,
@@ -26,6 +27,8 @@ use crate::{
 /// The configuration of a channel, except its connector.
 pub(crate) struct ChannelConfig {
     pub(crate) target: Result<Target, TargetError>,
+    /// The name in log lines.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) resolver: Option<Box<dyn Resolver>>,
     pub(crate) zone: Option<Arc<str>>,
     #[cfg(feature = "kubernetes")]
@@ -45,7 +48,7 @@ pub(crate) struct ChannelConfig {
     pub(crate) call_metrics: bool,
 }
 
-/// Why a channel could not be built.
+/// The channel could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -62,10 +65,10 @@ pub enum BuildError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] crate::TlsError),
-    /// The target asks for TLS, and the channel's connector has none.
-    #[error("target \"{0}\" asks for TLS: build the channel with `Builder::tls` (feature `tls`)")]
+    /// The target requires TLS, which the connector of the channel does not support.
+    #[error("target \"{0}\" requires TLS: build the channel with `Builder::tls` (feature `tls`)")]
     Insecure(String),
-    /// A channel lives on tasks, and there is nothing to run them.
+    /// The channel needs a tokio runtime for its tasks.
     #[error("a channel must be built inside a tokio runtime")]
     NoRuntime,
 }
@@ -73,10 +76,11 @@ pub enum BuildError {
 // === impl ChannelConfig ===
 
 impl ChannelConfig {
-    /// Everything at its default.
+    /// Returns the default settings.
     pub(crate) fn new(target: Result<Target, TargetError>) -> Self {
         Self {
             target,
+            name: None,
             resolver: None,
             zone: None,
             #[cfg(feature = "kubernetes")]
@@ -122,6 +126,8 @@ impl ChannelConfig {
                 Box::new(resolver::kubernetes::KubernetesResolver::new(service, self.kubernetes))
             }
         });
+        // ERROR is the level that every filter of log lines enables.
+        let span = tracing::error_span!("channel", channel = self.name.as_deref(), target = %target);
         let (updates, resolutions) = resolver::updates();
         let published = Arc::new(Published::new());
         let resolution = resolutions.latest.clone();
@@ -161,8 +167,10 @@ impl ChannelConfig {
             executor,
             resolution,
             http2: self.http2,
-            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run())),
-            _resolver: AbortOnDropHandle::new(runtime.spawn(resolver::run(resolver, updates))),
+            _balancer: AbortOnDropHandle::new(runtime.spawn(balancer.run().instrument(span.clone()))),
+            _resolver: AbortOnDropHandle::new(
+                runtime.spawn(resolver::run(resolver, updates).instrument(span)),
+            ),
         };
         Ok(Channel { inner: Arc::new(inner) })
     }

@@ -1,4 +1,4 @@
-//! The knobs of a channel.
+//! The settings of a channel.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     transport::{Connector, Keepalive, TcpConnector},
 };
 
-/// Configures a [`Channel`]. Every knob has a default that fits a service in one cluster.
+/// Configures a [`Channel`]. Every setting has a default that suits a service in the same cluster.
 pub struct Builder<C = TcpConnector> {
     connector: C,
     config: ChannelConfig,
@@ -25,11 +25,11 @@ pub struct Builder<C = TcpConnector> {
 // === impl Channel ===
 
 impl Channel {
-    /// A channel to `target` with every knob at its default. It connects by itself, at once.
+    /// Creates a channel to `target` with default settings. It starts to connect at once.
     ///
     /// # Errors
     ///
-    /// When the target cannot be used, or outside a tokio runtime.
+    /// If the target is invalid, or outside a tokio runtime.
     pub fn new<T>(target: T) -> Result<Self, BuildError>
     where
         T: TryInto<Target, Error = TargetError>,
@@ -37,8 +37,7 @@ impl Channel {
         Self::builder(target).build()
     }
 
-    /// Configures a channel to `target`. A target that cannot be used is reported by
-    /// [`Builder::build`].
+    /// Configures a channel to `target`. [`Builder::build`] reports an invalid target.
     pub fn builder<T>(target: T) -> Builder
     where
         T: TryInto<Target, Error = TargetError>,
@@ -50,17 +49,17 @@ impl Channel {
 // === impl Builder ===
 
 impl<C: Connector> Builder<C> {
-    /// Opens connections with `connector` instead of TCP: a tunnel, or a simulated network.
+    /// Opens connections with `connector` instead of TCP, for example through a tunnel or a simulated network.
     pub fn connector<D: Connector>(self, connector: D) -> Builder<D> {
         Builder { connector, config: self.config }
     }
 
-    /// Encrypts connections. The server must prove the host of the authority: that of the target,
-    /// or the one that [`authority`](Self::authority) was given before.
+    /// Encrypts connections. The certificate of the server must be valid for the host of the authority: that of the
+    /// target, or the one set by [`authority`](Self::authority) before.
     ///
     /// # Errors
     ///
-    /// When the target or a file cannot be used.
+    /// If the target is invalid or a file cannot be used.
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: crate::Tls) -> Result<Builder<crate::TlsConnector<C>>, BuildError>
     where
@@ -78,51 +77,61 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// The failure zone that this client is in, such as the node's label `topology.kubernetes.io/zone`;
-    /// empty is none. Default: none, and calls go everywhere.
+    /// Sets the failure zone of this client, such as the label `topology.kubernetes.io/zone` of its node. Default: none
+    /// (also if empty), and calls go to all zones.
     ///
-    /// Calls go to the endpoints that the resolver names for this zone, if it names zones for every one
-    /// of them and this zone for some. Else they go to those in this zone, if there are at least two, the
-    /// zone of each endpoint is known, and none of them would then be called more than 1.2 times as often
-    /// as when everybody calls everywhere: supposing that each zone that has endpoints has as many
-    /// clients, and that these go by the same rule. Else they go everywhere; and also while none of the
-    /// preferred ones takes calls, until half of them do.
+    /// The preferred endpoints are
+    ///
+    /// 1. those that the resolver assigns to this zone ([`Endpoint::for_zones`](crate::Endpoint)), if it assigns zones
+    ///    to every endpoint and this zone to some; or else
+    /// 2. those in this zone, if there are at least two, the zone of every endpoint is known, and no endpoint would get
+    ///    more than 1.2 times the calls that it gets without zones. This assumes the same number of clients in each
+    ///    zone that has endpoints, all of which follow this rule; or else
+    /// 3. all endpoints.
+    ///
+    /// While no preferred endpoint takes calls, and until half of them do again, calls go to all endpoints.
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
         self.config.zone = Some(zone.into()).filter(|zone| !zone.is_empty()).map(Arc::from);
         self
     }
 
-    /// Asks the API server of this kubeconfig file's current context, for a `kubernetes:///` target. It
-    /// is read again whenever the API server has failed. Default: what `KUBECONFIG` names, or else
-    /// `~/.kube/config`, or else the service account of the pod.
+    /// Sets the kubeconfig file for a `kubernetes:///` target, of which the current context is used. The channel reads
+    /// it again after each failure of the API server. Default: the file in `KUBECONFIG`, or else `~/.kube/config`, or
+    /// else the service account of the pod.
     #[cfg(feature = "kubernetes")]
     pub fn kubeconfig(mut self, file: impl Into<std::path::PathBuf>) -> Self {
         self.config.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
         self
     }
 
-    /// The `:authority` of every call. Default: the host and port of the target.
+    /// Names the channel in its log lines, beside the target. Default: no name.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.config.name = Some(name.into());
+        self
+    }
+
+    /// Sets the `:authority` of every call. Default: the host and port of the target.
     pub fn authority(mut self, authority: Authority) -> Self {
         self.config.authority = Some(authority);
         self
     }
 
-    /// Returns the number of times that a name is looked up again. Default: at its TTL, between 1 s and 2 s.
+    /// Sets how often a name is looked up. Default: when its TTL has passed, but after at least 1 s and at most 2 s.
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.config.refresh = refresh;
         self
     }
 
-    /// The time that an endpoint that cannot be reached is left alone. An answer of the resolver in which it is new, or
-    /// has another name, cuts that short; with nothing READY, everything is tried every second. Default: the gRPC
-    /// connection-backoff document's.
+    /// Sets the backoff between attempts to connect to an endpoint. It ends early when the resolver lists the endpoint
+    /// again or under another name; while no endpoint is READY, all are tried every second. Default: the values of the
+    /// gRPC connection-backoff document.
     pub fn backoff(mut self, backoff: BackoffPolicy) -> Self {
         self.config.backoff = backoff;
         self
     }
 
-    /// Takes what the owner of the service wants of its clients. What the config does not name stays
-    /// as it is, and a setter that is called later wins.
+    /// Applies a service config, in which the owner of the service configures its clients. Settings that it does not
+    /// name stay; setters that are called later override it.
     pub fn service_config(mut self, config: ServiceConfig) -> Self {
         let target = self.config.target.as_ref().map(ToString::to_string).unwrap_or_default();
         for field in config.unknown_fields {
@@ -143,82 +152,78 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// How calls are spread over the endpoints. Default: [`Policy::RoundRobin`].
+    /// Sets the load-balancing policy. Default: [`Policy::RoundRobin`].
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.config.policy = policy.into();
         self
     }
 
-    /// When an endpoint that is connected and fails its calls is left out, and for how long.
-    /// Default: after 5 calls in a row, for 30 s.
+    /// Sets when a connected endpoint that fails its calls is ejected, and for how long. Default: after 5 failed calls
+    /// in a row, for 30 s.
     pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
         self.config.outliers = outliers;
         self
     }
 
-    /// Returns the time that an attempt to connect may take, to the peer's HTTP/2 SETTINGS. Default: 5 s.
+    /// Sets the time limit of an attempt to connect, until the peer's HTTP/2 SETTINGS arrive. Default: 5 s.
     ///
-    /// Calls go to endpoints that are connected, so nobody waits for one that is not unless there is
-    /// no other. The gRPC connection-backoff document gives an attempt 20 s; but when packets are
-    /// lost, the kernel tries after 1, 3, 7 and 15 s, and a new attempt every 5 s finds a network
-    /// that works again sooner than an old one that waits for its next try.
+    /// The gRPC connection-backoff document has 20 s. When packets are lost, however, the kernel resends after 1, 3, 7
+    /// and 15 s, so a new attempt every 5 s finds a network that works again sooner. Calls do not wait for the attempt
+    /// while another endpoint is connected.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.http2.connect_timeout = timeout;
         self
     }
 
-    /// Finds peers that are gone without a word; `None` turns it off. Default: on, see
-    /// [`Keepalive`].
+    /// Sets how unresponsive peers are detected; `None` turns this off. Default: see [`Keepalive`].
     pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
         self.config.http2.keepalive = keepalive.into();
         self
     }
 
-    /// Returns whether calls wait for a connection, up to their deadline, even when every endpoint fails.
-    /// Default: no, they fail with UNAVAILABLE and the last failure's reason.
+    /// Sets whether calls wait for a connection, up to their deadline, while every endpoint fails. Default: false;
+    /// calls then fail with UNAVAILABLE and the reason of the last failure.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
         self.config.wait_for_ready = wait;
         self
     }
 
-    /// The number of bytes per call of a streaming request that are kept so that it can be sent again; a
-    /// call that has sent more is committed to the attempt under way. Default: 256 KiB. The first
-    /// message is always kept, and so are unary requests: the caller holds them anyway.
+    /// Sets the number of bytes of a streaming request that are kept for retries; a call that has sent more is
+    /// committed to the current attempt. The first message, and thus a unary request, is always kept. Default: 256 KiB.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
         self.config.retry_buffer = bytes;
         self
     }
 
-    /// Which failed calls are sent again, for every method that has no config of its own. Default:
-    /// only those that no server has seen. See [`RetryPolicy`] for when more is safe.
+    /// Sets which failed calls are retried, for methods without a config of their own. Default: only calls that no
+    /// server has processed. See [`RetryPolicy`] for when more is safe.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.config.methods.default_mut().retry_policy = Some(policy);
         self
     }
 
-    /// Which slow calls are sent a second time, for every method that has no config of its own. Not together with
+    /// Sets which slow calls are hedged, for methods without a config of their own. Cannot be combined with
     /// [`retry_policy`](Self::retry_policy). Default: none.
     pub fn hedging_policy(mut self, policy: HedgingPolicy) -> Self {
         self.config.methods.default_mut().hedging_policy = Some(policy);
         self
     }
 
-    /// The number of hedges that slowness may cause. Default: see [`HedgingBudget`].
+    /// Limits the number of hedges because of slow attempts. Default: see [`HedgingBudget`].
     pub fn hedging_budget(mut self, budget: HedgingBudget) -> Self {
         self.config.hedging_budget = budget;
         self
     }
 
-    /// When retries stop because too much fails. Default: never.
+    /// Sets when retries stop because too many calls fail. Default: never.
     pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
         self.config.retry_throttling = Some(throttling);
         self
     }
 
-    /// Watches, on each connection, what the server says of the health of `service`, or of itself if
-    /// that is empty, and sends calls only where it is SERVING ([gRFC A17]). A server without
-    /// `grpc.health.v1.Health/Watch` counts as healthy. Not with [`Policy::PickFirst`], which would
-    /// not know where else to go. Default: off.
+    /// Watches, on each connection, the health that the server reports for `service`, or for the whole server if that
+    /// is empty, and sends calls only to servers that are SERVING ([gRFC A17]). A server without
+    /// `grpc.health.v1.Health/Watch` counts as healthy. Has no effect with [`Policy::PickFirst`]. Default: off.
     ///
     /// [gRFC A17]: https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
     pub fn health_check(mut self, service: impl Into<String>) -> Self {
@@ -226,9 +231,9 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// Returns whether calls are measured by method and status, for [`Channel::metrics`]: `grpc.client.*` of
-    /// gRFC A66 and A96. A generated client names the method of each call; calls that name none count
-    /// as `other`. Default: no. What is not of single calls is always counted.
+    /// Sets whether [`Channel::metrics`] includes metrics of calls by method and status: `grpc.client.*` of gRFC A66
+    /// and A96. Generated clients name the method of each call; calls without a name count as `other`. Default: false.
+    /// Metrics of connections and policies are always included.
     pub fn call_metrics(mut self, measure: bool) -> Self {
         self.config.call_metrics = measure;
         self
@@ -238,7 +243,7 @@ impl<C: Connector> Builder<C> {
     ///
     /// # Errors
     ///
-    /// When the target or a retry setting cannot be used, or outside a tokio runtime.
+    /// If the target or a retry setting is invalid, or outside a tokio runtime.
     pub fn build(self) -> Result<Channel, BuildError> {
         self.config.start(self.connector)
     }

@@ -1,4 +1,4 @@
-//! The channel itself: a handle to the tasks behind it, and the way into a call.
+//! The channel: a handle to its tasks, and the entry point of calls.
 
 mod build;
 mod builder;
@@ -60,19 +60,19 @@ impl Channel {
         ChannelSnapshot::take(executor, &self.inner.resolution, &self.inner.http2)
     }
 
-    /// The state of the channel as a whole (gRPC connectivity semantics): READY, and calls are sent;
-    /// CONNECTING, and they wait; or TRANSIENT_FAILURE, and they fail.
+    /// Returns the state of the channel as a whole (gRPC connectivity semantics). Calls are sent in READY, wait in
+    /// CONNECTING and fail in TRANSIENT_FAILURE.
     pub fn state(&self) -> Connectivity {
         self.inner.executor.published.state()
     }
 
-    /// Waits until the state is not `from`, and returns what it is then.
+    /// Waits until the state differs from `from`, and returns it.
     pub async fn state_changed(&self, from: Connectivity) -> Connectivity {
         let published = &self.inner.executor.published;
         let mut versions = published.subscribe();
         loop {
             let state = published.state();
-            // The pool is there for as long as the channel, and so is what publishes it.
+            // The publisher lives as long as the channel.
             if state != from || versions.changed().await.is_err() {
                 return state;
             }
@@ -91,7 +91,7 @@ impl Service<Request<Body>> for Channel {
     type Error = Status;
     type Future = ResponseFuture;
 
-    /// Always ready: a call that cannot be sent yet waits, or fails, by itself.
+    /// Always ready: calls themselves wait for a connection.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }

@@ -20,11 +20,11 @@ pub struct ChannelSnapshot {
     pub target: String,
     /// The state of the resolver.
     pub resolver: ResolverSnapshot,
-    /// After how much silence a new connection is pinged, in seconds; absent when keepalive is off.
+    /// The silence after which a new connection sends a PING, in seconds; absent if keepalive is off.
     pub keepalive_time: Option<f64>,
-    /// The number of times that a server has complained of too many pings.
+    /// The number of GOAWAY frames with `too_many_pings` from servers.
     pub too_many_pings: u32,
-    /// The number of times that calls were sent again.
+    /// The number of attempts after the first, by reason.
     pub retries: RetrySnapshot,
     /// Every subchannel of the pool, in the order of their addresses.
     pub subchannels: Vec<SubchannelSnapshot>,
@@ -37,24 +37,23 @@ pub struct ResolverSnapshot {
     /// The number of endpoints that the last successful answer had, without the second address family of a name;
     /// absent before the first.
     pub endpoints: Option<usize>,
-    /// The time that ago that answer came, in seconds.
+    /// The age of that answer, in seconds.
     pub age: Option<f64>,
-    /// Why the latest lookup failed, if it did.
+    /// The error of the latest lookup, if it failed.
     pub error: Option<String>,
 }
 
-/// The number of times that a channel has sent calls again (gRFC A6).
+/// The number of attempts after the first of each call (gRFC A6), by reason.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct RetrySnapshot {
-    /// Because no server had seen them.
+    /// Transparent retries: no server had processed the call.
     pub transparent: u64,
-    /// Because a retry policy says so.
+    /// Retries under a retry policy.
     pub by_policy: u64,
-    /// Because an attempt was slow, unresponsive or failed, and a hedging policy says so.
+    /// Hedges under a hedging policy: the attempt before was slow, unresponsive or failed.
     pub hedges: u64,
-    /// The tokens of the retry throttle, at most its maximum; absent without one. No retry by
-    /// policy is made while it is at most half full.
+    /// The tokens left for retry throttling; absent without it. At half of the maximum or less, there are no retries.
     pub tokens: Option<f64>,
 }
 
@@ -62,15 +61,15 @@ pub struct RetrySnapshot {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SubchannelSnapshot {
-    /// Where it connects.
+    /// The address of the endpoint.
     pub address: SocketAddr,
     /// The resolver's name for the endpoint, such as the name of a pod, if it has one.
     pub name: Option<String>,
-    /// The failure zone it is in, if the resolver knows.
+    /// The failure zone, if the resolver knows it.
     pub zone: Option<String>,
     /// Its connectivity state.
     pub state: Connectivity,
-    /// The time that it has been in this state, in seconds.
+    /// The time in this state, in seconds.
     pub since: f64,
     /// Calls sent whose response has not ended.
     pub in_flight: u64,
@@ -80,14 +79,14 @@ pub struct SubchannelSnapshot {
     pub succeeded: u64,
     /// Calls that ended in any other way.
     pub failed: u64,
-    /// For how long calls still leave it out although it is READY, in seconds.
+    /// The rest of the ejection, in seconds.
     pub ejected_for: Option<f64>,
     /// True if calls leave it out, although it is READY, because it answers no keepalive ping.
     pub silent: bool,
     /// The server's last health status, if that is watched: a `ServingStatus` of
     /// grpc.health.v1, or UNIMPLEMENTED.
     pub health: Option<&'static str>,
-    /// Why it last lost, or failed to make, a connection.
+    /// The reason why the last connection was lost or could not be established.
     pub last_error: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The task of a subchannel: connects, tells the balancer, and connects again with backoff.
+//! The task of a subchannel: connects, reports to the balancer, and connects again with backoff.
 
 use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument as _;
 
 use super::{HealthCheck, HealthStatus, ReadySubchannel, Subchannel};
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 /// A connection that lasts less than this did not work: the next ones wait as after a failure.
 const MIN_CONNECTION_DURATION: Duration = Duration::from_secs(1);
 
-/// A subchannel's new state, as its task tells it to the balancer.
+/// A subchannel's new state, as its task reports it to the balancer.
 #[derive(Debug)]
 pub(crate) enum SubchannelUpdate {
     /// Connecting, and why the connection before took no more calls, if there was one.
@@ -34,8 +35,8 @@ pub(crate) enum SubchannelUpdate {
     Silent(bool),
 }
 
-/// A state, and whose it is. Numbers are never used twice, so news of a removed subchannel cannot be
-/// mistaken for that of its successor at the same address.
+/// A new state of the subchannel `id`. IDs are not reused, so an event of a removed subchannel is never applied to its
+/// successor at the same address.
 #[derive(Debug)]
 pub(crate) struct SubchannelEvent {
     pub(crate) id: u64,
@@ -63,17 +64,17 @@ pub(crate) struct SubchannelTask<C> {
     pub(crate) events: mpsc::UnboundedSender<SubchannelEvent>,
 }
 
-/// How a connection came to take no more calls.
+/// The reason why a connection takes no more calls.
 struct ConnectionEnd {
     why: String,
-    /// The server has answered calls, and said GOAWAY and that nothing is wrong.
+    /// True if the server has answered calls and ended the connection with GOAWAY NO_ERROR.
     served: bool,
 }
 
 // === impl SubchannelHandle ===
 
 impl SubchannelHandle {
-    /// Cuts a backoff short.
+    /// Ends a backoff early.
     pub(crate) fn reset_backoff(&self) {
         // Not `notify_one`: a permit kept for later would cut the next backoff instead of this one.
         self.reset_backoff.notify_waiters();
@@ -88,7 +89,7 @@ impl<C: Connector> SubchannelTask<C> {
         let reset_backoff = Arc::new(Notify::new());
         let handle =
             SubchannelHandle { reset_backoff: reset_backoff.clone(), _stop: stop.clone().drop_guard() };
-        tokio::spawn(self.run(stop, reset_backoff));
+        tokio::spawn(self.run(stop, reset_backoff).in_current_span());
         handle
     }
 
@@ -132,7 +133,7 @@ impl<C: Connector> SubchannelTask<C> {
             let next = began + backoff.wait();
             let wanted = reset_backoff.notified();
             tokio::pin!(wanted);
-            // Enabled before the balancer can hear of the failure, so its answer is not missed.
+            // Enabled before the balancer can hear of the failure, so that its reaction is not missed.
             wanted.as_mut().enable();
             self.report(SubchannelUpdate::TransientFailure(why));
             tokio::select! {
@@ -193,8 +194,7 @@ impl<C: Connector> SubchannelTask<C> {
         Some(ConnectionEnd { why: reason.to_string(), served: answered && reason.is_graceful() })
     }
 
-    /// Tells that the connection is READY: at once, or as the health of its server has it. Does not
-    /// end.
+    /// Reports the connection as READY: at once, or while its server is healthy. Never returns.
     async fn watch(&self, client: Http2Client) {
         let ready =
             |client| SubchannelUpdate::Ready(Arc::new(ReadySubchannel::new(self.subchannel.clone(), client)));

@@ -7,20 +7,20 @@ use std::time::Duration;
 /// The longest wait that a backoff may have: the longest duration of protobuf, 10 000 years.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(315_576_000_000);
 
-/// The shape of an exponential backoff. The defaults are the document's.
+/// An exponential backoff. The defaults are those of the gRPC connection-backoff document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BackoffPolicy {
     /// The first wait. Default: 1 s.
     pub initial: Duration,
-    /// The factor by which each further wait grows. Default: 1.6.
+    /// The growth factor of the wait. Default: 1.6.
     pub multiplier: f64,
-    /// How far a wait may stray to either side, as a fraction of it. Default: 0.2.
+    /// The maximum deviation of a wait, as a fraction of it. Default: 0.2.
     pub jitter: f64,
-    /// The longest wait, before jitter. Default: 120 s.
+    /// The maximum wait, before jitter. Default: 120 s.
     pub max: Duration,
 }
 
-/// A backoff that cannot be used.
+/// A backoff setting is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("backoff {field} {problem}")]
 pub struct BackoffError {
@@ -30,7 +30,7 @@ pub struct BackoffError {
     pub problem: String,
 }
 
-/// A backoff under way.
+/// The current state of a backoff.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     policy: BackoffPolicy,

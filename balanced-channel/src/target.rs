@@ -18,11 +18,11 @@ const DEFAULT_PORT: u16 = 443;
 /// The port of an `http://` target that names none.
 const DEFAULT_HTTP_PORT: u16 = 80;
 
-/// Where a channel's calls go, and how its endpoints are found.
+/// The target of a channel: the service, and the resolver that finds its endpoints.
 ///
 /// | written as | endpoints |
 /// | --- | --- |
-/// | `dns:///host:port`, `dns:host:port`, `host:port` | every address of the name, looked up again and again |
+/// | `dns:///host:port`, `dns:host:port`, `host:port` | every address of the name, looked up repeatedly |
 /// | `dns://server:port/host:port` | the same, but that DNS server (an IP address) is asked |
 /// | `ipv4:a:port,b:port` | the addresses given |
 /// | `ipv6:[a]:port,[b]:port` | the addresses given |
@@ -30,8 +30,8 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 /// | `http://host:port` | as `dns:///host:port`; the port is 80 when absent |
 /// | `https://host:port` | the same with TLS; the port is 443 when absent |
 ///
-/// A port that is absent is 443, as in gRPC. A Kubernetes service without a namespace is in that of the
-/// client's own account; its port must be given, and is the pods' port by number or by name.
+/// The default port is 443, as in gRPC. The default namespace of a Kubernetes service is that of the client's own
+/// account; its port is required: the number or name of the port of the pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: String,
@@ -53,7 +53,7 @@ pub(crate) enum ResolverTarget {
     Kubernetes(crate::resolver::kubernetes::Service),
 }
 
-/// A target that cannot be used, and why.
+/// A target is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("target \"{target}\" {reason}")]
 pub struct TargetError {
@@ -64,19 +64,19 @@ pub struct TargetError {
 // === impl Target ===
 
 impl Target {
-    /// The value of the `:authority` header: the host and port of the target, or the first address.
+    /// Returns the value of the `:authority` header: the host and port of the target, or the first address.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// The target as it was written.
+    /// Returns the target as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The target with its scheme, as metrics name it (gRFC A66).
+    /// Returns the target with its scheme, for metrics (gRFC A66).
     pub(crate) fn canonical(&self) -> String {
-        // What stands before a port, or an address in brackets, is no scheme.
+        // The host before a port, or an address in brackets, is no scheme.
         let scheme = self.text.split_once(':').filter(|(scheme, rest)| {
             scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
                 && !rest.bytes().all(|byte| byte.is_ascii_digit())
@@ -166,7 +166,7 @@ impl Target {
     }
 
     fn with(text: &str, resolver_target: ResolverTarget, host: &str, port: u16) -> Result<Self, String> {
-        // A trailing dot says "absolute" to DNS and nothing to a server.
+        // A trailing dot makes a name absolute in DNS; HTTP servers do not expect it.
         let host = host.strip_suffix('.').unwrap_or(host);
         let authority = Authority::try_from(format!("{host}:{port}"))
             .map_err(|error| format!("has a host that HTTP cannot carry: {error}"))?;

@@ -32,8 +32,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The type that Prometheus' text format has.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The time that `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while: the
-/// kubelet after a second, and that is also how long it waits for an answer.
+/// The time that `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while:
+/// the kubelet after a second, and that is also how long it waits for an answer.
 const ABOUT_TO_BE: Duration = Duration::from_millis(500);
 
 /// True if a program is ready, or else why it is not, in one sentence.
@@ -97,7 +97,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// One sentence that says why it does not.
+    /// The reason, in one sentence.
     pub fn ready(&self) -> Ready {
         self.watched.ready()
     }

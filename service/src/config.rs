@@ -1,4 +1,4 @@
-//! The flags that every program has, and what a program says about itself.
+//! The flags of all programs, and their identity.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -18,7 +18,8 @@ pub struct Config {
     #[arg(long, env, value_name = "LISTEN_ADDR")]
     pub listen_addr: Option<SocketAddr>,
 
-    /// Address and port of health, readiness and metrics; the default is every address, IPv4 and IPv6; empty turns it off
+    /// Address and port of health, readiness and metrics; the default is every address, IPv4 and IPv6; empty turns it
+    /// off
     #[arg(long, env, value_name = "ADMIN_ADDR", default_value_t)]
     pub admin_addr: AdminAddr,
 

@@ -43,7 +43,7 @@ pub const HOSTNAME: HeaderName = HeaderName::from_static("hostname");
 ///
 /// # Errors
 ///
-/// When the descriptors cannot be decoded, or the instance's hostname cannot be sent in a header.
+/// If the descriptors cannot be decoded, or the instance's hostname cannot be sent in a header.
 pub async fn serve(
     config: ServerConfig,
     routes: Routes,

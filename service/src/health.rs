@@ -1,4 +1,4 @@
-//! `--health`: a program asks the one that already runs beside it. For health checks in images without a shell.
+//! `--health`: queries the running program, for health checks in images without a shell.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -9,7 +9,7 @@ use std::{
 /// The time that connecting, asking and the answer may each take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks the admin port at `addr` for `/healthz`. `0.0.0.0` and `[::]` are asked over loopback.
+/// Queries `/healthz` on the admin port at `addr`, over loopback for `0.0.0.0` and `[::]`.
 ///
 /// # Errors
 ///

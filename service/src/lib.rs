@@ -1,18 +1,18 @@
-//! The parts that every program of the system shares, so that each program is only what makes it different.
+//! The parts that all programs share.
 //!
 //! A program is a thin `main.rs` over a library. The library has a `Config` (its own flags) and one entry,
-//! `serve(config, listener, instance)`; [`run()`] does the rest. The parts, in the order a start meets them:
+//! `serve(config, listener, instance)`; [`run()`] does the rest. The parts, in the order in which a program uses them:
 //!
-//! - [`Config`]: the flags all programs have, and [`Identity`]: the name and version a program answers with.
+//! - [`Config`]: the flags all programs have, and [`Identity`]: the name and version in responses.
 //! - [`logs`]: text on a terminal, JSON lines otherwise.
-//! - [`listen`]: binds a port on every address, and says in one sentence why it cannot.
-//! - [`Shutdown`]: serving, draining, closing; told by signals or by a [`Trigger`].
-//! - [`Instance`]: one running program, of which a process may hold many.
-//! - [`Metrics`]: what a scraper sees of one instance.
-//! - [`Admin`]: the port beside the real one: health, readiness, metrics.
+//! - [`listen`]: binds a port on all addresses.
+//! - [`Shutdown`]: serving, draining, closing; triggered by signals or by a [`Trigger`].
+//! - [`Instance`]: one running program; a process may have several.
+//! - [`Metrics`]: the metrics of an instance.
+//! - [`Admin`]: the admin port: health, readiness, metrics.
 //! - [`http`]: serves a router over HTTP/1 or HTTP/2, drains it, and limits the age of connections.
 //! - `grpc` (feature `grpc`): serves gRPC with health, reflection and metrics.
-//! - [`Problem`]: how a failure is answered. [`request_id`]: how one request is found in every log.
+//! - [`Problem`]: the response to a failure. [`request_id`]: the ID that finds a request in all logs.
 
 mod admin;
 mod config;

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 /// Connections that the kernel completes while the program is busy.
 const BACKLOG: i32 = 1024;
 
-/// Why a port could not be bound, as one sentence.
+/// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr}: {source}{}", hint(.source, .setting))]
 pub struct BindError {
@@ -24,7 +24,7 @@ pub struct BindError {
 ///
 /// # Errors
 ///
-/// When the port is in use, or not allowed. Call within a tokio runtime.
+/// If the port is in use or not allowed. Call within a tokio runtime.
 pub fn every_address(port: u16, setting: &'static str) -> Result<TcpListener, BindError> {
     address((Ipv6Addr::UNSPECIFIED, port).into(), setting)
 }
@@ -34,7 +34,7 @@ pub fn every_address(port: u16, setting: &'static str) -> Result<TcpListener, Bi
 ///
 /// # Errors
 ///
-/// When the address is in use, not allowed, or not of this machine. Call within a tokio runtime.
+/// If the address is in use, not allowed, or not of this machine. Call within a tokio runtime.
 pub fn address(addr: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
     let every = addr.ip() == Ipv6Addr::UNSPECIFIED;
     let bound = match bind(addr) {

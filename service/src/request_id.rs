@@ -1,4 +1,4 @@
-//! One ID per request, in the logs of every program that it meets: the header `x-request-id`.
+//! Request IDs, the header `x-request-id`: one per request, in the logs of all programs that handle it.
 //!
 //! [`crate::http::finish`] puts a [`RequestId`] into the extensions of every request.
 

@@ -26,13 +26,13 @@ pub struct Program {
     pub name: &'static str,
     /// The purpose, in one sentence, for `--help`.
     pub about: &'static str,
-    /// The version it answers with, unless `APP_VERSION` says otherwise: `v1-hellogrpc`.
+    /// The version in responses, such as `v1-hellogrpc`, unless `APP_VERSION` is set.
     pub version: &'static str,
-    /// The port it listens on, unless `LISTEN_ADDR` says otherwise.
+    /// The port, unless `LISTEN_ADDR` is set.
     pub port: u16,
 }
 
-/// How a program ends: well, or with why it could not work, in one sentence.
+/// The outcome of a program: success, or an error in one sentence.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// The entry of a program once it is set up: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own
@@ -143,7 +143,7 @@ async fn supervise<C>(program: Program, config: &Config, own: C, serve: impl Ser
     Ok(())
 }
 
-/// Reads the flags, or says what to exit with.
+/// Parses the flags, or returns the exit code.
 fn parse<C: Args>(
     program: Program,
     arguments: impl IntoIterator<Item = OsString>,

@@ -5,7 +5,7 @@ use std::{io, process, time::Duration};
 use tokio::{sync::watch, time};
 use tracing::{info, warn};
 
-/// How far the end has come. Phases only go forward.
+/// The phases of a shutdown, which only go forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
@@ -30,20 +30,20 @@ pub struct Trigger {
 // === impl Shutdown ===
 
 impl Shutdown {
-    /// A shutdown told by hand: several programs run in one process, or in a test.
+    /// Creates a shutdown that is triggered by hand, for tests and for several programs in one process.
     #[must_use]
     pub fn new() -> (Trigger, Self) {
         let (sender, receiver) = watch::channel(Phase::Serving);
         (Trigger { phase: sender }, Self { phase: receiver })
     }
 
-    /// A shutdown told by SIGTERM or SIGINT (Ctrl-C elsewhere). The first signal starts to drain, and after
-    /// `drain_delay` to close; `timeout` after that signal [`expired`](Self::expired) comes true. A second signal
+    /// Creates a shutdown that SIGTERM or SIGINT triggers (Ctrl-C elsewhere). The first signal starts to drain, and
+    /// after `drain_delay` to close; `timeout` after that signal [`expired`](Self::expired) comes true. A second signal
     /// ends the process at once, with the exit code a shell expects: 128 and the signal's number.
     ///
     /// # Errors
     ///
-    /// When the system does not let us listen for signals.
+    /// If the system does not allow the process to receive signals.
     pub fn from_signals(drain_delay: Duration, timeout: Duration) -> io::Result<Self> {
         let mut signals = Signals::new()?;
         let (trigger, shutdown) = Self::new();
@@ -61,7 +61,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Waits until the program should say that it is not ready. New work is still taken.
+    /// Waits until the program should stop being ready. New work is still accepted.
     pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
@@ -71,7 +71,7 @@ impl Shutdown {
         self.reached(Phase::Closing).await;
     }
 
-    /// Waits until the program should end whatever is unfinished.
+    /// Waits until the program should end unfinished work.
     pub async fn expired(&self) {
         self.reached(Phase::Expired).await;
     }
@@ -85,7 +85,7 @@ impl Shutdown {
     async fn reached(&self, phase: Phase) {
         let mut receiver = self.phase.clone();
         if receiver.wait_for(|now| *now >= phase).await.is_err() && phase == Phase::Expired {
-            // A dropped trigger closes, but cuts nobody off.
+            // A dropped trigger closes gracefully.
             std::future::pending::<()>().await;
         }
     }
@@ -94,7 +94,7 @@ impl Shutdown {
 // === impl Trigger ===
 
 impl Trigger {
-    /// Readiness goes false; new work is still taken.
+    /// Makes the program not ready; new work is still accepted.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// Which of the phases has been reached.
+    /// Returns the current phase.
     fn reached(shutdown: &Shutdown) -> [bool; 3] {
         let now = |future: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| future.now_or_never().is_some();
         [

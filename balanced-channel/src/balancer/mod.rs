@@ -1,11 +1,10 @@
-//! The balancer: the one task that holds the pool of subchannels.
+//! The balancer: the task that owns the subchannels.
 //!
-//! It compares the endpoints that its policy wants with the pool, starts and stops subchannels,
-//! follows their states, and publishes a new picker whenever the READY ones change.
+//! It compares the endpoints that its policy wants with its subchannels, starts and stops them, tracks their states,
+//! and publishes a new picker whenever the READY subchannels change.
 //!
-//! An endpoint that is no longer wanted is drained as soon as a wanted one is READY, and not
-//! before: a set of new pods that cannot be reached yet, or an empty answer, takes nothing away
-//! from calls that still have somewhere to go.
+//! An endpoint that is no longer wanted is drained once a wanted one is READY, not before: calls keep their endpoints
+//! while new pods cannot be reached yet, or while the answer is empty.
 
 mod entry;
 mod locality;
@@ -33,10 +32,11 @@ use crate::{
     transport::{Connector, Http2Config},
 };
 
-/// With nothing READY and well, every endpoint is tried, and the resolver asked, at least this often.
+/// The time between two attempts to connect to all endpoints, and two requests to the resolver, while none is
+/// available.
 const NOTHING_READY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The task. It waits for the resolver and for the subchannels; it ends when the channel is dropped.
+/// The balancer's task, which is stopped when the channel is dropped.
 pub(crate) struct BalancerConfig<C> {
     pub(crate) connector: Arc<C>,
     pub(crate) http2: Http2Config,
@@ -73,7 +73,7 @@ impl<C: Connector> BalancerConfig<C> {
         let mut next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
         let mut last_wake = None;
         loop {
-            // Once for each time: with nothing READY, nobody asks the policy for a later one.
+            // Each wake time is used once: without READY subchannels, the policy computes no later one.
             let wake = balancer.config.policy.wake().filter(|wake| Some(*wake) != last_wake);
             let detector_wake =
                 balancer.detector.wake(balancer.entries.values().map(|entry| &entry.ejection));
@@ -81,7 +81,7 @@ impl<C: Connector> BalancerConfig<C> {
                 Ok(()) = balancer.config.resolutions.latest.changed() => balancer.handle_resolution(),
                 Some(event) = inbox.recv() => {
                     balancer.handle_event(event);
-                    // Many connections are made or lost at once; one picker says it all.
+                    // Many connections change at once; one picker covers all events.
                     while let Ok(event) = inbox.try_recv() {
                         balancer.handle_event(event);
                     }
@@ -89,8 +89,8 @@ impl<C: Connector> BalancerConfig<C> {
                 () = sleep_until(next_retry), if balancer.none_available() => {
                     balancer.reset_backoff();
                     balancer.update_locality(true);
-                    // An address that swallows packets brings no news for as long as an attempt may
-                    // take, while the endpoints may be elsewhere by now.
+                    // An address that drops packets gives no result until the attempt times out, while the service
+                    // may have moved.
                     balancer.config.resolutions.request_refresh.notify_one();
                     next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
                 }

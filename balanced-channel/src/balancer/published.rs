@@ -30,13 +30,13 @@ pub(crate) enum ChannelPicker {
     TransientFailure(Unavailable),
 }
 
-/// Why no call can be sent.
+/// The reason why no call can be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unavailable {
     /// Nothing was ever found.
     #[error("{0}")]
     Unresolved(String),
-    /// The resolver says that there is nothing.
+    /// The resolver published an empty set.
     #[error("the name has no addresses: no endpoint is ready, or the name is wrong")]
     NoEndpoints,
     /// Every endpoint fails to connect.

@@ -18,20 +18,20 @@ pub(super) struct Balancer<C> {
     pub(super) config: BalancerConfig<C>,
     pub(super) entries: BTreeMap<SocketAddr, SubchannelEntry>,
     pub(super) detector: Detector,
-    /// Where calls say that one endpoint has failed too many of them.
+    /// Notified by a call when an endpoint has failed too many in a row.
     pub(super) failures: Arc<Notify>,
     /// The latest set.
     pub(super) resolved_endpoints: Option<Arc<[Endpoint]>>,
     /// The policy's selection of the preferred endpoints, in its order.
     pub(super) endpoints: Arc<[Endpoint]>,
-    /// Which of those it wants connected; unknown after a new set.
+    /// The range of those to connect to; `None` after a new set.
     pub(super) wanted: Option<Range<usize>>,
     pub(super) events: mpsc::UnboundedSender<SubchannelEvent>,
-    /// The number of subchannels that were ever started.
+    /// The number of subchannels started so far.
     pub(super) started: u64,
-    /// Why the latest attempt to connect failed.
+    /// The error of the latest attempt to connect.
     pub(super) last_failure: String,
-    /// True if what was published last is not true any more.
+    /// True if the published picker is outdated.
     pub(super) picker_outdated: bool,
 }
 
@@ -42,7 +42,7 @@ impl<C: Connector> Balancer<C> {
         let Resolution { endpoints, error } = self.config.resolutions.latest.borrow_and_update().clone();
         self.picker_outdated |= self.none_ready();
         let Some((endpoints, _)) = endpoints else { return };
-        // A failure repeats the last set, which may still be news: two publications come as one.
+        // A failure keeps the last set, which may still be new here: only the latest publication is kept.
         if error.is_some()
             && self.resolved_endpoints.as_ref().is_some_and(|known| Arc::ptr_eq(known, &endpoints))
         {
@@ -54,8 +54,8 @@ impl<C: Connector> Balancer<C> {
         for endpoint in self.endpoints.iter() {
             if let Some(entry) = self.entries.get(&endpoint.address) {
                 entry.subchannel.update_endpoint(endpoint);
-                // New in this answer, or another pod: a reason to try now. Others keep their backoff, so that the
-                // clients of a name with a dead address do not all try it at each answer.
+                // An endpoint that is new in this answer, or another pod, is tried now. Others keep their backoff, so
+                // that the clients of a name with a dead address do not all try it at each answer.
                 if !known.contains(endpoint) {
                     entry.handle.reset_backoff();
                 }
@@ -63,13 +63,13 @@ impl<C: Connector> Balancer<C> {
         }
     }
 
-    /// Has the policy choose anew.
+    /// Applies the policy's selection to the endpoints that the locality prefers.
     fn update_endpoints(&mut self) {
         self.endpoints = self.config.policy.endpoints(self.config.locality.endpoints());
         self.wanted = None;
     }
 
-    /// Looks beyond what is preferred while nothing there takes calls.
+    /// Widens the set beyond the preferred zone while no endpoint in it takes calls, and narrows it again.
     pub(super) fn update_locality(&mut self, waited: bool) {
         let (entries, locality) = (&self.entries, &mut self.config.locality);
         let takes_calls = |address: &_| entries.get(address).is_some_and(|entry| entry.available().is_some());
@@ -81,7 +81,7 @@ impl<C: Connector> Balancer<C> {
         }
     }
 
-    /// Starts what the policy wants now, and marks what it does not.
+    /// Starts subchannels that the policy wants, and marks those that it does not want.
     fn update_subchannels(&mut self) {
         let entries = &self.entries;
         let candidate_state = |endpoint: &Endpoint| {
@@ -141,13 +141,13 @@ impl<C: Connector> Balancer<C> {
         }
         let had = entry.ready.is_some() || entry.failing;
         self.picker_outdated |= entry.apply(update);
-        // A connection lost, or not to be had: the name may point elsewhere by now.
+        // A connection was lost or could not be established: the addresses may have changed.
         if entry.ready.is_none() && (had || entry.failing) {
             self.config.resolutions.request_refresh.notify_one();
         }
     }
 
-    /// Ejects outliers, and lets those back in whose time is over.
+    /// Ejects outliers, and reinstates endpoints whose ejection is over.
     pub(super) fn detect_outliers(&mut self) {
         let mut endpoints: Vec<_> =
             self.entries.values_mut().map(SubchannelEntry::detector_endpoint).collect();
@@ -158,7 +158,7 @@ impl<C: Connector> Balancer<C> {
         self.entries.values().all(|entry| entry.ready.is_none())
     }
 
-    /// Returns whether calls have nowhere to go, or nowhere good.
+    /// Returns whether no endpoint is available: READY and healthy.
     pub(super) fn none_available(&self) -> bool {
         self.entries.values().all(|entry| entry.available().is_none())
     }
@@ -169,7 +169,7 @@ impl<C: Connector> Balancer<C> {
         }
     }
 
-    /// Starts what is wanted, drops what is not needed any more, and publishes what has changed.
+    /// Starts wanted subchannels, drops those that are no longer needed, and publishes changes.
     pub(super) fn reconcile(&mut self) {
         self.update_locality(false);
         self.update_subchannels();
@@ -186,7 +186,7 @@ impl<C: Connector> Balancer<C> {
         let entries = self.entries.values();
         let mut ready: Vec<_> = entries.clone().filter_map(SubchannelEntry::available).cloned().collect();
         if ready.is_empty() {
-            // Those that are not well are better than none.
+            // Falls back to unhealthy endpoints rather than failing every call.
             ready = entries.filter_map(|entry| entry.ready.clone()).collect();
         }
         let picker = if ready.is_empty() {
@@ -204,7 +204,7 @@ impl<C: Connector> Balancer<C> {
         self.config.published.publish(picker, subchannels);
     }
 
-    /// Why calls fail, when nothing is READY and nothing is about to be.
+    /// Returns why calls fail, if no subchannel is READY or connecting.
     fn unavailable(&self) -> Option<Unavailable> {
         let resolution = self.config.resolutions.latest.borrow();
         if self.entries.is_empty() {

@@ -1,5 +1,5 @@
-//! A call's deadline, over everything from the first wait to the last byte: what its `grpc-timeout`
-//! header says, or its method's config, whichever is shorter.
+//! The deadline of a call, from the wait for a subchannel to the last byte of the response: the shorter of its
+//! `grpc-timeout` header and the timeout in its method's config.
 
 use std::{future::Future, time::Duration};
 
@@ -9,39 +9,39 @@ use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
 
-/// When a call must have ended, if it must.
+/// The time by which a call must have ended, if it has a deadline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Option<(Instant, Duration)>,
-    /// True if the caller's header says the same.
+    /// True if the deadline is that of the caller's header.
     written: bool,
 }
 
 // === impl Deadline ===
 
 impl Deadline {
-    /// Reads the deadline that the caller has set, which `limit` may shorten.
+    /// Computes the deadline from the `grpc-timeout` header and `limit`.
     pub(crate) fn of(headers: &HeaderMap, limit: Option<Duration>) -> Result<Self, Status> {
-        let wish = match headers.get(GRPC_TIMEOUT) {
+        let requested = match headers.get(GRPC_TIMEOUT) {
             Some(value) => Some(grpc_timeout::parse(value.as_bytes()).ok_or_else(|| {
                 Status::invalid_argument(format!("the grpc-timeout header {value:?} is not a gRPC timeout"))
             })?),
             None => None,
         };
-        let timeout = match (wish, limit) {
-            (Some(wish), Some(limit)) => Some(wish.min(limit)),
-            (wish, limit) => wish.or(limit),
+        let timeout = match (requested, limit) {
+            (Some(requested), Some(limit)) => Some(requested.min(limit)),
+            (requested, limit) => requested.or(limit),
         };
         // A timeout beyond the clock's range bounds nothing.
         let at = timeout.and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
-        Ok(Self { at, written: timeout == wish })
+        Ok(Self { at, written: timeout == requested })
     }
 
-    /// Writes what is left into an attempt's headers.
+    /// Sets the header of an attempt to the time left.
     pub(crate) fn stamp(&self, headers: &mut HeaderMap) {
         let Some((at, timeout)) = self.at else { return };
         let left = at.saturating_duration_since(Instant::now());
-        // A first attempt leaves at once, with the header that the caller wrote.
+        // A first attempt that is sent at once keeps the header of the caller.
         if !self.written || timeout.saturating_sub(left) >= Duration::from_millis(1) {
             headers.insert(GRPC_TIMEOUT, grpc_timeout::format(left));
         }
@@ -65,12 +65,12 @@ impl Deadline {
         self.at.is_some_and(|(at, _)| at <= Instant::now())
     }
 
-    /// A timer for the deadline.
+    /// Returns a timer that ends at the deadline.
     pub(crate) fn timer(&self) -> Option<Sleep> {
         self.at.map(|(at, _)| sleep_until(at))
     }
 
-    /// The status of a call that was still `doing` something.
+    /// Returns the status of a call whose deadline passed while `doing` something.
     pub(crate) fn exceeded(&self, doing: &str) -> Status {
         let timeout = self.at.map(|(_, timeout)| timeout).unwrap_or_default();
         Status::deadline_exceeded(format!("the deadline of {timeout:?} passed while {doing}"))
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_later_attempt_says_what_is_left() {
+    async fn later_attempt_sends_the_time_left() {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("1S"));
         let deadline = Deadline::of(&headers, None).unwrap();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_of_header_and_config_counts_and_is_sent() {
+    fn shorter_of_header_and_config_is_effective_and_sent() {
         let sent = |header: Option<&'static str>, limit: Option<u64>| {
             let mut headers = HeaderMap::new();
             headers.extend(header.map(|value| (GRPC_TIMEOUT, HeaderValue::from_static(value))));

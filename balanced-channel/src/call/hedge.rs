@@ -52,7 +52,7 @@ struct Race<'a> {
 type BoxedAttempt<'a> = Pin<Box<dyn Future<Output = (Option<HedgeRecording>, AttemptOutcome)> + Send + 'a>>;
 
 impl CallExecutor {
-    /// Makes an attempt, and others beside it as the policy says, until one succeeds or none is left.
+    /// Makes an attempt and its hedges under the policy, until one succeeds or all have failed.
     pub(super) async fn hedged_attempts(
         &self,
         call: &Call<'_>,
@@ -166,7 +166,7 @@ impl<'a> Race<'a> {
         self.next = Instant::now().checked_add(self.policy.hedging_delay);
         executor.retries.hedges.fetch_add(1, Ordering::Relaxed);
         let hedge = recording.as_mut().map(|recording| recording.hedge(call.body.sent()));
-        tracing::debug!(target = executor.target, attempt = previous + 1, "call is hedged");
+        tracing::debug!(target = executor.target, attempt = previous + 1, "hedging call");
         let resent = self.resent.clone();
         self.attempts.push(Box::pin(async move {
             let outcome = executor.attempt_with_transparent_retries(call, previous, resent).await;
@@ -174,7 +174,7 @@ impl<'a> Race<'a> {
         }));
     }
 
-    /// Takes the end of an attempt in. Returns the outcome of the call, if it has one now.
+    /// Handles the end of an attempt. Returns the outcome of the call, if it has one now.
     fn ended(
         &mut self,
         hedge: Option<HedgeRecording>,

@@ -15,24 +15,24 @@ use crate::{
     transport::Http2Client,
 };
 
-/// One attempt under way. However it ends, its subchannel hears of it once.
+/// An attempt in flight. Its subchannel records its end exactly once.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
     /// The time at which the request was sent; none if it was not.
     sent_at: Option<Instant>,
-    /// The policy's hook and when the attempt began, if the policy wants to know how it ends.
+    /// The policy's hook and the start of the attempt, if the policy has a hook.
     on_done: Option<(Arc<dyn OnDone>, Instant)>,
-    /// How it ended; a call that is dropped before that was cancelled by the caller.
+    /// The status. CANCELLED until it is known, as a caller cancels a call by dropping it.
     outcome: Code,
     /// The messages of the response so far.
     pub(super) received: MessageSize,
     call_outcome: CallOutcome,
-    /// True if the end says nothing about the endpoint.
+    /// True if the end is no evidence about the endpoint.
     excluded: bool,
-    /// Hears of it too, once the response has begun.
+    /// Records the end for retry throttling, once the response has begun.
     pub(super) throttle_recorder: Option<ThrottleRecorder>,
-    /// The call itself, which ends with this, once the response has begun.
+    /// The metrics of the call, which ends with this attempt once the response has begun.
     pub(super) recording: Option<Box<Recording>>,
 }
 
@@ -71,7 +71,7 @@ impl InFlight {
         self.sent_at = Some(at);
     }
 
-    /// Ends the attempt with a status that the channel itself made.
+    /// Ends the attempt with a status that the channel itself created.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
         self.excluded = self.sent_at.is_none() || code == Code::DeadlineExceeded && !self.had_its_time();
@@ -89,14 +89,13 @@ impl InFlight {
         }
     }
 
-    /// Returns whether the endpoint had the time that the owner of the channel thinks fair.
+    /// Returns whether the endpoint had the minimum time of an attempt that counts as evidence.
     fn had_its_time(&self) -> bool {
         let min = self.ready.subchannel.consecutive_failures.min_attempt_time();
         self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= min)
     }
 
-    /// Returns whether the response may still be that of a unary call. A stream that breaks off later says less about
-    /// the endpoint.
+    /// Returns whether the response may still be that of a unary call. A stream that breaks later is weaker evidence.
     fn lacks_a_message(&self) -> bool {
         self.received.messages() <= 1
     }

@@ -1,6 +1,6 @@
-//! One call: its attempts, until one succeeds or no other may follow.
+//! A call: its attempts, until one succeeds or no further attempt is allowed.
 //!
-//! - `request_head`: what is made of the request's URI and headers. `deadline`: how long it all may take.
+//! - `request_head`: the URI and headers of an attempt. `deadline`: bounds all attempts together.
 //! - `attempt`: picks a subchannel, sends, and waits for the response to begin. `pick` waits for a subchannel;
 //!   `status_mapping` maps the transport's errors to gRPC's status codes.
 //! - `retry`: whether and when another attempt follows one that failed. `hedge`: another attempt beside one that is
@@ -66,7 +66,7 @@ pub(crate) struct CallExecutor {
     pub(crate) metrics: Metrics,
 }
 
-/// The number of times that calls were sent again.
+/// Counts attempts after the first, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct RetryCounters {
     pub(crate) transparent: AtomicU64,
@@ -146,7 +146,7 @@ impl CallExecutor {
                 return answer;
             };
             let address = failed.address;
-            tracing::debug!(?address, code = ?failed.code, progress = ?failed.progress, ?wait, "call is sent again");
+            tracing::debug!(target = self.target, ?address, code = ?failed.code, progress = ?failed.progress, ?wait, "retrying call");
             let transparent = retry.previous() == previous;
             let count = if transparent { &self.retries.transparent } else { &self.retries.by_policy };
             count.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Which subchannel takes an attempt, and the wait until there is one.
+//! Picks the subchannel of an attempt, and waits until there is one.
 
 use std::{
     future::pending,
@@ -16,7 +16,7 @@ use crate::{
     subchannel::ReadySubchannel,
 };
 
-/// The number of times that a further attempt asks the picker for a subchannel that has not had the call yet.
+/// The maximum number of picks by which a further attempt looks for a subchannel that has not had the call yet.
 const MAX_PICKS: usize = 8;
 
 /// The subchannels that a call was sent to, the latest last. Further attempts prefer others.
@@ -91,7 +91,7 @@ fn untried(picker: &dyn Picker, call: &Call<'_>) -> Option<PickResult> {
 // === impl Tried ===
 
 impl Tried {
-    /// Adds the subchannel of an attempt. `pending` says whether the attempt goes on.
+    /// Adds the subchannel of an attempt. `pending` is true while the attempt goes on.
     pub(super) fn push(&self, ready: &Arc<ReadySubchannel>, pending: bool) {
         self.lock().push(TriedSubchannel { ready: ready.clone(), watched: pending });
     }

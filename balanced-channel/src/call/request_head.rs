@@ -15,7 +15,7 @@ const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("balanced-channel/", env!("CARGO_PKG_VERSION")));
 
 impl CallExecutor {
-    /// Makes the URI absolute, as HTTP/2 wants it, and says who calls.
+    /// Makes the URI absolute, as HTTP/2 requires, and adds `user-agent`.
     pub(super) fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let mut uri = mem::take(&mut head.uri).into_parts();
         uri.scheme = Some(self.scheme.clone());

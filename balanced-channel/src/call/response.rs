@@ -33,14 +33,14 @@ pin_project_lite::pin_project! {
         in_flight: Option<InFlight>,
         deadline: Deadline,
         timer: Option<Pin<Box<Sleep>>>,
-        // The rest of a streaming request goes on for as long as somebody reads the response.
+        // Cancels the rest of a streaming request when the response is dropped.
         upload: Option<UploadGuard>,
     }
 }
 
-/// The code that a response's headers say the call has ended with, when they do.
+/// Returns the status code in the headers of a response, if they end the call.
 pub(crate) fn code_of<B>(response: &Response<B>) -> Option<Code> {
-    // Trailers-Only: the headers are all there is.
+    // A Trailers-Only response (gRPC over HTTP/2).
     response.headers().get(Status::GRPC_STATUS).map(|status| Code::from_bytes(status.as_bytes()))
 }
 
@@ -51,7 +51,7 @@ fn code_of_trailers(trailers: &HeaderMap) -> Code {
 // === impl ResponseBody ===
 
 impl ResponseBody {
-    /// The endpoint that sends the response.
+    /// Returns the address of the endpoint that sends the response.
     pub fn peer(&self) -> SocketAddr {
         self.address
     }
@@ -101,7 +101,7 @@ impl ResponseBody {
                 in_flight.throttle_recorder = throttle_recorder;
                 in_flight.recording = recording.take();
             }
-            // The headers have ended it, with OK.
+            // The headers have ended the call with OK.
             None => {
                 if let Some(throttle_recorder) = throttle_recorder {
                     throttle_recorder.record(Code::Ok);
@@ -159,7 +159,7 @@ impl Body for ResponseBody {
                 Some(Err(status))
             }
             None => {
-                // An end without trailers: the client above makes this UNKNOWN.
+                // tonic turns an end without trailers into UNKNOWN.
                 if let Some(call) = this.in_flight.take() {
                     call.fail_without_status();
                 }

@@ -17,18 +17,18 @@ use crate::{
     service_config::{RetryPolicy, StatusCodes},
 };
 
-/// The number of times that a call that a server refused unprocessed is sent again without a policy's leave. A6
-/// says once; a call that meets several pods of a rolling restart, each just draining, needs more.
+/// The maximum number of transparent retries of a call that a server refused unprocessed. A6
+/// has one; a call that meets several pods of a rolling restart, each just draining, needs more.
 /// Calls that never left are not counted: each of them has seen another connection end.
 const MAX_REFUSALS: u32 = 5;
 
-/// How far a backoff may stray to either side (A6).
+/// The jitter of a backoff (A6).
 const JITTER: f64 = 0.2;
 
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
-/// How an attempt failed.
+/// The failure of an attempt.
 #[derive(Debug)]
 pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
@@ -38,7 +38,7 @@ pub(crate) struct AttemptFailure {
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// How far a call came.
+/// The progress of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// It never left this process.
@@ -106,7 +106,7 @@ impl<'a> RetryState<'a> {
 
     /// Returns the time to wait before the next attempt; none when there is none.
     ///
-    /// `repeatable` says whether the request can still be sent again, `left` how long the call may
+    /// `repeatable` is true if the request can still be sent again, `left` how long the call may
     /// still take: a retry that could not begin before the deadline is not waited for.
     pub(crate) fn after(
         &mut self,
@@ -156,7 +156,7 @@ impl<'a> RetryState<'a> {
         Some(wait)
     }
 
-    /// Returns the number of attempts that there were before this one, transparent retries not counted.
+    /// Returns the number of attempts before this one, without transparent retries.
     pub(crate) fn previous(&self) -> u32 {
         self.previous
     }
@@ -195,7 +195,7 @@ pub(crate) fn stamp(headers: &mut HeaderMap, previous: u32) {
 // === impl Pushback ===
 
 impl Pushback {
-    /// Reads what the server says. What cannot be understood means never (A6).
+    /// Parses the pushback of the server. A value that cannot be parsed forbids retries (A6).
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(PUSHBACK).iter();
         match (values.next(), values.next()) {

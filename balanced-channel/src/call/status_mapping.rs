@@ -42,8 +42,8 @@ impl SendFailure {
     }
 }
 
-/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping"; for
-/// HTTP 200, which leaves it to the trailers, there is none.
+/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
+/// for HTTP 200, which leaves it to the trailers, there is none.
 fn code_of_http(status: StatusCode) -> Option<Code> {
     match status.as_u16() {
         200 => None,
@@ -56,8 +56,8 @@ fn code_of_http(status: StatusCode) -> Option<Code> {
     }
 }
 
-/// Returns the status of a response that does not come from a gRPC server, such as the error page of a proxy: one without
-/// `grpc-status` that has another HTTP status than 200 or another content type than gRPC's (gRPC over HTTP/2,
+/// Returns the status of a response that does not come from a gRPC server, such as the error page of a proxy: one
+/// without `grpc-status` that has another HTTP status than 200 or another content type than gRPC's (gRPC over HTTP/2,
 /// "Responses"). Its body is no messages.
 pub fn foreign_response_status<B>(response: &Response<B>) -> Option<Status> {
     let (http, headers) = (response.status(), response.headers());
@@ -99,7 +99,7 @@ fn code(error: &h2::Error) -> Code {
     }
 }
 
-/// Returns whether the server says that it has not processed the call: it has refused the stream, or the
+/// Returns whether the server has declared that it has not processed the call: it refused the stream, or the
 /// stream came after the last one that its GOAWAY admits. h2 keeps the streams before that one.
 fn refused(error: &h2::Error) -> bool {
     error.is_remote()

@@ -32,7 +32,7 @@ impl RetryThrottle {
         Self { bucket: TokenBucket::new(config.max_tokens), ratio: config.milli_ratio() }
     }
 
-    /// Takes a token; says whether enough are left for a retry.
+    /// Removes a token. Returns whether enough are left for a retry.
     pub(crate) fn failed(&self) -> bool {
         self.bucket.drain();
         self.allows()
@@ -48,7 +48,7 @@ impl RetryThrottle {
         self.bucket.add(self.ratio);
     }
 
-    /// Returns the number of tokens that are left.
+    /// Returns the number of tokens left.
     pub(crate) fn tokens(&self) -> f64 {
         f64::from(self.bucket.units()) / f64::from(TOKEN)
     }

@@ -21,7 +21,7 @@ impl TokenBucket {
         Self { units: AtomicU32::new(max), max }
     }
 
-    /// Returns the number of units that are left.
+    /// Returns the number of units left.
     pub(super) fn units(&self) -> u32 {
         self.units.load(Ordering::Relaxed)
     }

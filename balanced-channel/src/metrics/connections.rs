@@ -47,10 +47,10 @@ pub(crate) struct ConnectionMetrics {
     lost: [AtomicU64; ERRORS.len()],
 }
 
-/// Why a connection takes no more calls: what was seen first.
+/// The reason why a connection takes no more calls: the first one observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
-    /// The peer said so, with this error code.
+    /// The peer sent GOAWAY with this error code.
     GoAway(u32),
     /// The subchannel is not needed any more.
     Shutdown,

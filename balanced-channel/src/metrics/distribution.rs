@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Histogram;
 
-/// Latencies: recorded in nanoseconds, told in seconds (gRFC A66).
+/// The bounds of latencies: recorded in nanoseconds, reported in seconds (gRFC A66).
 pub(super) static LATENCY: Bounds<41> = Bounds::new(
     // In microseconds.
     [
@@ -82,12 +82,12 @@ pub(super) static RETRIES: Bounds<5> = Bounds::new([1, 2, 3, 4, 5], 1, 1.0);
 /// Transparent retries of a call (gRFC A96).
 pub(super) static TRANSPARENT_RETRIES: Bounds<6> = Bounds::new([1, 2, 3, 4, 5, 10], 1, 1.0);
 
-/// Where the buckets of a histogram end.
+/// The upper bounds of the buckets of a histogram.
 #[derive(Debug)]
 pub(super) struct Bounds<const N: usize> {
-    /// In the unit in which values are recorded.
+    /// The bounds, in the unit in which values are recorded.
     recorded: [u64; N],
-    /// In the unit in which they are told.
+    /// The bounds, in the unit in which they are reported.
     reported: [f64; N],
     /// The number of the that one are one of the other.
     scale: f64,
@@ -105,8 +105,8 @@ pub(super) struct Distribution<const N: usize> {
 // === impl Bounds ===
 
 impl<const N: usize> Bounds<N> {
-    /// Creates a distribution with bounds in a unit of which `per_reported` are one that is reported, and one is `recorded_per` that
-    /// are recorded.
+    /// Creates a distribution with bounds in a unit of which `per_reported` are one that is reported, and one is
+    /// `recorded_per` that are recorded.
     const fn new(bounds: [u64; N], recorded_per: u64, per_reported: f64) -> Self {
         let (mut recorded, mut reported) = ([0; N], [0.0; N]);
         let mut at = 0;

@@ -17,7 +17,7 @@ pub(crate) struct EjectionMetrics {
     unenforced: [[AtomicU64; REASONS.len()]; METHODS.len()],
 }
 
-/// How an outlier was found.
+/// The rule that detected an outlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DetectionMethod {
     SuccessRate,
@@ -26,7 +26,7 @@ pub(crate) enum DetectionMethod {
     ConsecutiveFailures,
 }
 
-/// Why an outlier was not ejected.
+/// The reason why an outlier was not ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unenforced {
     /// The enforcement percentage leaves it to chance.

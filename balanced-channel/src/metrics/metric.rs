@@ -10,14 +10,14 @@ pub struct Metric {
     pub description: &'static str,
     /// Its unit in UCUM: `s`, `By`, or in braces what is counted, such as `{attempt}`.
     pub unit: &'static str,
-    /// How its values are to be read.
+    /// The kind of its values.
     pub kind: Kind,
     /// Its series, each with other labels. None as long as nothing was counted, where the labels
     /// come from what is counted.
     pub points: Vec<Point>,
 }
 
-/// How the values of an instrument are to be read.
+/// The kind of an instrument's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -140,7 +140,7 @@ impl Histogram {
         self
     }
 
-    /// Returns the number of values that there were in all.
+    /// Returns the total number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -11,7 +11,7 @@
 //! | `balanced_channel.endpoint.*`, by name, address and zone | none |
 //!
 //! Those of the first two lines are measured if
-//! [`Builder::call_metrics`](crate::Builder::call_metrics) says so. Those of a policy are there if
+//! [`Builder::call_metrics`](crate::Builder::call_metrics) is set. Those of a policy are there if
 //! the channel has that policy. Optional labels that only xDS can fill are left out.
 //!
 //! [gRFC A66]: https://github.com/grpc/proposal/blob/master/A66-otel-stats.md

@@ -22,9 +22,9 @@ use crate::transport::SentMessages;
 pub(crate) struct Recording {
     method: Arc<Method>,
     called: Instant,
-    /// When the attempt under way began, if one is.
+    /// The start of the current attempt, if there is one.
     attempt: Option<Instant>,
-    /// When the last attempt ended, if none is under way.
+    /// The end of the last attempt, if none is in flight.
     paused: Option<Instant>,
     /// The time that no attempt was under way, after the first.
     delay: Duration,

@@ -8,7 +8,7 @@ use std::sync::{
 use super::{Histogram, Metric};
 use crate::policy::Weight;
 
-/// Where A78 leaves the bounds to the exporter, these are OpenTelemetry's own.
+/// The default bounds of OpenTelemetry, as A78 leaves them to the exporter.
 const BOUNDS: [f64; 15] =
     [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
 
@@ -36,7 +36,7 @@ impl Default for WeightMetrics {
 }
 
 impl WeightMetrics {
-    /// Weights were computed from these. `fallback` says whether they were too few to be used.
+    /// Records a computation of weights. `fallback` is true if too few endpoints had one.
     pub(crate) fn updated(&self, weights: &[Weight], fallback: bool) {
         self.fallbacks.fetch_add(fallback.into(), Relaxed);
         let mut histogram = self.weights.lock().unwrap_or_else(PoisonError::into_inner);

@@ -56,7 +56,7 @@ impl ConsecutiveFailures {
             CallOutcome::Success => self.reset(),
             CallOutcome::Failure if self.limit > 0 => {
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-                // Said again now and then: nothing more may be ejected at the first time.
+                // Repeated, because the limit on ejections may have prevented the first.
                 if failures.is_multiple_of(self.limit) {
                     self.notify.notify_one();
                 }

@@ -15,7 +15,7 @@ use crate::{
     subchannel::CallCounters,
 };
 
-/// Looks at the whole pool, when a call asks for it and at every interval.
+/// Evaluates all endpoints at every interval, and when a call reports consecutive failures.
 #[derive(Debug)]
 pub(crate) struct Detector {
     config: OutlierDetection,
@@ -23,7 +23,7 @@ pub(crate) struct Detector {
     ejections: Arc<EjectionMetrics>,
 }
 
-/// How an outlier was found.
+/// The rule that detected an outlier.
 struct Outlier<'a> {
     method: DetectionMethod,
     /// The chance that it is ejected, in percent.
@@ -44,7 +44,7 @@ pub(crate) struct EjectionState {
     in_interval: CallVolume,
 }
 
-/// Calls that ended, without those that say nothing about the endpoint.
+/// The calls that ended, without those that are no evidence about the endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct CallVolume {
     succeeded: u64,
@@ -68,7 +68,7 @@ impl Detector {
         Self { config, interval_end: later(Instant::now(), config.interval), ejections }
     }
 
-    /// When to look again, if nothing happens before.
+    /// Returns the time of the next evaluation.
     pub(crate) fn wake<'a>(&self, ejections: impl Iterator<Item = &'a EjectionState>) -> Option<Instant> {
         let mut wake = self.compares().then_some(self.interval_end);
         for ejection in ejections {
@@ -82,12 +82,12 @@ impl Detector {
         wake
     }
 
-    /// Does what is due now; says whether who is ejected has changed.
+    /// Ejects and reinstates endpoints as due. Returns whether the set of ejected endpoints has changed.
     pub(crate) fn run(&mut self, endpoints: &mut [DetectorEndpoint<'_>]) -> bool {
         let now = Instant::now();
         let mut changed = false;
         if now >= self.interval_end {
-            // From now, not from when it was due: a sweep that nobody needed was not made.
+            // From now, not from the due time: unnecessary sweeps are skipped.
             self.interval_end = later(now, self.config.interval);
             changed |= self.end_interval(endpoints, now);
         }
@@ -199,7 +199,7 @@ impl Detector {
         endpoint.ejection.multiplier = endpoint.ejection.multiplier.saturating_add(1);
         let time = self.ejection_time(endpoint.ejection.multiplier);
         endpoint.ejection.ejected = Some(later(now, time));
-        tracing::info!(address = %endpoint.address, why = %outlier.why, ?time, "endpoint is ejected");
+        tracing::info!(address = %endpoint.address, why = %outlier.why, ?time, "endpoint ejected");
         true
     }
 
@@ -209,7 +209,7 @@ impl Detector {
     }
 }
 
-/// `time` from `now`, and never so late that the clock cannot say it.
+/// Returns `now + time`, within the range of the clock.
 fn later(now: Instant, time: Duration) -> Instant {
     const MIN: Duration = Duration::from_millis(1);
     const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -225,7 +225,7 @@ fn with_enough_calls(endpoints: &[DetectorEndpoint<'_>], volume: u32) -> Vec<usi
 // === impl EjectionState ===
 
 impl EjectionState {
-    /// When the ejection under way ends.
+    /// The end of the current ejection.
     pub(crate) fn ejected_until(&self) -> Option<Instant> {
         self.ejected
     }
@@ -275,7 +275,7 @@ impl DetectorEndpoint<'_> {
             self.ejection.ejected = None;
             // Calls that were under way when it was ejected have failed since.
             self.consecutive_failures.reset();
-            tracing::info!(address = %self.address, "endpoint is let back in");
+            tracing::info!(address = %self.address, "endpoint reinstated");
         }
         over
     }

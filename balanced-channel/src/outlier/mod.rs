@@ -1,8 +1,8 @@
-//! Outlier detection: leaves out, for a while, endpoints that are connected and yet fail calls.
+//! Outlier detection: ejects endpoints that are connected but fail calls.
 //!
 //! [gRFC A50] compares endpoints with each other at every interval. Consecutive failures, which
 //! Envoy has and A50 leaves out, need no comparison and no interval: they stop calls to an endpoint
-//! that has died without a word as soon as it has failed a few of them.
+//! that has died without closing its connection as soon as it has failed a few of them.
 //!
 //! [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 
@@ -14,20 +14,19 @@ use std::time::Duration;
 pub(crate) use consecutive_failures::{CallOutcome, ConsecutiveFailures};
 pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 
-/// When an endpoint is ejected, and for how long ([gRFC A50]).
+/// Ejects endpoints that fail their calls ([gRFC A50]).
 ///
 /// An ejected endpoint stays connected and takes no calls. When every READY endpoint is ejected,
-/// calls go to all of them: a poor pool is better than none. An endpoint whose connection is lost
-/// and made again comes back at once (A50 keeps it out): behind the address may be a new process,
-/// and if it is not, the next failures eject it for longer.
+/// calls go to all of them. An endpoint that reconnects is reinstated at once, unlike in A50: the address may have a
+/// new process, and if not, the next failures eject it for longer.
 ///
 /// The failures that count differ. For `success_rate` and `failure_percentage` it is every status but OK. For
-/// `consecutive_failures` it is only what speaks of the endpoint rather than of the request: UNAVAILABLE, and a call
+/// `consecutive_failures` they are only failures of the endpoint rather than of the request: UNAVAILABLE, and a call
 /// that ends without a complete message, by its deadline or by an end of the stream without a status. Any other
-/// response starts the count anew. A stream that breaks off after its second message counts neither way, and nor does
+/// response resets the count. A stream that breaks off after its second message counts neither way, and nor does
 /// a connection that is lost, since an endpoint without one takes no calls.
 ///
-/// A caller's own doing is no evidence for any of the rules: a call that it cancels, a deadline that leaves the endpoint
+/// Actions of a caller are not evidence for any rule: a call that it cancels, a deadline that leaves the endpoint
 /// less than `min_attempt_time`, a call that was never sent, and an attempt that lost against a hedge.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
@@ -35,16 +34,15 @@ pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 pub struct OutlierDetection {
     /// The interval at which success rates and failure percentages are compared. Default: 10 s.
     pub interval: Duration,
-    /// The time that the first ejection lasts. The second in a row lasts twice as long, and so on; each
-    /// interval that an endpoint gets through takes one off again. Default: 30 s.
+    /// The duration of the first ejection. The second in a row lasts twice as long, and so on; each interval without an
+    /// ejection reduces the count by one. Default: 30 s.
     pub base_ejection_time: Duration,
-    /// The longest ejection; never shorter than `base_ejection_time`. Default: 300 s.
+    /// The maximum duration of an ejection; never shorter than `base_ejection_time`. Default: 300 s.
     pub max_ejection_time: Duration,
-    /// Nothing more is ejected once this many percent of the endpoints are, from 0 to 100. Any
-    /// value but 0 lets one be ejected, however few there are. Default: 10.
+    /// The maximum percentage of endpoints that are ejected at a time, 0 to 100. Unless it is 0, one endpoint may
+    /// always be ejected. Default: 10.
     pub max_ejection_percent: u32,
-    /// The number of calls in a row that eject an endpoint when they fail, at once. 0 turns
-    /// this off. Default: 5. Not in A50.
+    /// The number of failed calls in a row that eject an endpoint at once. 0 turns this off. Default: 5. Not in A50.
     pub consecutive_failures: u32,
     /// The time that an endpoint must have had, since the request was sent, before a deadline that passes counts as its
     /// failure. Default: 1 s. Not in A50.
@@ -58,7 +56,7 @@ pub struct OutlierDetection {
 /// Ejects endpoints whose success rate is far below the mean of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SuccessRate {
-    /// How far below: this many thousandths of the standard deviation. Default: 1900.
+    /// The distance from the mean, in thousandths of the standard deviation. Default: 1900.
     pub stdev_factor: u32,
     /// The chance that an outlier is ejected, in percent. Default: 100.
     pub enforcement_percentage: u32,
@@ -68,7 +66,7 @@ pub struct SuccessRate {
     pub request_volume: u32,
 }
 
-/// Ejects endpoints that fail more than a fixed part of their calls, whatever the others do.
+/// Ejects endpoints that fail more than a fixed part of their calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailurePercentage {
     /// An endpoint that fails more than this many percent of its calls is an outlier. Default: 85.

@@ -11,18 +11,18 @@ use crate::subchannel::ReadySubchannel;
 /// The bounds of [`LeastRequest::choice_count`], as in gRPC.
 const CHOICES: (usize, usize) = (2, 10);
 
-/// `least_request` ([gRFC A48]): each call looks at some endpoints, taken at random, and goes to the
+/// `least_request` ([gRFC A48]): each call compares some endpoints, chosen at random, and goes to the
 /// one with the fewest calls of this channel in flight. It sends less to slow backends.
 ///
-/// The endpoints that a call looks at are always different ones.
+/// A call never compares an endpoint with itself.
 ///
 /// [gRFC A48]: https://github.com/grpc/proposal/blob/master/A48-xds-least-request-lb-policy.md
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LeastRequest {
-    /// The number of endpoints that each call looks at, from 2 to 10. Default: 2.
+    /// The number of endpoints that each call compares, from 2 to 10. Default: 2.
     pub choice_count: usize,
-    /// How endpoints start. Default: with all of their share. An endpoint that is starting looks as
+    /// Slow start. Default: none. An endpoint that is starting counts as
     /// busy as if its calls were more by as much as its part is smaller. Not in A48; Envoy has it.
     pub slow_start: Option<SlowStart>,
 }
@@ -87,7 +87,7 @@ impl LbPolicy for LeastRequestPolicy {
 // === impl LeastRequestPicker ===
 
 impl LeastRequestPicker {
-    /// How busy an endpoint would be with one call more.
+    /// Returns the load of an endpoint with one more call.
     fn load(&self, at: usize) -> f64 {
         let calls = (self.ready[at].subchannel.calls.in_flight() + 1) as f64;
         self.parts.as_ref().map_or(calls, |parts| calls / parts[at])

@@ -1,8 +1,7 @@
-//! Policies: which endpoints are connected, and which READY subchannel takes a call. One file each.
+//! Load-balancing policies, one file each: they select the endpoints to connect to, and the subchannel of each call.
 //!
-//! The balancer holds the pool. It asks its policy which of the listed endpoints to connect, and
-//! hands it the READY subchannels at each change as a whole list; the policy answers with a picker,
-//! an immutable snapshot that calls share without a lock.
+//! The balancer asks its policy which endpoints to connect to. After each change, it passes the complete list of READY
+//! subchannels to the policy, which returns a picker: an immutable snapshot that calls share without a lock.
 
 mod least_request;
 mod orca;
@@ -31,24 +30,24 @@ pub use weighted_round_robin::WeightedRoundRobin;
 
 use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchannel};
 
-/// How a channel spreads its calls: a [load balancing policy] of gRPC.
+/// A [load balancing policy] of gRPC: it selects the endpoint of each call.
 ///
 /// [load balancing policy]: https://github.com/grpc/grpc/blob/master/doc/load-balancing.md
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// `round_robin`: every READY endpoint in strict turn.
+    /// `round_robin`: each READY endpoint in turn.
     #[default]
     RoundRobin,
     /// `pick_first`: one endpoint, until its connection is lost.
     PickFirst(PickFirst),
-    /// `least_request`: the endpoint with the fewest calls in flight of a few.
+    /// `least_request`: of a few random endpoints, the one with the fewest calls in flight.
     LeastRequest(LeastRequest),
-    /// `weighted_round_robin`: turns in proportion to the load that backends report.
+    /// `weighted_round_robin`: calls in proportion to the load that backends report.
     WeightedRoundRobin(WeightedRoundRobin),
     /// `ring_hash`: always the same endpoint for the same value of a header.
     RingHash(RingHash),
-    /// `random_subsetting`: another policy over a stable part of the endpoints.
+    /// `random_subsetting`: another policy over a stable subset of the endpoints.
     RandomSubsetting(Box<RandomSubsetting>),
 }
 
@@ -68,12 +67,12 @@ pub(crate) trait LbPolicy: Debug + Send {
         0..candidates.endpoints.len()
     }
 
-    /// Returns when the balancer should ask again although nothing has changed.
+    /// Returns the time at which the balancer requests a new picker even if nothing has changed.
     fn wake(&self) -> Option<Instant> {
         None
     }
 
-    /// Makes a picker over `ready`, which is never empty, in the order of the addresses.
+    /// Creates a picker over `ready`, which is never empty, in the order of the addresses.
     fn picker(&mut self, ready: Vec<Arc<ReadySubchannel>>) -> Box<dyn Picker>;
 }
 
@@ -106,12 +105,12 @@ pub(crate) struct DoneInfo<'a> {
     pub(crate) code: Code,
     /// The trailers, if the server has sent them.
     pub(crate) trailers: Option<&'a HeaderMap>,
-    /// When the attempt began.
+    /// The start of the attempt.
     #[cfg_attr(not(test), expect(dead_code, reason = "for policies that learn from latencies"))]
     pub(crate) started: Instant,
 }
 
-/// The parts of a call that a picker may look at.
+/// The parts of a call that a picker may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PickArgs<'a> {
     pub(crate) headers: &'a HeaderMap,

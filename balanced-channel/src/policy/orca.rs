@@ -38,9 +38,9 @@ pub(super) struct OrcaWeight {
     born: Instant,
     /// The bits of the latest weight.
     weight: AtomicU64,
-    /// When the latest report came, in nanoseconds.
+    /// The time of the latest report, in nanoseconds.
     updated: AtomicU64,
-    /// When the first report came of those that follow each other without a long break.
+    /// The time of the first report since the last long break.
     since: AtomicU64,
 }
 

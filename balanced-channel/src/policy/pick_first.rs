@@ -1,4 +1,4 @@
-//! `pick_first`: one connection, to the first endpoint that can be had (gRFC A62).
+//! `pick_first`: one connection, to the first endpoint that can be reached (gRFC A62).
 
 use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
@@ -10,23 +10,21 @@ use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 /// The time that an attempt may take before the next endpoint is tried beside it (gRFC A61).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// `pick_first` ([gRFC A62]): every call goes to the first endpoint that can be connected, and stays
-/// with it until that connection is lost.
+/// `pick_first` ([gRFC A62]): all calls go to the first endpoint that can be reached, until its
+/// connection is lost.
 ///
-/// Endpoints are tried in their order, the next one when the one before fails or takes longer than
-/// 250 ms. It holds one connection. This is what a gRPC client does when it is told nothing, and why
-/// one pod of many works.
+/// Endpoints are tried in order, each when the one before fails or takes longer than 250 ms. The default of other gRPC
+/// clients; with a headless service, all calls of a client go to one pod.
 ///
 /// [gRFC A62]: https://github.com/grpc/proposal/blob/master/A62-pick-first.md
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PickFirst {
-    /// True if endpoints are tried in a random order, so that many clients spread over them.
-    /// Default: no.
+    /// True to try endpoints in random order, so that many clients use different ones. Default: false.
     pub shuffle: bool,
 }
 
-/// The order, and when an attempt has had its time.
+/// The order of endpoints, and the time to try the next one.
 #[derive(Debug)]
 pub(super) struct PickFirstPolicy {
     config: PickFirst,

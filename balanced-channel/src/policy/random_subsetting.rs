@@ -1,4 +1,4 @@
-//! `random_subsetting`: a stable part of the endpoints, another one for each client (gRFC A68).
+//! `random_subsetting`: a stable subset of the endpoints, different for each client (gRFC A68).
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -11,20 +11,19 @@ use tokio::time::Instant;
 use super::{Candidates, LbPolicy, Picker, Policy};
 use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchannel};
 
-/// `random_subsetting` ([gRFC A68]): connects to a few of many endpoints, and has another policy
-/// spread calls over those.
+/// `random_subsetting` ([gRFC A68]): connects to a subset of the endpoints, over which another
+/// policy balances.
 ///
-/// Each channel takes its own few by rendezvous hashing with a random seed. Many clients together
-/// thus load the endpoints evenly, and an endpoint that comes or goes changes at most one in each
-/// client's subset.
+/// Each channel selects its subset by rendezvous hashing with a random seed. Many clients together load the endpoints
+/// evenly, and an added or removed endpoint changes at most one member of a subset.
 ///
 /// [gRFC A68]: https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RandomSubsetting {
-    /// The number of endpoints that to connect to; at least 1. All of them are when they are fewer.
+    /// The number of endpoints to connect to, at least 1.
     pub subset_size: usize,
-    /// How calls are spread over them. Default: `round_robin`.
+    /// The policy over the subset. Default: `round_robin`.
     pub child_policy: Policy,
 }
 
@@ -38,7 +37,7 @@ pub(super) struct RandomSubsettingPolicy {
 // === impl RandomSubsetting ===
 
 impl RandomSubsetting {
-    /// Round robin over `subset_size` of the endpoints.
+    /// Creates a `round_robin` policy over `subset_size` endpoints.
     pub fn new(subset_size: usize) -> Self {
         Self { subset_size, child_policy: Policy::default() }
     }

@@ -8,15 +8,15 @@ use twox_hash::XxHash64;
 use super::{LbPolicy, PickArgs, PickResult, Picker};
 use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
-/// The most places that any ring has, as in gRPC.
+/// The upper limit of [`RingHash::max_ring_size`], as in gRPC.
 const CAP: usize = 4096;
 
-/// `ring_hash` ([gRFC A42], [gRFC A76]): a call goes to the endpoint that the value of one of its
-/// headers stands nearest to on a ring of hashes. Calls without the header go anywhere.
+/// `ring_hash` ([gRFC A42], [gRFC A76]): a header of the call is hashed to a ring, and the call goes to
+/// the endpoint that follows on the ring. Calls without the header go to a random endpoint.
 ///
-/// When an endpoint comes or goes, only the values nearest to it move. The ring is that of gRPC and
-/// Envoy, so other clients agree on it; an endpoint that is not READY has no places on it, which
-/// leaves its values to the next ones, as the walk of A42 does.
+/// An added or removed endpoint moves only the values next to its own entries. The ring is that of gRPC and Envoy, so
+/// that other clients choose the same endpoints. An endpoint that is not READY has no entries, which leaves its values
+/// to the next ones, as in A42.
 ///
 /// [gRFC A42]: https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md
 /// [gRFC A76]: https://github.com/grpc/proposal/blob/master/A76-ring-hash-improvements.md
@@ -25,9 +25,9 @@ const CAP: usize = 4096;
 pub struct RingHash {
     /// The header whose value is hashed; several values are joined by commas.
     pub request_hash_header: HeaderName,
-    /// The fewest places on the ring; each endpoint has as many as every other. Default: 1024.
+    /// The minimum number of entries on the ring, equally many for each endpoint. Default: 1024.
     pub min_ring_size: usize,
-    /// The most places on the ring, at most 4096. With more endpoints than this, some have none.
+    /// The maximum number of entries on the ring, at most 4096. If there are more endpoints, some have no entry.
     /// Default: 4096.
     pub max_ring_size: usize,
 }
@@ -35,8 +35,7 @@ pub struct RingHash {
 #[derive(Debug)]
 pub(super) struct RingHashPolicy {
     config: RingHash,
-    /// The number of endpoints that there are, READY or not: how many places each has must not change when
-    /// one of them is lost.
+    /// The number of endpoints, READY or not: the entries of an endpoint must not change when another is lost.
     listed: usize,
 }
 
@@ -44,14 +43,14 @@ pub(super) struct RingHashPolicy {
 struct RingHashPicker {
     header: HeaderName,
     ready: Vec<Arc<ReadySubchannel>>,
-    /// The places, in order: a hash, and whose it is.
+    /// The entries in order: a hash and the index of its endpoint.
     ring: Vec<(u64, u32)>,
 }
 
 // === impl RingHash ===
 
 impl RingHash {
-    /// Hashes this header, with the other values at their defaults.
+    /// Creates a policy that hashes this header, with defaults for the other values.
     pub fn new(request_hash_header: HeaderName) -> Self {
         Self { request_hash_header, min_ring_size: 1024, max_ring_size: CAP }
     }

@@ -6,24 +6,24 @@ use tokio::time::Instant;
 
 use crate::subchannel::ReadySubchannel;
 
-/// The least time between two looks at the shares of endpoints that are starting.
+/// The minimum time between two computations of the shares of endpoints that are starting.
 const SHORTEST_STEP: Duration = Duration::from_millis(100);
-/// The most time between them.
+/// The maximum time between them.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// Gives an endpoint that has just become READY a growing part of its share, for caches and
 /// compilers to warm up (gRFC A100, after [Envoy's slow start]).
 ///
 /// The part is `max(min_weight_percent / 100, (age / window) ^ (1 / aggression))`, with an age of at
-/// least 1 s. Endpoints that start together share as if none did.
+/// least 1 s. Endpoints that start at the same time have equal shares.
 ///
 /// [Envoy's slow start]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlowStart {
-    /// The time that an endpoint is starting, from when it became READY.
+    /// The duration of the start, from the time when the endpoint became READY.
     pub window: Duration,
-    /// How fast the part grows: 1 is evenly, more is faster at first. Above 0. Default: 1.
+    /// The growth of the part: linear at 1, faster at first above 1. Must be greater than 0. Default: 1.
     pub aggression: f64,
     /// The smallest part, in percent, from 0 to 100. Default: 10.
     pub min_weight_percent: u32,
@@ -32,7 +32,7 @@ pub struct SlowStart {
 // === impl SlowStart ===
 
 impl SlowStart {
-    /// A slow start that lasts `window`, with the other values at their defaults.
+    /// Creates a slow start of length `window`, with defaults for the other values.
     pub fn new(window: Duration) -> Self {
         Self { window, aggression: 1.0, min_weight_percent: 10 }
     }
@@ -49,7 +49,7 @@ impl SlowStart {
         self
     }
 
-    /// The part of its share for an endpoint that has been READY for `age`.
+    /// Returns the part of its share for an endpoint that has been READY for `age`.
     pub(super) fn part(&self, age: Duration) -> f64 {
         if age >= self.window {
             return 1.0;
@@ -61,7 +61,7 @@ impl SlowStart {
         if part.is_finite() { part.clamp(smallest, 1.0) } else { 1.0 }
     }
 
-    /// The parts of `ready`, and when to look again; none while no endpoint is starting.
+    /// Returns the share of each of `ready` and the time to compute them again, or `None` if no endpoint is starting.
     pub(super) fn parts(&self, ready: &[Arc<ReadySubchannel>]) -> Option<(Vec<f64>, Instant)> {
         let now = Instant::now();
         let age = |ready: &Arc<ReadySubchannel>| now.saturating_duration_since(ready.since);

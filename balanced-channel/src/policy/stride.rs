@@ -12,7 +12,7 @@ const FULL: u64 = u16::MAX as u64;
 /// round: the golden section of a round, which keeps any number of them apart.
 const PHASE: u64 = 40_503;
 
-/// Which of some items takes a turn.
+/// Selects items in proportion to their weights.
 #[derive(Debug)]
 pub(super) struct Stride {
     /// Scaled so that the heaviest is [`FULL`].

@@ -1,4 +1,4 @@
-//! `weighted_round_robin`: turns in proportion to what backends say of their load (gRFC A58).
+//! `weighted_round_robin`: calls in proportion to the load that backends report (gRFC A58).
 
 use std::{
     collections::HashMap,
@@ -25,26 +25,25 @@ const MIN_UPDATE_PERIOD: Duration = Duration::from_millis(100);
 /// The highest ratio between a backend's weight and the mean, either way.
 const MAX_RATIO_TO_MEAN: f64 = 10.0;
 
-/// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51),
-/// and get calls in proportion to calls per second by utilization.
+/// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51), and
+/// get calls in proportion to their calls per second divided by their utilization.
 ///
-/// A backend without a weight has the mean of the others. While fewer than two have one, this is
-/// `round_robin`; with [`slow_start`](Self::slow_start), that is how to have plain round robin that
-/// spares new endpoints.
+/// A backend without a weight gets the mean weight. While fewer than two backends have one, the policy is
+/// `round_robin`; with [`slow_start`](Self::slow_start), round robin with a slow start of new endpoints.
 ///
 /// [gRFC A58]: https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WeightedRoundRobin {
-    /// The time that a backend must have reported before its weight counts. Default: 10 s.
+    /// The time for which a backend must have reported before its weight counts. Default: 10 s.
     pub blackout_period: Duration,
-    /// The time that after its last report a backend's weight still counts. Default: 180 s.
+    /// The time after its last report for which a backend's weight counts. Default: 180 s.
     pub weight_expiration_period: Duration,
-    /// The number of times that weights are computed, at most every 100 ms. Default: 1 s.
+    /// The time between two computations of the weights, at least 100 ms. Default: 1 s.
     pub weight_update_period: Duration,
     /// The factor by which the share of failed calls adds to the utilization; not negative. Default: 1.
     pub error_utilization_penalty: f64,
-    /// How endpoints start. Default: with all of their share. Not in A58; see gRFC A100.
+    /// Slow start (gRFC A100). Default: none.
     pub slow_start: Option<SlowStart>,
 }
 
@@ -116,8 +115,8 @@ impl WeightedRoundRobin {
 
 impl WeightedRoundRobinPolicy {
     pub(super) fn new(config: WeightedRoundRobin, metrics: Arc<WeightMetrics>) -> Self {
-        // Anywhere, so that many clients that start together do not meet at one backend; and far
-        // from the counter's end.
+        // A random start, so that clients that start together do not all call the same backend first; 32 bits, so that
+        // the counter does not overflow.
         let turn = Arc::new(AtomicU64::new(fastrand::u32(..).into()));
         Self { config, turn, next: None, weights: HashMap::new(), metrics }
     }

@@ -1,4 +1,4 @@
-//! DNS: every address of a name, looked up at the record's TTL within bounds, and when asked.
+//! DNS lookups of all addresses of a name, with the search list of resolv.conf.
 
 use std::{
     collections::BTreeSet,
@@ -17,19 +17,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Endpoint, Lookup, LookupAnswer, ResolveError};
 
-/// The time that one query may go unanswered before the next server, or the next attempt.
+/// The default time for the response to one query.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time that a whole lookup may take: every search domain, every server, every attempt.
+/// The time for a whole lookup: all search domains, servers and attempts.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time that names may be sought on after one is known not to be there, as long as none was ever found:
-/// the cluster's own DNS has answered by then, and what comes behind it may be silent for ever.
+/// The time for the rest of the search list once a name is known not to exist, while no name was ever found. The DNS of
+/// the cluster has answered by then; a server to which it forwards the remaining names may never answer.
 const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 
 /// Looks up the addresses of a host in DNS: the [`Lookup`] of `dns:///` targets.
 ///
-/// Follows resolv.conf(5), with its search list, and the hosts file. Queries A and AAAA records; each lookup queries the
-/// servers again, as nothing is cached. The endpoints of one address family come first; those of the other get calls
-/// only while none of the first can be reached.
+/// Follows resolv.conf(5), with its search list, and the hosts file. Queries A and AAAA records; each lookup queries
+/// the servers again, as nothing is cached. The endpoints of one address family come first; those of the other get
+/// calls only while none of the first can be reached.
 #[derive(Debug)]
 pub struct DnsLookup {
     host: String,
@@ -46,7 +46,7 @@ pub struct DnsLookup {
 struct Stub {
     resolver: TokioResolver,
     names: Vec<Name>,
-    /// Where addresses were found last.
+    /// The last lookup that found addresses.
     last_found: Option<LastFound>,
 }
 
@@ -54,16 +54,15 @@ struct Stub {
 /// fails or is a moment behind does not move every call to other endpoints.
 #[derive(Clone, Copy, Debug)]
 struct LastFound {
-    /// Which of the names.
+    /// The index of the name.
     place: usize,
-    /// Which of the two address families. Pods of a dual-stack service have an address of each, and
-    /// one pod must be one endpoint.
+    /// The address family. Pods of a dual-stack service have an address of each, and one pod must be one endpoint.
     family: RecordType,
     /// True if the name had addresses of the other family too.
     dual_stack: bool,
 }
 
-/// The addresses of a name, and how long they may be believed.
+/// The addresses of a name, and the time for which they are valid.
 struct Addresses {
     addresses: BTreeSet<IpAddr>,
     /// The addresses of the other family, for the case that these cannot be reached.
@@ -87,8 +86,8 @@ impl DnsLookup {
         Self { host: host.into(), port, query_timeout: QUERY_TIMEOUT, config, stub: None }
     }
 
-    /// Sets the maximum time for the response to one query, after which the query is repeated or sent to the next server.
-    /// Default: 1 s.
+    /// Sets the maximum time for the response to one query, after which the query is repeated or sent to the next
+    /// server. Default: 1 s.
     #[must_use]
     pub fn query_timeout(self, timeout: Duration) -> Self {
         Self { query_timeout: timeout, ..self }
@@ -144,11 +143,10 @@ impl Stub {
         Ok(Self { resolver, names, last_found: None })
     }
 
-    /// The first name of the search list that has an address wins. A name that does not exist is an
-    /// answer (nothing is ready), a server that fails is not: one such failure on the way, and
-    /// nothing found elsewhere, fails the whole lookup. The search ends with the name that was found
-    /// before, whatever is said of it now: what comes later in the list may be another service, and may
-    /// be asked of servers far away, while this one is only scaled to nothing.
+    /// Returns the addresses of the first name of the search list that has any. A name that does not exist is an answer
+    /// (no endpoint is ready); if a query fails and no later name has addresses, the lookup fails. The search ends with
+    /// the name that was found last, even if it has no addresses now: it may be scaled to zero, and a later name may be
+    /// another service.
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let (mut failure, mut end) = (None, None);
         for (place, name) in self.names.iter().enumerate() {
@@ -176,7 +174,7 @@ impl Stub {
         failure.map_or_else(|| Ok(Addresses::none()), Err)
     }
 
-    /// The addresses of one family: of the one found before, for as long as the name has any of it.
+    /// Returns the addresses of one family: the family found last, as long as the name has any of it.
     async fn family(&self, name: &Name) -> Result<(RecordType, Addresses), NetError> {
         if let Some(LastFound { family, dual_stack, .. }) = self.last_found {
             let other = if family == RecordType::A { RecordType::AAAA } else { RecordType::A };
@@ -203,7 +201,7 @@ impl Stub {
                 Ok((RecordType::AAAA, Addresses { other_family: v4.addresses, ..v6 }))
             }
             (Ok(v4), Ok(v6)) => Ok((RecordType::A, Addresses { other_family: v6.addresses, ..v4 })),
-            // There are servers that never answer for a family which nobody there has.
+            // Some servers never answer queries for a family that their network does not use.
             (Ok(v4), Err(_)) if !v4.addresses.is_empty() => Ok((RecordType::A, v4)),
             (Err(_), Ok(v6)) if !v6.addresses.is_empty() => Ok((RecordType::AAAA, v6)),
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -229,13 +227,13 @@ async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Res
                 ttl: Duration::from_secs(records.iter().map(|record| record.ttl).min().unwrap_or(0).into()),
             })
         }
-        // NXDOMAIN, or a name without such records: what a headless service with no ready pod gives.
+        // NXDOMAIN, or a name without such records, as for a headless service without a ready pod.
         Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Ok(Addresses::none()),
         Err(error) => Err(error),
     }
 }
 
-/// The fully qualified names to try, in order (resolv.conf(5)).
+/// Returns the fully qualified names to try, in order (resolv.conf(5)).
 fn names(host: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NetError> {
     // Not `from_utf8`, which refuses an underscore in the middle: Docker Compose makes such names.
     let mut name = Name::from_ascii(host)?;

@@ -1,6 +1,6 @@
-//! Resolvers: what turns a target into whole sets of endpoints, again and again.
+//! Resolvers: they turn a target into sets of endpoints.
 //!
-//! A resolver never says what changed. It publishes every answer whole, and the balancer compares.
+//! A resolver publishes the complete set each time; the balancer finds the differences.
 
 mod dns;
 #[cfg(feature = "kubernetes")]
@@ -17,53 +17,52 @@ use tokio::{
     time::Instant,
 };
 
-/// One place where the service answers: usually one pod.
+/// One address of a service: usually one pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Where to connect. Two endpoints of one set never share it.
+    /// The address to connect to, unique in a set.
     pub address: SocketAddr,
-    /// The name that people use for it, such as the name of its pod, if the resolver knows it.
+    /// The name for people, such as that of the pod, if the resolver knows it.
     pub name: Option<Arc<str>>,
-    /// The failure zone it is in, if the resolver knows. See [`Builder::zone`](crate::Builder::zone).
+    /// The failure zone, if the resolver knows it. See [`Builder::zone`](crate::Builder::zone).
     pub zone: Option<Arc<str>>,
-    /// The zones whose clients should call it, if somebody has planned that; a Kubernetes
-    /// EndpointSlice has them as `hints.forZones`.
+    /// The zones whose clients should call the endpoint, if assigned; in a Kubernetes EndpointSlice, `hints.forZones`.
     pub for_zones: Vec<Arc<str>>,
-    /// True if calls go there only while no other endpoint takes calls: the second address family of a name.
+    /// True for the second address family of a name: such endpoints get calls only while no other takes calls.
     pub(crate) fallback: bool,
 }
 
-/// A lookup that failed; what it means is in the sentence.
+/// The failure of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ResolveError(String);
 
-/// Finds the endpoints of one target for as long as the channel lives.
+/// Finds the endpoints of a target, for the lifetime of a channel.
 ///
-/// Give your own to [`Builder::resolver`](crate::Builder::resolver) to feed a channel from
-/// anything: a registry, a file, a test.
+/// Set your own with [`Builder::resolver`](crate::Builder::resolver) to get endpoints from another source, such as a
+/// registry, a file or a test.
 pub trait Resolver: Send + 'static {
-    /// Publishes every whole set of endpoints to `updates`, until it is dropped.
+    /// Publishes each complete set of endpoints to `updates`, until the future is dropped.
     ///
-    /// Returning means that the last set stands for good. A resolver that can be asked again waits
-    /// for [`Updates::refresh_requested`].
+    /// If it returns, the last set is final. A resolver that can query its source again waits for
+    /// [`Updates::refresh_requested`].
     fn run(self: Box<Self>, updates: Updates) -> BoxFuture<'static, ()>;
 }
 
-/// Where a resolver publishes, and where it hears that an answer is wanted at once.
+/// Publishes the endpoints of a resolver to its channel, and receives requests for a refresh.
 #[derive(Clone, Debug)]
 pub struct Updates {
     resolution: Arc<watch::Sender<Resolution>>,
     request_refresh: Arc<Notify>,
 }
 
-/// The latest that a resolver said.
+/// The state of name resolution.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resolution {
-    /// The last whole set, and when it was published.
+    /// The last set, and when it was published.
     pub(crate) endpoints: Option<(Arc<[Endpoint]>, Instant)>,
-    /// Why the latest lookup failed; a failure does not take the last set away.
+    /// The error of the latest lookup, if it failed. A failure leaves the last set in use.
     pub(crate) error: Option<ResolveError>,
 }
 
@@ -78,13 +77,13 @@ pub(crate) struct Resolutions {
 #[derive(Debug)]
 pub(crate) struct StaticResolver(pub(crate) Vec<SocketAddr>);
 
-/// Runs a resolver. One that panics has failed for good, which calls without endpoints report.
+/// Runs a resolver. A panic is an error that calls report if there are no endpoints.
 pub(crate) async fn run(resolver: Box<dyn Resolver>, updates: Updates) {
     let running = AssertUnwindSafe(async { resolver.run(updates.clone()).await });
     if running.catch_unwind().await.is_err() {
         tracing::error!("resolver panicked; the last endpoints stay in use");
         updates.fail(ResolveError::new("the resolver panicked"));
-        // The balancer takes the end of all senders for the end of the channel.
+        // When all senders are dropped, the balancer ends.
         updates.closed().await;
     }
 }
@@ -98,25 +97,25 @@ impl From<SocketAddr> for Endpoint {
 }
 
 impl Endpoint {
-    /// The same, with a name.
+    /// Sets the name.
     #[must_use]
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// The same, in a zone.
+    /// Sets the zone.
     #[must_use]
     pub fn in_zone(self, zone: impl Into<Arc<str>>) -> Self {
         Self { zone: Some(zone.into()), ..self }
     }
 
-    /// The same, for the time when no other endpoint takes calls.
+    /// Marks the endpoint as one of the second address family.
     #[must_use]
     pub(crate) fn into_fallback(self) -> Self {
         Self { fallback: true, ..self }
     }
 
-    /// The same, for the clients of some zones.
+    /// Sets the zones whose clients should call the endpoint.
     #[must_use]
     pub fn for_zones(self, zones: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         Self { for_zones: zones.into_iter().map(Into::into).collect(), ..self }
@@ -126,7 +125,7 @@ impl Endpoint {
 // === impl ResolveError ===
 
 impl ResolveError {
-    /// An error that says `sentence`.
+    /// Creates an error that displays as `sentence`.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
@@ -134,7 +133,7 @@ impl ResolveError {
 
 // === impl Updates ===
 
-/// A pair of ends between a resolver and a balancer.
+/// Creates the two ends between a resolver and a balancer.
 pub(crate) fn updates() -> (Updates, Resolutions) {
     let (resolution, latest) = watch::channel(Resolution::default());
     let request_refresh = Arc::new(Notify::new());
@@ -145,7 +144,7 @@ pub(crate) fn updates() -> (Updates, Resolutions) {
 }
 
 impl Updates {
-    /// Publishes a whole set. An empty one says that the service has no endpoint now.
+    /// Publishes the complete set of endpoints. An empty set means that the service has none now.
     pub fn publish(&self, endpoints: impl IntoIterator<Item = Endpoint>) {
         let endpoints = endpoints.into_iter().collect();
         self.resolution.send_modify(|latest| {
@@ -163,18 +162,18 @@ impl Updates {
         });
     }
 
-    /// Says that a lookup failed. The last set stands.
+    /// Reports that a lookup failed. The last set stays in use.
     pub fn fail(&self, error: ResolveError) {
         self.resolution.send_modify(|latest| latest.error = Some(error));
     }
 
-    /// Waits until the balancer wants an answer soon: a connection was lost or could not be made.
-    /// The resolver limits the rate.
+    /// Waits until the balancer requests a refresh, because a connection was lost or could not be established. The
+    /// resolver limits the rate of its lookups.
     pub async fn refresh_requested(&self) {
         self.request_refresh.notified().await;
     }
 
-    /// Waits until nobody listens any more.
+    /// Waits until the channel is dropped.
     pub async fn closed(&self) {
         self.resolution.closed().await;
     }

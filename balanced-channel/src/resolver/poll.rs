@@ -1,4 +1,4 @@
-//! Resolvers that have to ask: how often a lookup is made, whatever it looks in.
+//! Resolvers that poll: when a lookup is made, whatever its source.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -11,40 +11,39 @@ use crate::backoff::{Backoff, BackoffPolicy};
 /// The longest pause between lookups that fail.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Something that can be asked for the endpoints of a target: DNS, a registry, a file.
+/// A source of the endpoints of a target that can be queried: DNS, a registry, a file.
 pub trait Lookup: Send + 'static {
-    /// Looks once. Must end by itself: no other lookup is made meanwhile.
+    /// Queries the source once. Must have a time limit: the resolver waits for it.
     ///
     /// # Errors
     ///
-    /// When there is no answer. An answer without endpoints is not an error: it says that none is
-    /// ready.
+    /// If the source does not answer. An answer without endpoints is not an error: it means that none is ready.
     fn lookup(&mut self) -> impl Future<Output = Result<LookupAnswer, ResolveError>> + Send;
 }
 
 /// The result of a [`Lookup`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookupAnswer {
-    /// The whole set, in any order; one named twice counts once.
+    /// All endpoints, in any order. Duplicates are ignored.
     pub endpoints: Vec<Endpoint>,
-    /// The time that it may be believed. [`Refresh`] bounds it.
+    /// The time for which the answer is valid, within the bounds of [`Refresh`].
     pub ttl: Duration,
 }
 
-/// The number of times that a resolver that polls does so.
+/// The time between two lookups of a [`PollingResolver`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refresh {
-    /// The shortest time between two lookups, and so the rate limit. Default: 1 s.
+    /// The minimum time between two lookups. Default: 1 s.
     pub min: Duration,
-    /// The longest time between two lookups that succeed, whatever the record's TTL. Default: 2 s.
+    /// The maximum time between two lookups that succeed, whatever the TTL. Default: 2 s.
     pub max: Duration,
 }
 
-/// A resolver that makes a [`Lookup`] again and again, one at a time.
+/// A resolver that repeats a [`Lookup`].
 ///
-/// After an answer it waits for the answer's TTL, within the bounds of its [`Refresh`]; after a
-/// failure for a backoff with jitter, up to 5 s. When the channel asks, because a connection was
-/// lost or could not be made, it looks as soon as the rate limit allows.
+/// The next lookup follows when the answer's TTL has passed, within the bounds of [`Refresh`]; after a failure, a
+/// backoff with jitter, up to 5 s. When the channel requests a refresh, because a connection was lost or could not be
+/// established, it follows as soon as [`Refresh::min`] allows.
 #[derive(Debug)]
 pub struct PollingResolver<L> {
     lookup: L,
@@ -60,7 +59,7 @@ impl Default for Refresh {
 }
 
 impl Refresh {
-    /// When to look again at records that live for `ttl`.
+    /// Returns the time between a lookup whose answer is valid for `ttl` and the next one.
     fn after(&self, ttl: Duration) -> Duration {
         ttl.min(self.max).max(self.min)
     }
@@ -69,7 +68,7 @@ impl Refresh {
 // === impl PollingResolver ===
 
 impl<L: Lookup> PollingResolver<L> {
-    /// Makes `lookup` as often as `refresh` says.
+    /// Creates a resolver that repeats `lookup` at the intervals of `refresh`.
     pub fn new(lookup: L, refresh: Refresh) -> Self {
         Self { lookup, refresh }
     }
@@ -99,7 +98,7 @@ impl<L: Lookup> Resolver for PollingResolver<L> {
                     Err(error) => {
                         tracing::debug!(%error, "lookup failed");
                         updates.fail(error);
-                        // Jitter must not beat the rate limit.
+                        // Jitter must not shorten the minimum time.
                         soonest.max(Instant::now() + pause.wait())
                     }
                 };
@@ -119,13 +118,13 @@ mod tests {
     use super::*;
     use crate::resolver::{Resolutions, updates};
 
-    /// Notes when it is asked, takes 5 ms, and says what `ttl` says.
-    struct Noted {
+    /// Records the time of each lookup, takes 5 ms, and answers with `ttl`.
+    struct Recorded {
         asked: Arc<Mutex<Vec<Instant>>>,
         ttl: Result<Duration, ResolveError>,
     }
 
-    impl Lookup for Noted {
+    impl Lookup for Recorded {
         async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
             self.asked.lock().unwrap().push(Instant::now());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -141,7 +140,7 @@ mod tests {
     ) -> Vec<u128> {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (updates, resolutions) = updates();
-        let polled = PollingResolver::new(Noted { asked: asked.clone(), ttl }, Refresh::default());
+        let polled = PollingResolver::new(Recorded { asked: asked.clone(), ttl }, Refresh::default());
         let polling = tokio::spawn(Box::new(polled).run(updates));
         let end = Instant::now() + span;
         while Instant::now() < end {
@@ -156,7 +155,7 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(120);
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_believed_for_its_ttl_within_the_bounds() {
+    async fn answer_is_valid_for_its_ttl_within_bounds() {
         for (ttl, expected) in [(0, 1000), (1500, 1500), (30_000, 2000), (u64::MAX, 2000)] {
             let pauses = pauses(Ok(Duration::from_millis(ttl)), SPAN, |_| {}).await;
             assert!(pauses.len() > 50 && pauses.iter().all(|pause| *pause == expected), "{ttl}: {pauses:?}");
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn asking_all_the_time_looks_once_a_second_and_no_more() {
+    async fn constant_refresh_requests_cause_one_lookup_a_second() {
         for ttl in [Ok(Duration::from_secs(30)), Err(ResolveError::new("no"))] {
             let pauses = pauses(ttl, SPAN, |resolutions| resolutions.request_refresh.notify_one()).await;
             assert!(pauses.len() > 110 && pauses.iter().all(|pause| *pause >= 1000), "{pauses:?}");
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_back_off_with_jitter_up_to_five_seconds_and_never_beat_the_rate_limit() {
+    async fn repeated_failure_backs_off_with_jitter_up_to_five_seconds() {
         let pauses = pauses(Err(ResolveError::new("no")), SPAN * 5, |_| {}).await;
         assert!(pauses[0] >= 1000 && pauses[1] > 1200 && pauses[2] > 2000, "{pauses:?}");
         let settled = &pauses[6..];

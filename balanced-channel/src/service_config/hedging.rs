@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::retry::{MAX_ATTEMPTS, RetryConfigError, StatusCodes, bad};
 
-/// The policy that sends a slow call a second time, to another endpoint ([gRFC A6]).
+/// Hedges slow calls: sends them to another endpoint as well ([gRFC A6]).
 ///
 /// The first attempt goes on. After `hedging_delay` without a response another one, a *hedge*, starts elsewhere; the
 /// first success is the call's response, and the channel cancels the other attempts. Hedging is for methods that may
@@ -21,8 +21,7 @@ use super::retry::{MAX_ATTEMPTS, RetryConfigError, StatusCodes, bad};
 /// [gRFC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HedgingPolicy {
-    /// The number of attempts that a call makes at most, the first included: 2 or more; more than 5 count as 5.
-    /// Default: 2.
+    /// The maximum number of attempts, including the first: at least 2; more than 5 count as 5. Default: 2.
     pub max_attempts: u32,
     /// The time without a response after which the next attempt starts. 0 starts all at once, as far as the budget
     /// goes. Default: 250 ms.
@@ -31,13 +30,13 @@ pub struct HedgingPolicy {
     pub non_fatal_status_codes: StatusCodes,
 }
 
-/// The number of hedges that slowness may cause, as a share of the calls. One bucket of tokens per channel.
+/// Limits the number of hedges because of slow attempts to a share of the calls, by one token bucket per channel.
 ///
-/// Every call of a method with a hedging policy puts `percent` hundredths of a token into the bucket, and every hedge
-/// for slowness takes one. The bucket is full at first. Not in gRFC A6; Finagle and Envoy call theirs a retry budget.
+/// Each call of a method with a hedging policy adds `percent` hundredths of a token, and each hedge because of slowness
+/// removes one. The bucket is full at first. Not in gRFC A6; Finagle and Envoy call theirs a retry budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HedgingBudget {
-    /// The hedges per hundred calls, at most, in the long run: 0 to 100. Default: 5.
+    /// The long-run maximum of hedges per hundred calls, 0 to 100. Default: 5.
     pub percent: u32,
     /// The size of the bucket: the hedges that may start in a burst, at most 100 000. Default: 20.
     pub burst: u32,
@@ -69,7 +68,7 @@ impl HedgingPolicy {
         Ok(())
     }
 
-    /// Returns the number of attempts that a call really makes at most.
+    /// Returns the effective maximum number of attempts.
     pub(crate) fn attempts(&self) -> u32 {
         self.max_attempts.min(MAX_ATTEMPTS)
     }

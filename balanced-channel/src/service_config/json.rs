@@ -83,7 +83,7 @@ struct HealthCheckJson {
     service_name: Option<String>,
 }
 
-/// Reads a service config; says what is wrong, and where.
+/// Parses a service config. An error names the field and the problem.
 pub(super) fn read(text: &str) -> Result<ServiceConfig, ServiceConfigError> {
     let mut unknown = Vec::new();
     let mut json = serde_json::Deserializer::from_str(text);

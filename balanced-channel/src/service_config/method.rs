@@ -16,24 +16,24 @@ pub struct MethodConfig {
     /// Default: no limit.
     pub timeout: Option<Duration>,
     /// True if calls wait for a connection even when every endpoint fails. Default: what
-    /// [`Builder::wait_for_ready`](crate::Builder::wait_for_ready) says.
+    /// [`Builder::wait_for_ready`](crate::Builder::wait_for_ready) sets.
     pub wait_for_ready: Option<bool>,
-    /// Which failed calls are sent again. Default: none but those that no server has seen.
+    /// The retry policy. Default: none; only calls that no server has processed are retried.
     pub retry_policy: Option<RetryPolicy>,
-    /// Which slow calls are sent a second time. Not together with a retry policy. Default: none.
+    /// The hedging policy, which excludes a retry policy. Default: none.
     pub hedging_policy: Option<HedgingPolicy>,
 }
 
 /// The configs of a channel's methods, found by a call's path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Methods {
-    /// For what is not listed.
+    /// The config of all other methods.
     default: MethodConfig,
     /// By `/package.Service/Method`, and by `/package.Service/` for a whole service.
     listed: HashMap<String, MethodConfig>,
 }
 
-/// Which methods a [`MethodConfig`] is for.
+/// The methods that a [`MethodConfig`] applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MethodName {
     /// All that no other name fits.
@@ -52,7 +52,7 @@ impl Methods {
         &mut self.default
     }
 
-    /// Sets the config of what `name` says.
+    /// Sets the config of the methods that `name` selects.
     pub(crate) fn insert(&mut self, name: MethodName, config: MethodConfig) {
         let path = match name {
             MethodName::Default => {

@@ -1,7 +1,7 @@
-//! The service config: how a channel treats its calls, in gRPC's own JSON or in Rust.
+//! The service config of gRPC, in JSON or in Rust.
 //!
 //! - `json`: the shape of the JSON, and from there to the types of this crate.
-//! - `policies`: the list of load balancing policies, of which the first known one is taken.
+//! - `policies`: the list of load balancing policies, of which the first known one is used.
 //!   `policy` and `outliers` are what each of them holds.
 //! - `values`: numbers, durations and status codes as protobuf writes them in JSON.
 
@@ -55,7 +55,7 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 ///
 /// | field | what it holds |
 /// | --- | --- |
-/// | `loadBalancingConfig` | a list of policies; the first that is known here is taken. Absent: the builder's, `round_robin` unless told otherwise (in other gRPC clients it is `pick_first`) |
+/// | `loadBalancingConfig` | a list of policies; the first known one is used. Absent: the builder's, `round_robin` unless set (in other gRPC clients it is `pick_first`) |
 /// | `loadBalancingPolicy` | the name of a policy, for configs without the list (deprecated) |
 /// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` or `hedgingPolicy` (gRFC A6) |
 /// | `retryThrottling` | `maxTokens`, `tokenRatio` (gRFC A6) |
@@ -80,15 +80,15 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceConfig {
-    /// How calls are spread over the endpoints.
+    /// The load-balancing policy.
     pub policy: Option<Policy>,
-    /// When endpoints are ejected.
+    /// The settings of outlier detection.
     pub outlier_detection: Option<OutlierDetection>,
     /// The settings by method name. The most specific name wins, and wins as a whole.
     pub methods: Vec<(MethodName, MethodConfig)>,
-    /// When the channel stops to retry.
+    /// The settings of retry throttling.
     pub retry_throttling: Option<RetryThrottling>,
-    /// The number of hedges that slowness may cause.
+    /// The limit on hedges because of slow attempts.
     pub hedging_budget: Option<HedgingBudget>,
     /// The service whose health is watched on each connection; empty for the server as a whole.
     pub health_check_service: Option<String>,
@@ -97,10 +97,10 @@ pub struct ServiceConfig {
     pub(crate) unknown_fields: Vec<String>,
 }
 
-/// A service config that cannot be used. It names the field, such as
+/// A service config is invalid. The error names the field, such as
 /// `methodConfig[0].retryPolicy.maxAttempts`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the service config cannot be used: {message}")]
+#[error("the service config is invalid: {message}")]
 pub struct ServiceConfigError {
     message: String,
 }
@@ -110,11 +110,11 @@ pub struct ServiceConfigError {
 impl FromStr for ServiceConfig {
     type Err = ServiceConfigError;
 
-    /// Reads gRPC's JSON.
+    /// Parses the JSON of gRPC.
     ///
     /// # Errors
     ///
-    /// When it is not JSON, has a value out of its range, or no policy that is known here.
+    /// If the text is not JSON, a value is out of its range, or no policy is known.
     fn from_str(json: &str) -> Result<Self, ServiceConfigError> {
         json::read(json)
     }

@@ -1,4 +1,4 @@
-//! `loadBalancingConfig`: a list of policies, of which the first known one is taken.
+//! `loadBalancingConfig`: a list of policies, of which the first known one is used.
 
 use std::fmt;
 

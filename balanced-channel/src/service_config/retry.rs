@@ -6,44 +6,43 @@ use tonic::Code;
 
 use crate::backoff::MAX_WAIT;
 
-/// The number of attempts that a call may make at most, whatever its policy says (gRFC A6).
+/// The maximum number of attempts of a call, even if its policy allows more (gRFC A6).
 pub(super) const MAX_ATTEMPTS: u32 = 5;
 
-/// Which failed calls are sent again, how often, and when (gRFC A6).
+/// Retries failed calls ([gRFC A6]).
 ///
-/// A call that fails with one of the codes before its response has begun is sent again, to another
-/// endpoint where there is one. The server may have processed it the first time: a retry policy is
-/// for methods that may run twice, or for codes that say that nothing has run. That is why a
-/// channel has none unless it is given one.
+/// A call that fails with one of the codes before its response has begun is retried, on another endpoint if there is
+/// one. The server may have processed the failed attempt. Use a policy for methods that may run twice, or with codes
+/// that mean that nothing has run. Channels have none by default.
 ///
-/// Calls that no server has seen are always sent again, with or without a policy.
+/// Calls that no server has processed are always retried, with or without a policy (transparent retries).
+///
+/// [gRFC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// The number of attempts that a call makes at most, the first included: 2 or more; more than 5 count as
-    /// 5. Default: 4.
+    /// The maximum number of attempts, including the first: at least 2; more than 5 count as 5. Default: 4.
     pub max_attempts: u32,
-    /// The wait before the first retry, jittered by up to a fifth to either side. More than 0.
+    /// The wait before the first retry, with a jitter of 20 %. Must be greater than 0.
     /// Default: 50 ms.
     pub initial_backoff: Duration,
-    /// The longest wait, before jitter. More than 0. Default: 1 s.
+    /// The maximum wait, before jitter. Must be greater than 0. Default: 1 s.
     pub max_backoff: Duration,
-    /// The factor by which each further wait grows. More than 0. Default: 2.
+    /// The growth factor of the wait. Must be greater than 0. Default: 2.
     pub backoff_multiplier: f64,
-    /// The codes that are tried again. At least one. Default: UNAVAILABLE.
+    /// The status codes that are retried, at least one. Default: UNAVAILABLE.
     pub retryable_status_codes: StatusCodes,
 }
 
-/// When a channel stops to retry because too much fails (gRFC A6).
+/// Stops retries while many calls fail (gRFC A6).
 ///
-/// The channel has a bucket of tokens, full at first. Each failure that a retry policy covers takes
-/// one, each success puts `token_ratio` back, and while no more than half of them are left nothing
-/// is retried. A bucket smaller than twice the calls that one endpoint has in flight is half empty
-/// once that endpoint is killed.
+/// The channel has a bucket of tokens, full at first. Each failure that a retry policy covers removes one, and each
+/// success adds `token_ratio`. While at most half of the tokens are left, nothing is retried. The loss of an endpoint
+/// with more than `max_tokens / 2` calls in flight stops retries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryThrottling {
     /// The size of the bucket: 1 to 1000 tokens. Default: 1000.
     pub max_tokens: u32,
-    /// The tokens that a success puts back; decimals beyond the third are ignored. At least 0.001.
+    /// The number of tokens that a success adds; decimals beyond the third are ignored. At least 0.001.
     /// Default: 0.1.
     pub token_ratio: f64,
 }
@@ -52,7 +51,7 @@ pub struct RetryThrottling {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct StatusCodes(u32);
 
-/// A retry setting that cannot be used.
+/// A setting of retries or hedging is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct RetryConfigError {
@@ -110,7 +109,7 @@ impl RetryPolicy {
         Ok(())
     }
 
-    /// Returns the number of attempts that a call really makes at most.
+    /// Returns the effective maximum number of attempts.
     pub(crate) fn attempts(&self) -> u32 {
         self.max_attempts.min(MAX_ATTEMPTS)
     }

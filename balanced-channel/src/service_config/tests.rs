@@ -148,12 +148,12 @@ fn methods_have_their_own_config() {
 
 /// Each config on one line, and the beginning of what is said of it on the next.
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn error_names_the_field_and_the_problem() {
     let lines: Vec<_> = include_str!("invalid_configs.txt").lines().collect();
     assert!(lines.len() > 80);
     for refusal in lines.chunks(2) {
         let error = refusal[0].parse::<ServiceConfig>().expect_err(refusal[0]).to_string();
-        let message = error.strip_prefix("the service config cannot be used: ").unwrap();
+        let message = error.strip_prefix("the service config is invalid: ").unwrap();
         assert!(message.starts_with(refusal[1]), "{}\n{message}", refusal[0]);
     }
 }

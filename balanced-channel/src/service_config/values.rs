@@ -39,7 +39,7 @@ pub(super) struct PositiveSeconds(pub(super) Duration);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatusCode(pub(super) Code);
 
-/// A JSON object; a derived struct would take its fields from a list as well.
+/// A JSON object. A derived struct would also accept a list of its fields.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);
 
@@ -184,8 +184,8 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         f.write_str(self.0)
     }
 
-    /// Reads a number as serde_json presents it with its feature `arbitrary_precision`, which any crate of a program may
-    /// enable: as a map with a private key.
+    /// Reads a number as serde_json presents it with its feature `arbitrary_precision`, which any crate of a program
+    /// may enable: as a map with a private key.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Scalar, A::Error> {
         let number = serde_json::Number::deserialize(MapAccessDeserializer::new(map)).ok();
         let number = number.and_then(|number| number.as_f64());

@@ -10,7 +10,7 @@ pub(crate) struct CallCounters {
     pub(crate) started: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
-    /// The failed calls that say nothing about the endpoint, such as those that the caller cancelled.
+    /// The failed calls that are no evidence against the endpoint, such as those that the caller cancelled.
     pub(crate) excluded: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! Client-side health checking (gRFC A17): what a server itself says of the service that is wanted,
+//! Client-side health checking (gRFC A17): the health that a server reports for a service,
 //! watched on the connection that calls would go to.
 
 use std::{
@@ -36,7 +36,7 @@ const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 pub(crate) struct HealthCheck {
     service: String,
     origin: Uri,
-    /// True if it was said that a server has no health service; once is enough.
+    /// True if the log has a line about a server without a health service; one is enough.
     unimplemented_logged: AtomicBool,
 }
 
@@ -94,7 +94,7 @@ impl HealthCheck {
                 return pending().await;
             }
             if client.is_closed() {
-                // The connection says that better.
+                // The state of the connection has the reason.
                 return pending().await;
             }
             let why = format!("{address}: the health watch ended: {status}");
@@ -108,7 +108,7 @@ impl HealthCheck {
         }
     }
 
-    /// Watches until the call ends, and says how.
+    /// Watches until the call ends, and returns how it ended.
     async fn watch_once(&self, client: Http2Client, mut on_status: impl FnMut(ServingStatus)) -> Status {
         let mut health = HealthClient::with_origin(SingleConnection(client), self.origin.clone());
         let request = HealthCheckRequest { service: self.service.clone() };
@@ -138,7 +138,7 @@ impl HealthCheck {
         if !self.unimplemented_logged.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 %address,
-                "health checking is configured, and the server has no grpc.health.v1.Health/Watch; it counts as healthy"
+                "server does not implement grpc.health.v1.Health/Watch, so it counts as healthy"
             );
         }
     }

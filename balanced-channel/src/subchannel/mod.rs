@@ -1,7 +1,7 @@
 //! A subchannel: one endpoint, at most one connection that takes calls, and its connectivity state.
 //!
 //! Each has a task of its own that connects, watches the connection, and connects again with
-//! backoff. It tells the balancer every change of state and knows nothing of the other subchannels.
+//! backoff. It reports every change of state to the balancer and does not know the other subchannels.
 
 mod call_counters;
 mod health_check;
@@ -105,7 +105,7 @@ impl Subchannel {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a state; `error` says why it is TRANSIENT_FAILURE.
+    /// Sets the state. `error` is the reason of TRANSIENT_FAILURE.
     pub(crate) fn enter(&self, state: Connectivity, error: Option<String>) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.state != state {
@@ -117,12 +117,12 @@ impl Subchannel {
         }
     }
 
-    /// Notes what its server says of its health.
+    /// Sets the health that the server reports.
     pub(crate) fn set_health(&self, health: Option<&'static str>) {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
     }
 
-    /// Notes what the resolver says of it now: another pod may have come by its address.
+    /// Updates the name and zone: another pod may have got the address.
     pub(crate) fn update_endpoint(&self, endpoint: &Endpoint) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.name != endpoint.name || status.zone != endpoint.zone {
@@ -130,7 +130,7 @@ impl Subchannel {
         }
     }
 
-    /// Notes why calls leave it out.
+    /// Sets the reasons why calls avoid the endpoint.
     pub(crate) fn set_exclusion(&self, ejected_until: Option<Instant>, silent: bool) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         (status.ejected_until, status.silent) = (ejected_until, silent);

@@ -28,7 +28,7 @@ pub(crate) struct Http2Client {
     shared: Arc<Shared>,
 }
 
-/// Why a request has no response.
+/// A request failed without a response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     /// The connection takes no more calls.
@@ -37,7 +37,7 @@ pub(crate) enum SendError {
     /// The connection ended before it could be sent.
     #[error("the connection ended before the call was sent: {0}")]
     NotSent(h2::Error),
-    /// HTTP/2 cannot say it.
+    /// The request cannot be represented in HTTP/2.
     #[error("the request cannot be sent over HTTP/2: {0}")]
     InvalidRequest(h2::Error),
     /// It was sent, or some of it.
@@ -63,7 +63,7 @@ impl Http2Client {
         self.shared.quota.is_closed()
     }
 
-    /// Waits until the peer leaves a keepalive PING unanswered. Pending for ever without keepalive.
+    /// Waits until the peer leaves a keepalive PING unanswered. Never returns without keepalive.
     pub(crate) async fn unresponsive(&self) {
         if self.shared.peer.subscribe().wait_for(|peer| peer.silent).await.is_err() {
             pending().await
@@ -94,7 +94,7 @@ impl Http2Client {
             AttemptBody::Whole(data) => {
                 if !empty {
                     // h2 holds it until the peer's window is open. That the stream is gone already,
-                    // the response says better.
+                    // the response has the reason.
                     let _ = stream.send_data(data, true);
                 }
                 drop(stream);
@@ -122,12 +122,12 @@ impl Http2Client {
         }
     }
 
-    /// Why h2 did not take a request.
+    /// Returns why h2 did not accept a request.
     fn send_error(&self, h2: &mut SendRequest<Bytes>, error: h2::Error) -> SendError {
         // Polls once, without waiting.
         match h2.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => {
-                // No word of the peer's, and no error of the stream below: the numbers are used up.
+                // Neither the peer nor the stream below has an error: the HTTP/2 stream IDs are exhausted.
                 if error.reason().is_none() && !error.is_io() {
                     self.shared.drain(DrainReason::StreamIdsExhausted);
                 }
@@ -147,7 +147,7 @@ impl Http2Client {
 // === impl AboveLimitPermit ===
 
 impl AboveLimitPermit {
-    /// Waits until the stream is open, or will never be; which of them, the response says.
+    /// Waits until the stream is open or has failed to open; the response has the outcome.
     async fn wait_until_open(mut self) {
         if let Some((h2, _)) = &mut self.stream {
             let _ = poll_fn(|cx| h2.poll_ready(cx)).await;

@@ -1,4 +1,4 @@
-//! How bytes reach an endpoint: TCP by default, anything else for tests and tunnels.
+//! Connectors open the byte stream to an endpoint: TCP, or another transport for tests and tunnels.
 
 use std::{future::Future, io, time::Duration};
 
@@ -28,9 +28,9 @@ pub trait Connector: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpConnector {
-    /// The time that bytes may go unacknowledged before the kernel gives a connection up: the socket
-    /// option TCP_USER_TIMEOUT (gRFC A18), on Linux and Android. `None` leaves it to the kernel, for
-    /// which that is about 15 minutes. Default: 20 s, as gRPC does where keepalive is on.
+    /// The time for which sent bytes may remain unacknowledged before the kernel closes the connection: the socket
+    /// option TCP_USER_TIMEOUT (gRFC A18), on Linux and Android. `None` leaves the default of the kernel, about 15
+    /// minutes. Default: 20 s, as in gRPC with keepalive.
     pub user_timeout: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ impl Default for TcpConnector {
 }
 
 impl TcpConnector {
-    /// Has the kernel give up a connection whose bytes go unacknowledged for so long.
+    /// Sets [`user_timeout`](Self::user_timeout).
     pub fn user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.user_timeout = timeout.into();
         self

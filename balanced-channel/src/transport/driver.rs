@@ -1,5 +1,5 @@
-//! The task of one connection: drives h2, keeps the peer's limits and the keepalive, and tells what
-//! becomes of the connection.
+//! The task of a connection: drives h2, applies the peer's limits and the keepalive, and publishes the state of the
+//! connection.
 
 use std::{
     future::Future,
@@ -28,29 +28,29 @@ use crate::metrics::Disconnect;
 #[derive(Debug)]
 pub(crate) struct ConnectionMonitor {
     peer: watch::Receiver<PeerState>,
-    /// True if the peer is silent, as was last said.
+    /// The value in the last event.
     silent: bool,
 }
 
 /// The events of a connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionEvent {
-    /// The peer answers no ping; calls had better go elsewhere.
+    /// The peer does not answer PINGs, so calls should go elsewhere.
     Silent,
-    /// The peer has spoken again.
+    /// The peer has sent bytes again.
     Responsive,
-    /// There will be no new calls; those in flight go on.
+    /// The connection takes no new calls; those in flight go on.
     Draining {
         reason: DrainReason,
         /// True if the peer has begun to answer a call on this connection.
         answered: bool,
     },
-    /// It is gone.
+    /// The connection has ended.
     Lost(ConnectionLost),
 }
 
 /// The task. It waits for the socket, for calls, and for what the keepalive wants. It ends with the
-/// connection: when that is lost, or when nobody can send calls any more and the last one has ended.
+/// connection: when that is lost, or when all clients are dropped and the last call has ended.
 pub(super) struct Driver<I> {
     h2: client::Connection<SniffedIo<I>, Bytes>,
     pinger: Option<Pinger>,
@@ -64,7 +64,7 @@ impl ConnectionMonitor {
         Self { peer, silent: false }
     }
 
-    /// Waits until something is to be said about the connection. Not to be asked again once it is
+    /// Waits for the next event. Must not be called again once the connection is
     /// draining or lost.
     pub(crate) async fn next(&mut self) -> ConnectionEvent {
         let silent = self.silent;
@@ -96,7 +96,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         Self { h2, pinger, shared }
     }
 
-    /// Tells what the peer has said.
+    /// Applies the frames that the peer has sent: GOAWAY and SETTINGS.
     fn apply_observed(&self) {
         let observed = &self.shared.observed;
         if let Some(goaway) = observed.goaway.get()

@@ -47,14 +47,13 @@ use tokio::{
 
 use crate::resolver::Endpoint;
 
-/// The flow-control window of a connection: all that HTTP/2 allows. The window of each response
-/// bounds what its reader leaves unread; one for all of them would let a few slow readers stop every
-/// other call on the connection. h2 also ends a connection with more than half of this window's
-/// worth of small frames unread, each counted as 256 bytes.
+/// The flow-control window of a connection: the maximum of HTTP/2. The window of each stream limits unread data; a
+/// limit on all of them would let a few slow readers block the other calls. h2 also closes a connection when the small
+/// frames left unread, counted as 256 bytes each, exceed half of this window.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// The flow-control window of a stream: what a response may have that its reader leaves unread.
+/// The flow-control window of a stream: the maximum of unread data of a response.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// The time that the headers or the trailers of a response may be, decoded.
+/// The maximum size of the headers or the trailers of a response, decoded, in bytes.
 const MAX_HEADER_LIST: u32 = 16 << 10;
 /// The number of bytes per stream that h2 buffers of an upload before they are written.
 const SEND_BUFFER: usize = 1 << 20;
@@ -64,11 +63,11 @@ const SEND_BUFFER: usize = 1 << 20;
 pub(crate) struct Http2Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
-    /// The number of times that servers have said that there are too many pings; all connections share it.
+    /// The number of GOAWAY frames with `too_many_pings`, over all connections of the channel.
     pub(crate) too_many_pings: Arc<AtomicU32>,
 }
 
-/// Why there is no connection.
+/// An attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ConnectError(String);
@@ -76,7 +75,7 @@ pub(crate) struct ConnectError(String);
 // === impl Http2Config ===
 
 impl Http2Config {
-    /// Connects, and waits until the peer has sent its SETTINGS: a peer that accepts and says
+    /// Connects, and waits until the peer has sent its SETTINGS: a peer that accepts and sends
     /// nothing is not ready (gRPC connectivity semantics).
     pub(crate) async fn connect<C: Connector>(
         &self,
@@ -89,17 +88,17 @@ impl Http2Config {
             .map_err(|why| ConnectError(format!("{}: {why}", endpoint.address)))
     }
 
-    /// The keepalive of new connections.
+    /// Returns the keepalive of new connections.
     pub(crate) fn keepalive(&self) -> Option<Keepalive> {
         let too_many_pings = self.too_many_pings.load(Ordering::Relaxed);
         self.keepalive.map(|keepalive| keepalive.after_too_many_pings(too_many_pings))
     }
 
-    /// Notes that a server wants fewer pings.
+    /// Records a GOAWAY with `too_many_pings`.
     pub(crate) fn record_too_many_pings(&self, address: SocketAddr) {
         self.too_many_pings.fetch_add(1, Ordering::Relaxed);
         let time = self.keepalive().map(|keepalive| keepalive.time);
-        tracing::warn!(%address, ?time, "the server wants fewer keepalive pings; later connections wait longer");
+        tracing::warn!(%address, ?time, "server rejected keepalive PINGs as too many; later connections send fewer");
     }
 
     async fn open<C: Connector>(
@@ -125,7 +124,7 @@ impl Http2Config {
     }
 }
 
-/// Begins to speak HTTP/2. The driver must run for anything to be sent.
+/// Performs the HTTP/2 handshake. Nothing is sent unless the driver is polled.
 async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
     io: I,
     keepalive: Option<Keepalive>,
@@ -139,7 +138,7 @@ async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false);
     let (h2, mut connection) = builder.handshake::<_, Bytes>(SniffedIo::new(io, shared.clone())).await?;
-    // There is one to take: nobody has taken it before.
+    // This is the first and only call of `ping_pong`.
     let pings = connection.ping_pong();
     let pinger = keepalive.zip(pings).map(|(keepalive, pings)| Pinger::new(keepalive, pings));
     Ok((Http2Client::new(h2, shared.clone()), Driver::new(connection, pinger, shared.clone()), shared))
@@ -148,23 +147,23 @@ async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// There is a connection, and the server says that it should not be used.
+    /// Creates the error of a server that reports that it is not serving.
     pub(crate) fn unhealthy(why: String) -> Self {
         Self(why)
     }
 
-    /// The connector has panicked.
+    /// Creates the error of a connector that panicked.
     pub(crate) fn panicked(endpoint: &Endpoint) -> Self {
         Self(format!("{}: the connector panicked", endpoint.address))
     }
 
-    /// The peer takes connections and ends them at once.
+    /// Creates the error of a peer that accepts connections and ends them at once.
     pub(crate) fn short_lived(endpoint: &Endpoint, life: Duration, why: &str) -> Self {
         Self(format!("{}: connection lost after {life:.0?}: {why}", endpoint.address))
     }
 }
 
-/// An error and its sources in one sentence, each said once.
+/// Joins an error and its sources, without duplicates.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut sentence = error.to_string();
     let mut source = error.source();

@@ -27,7 +27,7 @@ impl RequestBodyWriter {
         Self { body, stream, pending: None }
     }
 
-    /// An error means that the stream is gone; why, the response says.
+    /// An error means that the stream has ended; the response has the reason.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             if self.stream.poll_reset(cx)?.is_ready() {

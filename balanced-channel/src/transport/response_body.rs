@@ -12,8 +12,8 @@ use http_body::{Body, Frame};
 
 use super::{shared::Shared, stream_quota::StreamGrant};
 
-/// The number of bytes that may be read before the peer is told that it may send more. The smaller part of a window
-/// (RFC 9113, section 6.9.1), so that a short response needs no word about it.
+/// The number of bytes that may be read before a WINDOW_UPDATE is sent. The smaller part of a window
+/// (RFC 9113, section 6.9.1), so that a short response needs none.
 const RELEASE: usize = 64 << 10;
 
 /// The body of a response. Dropping it before its end resets the stream.

@@ -21,14 +21,14 @@ pub(super) struct Shared {
     pub(super) observed: Observed,
     /// The published state of the peer.
     pub(super) peer: watch::Sender<PeerState>,
-    /// Where the rest of an upload goes on when its response has begun.
+    /// Continues an upload whose response has begun.
     pub(super) runtime: Handle,
 }
 
 /// The counters of bytes that passed. Only the IO writes them; no task waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// The number of times that something was read.
+    /// The number of reads that returned bytes.
     pub(super) reads: Counter,
     /// The number of frames that of headers or data were read.
     pub(super) responses: Counter,
@@ -59,17 +59,17 @@ pub(super) struct PeerState {
     pub(super) lost: Option<ConnectionLost>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLost {
     pub(crate) why: String,
     pub(crate) disconnect: Disconnect,
 }
 
-/// Why a connection takes no more calls.
+/// The reason why a connection takes no more calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainReason {
-    /// The peer said so.
+    /// The peer sent GOAWAY.
     GoAway(GoAway),
     /// There are 2^30 streams in a connection.
     StreamIdsExhausted,

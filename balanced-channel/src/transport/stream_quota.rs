@@ -21,7 +21,7 @@ pub(super) struct StreamQuota {
     above_limit: Arc<Semaphore>,
 }
 
-/// How a call may go on.
+/// The decision about a call.
 #[derive(Debug)]
 pub(super) enum StreamGrant {
     /// There is a stream for it.

@@ -30,7 +30,7 @@ use crate::{
 
 const ALPN_HTTP2: &[u8] = b"h2";
 
-/// How a channel encrypts, and with whom it speaks.
+/// The TLS settings of a channel: trusted authorities and the client's identity.
 ///
 /// The server must prove that it is the host of the target (not of the address behind it), with a
 /// certificate that the system's roots, or those of a file, vouch for.
@@ -41,14 +41,14 @@ pub struct Tls {
     server_name: Option<String>,
 }
 
-/// The PEM files that say who the client is.
+/// The PEM files with the identity of the client.
 #[derive(Clone, Debug)]
 struct Identity {
     certificates: PathBuf,
     key: PathBuf,
 }
 
-/// Why TLS cannot be used; names the file.
+/// TLS cannot be used. The error names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS: {0}")]
 pub struct TlsError(String);
@@ -148,7 +148,7 @@ impl<C> TlsConnector<C> {
     ///
     /// # Errors
     ///
-    /// When a file cannot be used, or the host is no name that a certificate can carry.
+    /// If a file cannot be used, or the host is no valid name for a certificate.
     pub fn new(inner: C, tls: Tls, host: &str) -> Result<Self, TlsError> {
         let host = tls.server_name.as_deref().unwrap_or(host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -165,11 +165,11 @@ impl<C> TlsConnector<C> {
         if loaded.stamps != self.tls.stamps() {
             match self.tls.load() {
                 Ok(fresh) => {
-                    tracing::info!(server = ?self.server_name, "certificates were read again");
+                    tracing::info!(server = ?self.server_name, "certificates reloaded");
                     *loaded = fresh;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "changed certificates cannot be used; the old ones stay")
+                    tracing::warn!(%error, "reload of changed certificates failed; the old ones stay in use")
                 }
             }
         }

@@ -23,7 +23,7 @@ pub(super) struct Method {
 ///
 /// # Errors
 ///
-/// When the descriptors cannot be decoded.
+/// If the descriptors cannot be decoded.
 pub(super) fn services(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
     Ok(decode(descriptors)?.into_iter().map(|(name, _)| name).collect())
 }
@@ -32,7 +32,7 @@ pub(super) fn services(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
 ///
 /// # Errors
 ///
-/// When the descriptors cannot be decoded.
+/// If the descriptors cannot be decoded.
 pub(super) fn methods(descriptors: &[u8]) -> Result<Vec<Method>, DecodeError> {
     let mut methods = Vec::new();
     for encoded in COMMON.into_iter().chain([descriptors]) {

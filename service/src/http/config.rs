@@ -26,12 +26,13 @@ pub struct ConnectionConfig {
     #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value = "512")]
     pub max_connections: NonZeroUsize,
 
-    /// Age at which a connection is told to end, give or take 10 %, so that its client connects again: by GOAWAY, or by
-    /// `connection: close` on the next response over HTTP/1; 0s is for ever. gRFC A9
+    /// Age at which the server ends a connection, plus or minus 10 %, so that its client connects again: by GOAWAY, or
+    /// by `connection: close` on the next response over HTTP/1; 0s is for ever. gRFC A9
     #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "0s", value_parser = parse_duration)]
     pub max_connection_age: Duration,
 
-    /// The time that the requests in flight may go on after that before the connection is closed; 0s is for ever. gRFC A9
+    /// The time that the requests in flight may go on after that before the connection is closed; 0s is for ever. gRFC
+    /// A9
     #[arg(long, env, value_name = "MAX_CONNECTION_AGE_GRACE", default_value = "30s", value_parser = parse_duration)]
     pub max_connection_age_grace: Duration,
 

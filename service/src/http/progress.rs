@@ -27,13 +27,13 @@ struct State {
     in_flight: usize,
     /// The end of the last request.
     idle_since: Instant,
-    /// Since when the socket has taken no byte.
+    /// The time since which the socket has accepted no byte.
     blocked_since: Option<Instant>,
     /// Since when the client has not accepted more of a response, by request.
     unread: HashMap<u64, Instant>,
 }
 
-/// Why a connection is closed by the server.
+/// The reason why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// The client did not send its first bytes.

@@ -80,7 +80,7 @@ pub(crate) async fn serve_on(
                 Ok((stream, _peer)) => connections.spawn(stream),
                 Err(error) => connections.accept_failed(&error).await,
             },
-            // Ended connections are taken out as they end.
+            // Ended connections are removed as they end.
             Some(_ended) = connections.tasks.join_next() => {}
         }
     }

@@ -1,4 +1,4 @@
-//! READY subchannels for the tests of pickers, over pipes that nobody answers.
+//! READY subchannels for the tests of pickers, over pipes whose peer never responds.
 
 mod allocations;
 
@@ -60,7 +60,7 @@ impl TestSubchannels {
         pick(picker, &HeaderMap::new())
     }
 
-    /// Returns the number of of that `calls` each subchannel gets.
+    /// Returns how many of `calls` picks each subchannel gets.
     pub(crate) fn distribution(&self, picker: &dyn Picker, calls: usize) -> Vec<usize> {
         let mut counts = vec![0; self.ready.len()];
         (0..calls).filter_map(|_| self.picked(picker)).for_each(|at| counts[at] += 1);

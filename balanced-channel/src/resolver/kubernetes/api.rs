@@ -126,7 +126,7 @@ async fn send(
             return Ok(response);
         }
         let (head, body) = response.into_parts();
-        // The server says why in a Status; what stands before it may say anything.
+        // The server explains the failure in a Status; a proxy before it may send any text.
         let body = Limited::new(body, MAX_BATCH_BYTES)
             .collect()
             .await

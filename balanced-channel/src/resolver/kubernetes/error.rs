@@ -1,16 +1,16 @@
-//! Why the API server gave no answer, in one sentence that says what to do about it.
+//! Errors of the API server, in one sentence with a remedy.
 
 use std::{error::Error, fmt, time::Duration};
 
 use super::model::ApiStatus;
 
-/// An answer that is not one.
+/// A request to the API server failed.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) message: String,
-    /// The least wait that the server asks for.
+    /// The minimum wait that the server requests.
     pub(crate) wait: Option<Duration>,
-    /// True if a watch from the same version may fail for ever in the same way, such as with 410 Gone.
+    /// True if each watch from the same version may fail in the same way, such as with 410 Gone.
     pub(crate) relist: bool,
 }
 
@@ -87,7 +87,7 @@ fn user(message: &str) -> Option<&str> {
     (!user.is_empty() && user.len() <= 80).then_some(user)
 }
 
-/// Returns the innermost error; the errors around it only say where, which is known here.
+/// Returns the innermost error; the outer errors only add the place, which is known here.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

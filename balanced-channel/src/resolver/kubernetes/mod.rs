@@ -201,8 +201,8 @@ impl Watcher {
                     }
                     None => return Ok(()),
                 },
-                // The channel loses connections, and this watch says nothing of it. It may be dead; only
-                // another one, that begins where it stands, can tell.
+                // The channel loses connections, and the watch has no event about it: it may be dead. A second watch,
+                // from the same version, finds out.
                 () = asked => {
                     let version = self.version.clone().unwrap_or_default();
                     let another = tokio::select! {
@@ -283,7 +283,7 @@ impl Watcher {
         self.publish();
     }
 
-    /// Says why nothing is known better. The log hears each reason once, until the server answers again.
+    /// Publishes a failure. Each reason is logged once until the server answers again.
     fn fail(&mut self, message: String) {
         if self.logged_errors.len() < MAX_LOGGED_ERRORS && !self.logged_errors.contains(&message) {
             tracing::warn!(service = self.service.name, "{message}; the endpoints known so far stand");

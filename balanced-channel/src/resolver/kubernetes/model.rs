@@ -119,7 +119,7 @@ pub(crate) struct SlicePort {
 // === impl Conditions ===
 
 impl Conditions {
-    /// Returns whether the endpoint is ready. Unknown conditions count as good: ready, as ready as it says, and not terminating.
+    /// Returns whether the endpoint is ready. Missing conditions count as ready, serving and not terminating.
     pub(crate) fn ready(self) -> bool {
         self.ready.unwrap_or(true)
     }

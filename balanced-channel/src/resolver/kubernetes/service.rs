@@ -6,7 +6,7 @@ use std::fmt;
 const MAX_LABEL: usize = 63;
 /// The longest name of a port (RFC 6335).
 const MAX_PORT_NAME: usize = 15;
-/// How a target should look.
+/// The syntax of a target.
 const SHAPE: &str = "write kubernetes:///service.namespace:port";
 
 /// A port of a service.

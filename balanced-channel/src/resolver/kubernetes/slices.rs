@@ -35,7 +35,7 @@ enum Usability {
     Draining,
 }
 
-/// No slice has the port, although there is somebody to call: most likely the target names the wrong one.
+/// No slice has the port, although there are endpoints: the target probably names the wrong port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoSuchPort {
     /// The ports that there are, such as `grpc (8000)`.

@@ -1,4 +1,4 @@
-//! When to ping a silent peer (gRFC A8), and when to believe that it is gone.
+//! Keepalive (gRFC A8): when to send PINGs, and when a peer counts as unresponsive or dead.
 
 pub(super) mod pinger;
 
@@ -6,65 +6,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time that calls in flight on a silent connection are given, at least: A8's default timeout.
+/// The minimum time before a silent connection is closed: the default timeout of A8.
 const MIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The number of probes that may follow one answer. A server forgives two pings that come too early.
+/// The maximum number of probes between two messages of the peer. A server tolerates two PINGs that come too early.
 const MAX_PROBES: u32 = 2;
-/// The number of times in a row that the wait for the answer to a ping starts again because this process was stalled.
+/// The maximum number of times that the wait for the answer to a PING is repeated because this process was stalled.
 const MAX_EXTENSIONS: u32 = 3;
-/// The part of a wait by which it ends late in a process that is stalled.
+/// A wait that ends late by this fraction of its duration shows a stalled process.
 const STALL_FRACTION: u32 = 4;
 
-/// Finds peers that are gone without a word, by HTTP/2 pings ([gRFC A8]).
+/// Detects unresponsive peers by HTTP/2 PINGs ([gRFC A8]).
 ///
-/// A peer that a packet filter hides, or whose process is stopped, closes nothing: its connection
-/// stays, and calls on it wait for ever. A ping is how a client finds out. But gRPC servers count
-/// pings: unless told otherwise, they allow one every five minutes while nothing is sent, and answer
-/// the third that comes too early with GOAWAY, `too_many_pings`. So gRPC's clients do not ping at
-/// all by default, and one that simply pinged every few seconds would break every long, quiet
+/// A peer whose process is stopped, or whose packets a firewall drops, does not close its connection: calls on it would
+/// wait for ever. PINGs detect this, but gRPC servers limit them: by default they permit one every five minutes while
+/// they send nothing, and respond to the third that comes too early with GOAWAY `too_many_pings`. For that reason gRPC
+/// clients send no PINGs by default, and a client that sends one every few seconds would break every long, quiet
 /// stream.
 ///
-/// This channel pings by default, within what every server allows. A server starts to count anew
-/// whenever it sends headers or a message, and to an answer that does not come belongs a call. So:
+/// This channel sends PINGs by default, within the limits of every server. A server resets its count whenever it sends
+/// headers or a message. Therefore:
 ///
-/// - When calls are in flight, or were given up, and nothing at all has been read for `probe_time`, from
-///   the last word or the first call after it, one *probe* goes out. When that is answered, and yet another call
-///   begins that is not, a second one does. No further probe until headers or a message have come.
-///   With one probe that crosses an answer on its way, a server counts three pings at most, of which
-///   it forgives two.
-/// - Otherwise, while calls are in flight, pings go out after `time` of silence, which by default is
-///   a little more than the five minutes that servers allow.
-/// - When nothing has been read for `timeout` after a ping, calls go to other endpoints, if any is
-///   READY. This can be short, because nothing is broken yet: whatever is read ends it.
-/// - A wait that ends late by a quarter of its time shows that this process was stalled, by a lack of CPU time for
-///   instance, and says nothing about the peer: it starts again, up to three times.
-/// - 20 s after the ping, or at `timeout` if that is longer, the connection is given up: calls in
-///   flight fail with UNAVAILABLE, and the endpoint is connected anew.
+/// - While calls are in flight, or after calls were cancelled without a response, a *probe* is sent when nothing has
+///   been read for `probe_time`, counted from the last read or the first call after it. If the peer answers the probe
+///   and then leaves another call without a response, a second probe is sent, and no further one until headers or a
+///   message arrive. Even if a probe crosses a response, a server counts at most three PINGs and tolerates two as too
+///   early.
+/// - Otherwise, while calls are in flight, a PING is sent after `time` of silence: by default, slightly more than five
+///   minutes.
+/// - When nothing has been read for `timeout` after a PING, the peer is unresponsive: calls go to other endpoints, if
+///   any is READY. The timeout can be short, because the connection stays open, and any byte from the peer ends that
+///   state.
+/// - 20 s after the PING, or after `timeout` if that is longer, the connection is closed: calls in flight fail with
+///   UNAVAILABLE, and the channel reconnects.
+/// - A wait that ends late by a quarter of its duration shows that this process was stalled, for example by a lack of
+///   CPU time, and is no evidence against the peer. It is repeated, up to three times.
 ///
-/// So with the defaults, calls stop going to a dead peer 4 s after the first that it does not answer,
-/// and a peer that answers within 2 s is never pinged at all. A peer that dies when it has answered no
-/// call for long, and both its probes were used up before, is found by what else there is: the
-/// deadlines of calls ([`OutlierDetection`](crate::OutlierDetection)), and the kernel, when packets
-/// are lost ([`TcpConnector`](crate::TcpConnector)).
+/// With the defaults, calls avoid a dead peer 4 s after the first call that it does not answer, and a peer that
+/// responds within 2 s is never sent a PING. A peer that dies after both probes were used, and before it sends a
+/// response, is detected by the deadlines of calls ([`OutlierDetection`](crate::OutlierDetection)), or by the kernel
+/// when packets are lost ([`TcpConnector`](crate::TcpConnector)).
 ///
-/// A server that still says `too_many_pings` gets no more probes from this channel, and has `time`
-/// doubled, on all later connections, each time (A8).
+/// After each `too_many_pings`, later connections of the channel send no probes and double `time` (A8).
 ///
 /// [gRFC A8]: https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// The silence after which a ping goes out. Less than 5 minutes only for servers that are
-    /// known to permit it (in grpc-go, `EnforcementPolicy.MinTime`). Default: 310 s.
+    /// The silence after which a PING is sent. Set less than 5 minutes only for servers that permit it (in grpc-go,
+    /// `EnforcementPolicy.MinTime`). Default: 310 s.
     pub time: Duration,
-    /// The silence after which the peer is probed, or `None` not to. Default: 2 s.
+    /// The silence after which a probe is sent; `None` turns probes off. Default: 2 s.
     pub probe_time: Option<Duration>,
-    /// The time that the answer to a ping may take before calls go elsewhere. Default: 2 s.
+    /// The time for the answer to a PING before calls go elsewhere. Default: 2 s.
     pub timeout: Duration,
-    /// True if to ping while no call is in flight. Default: no; few servers permit it.
+    /// True to send PINGs while no call is in flight, which few servers permit. Default: false.
     pub without_calls: bool,
 }
 
-/// Keeps the time of one connection.
+/// Computes the next keepalive action of a connection.
 #[derive(Debug)]
 pub(super) struct KeepaliveTimer {
     config: Keepalive,
@@ -73,11 +71,11 @@ pub(super) struct KeepaliveTimer {
     ping_sent_at: Option<Instant>,
     /// The number of times that this wait was started again.
     extensions: u32,
-    /// The probes since the peer last sent headers or data: what a server counts.
+    /// The number of probes since the peer last sent headers or data, as servers count them.
     probes: u32,
-    /// When the first call began since anything was read.
+    /// The start of the first call since the last read.
     unanswered_since: Option<Instant>,
-    /// True if the peer is taken for dead.
+    /// True if the peer is unresponsive.
     silent: bool,
 }
 
@@ -85,9 +83,9 @@ pub(super) struct KeepaliveTimer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeepaliveAction {
     Ping,
-    /// To send calls elsewhere.
+    /// Send calls elsewhere.
     MarkSilent,
-    /// To give the connection up.
+    /// Close the connection.
     Close,
 }
 
@@ -105,12 +103,12 @@ impl Default for Keepalive {
 }
 
 impl Keepalive {
-    /// Pings after `time` of silence, with the other values at their defaults.
+    /// Sends PINGs after `time` of silence, with defaults for the other values.
     pub fn new(time: Duration) -> Self {
         Self { time, ..Self::default() }
     }
 
-    /// After so many complaints of servers.
+    /// Returns the settings after that many GOAWAY frames with `too_many_pings`.
     pub(super) fn after_too_many_pings(self, too_many_pings: u32) -> Self {
         match too_many_pings {
             0 => self,
@@ -120,7 +118,7 @@ impl Keepalive {
         }
     }
 
-    /// Returns the time that after a ping a connection is given up.
+    /// Returns the silence after a PING that closes the connection.
     pub(super) fn close_timeout(&self) -> Duration {
         self.timeout.max(MIN_CLOSE_TIMEOUT)
     }
@@ -141,7 +139,7 @@ impl KeepaliveTimer {
         }
     }
 
-    /// The next thing to do, and when, if nothing happens before; `in_use` by calls in flight.
+    /// Returns the next action and its time. `in_use` is true while calls are in flight.
     pub(super) fn next_action(&self, in_use: bool) -> Option<(Instant, KeepaliveAction)> {
         if let Some(ping_sent_at) = self.ping_sent_at {
             let quiet = ping_sent_at.max(self.last_read);
@@ -152,7 +150,7 @@ impl KeepaliveTimer {
         }
         let in_use = in_use || self.config.without_calls;
         let regular = in_use.then(|| later(self.last_read, self.config.time));
-        // A call that was given up unanswered is as good a reason as one that waits.
+        // A call that was cancelled without a response is as good a reason as one that waits.
         let may_probe =
             in_use && self.probes == 0 || self.probes < MAX_PROBES && self.unanswered_since.is_some();
         let probe = self.config.probe_time.filter(|_| may_probe);
@@ -184,7 +182,7 @@ impl KeepaliveTimer {
         self.silent = true;
     }
 
-    /// Something was read; says whether the peer was taken for dead.
+    /// Records a read. Returns whether the peer was unresponsive before.
     pub(super) fn bytes_read(&mut self) -> bool {
         self.last_read = Instant::now();
         self.unanswered_since = None;
@@ -192,17 +190,17 @@ impl KeepaliveTimer {
         std::mem::replace(&mut self.silent, false)
     }
 
-    /// Headers or data came.
+    /// Records headers or data of the peer.
     pub(super) fn message_read(&mut self) {
         self.probes = 0;
     }
 
-    /// The ping was answered.
+    /// Records the answer to the PING.
     pub(super) fn pong_received(&mut self) {
         self.ping_sent_at = None;
     }
 
-    /// A call was sent.
+    /// Records a call.
     pub(super) fn call_started(&mut self) {
         self.unanswered_since.get_or_insert_with(Instant::now);
     }

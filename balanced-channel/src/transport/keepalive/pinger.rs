@@ -1,4 +1,4 @@
-//! Keepalive at work on one connection: sets the alarm, sends the pings and sees the answers.
+//! Runs the keepalive of a connection: sets the alarm, sends the PINGs and receives the answers.
 
 use std::{
     future::Future,
@@ -22,9 +22,9 @@ pub(crate) struct Pinger {
     reads: u64,
     responses: u64,
     last_opened_stream: u32,
-    /// Wakes at the time that was due next when it was set, or earlier.
+    /// Ends when the next action is due, or earlier.
     alarm: Pin<Box<Sleep>>,
-    /// Whom the alarm wakes; setting it anew each time would cost more than a call.
+    /// The waker of the alarm. Resetting the alarm for each call would cost more than the call.
     waker: Option<Waker>,
 }
 
@@ -43,15 +43,15 @@ impl Pinger {
         }
     }
 
-    /// Does what is due by now. Ready once the peer must be given up. The driver polls it after the connection has
-    /// read and written what it could.
+    /// Performs the actions that are due. Ready once the connection must be closed. The driver polls it after the
+    /// connection has read and written what it could.
     pub(crate) fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
         self.observe(shared);
         if self.timer.awaits_pong() && self.pings.poll_pong(cx).is_ready() {
             self.timer.pong_received();
         }
         while let Some((at, due)) = self.timer.next_action(shared.quota.in_use()) {
-            // An alarm that rings before is enough: each answer puts off what is due.
+            // An alarm that ends earlier is enough: each response postpones the next action.
             let set = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             if set && !self.alarm.is_elapsed() && self.alarm.deadline() <= at {
                 break;
@@ -70,7 +70,7 @@ impl Pinger {
             match due {
                 KeepaliveAction::Ping => {
                     self.timer.ping_sent();
-                    // It fails on a connection that has ended, and then nothing is due any more.
+                    // Fails only if the connection has ended.
                     let _ = self.pings.send_ping(Ping::opaque());
                     if self.pings.poll_pong(cx).is_ready() {
                         self.timer.pong_received();
@@ -86,7 +86,7 @@ impl Pinger {
         Poll::Pending
     }
 
-    /// Sees what has passed since it last looked.
+    /// Updates the timer with the frames since the last call.
     fn observe(&mut self, shared: &Shared) {
         let observed = &shared.observed;
         if mem::replace(&mut self.reads, observed.reads.get()) != observed.reads.get()

@@ -53,7 +53,7 @@ impl AttemptBody {
         }
     }
 
-    /// Waits until it may read no more: there is a later attempt, or nobody wants to know any more.
+    /// Waits until the attempt may read no more: a later attempt has begun, or the response was dropped.
     pub(crate) fn poll_superseded(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Self::Stream { stream, attempt, .. } = self else { return Poll::Pending };
         let mut stream = lock(stream);

@@ -34,12 +34,11 @@ pub(crate) enum SentMessages {
     Nothing,
     /// This many bytes of messages.
     Whole(u64),
-    /// As much as has been read of it.
+    /// The part read so far.
     Stream(Arc<Mutex<StreamingBody>>),
 }
 
-/// A response's hold on the upload that it answers. Dropping it ends the upload: the server has said
-/// how the attempt ended, or nobody wants to know any more.
+/// Ends the upload of a call when it is dropped: the server has sent the status, or the caller dropped the response.
 #[derive(Debug)]
 pub(crate) struct UploadGuard(Arc<Mutex<StreamingBody>>);
 
@@ -104,7 +103,7 @@ impl ReplayBody {
         }
     }
 
-    /// Why the caller's body broke off, if it did.
+    /// Returns the error of the caller's body, if it failed.
     pub(crate) fn error(&self) -> Option<Status> {
         match self {
             Self::Whole(_) => None,

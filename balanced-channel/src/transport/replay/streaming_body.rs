@@ -25,7 +25,7 @@ pub(crate) struct StreamingBody {
     /// True if the attempt under way is the last: what it reads is not kept any more.
     pub(super) committed: bool,
     pub(super) ended: bool,
-    /// Why the caller's body broke off.
+    /// The error of the caller's body.
     pub(super) error: Option<Status>,
     pub(super) attempt: u32,
     /// The part that the attempt has read.
@@ -37,7 +37,7 @@ pub(crate) struct StreamingBody {
 // === impl StreamingBody ===
 
 impl StreamingBody {
-    /// A body of which up to `buffer_left` bytes are kept.
+    /// Creates a body that keeps up to `buffer_left` bytes for retries.
     pub(super) fn new(body: Body, buffer_left: usize) -> Self {
         Self {
             body,

@@ -9,7 +9,7 @@ use std::fmt;
 const HEADER: usize = 9;
 /// The length of a client's preface, before its first frame.
 const PREFACE: usize = 24;
-/// As much of a GOAWAY as matters: the last stream, the error, and the text that gRFC A8 looks for.
+/// The start of a GOAWAY frame: the last stream, the error, and the text that gRFC A8 compares.
 const GOAWAY_LEN: usize = 8 + TOO_MANY_PINGS.len();
 
 const TOO_MANY_PINGS: &[u8] = b"too_many_pings";
@@ -51,7 +51,7 @@ pub(crate) struct FrameHeader {
     pub(crate) stream: u32,
 }
 
-/// Why a peer takes no more calls on a connection.
+/// The reason why a peer takes no more calls on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GoAway {
     /// The error code of RFC 9113, section 7; 0 when nothing is wrong.
@@ -68,7 +68,7 @@ impl FrameReader {
         Self { payload_left: PREFACE, ..Self::default() }
     }
 
-    /// Returns the number of bytes that there are to the end of the current frame's payload, or else of its header.
+    /// Returns the number of bytes to the end of the current frame's payload, or else of its header.
     fn remaining(&self) -> usize {
         if self.payload_left > 0 { self.payload_left } else { HEADER - self.header_len }
     }

@@ -1,6 +1,6 @@
 //! The byte stream under a connection, and what passes over it.
 //!
-//! h2 does not say when the peer has sent its SETTINGS, nor that it has said GOAWAY, nor whether a call
+//! h2 does not report when the peer has sent its SETTINGS, nor a GOAWAY, nor whether a call
 //! has left. The frames show it as they pass.
 
 pub(super) mod frame_reader;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shared::Shared;
 
-/// A byte stream that takes note of its frames.
+/// A byte stream that observes its frames.
 #[derive(Debug)]
 pub(crate) struct SniffedIo<I> {
     io: I,
@@ -33,7 +33,7 @@ impl<I> SniffedIo<I> {
         Self { io, read_frames: FrameReader::default(), written_frames: FrameReader::after_preface(), shared }
     }
 
-    /// Takes note of bytes that were read.
+    /// Observes bytes that were read.
     fn sniff_read(&mut self, bytes: &[u8]) {
         let observed = &self.shared.observed;
         if !bytes.is_empty() {
@@ -50,7 +50,7 @@ impl<I> SniffedIo<I> {
         });
     }
 
-    /// Takes note of bytes that were written.
+    /// Observes bytes that were written.
     fn sniff_written(&mut self, bytes: &[u8]) {
         let observed = &self.shared.observed;
         self.written_frames.read(bytes, |event| {

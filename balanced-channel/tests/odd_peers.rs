@@ -1,20 +1,28 @@
-//! Peers that end each connection, or that only one address family reaches.
+//! Peers that end each connection, that only one address family reaches, or that are dead.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
 
 use std::{
+    io,
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use backend::{Backend, call, call_within, until};
-use balanced_channel::Channel;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use balanced_channel::{
+    Channel, Connector, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError,
+};
+use tokio::{
+    io::{AsyncWriteExt as _, DuplexStream, copy, duplex, sink, split},
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 #[tokio::test]
 async fn peer_that_refuses_every_call_by_goaway_gets_few_connections() {
@@ -65,4 +73,67 @@ async fn either_address_family_of_a_name_will_do() {
         assert_eq!(call(&channel, "").await.unwrap(), backend.address.to_string(), "{other} is dead");
         assert_eq!(channel.snapshot().resolver.endpoints, Some(1), "{other} is no other pod");
     }
+}
+
+/// Answers with the same two addresses at each lookup.
+struct Unchanged([SocketAddr; 2]);
+
+impl Lookup for Unchanged {
+    async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
+        Ok(LookupAnswer { endpoints: self.0.map(Endpoint::from).into(), ttl: Duration::from_secs(1) })
+    }
+}
+
+/// Connects over memory, except to `dead`, and records the attempts there.
+#[derive(Clone)]
+struct OneDead {
+    dead: SocketAddr,
+    attempts: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Connector for OneDead {
+    type Io = DuplexStream;
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<DuplexStream> {
+        if endpoint.address == self.dead {
+            self.attempts.lock().unwrap().push(Instant::now());
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (client, server) = duplex(1024);
+        tokio::spawn(async move {
+            let (mut read, mut write) = split(server);
+            write.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            copy(&mut read, &mut sink()).await
+        });
+        Ok(client)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchanged_dns_answer_does_not_cut_the_backoff_of_a_dead_address_short() {
+    const CLIENTS: usize = 1000;
+    let dead = SocketAddr::from(([10, 0, 0, 1], 80));
+    let addresses = [dead, SocketAddr::from(([10, 0, 0, 2], 80))];
+    let started = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let connector = OneDead { dead, attempts: Arc::default() };
+            let resolver = PollingResolver::new(Unchanged(addresses), Refresh::default());
+            let builder = Channel::builder("dns:///svc:80").resolver(resolver);
+            (builder.connector(connector.clone()).build().unwrap(), connector.attempts)
+        })
+        .collect();
+    sleep(Duration::from_secs(60)).await;
+    let mut late = Vec::new();
+    for (channel, attempts) in &clients {
+        assert_eq!(channel.snapshot().ready(), 1);
+        let attempts = attempts.lock().unwrap();
+        // 1 s, 1.6 s, 2.56 s and so on, give or take a fifth; an attempt at each answer would make sixty.
+        assert!((6..=9).contains(&attempts.len()), "{} attempts", attempts.len());
+        late.extend(
+            attempts.iter().map(|at| (*at - started).as_millis() / 100).filter(|tenth| *tenth >= 150),
+        );
+    }
+    let busiest = (150..600).map(|tenth| late.iter().filter(|at| **at == tenth).count()).max().unwrap();
+    assert!(busiest < CLIENTS / 10, "jitter spreads the attempts: {busiest} in a tenth of a second");
 }

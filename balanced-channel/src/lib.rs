@@ -1,9 +1,8 @@
 //! A gRPC client channel that follows the pods: client-side load balancing for [tonic].
 //!
-//! gRPC runs every call of a client over one long connection, so a balancer of connections, such as
-//! a Kubernetes ClusterIP, gives it nothing: one pod works and the others idle. A [`Channel`]
-//! connects to every endpoint of its target, sends each call to the next in turn, and follows the
-//! endpoints as they come and go.
+//! gRPC sends all calls of a client over one long connection. A balancer of connections, such as a Kubernetes ClusterIP,
+//! therefore sends them all to one pod. A [`Channel`] connects to every endpoint of its target, distributes the calls over
+//! them, and follows the endpoints as they change.
 //!
 //! ```
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,33 +25,31 @@
 //!                                                ^              call -> pick -> Subchannel -> HTTP/2
 //! ```
 //!
-//! - [`Target`]: what the user writes, in the URI syntax of the gRPC naming document.
-//! - [`Resolver`]: turns a target into whole sets of endpoints, again and again. [`Lookup`] and
-//!   [`PollingResolver`] make one of anything that can be asked.
-//! - Subchannel: one endpoint, one HTTP/2 connection, and its [`Connectivity`] state. A [`Connector`]
-//!   opens the stream below it: [`TcpConnector`], or TLS over it with the feature `tls`.
-//! - Balancer: holds the pool, compares endpoint sets, starts and stops subchannels.
-//! - Picker: which subchannel takes this call, as its [`Policy`] says. No call takes a lock to get one.
+//! - [`Target`]: the name of the service, in the URI syntax of the gRPC naming document.
+//! - [`Resolver`]: turns a target into sets of endpoints. [`PollingResolver`] makes one of any [`Lookup`].
+//! - Subchannel: one endpoint, at most one HTTP/2 connection that takes calls, and its [`Connectivity`] state. A
+//!   [`Connector`] opens the byte stream: [`TcpConnector`], or TLS over it with the feature `tls`.
+//! - Balancer: owns the subchannels, compares sets of endpoints, starts and stops subchannels.
+//! - Picker: selects the subchannel of each call under the channel's [`Policy`], without a lock.
 //!
-//! # What is left out, and what is sent again
+//! # Excluded endpoints, and retries
 //!
-//! Calls go to endpoints that are connected. Of those, a call leaves out one that
+//! Calls go to connected endpoints, except those that
 //!
-//! - answers no ping ([`Keepalive`]),
-//! - fails its calls ([`OutlierDetection`]), or
-//! - says that it does not serve ([`Builder::health_check`]; off by default).
+//! - leave PINGs unanswered ([`Keepalive`]),
+//! - fail their calls ([`OutlierDetection`]), or
+//! - report that they are not serving ([`Builder::health_check`]; off by default).
 //!
-//! With nothing better, calls still go to a connection that is silent or ejected.
+//! If no other endpoint is left, calls go to unresponsive and ejected ones too.
 //!
-//! A call that no server has seen is always sent again. One that a server may have processed is sent
-//! again only if a [`RetryPolicy`] or a [`HedgingPolicy`] says so, and never once its response has begun. A deadline,
-//! the caller's or that of a [`MethodConfig`], bounds all attempts together.
+//! A call that no server has processed is always retried. A call that a server may have processed is retried only under a
+//! [`RetryPolicy`] or a [`HedgingPolicy`], and never after its response has begun. A deadline, from the caller or from a
+//! [`MethodConfig`], bounds all attempts together.
 //!
 //! # Configuration
 //!
-//! [`Builder`] has every knob and its default; [`ServiceConfig`] takes gRPC's own JSON.
-//! [`Channel::snapshot`] says how the channel stands, [`Channel::metrics`] what it
-//! has counted, under gRPC's names.
+//! [`Builder`] has all settings and their defaults; [`ServiceConfig`] parses the JSON of gRPC. [`Channel::snapshot`] returns
+//! the state of the channel, [`Channel::metrics`] its metrics under gRPC's names.
 //!
 //! # Features
 //!
@@ -63,27 +60,51 @@
 //!
 //! | term | meaning |
 //! | --- | --- |
-//! | attempt | One sending of a call to one endpoint |
-//! | backoff | The growing wait between attempts to connect, or between retries |
-//! | call | What the caller asked for, with all its attempts |
-//! | ejection | Leaving out a READY endpoint that fails its calls |
-//! | endpoint | One address of the service: usually one pod |
-//! | hedge | A second attempt beside one that is slow |
-//! | pick | The choice of a subchannel for one attempt |
-//! | probe | A PING that finds out whether a silent peer is there |
-//! | retry | An attempt after one that failed |
-//! | set | All endpoints of one resolution; it replaces the one before |
-//! | silent | Leaves a PING unanswered |
-//! | subset | The part of a set that one client connects to |
-//! | throttle | The token bucket that stops retries |
-//! | transparent retry | One of a call that no server has seen |
+//! | attempt | One sending of a call to one endpoint (gRFC A6). |
+//! | authority | The host and port that a client names in each call, the header `:authority` (RFC 9113). |
+//! | backoff | The growing wait between attempts to connect (connection-backoff document), or between retries (gRFC A6). |
+//! | call | The request of a caller, with all its attempts. |
+//! | channel | The client of one service: its resolver, balancer and connections. |
+//! | connectivity state | IDLE, CONNECTING, READY, TRANSIENT_FAILURE or SHUTDOWN (connectivity document). |
+//! | deadline | The time by which a call must have ended, sent to servers in `grpc-timeout`. |
+//! | draining | Taking no new calls while those in flight go on. |
+//! | ejection | The exclusion of a READY endpoint that fails its calls (gRFC A50). |
+//! | endpoint | One address of a service: usually one pod. |
+//! | EndpointSlice | The Kubernetes object that lists the endpoints of a service, with their zones and readiness. |
+//! | fallback endpoint | An address of the second family of a name, used while no address of the first takes calls. |
+//! | GOAWAY | The HTTP/2 frame by which a server ends a connection (RFC 9113, section 6.8). |
+//! | hedge | A further attempt beside one that is slow (gRFC A6). |
+//! | hedging budget | The token bucket that limits hedges because of slow attempts. |
+//! | in flight | Sent, and not ended yet. |
+//! | keepalive | PINGs that detect an unresponsive peer (gRFC A8). |
+//! | load report | The utilization that a backend sends with a response (ORCA, gRFC A51). |
+//! | load-balancing policy | The rule that selects the endpoints to connect to, and the endpoint of each call. |
+//! | method config | The settings of some methods in a service config: timeout, retries, hedging, wait-for-ready. |
+//! | outlier detection | The comparison of endpoints that leads to ejections (gRFC A50). |
+//! | pick | The selection of a subchannel for one attempt. |
+//! | picker | An immutable snapshot of READY subchannels that makes picks. |
+//! | probe | A PING to a silent peer that owes a response. |
+//! | pushback | The instruction of a server to delay or omit retries (`grpc-retry-pushback-ms`, gRFC A6). |
+//! | refresh | A further lookup, requested by the channel when a connection is lost. |
+//! | resolver | The part that turns a target into sets of endpoints. |
+//! | retry | An attempt after one that failed (gRFC A6). |
+//! | retry throttling | The token bucket that stops retries while many calls fail (gRFC A6). |
+//! | service config | The settings that the owner of a service gives to its clients (gRFC A2). |
+//! | set | All endpoints of one resolution; it replaces the set before. |
+//! | silent | Leaving a PING unanswered: unresponsive. |
+//! | slow start | A growing share of calls for an endpoint that has just become READY (gRFC A100). |
+//! | subchannel | The connection to one endpoint, and its connectivity state. |
+//! | subset | The part of a set that one client connects to (gRFC A68). |
+//! | target | The name of a service in gRPC's URI syntax (naming document). |
+//! | transparent retry | A retry of a call that no server has processed; it needs no policy (gRFC A6). |
+//! | wait-for-ready | The mode in which calls wait, rather than fail, while no endpoint is READY. |
+//! | zone | The failure zone of a client or an endpoint (`topology.kubernetes.io/zone`). |
 //!
-//! The README has all knobs in one table, what happens in which situation, and how other clients
-//! compare.
+//! The README has all settings in one table, the behaviour in each situation, and a comparison with other clients.
 //!
 //! [tonic]: https://docs.rs/tonic
 
-// Its pages are read by who uses it: no link may lead to what they cannot see.
+// The documentation is for users of the crate, who cannot see private items.
 #![deny(rustdoc::private_intra_doc_links)]
 
 /// The examples of the README, as tests.

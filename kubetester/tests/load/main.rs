@@ -9,6 +9,7 @@ mod compare;
 mod diff;
 mod encrypted;
 mod expectations;
+mod goaway;
 mod greeter;
 mod hostile;
 mod interrupt;

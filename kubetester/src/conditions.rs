@@ -15,6 +15,8 @@ pub struct Conditions {
     pub pod_is_peer: bool,
     /// The endpoints of a balanced target at the end of the load; empty for other targets.
     pub endpoints: Vec<EndpointState>,
+    /// The header that is to name the pod, and those of an answer without it.
+    pub absent_header: Option<(String, Vec<String>)>,
 }
 
 /// An endpoint of a balanced target.
@@ -33,7 +35,14 @@ pub struct EndpointState {
 impl Conditions {
     /// Creates the conditions of `callers` calling `target`, with defaults for everything else.
     pub fn new(target: Target, callers: usize) -> Self {
-        Self { target, callers, connections: 1, pod_is_peer: false, endpoints: Vec::new() }
+        Self {
+            target,
+            callers,
+            connections: 1,
+            pod_is_peer: false,
+            endpoints: Vec::new(),
+            absent_header: None,
+        }
     }
 
     /// Returns the endpoints that are not connected, each with the cause.

@@ -6,6 +6,9 @@ use http::{HeaderMap, HeaderName};
 use regex::bytes::Regex;
 use serde_json::Value;
 
+/// More headers of an answer are not listed.
+const MAX_SEEN_HEADERS: usize = 20;
+
 /// The response header in which servers name their pod.
 pub(crate) const HOSTNAME: &str = "hostname";
 
@@ -72,6 +75,10 @@ pub struct Evidence<'a> {
     pub peer: Option<SocketAddr>,
 }
 
+/// The headers of the first answer without the header of `--pod-from`.
+#[derive(Debug, Default)]
+pub struct SeenHeaders(OnceLock<Vec<String>>);
+
 /// A `--pod-from` is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: want /a/json/pointer, header:NAME, regex:EXPRESSION, peer or known")]
@@ -101,6 +108,22 @@ impl PodFrom {
             Self::Peer => answer.peer.map(|peer| peer.to_string()),
         };
         found.filter(|name| !name.is_empty())
+    }
+}
+
+// === impl SeenHeaders ===
+
+impl SeenHeaders {
+    /// Notes the headers of a successful answer that names no pod.
+    pub fn note(&self, pod_from: &PodFrom, headers: &HeaderMap) {
+        if matches!(pod_from, PodFrom::Header(_)) {
+            self.0.get_or_init(|| headers.keys().take(MAX_SEEN_HEADERS).map(ToString::to_string).collect());
+        }
+    }
+
+    /// Returns the names of the headers, in the order of the answer.
+    pub fn names(&self) -> Vec<String> {
+        self.0.get().cloned().unwrap_or_default()
     }
 }
 

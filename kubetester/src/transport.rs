@@ -18,6 +18,7 @@ use tokio::time::timeout;
 pub use self::{
     caller::Caller,
     grpc::StreamCaller,
+    http1::HttpOptions,
     reply::{CallError, Content, HttpContent, Reply},
     tls::Tls,
 };
@@ -53,6 +54,8 @@ pub struct Setup {
     pub method: Choice,
     /// The method of an HTTP request. None: GET, or POST if something is sent.
     pub request: Option<HttpMethod>,
+    /// How an HTTP target is called.
+    pub http: HttpOptions,
     /// How TLS is spoken, where it is.
     pub tls: Tls,
 }
@@ -172,6 +175,10 @@ impl Transport {
             let why = format!("{target} is called by gRPC, which has no --request; use --method");
             return Err(Unreachable::Usage(why));
         }
+        if setup.http != HttpOptions::default() && !matches!(target, Target::Http(_)) {
+            let why = "--location, --http2 and --disable-keepalive are for http:// and https:// targets";
+            return Err(Unreachable::Usage(format!("{target} is called by gRPC: {why}")));
+        }
         if !matches!(target, Target::Http(_)) {
             setup.check_metadata()?;
         }
@@ -234,6 +241,14 @@ impl Transport {
         match &self.0 {
             Kind::Http(_) => None,
             Kind::Grpc(server) => server.pod_source(),
+        }
+    }
+
+    /// Returns the headers of an answer without the header of `--pod-from`, if there was one.
+    pub fn seen_headers(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Http(server) => server.seen_headers(),
+            Kind::Grpc(server) => server.seen_headers(),
         }
     }
 

@@ -143,7 +143,7 @@ fn spread(conditions: &Conditions, balance: &Balance) -> (Kind, String) {
     let pods = balance.pods;
     let chance = balance.p_value.map(|p| format!("p = {}", figure(p))).unwrap_or_default();
     match balance.spread() {
-        Spread::Unknown => (Kind::NoPodNamed, causes::no_pod_named(&conditions.target)),
+        Spread::Unknown => (Kind::NoPodNamed, causes::no_pod_named(conditions)),
         Spread::Unsettled => {
             (Kind::Unsettled, "the set of pods was never stable for long enough to judge evenness".to_owned())
         }

@@ -25,7 +25,7 @@ use crate::{
     sanitize,
     tally::{Sample, Tally},
     target::Target,
-    transport::{self, CallError, Caller, Content, Setup, Tls, Transport},
+    transport::{self, CallError, Caller, Content, HttpOptions, Setup, Tls, Transport},
 };
 
 /// The time from one call to the next.
@@ -81,6 +81,9 @@ pub(super) struct Call {
     method: Choice,
 
     #[command(flatten)]
+    http: HttpOptions,
+
+    #[command(flatten)]
     tls: Tls,
 
     /// True if the method's own line is all that is printed for a call that succeeded.
@@ -111,6 +114,7 @@ impl Call {
             header: Vec::new(),
             pod_from: PodFrom::Known,
             method: Choice { method: Some(method), ..Choice::default() },
+            http: HttpOptions::default(),
             tls: Tls::default(),
             brief: true,
         })
@@ -252,6 +256,7 @@ impl Call {
             connections: None,
             method: self.method.clone(),
             request: None,
+            http: self.http,
             tls: self.tls.clone(),
         }
     }

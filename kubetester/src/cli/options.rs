@@ -17,7 +17,7 @@ use crate::{
     report::About,
     result::LoadResult,
     target::Target,
-    transport::{self, Caller, Setup, Tls, Transport},
+    transport::{self, Caller, HttpOptions, Setup, Tls, Transport},
 };
 
 /// The time that a load without `-n` and `--duration` lasts.
@@ -78,6 +78,9 @@ pub(super) struct Options {
     pub(super) method: Choice,
 
     #[command(flatten)]
+    pub(super) http: HttpOptions,
+
+    #[command(flatten)]
     pub(super) tls: Tls,
 
     #[command(flatten)]
@@ -127,6 +130,10 @@ impl Options {
             connections: self.connections.map_or(1, NonZeroUsize::get),
             pod_is_peer: matches!(self.pod_from, PodFrom::Peer),
             endpoints: transport.endpoints(),
+            absent_header: match &self.pod_from {
+                PodFrom::Header(name) => Some((name.to_string(), transport.seen_headers())),
+                _ => None,
+            },
             ..Conditions::new(target.clone(), self.callers.get())
         }
     }
@@ -139,6 +146,7 @@ impl Options {
             connections: self.connections,
             method: self.method.clone(),
             request: self.request.clone(),
+            http: self.http,
             tls: self.tls.clone(),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// Makes calls, one after the other.
 pub enum Caller {
-    /// HTTP/1.1, over a connection of its own.
+    /// HTTP, over a connection of its own.
     Http(http1::Caller),
     /// gRPC, over connections that all callers share.
     Grpc(grpc::Caller),

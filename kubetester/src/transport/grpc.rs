@@ -32,7 +32,7 @@ use crate::{
     conditions::EndpointState,
     engine::Outcome,
     method::{self, Choice, Method, MethodName, Unfit},
-    pod_name::{PodFrom, PodSource},
+    pod_name::{PodFrom, PodSource, SeenHeaders},
     sanitize,
     tally::Messages,
     target::Target,
@@ -51,6 +51,7 @@ struct Shared {
     /// True if the target is balanced, so that each connection ends at a pod.
     peer_is_pod: bool,
     choice: Choice,
+    seen_headers: SeenHeaders,
     /// Empty until the server was asked for the method.
     called: OnceCell<Called>,
 }
@@ -68,7 +69,14 @@ impl Server {
         let peer_is_pod = matches!(connections[..], [Connection::Balanced(_)]);
         let metadata = MetadataMap::from_headers(setup.headers);
         let called = OnceCell::new_with(called);
-        let shared = Shared { metadata, pod_from: setup.pod_from, peer_is_pod, choice: setup.method, called };
+        let shared = Shared {
+            metadata,
+            pod_from: setup.pod_from,
+            peer_is_pod,
+            choice: setup.method,
+            seen_headers: SeenHeaders::default(),
+            called,
+        };
         Self { connections, shared: Arc::new(shared) }
     }
 
@@ -81,6 +89,11 @@ impl Server {
             last_error: subchannel.last_error.map(sanitize::reason),
         };
         channel.snapshot().subchannels.into_iter().map(endpoint).collect()
+    }
+
+    /// Returns the headers of an answer without the header of `--pod-from`.
+    pub(super) fn seen_headers(&self) -> Vec<String> {
+        self.shared.seen_headers.names()
     }
 
     pub(super) fn caller(&self, index: usize) -> Caller {
@@ -143,7 +156,12 @@ impl Caller {
             }
         };
         match client.pod(called, &response, error.is_none()) {
-            Ok(pod) => Outcome { pod: pod.map(|pod| pod.name), error, messages },
+            Ok(pod) => {
+                if pod.is_none() && error.is_none() {
+                    shared.seen_headers.note(&shared.pod_from, &response.headers);
+                }
+                Outcome { pod: pod.map(|pod| pod.name), error, messages }
+            }
             Err(unreadable) => Outcome { pod: None, error: Some(unreadable), messages },
         }
     }

@@ -1,46 +1,53 @@
-//! HTTP/1.1: each caller has a connection of its own, keeps it alive, and makes a new one when it ends.
+//! HTTP: each caller has a connection of its own, keeps it alive, and makes a new one when it ends.
 
 mod connection;
+mod options;
+mod redirect;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, HOST, USER_AGENT},
 };
-use http_body_util::Full;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use self::connection::{BodySize, Connection};
+pub use self::options::HttpOptions;
+use self::{
+    connection::{BodySize, Connection},
+    redirect::{Hop, MAX_REDIRECTS},
+};
 use super::{
-    Setup, Unreachable,
+    Setup, Tls, Unreachable,
     reply::{CallError, Content, HttpContent, Reply},
     tls::Encrypt,
 };
 use crate::{
     engine::Outcome,
-    pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource},
+    pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource, SeenHeaders},
     target::Endpoint,
 };
 
-/// The name of HTTP/1.1 in a TLS handshake.
-const ALPN: &[u8] = b"http/1.1";
+/// The names of HTTP/1.1 and HTTP/2 in a TLS handshake.
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 /// The state that all callers of one target share.
 pub(super) struct Server(Arc<Shared>);
 
 struct Shared {
-    endpoint: Endpoint,
+    /// The request to the target.
+    first: Hop,
     path: Uri,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
     pod_from: PodFrom,
     known: KnownPlaces,
+    seen_headers: SeenHeaders,
     tls: Option<Encrypt>,
+    tls_options: Tls,
+    http: HttpOptions,
 }
 
 /// One caller and its connection.
@@ -60,15 +67,9 @@ impl Server {
         let path = endpoint.path.parse().map_err(|error| {
             Unreachable::Usage(format!("{:?} is no path of a URL: {error}", endpoint.path))
         })?;
-        let authority = endpoint.authority();
         let mut headers = setup.headers;
         if !headers.contains_key(HOST) {
-            let default = if endpoint.tls { ":443" } else { ":80" };
-            let host = authority.strip_suffix(default).unwrap_or(&authority);
-            let host = HeaderValue::from_str(host);
-            let host =
-                host.map_err(|_| Unreachable::Usage(format!("{authority:?} cannot be a Host header")))?;
-            headers.insert(HOST, host);
+            headers.insert(HOST, redirect::host(&endpoint).map_err(Unreachable::Usage)?);
         }
         headers
             .entry(USER_AGENT)
@@ -84,21 +85,31 @@ impl Server {
         let default = if body.is_some() { Method::POST } else { Method::GET };
         let method = setup.request.unwrap_or(default);
         let body = body.unwrap_or_default();
-        let tls = match endpoint.tls {
-            true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
-            false => None,
+        let tls = encrypt(&endpoint, &setup.tls, setup.http)?;
+        let shared = Shared {
+            first: Hop { endpoint, method, headers, body },
+            path,
+            pod_from: setup.pod_from,
+            known: KnownPlaces::new(false),
+            seen_headers: SeenHeaders::default(),
+            tls,
+            tls_options: setup.tls,
+            http: setup.http,
         };
-        let known = KnownPlaces::new(false);
-        let shared = Shared { endpoint, path, method, headers, body, pod_from: setup.pod_from, known, tls };
 
         if let Some(patience) = patience {
             let connected = timeout(patience, shared.connect()).await;
             let none = || Err(format!("no connection within {}", humantime::format_duration(patience)));
             if let Err(why) = connected.unwrap_or_else(|_| none()) {
-                return Err(Unreachable::Peer { target: shared.endpoint.root("http"), why });
+                return Err(Unreachable::Peer { target: shared.first.endpoint.root("http"), why });
             }
         }
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// Returns the headers of an answer without the header of `--pod-from`.
+    pub(super) fn seen_headers(&self) -> Vec<String> {
+        self.0.seen_headers.names()
     }
 
     pub(super) fn caller(&self) -> Caller {
@@ -106,27 +117,34 @@ impl Server {
     }
 }
 
+/// Returns how TLS is spoken to an endpoint, if it is.
+fn encrypt(endpoint: &Endpoint, tls: &Tls, http: HttpOptions) -> Result<Option<Encrypt>, Unreachable> {
+    let protocols = if http.http2 { &[HTTP2, HTTP1][..] } else { &[HTTP1] };
+    endpoint.tls.then(|| tls.encrypt(&endpoint.host, protocols)).transpose()
+}
+
 // === impl Shared ===
 
 impl Shared {
     async fn connect(&self) -> Result<Connection, String> {
-        Connection::connect(&self.endpoint, self.tls.as_ref()).await
+        Connection::connect(&self.first.endpoint, self.tls.as_ref(), self.http.http2).await
     }
 
-    /// Sends a request over a new connection.
-    async fn send(&self, path: &Uri) -> Result<(Response<Bytes>, Connection), String> {
-        let mut connection = self.connect().await?;
-        let response = connection.exchange(self.request(path)).await;
-        Ok((response.map_err(|error| error.to_string())?, connection))
+    /// Connects to where a redirect leads.
+    async fn connect_to(&self, endpoint: &Endpoint) -> Result<Connection, String> {
+        let tls = encrypt(endpoint, &self.tls_options, self.http).map_err(|error| error.to_string())?;
+        Connection::connect(endpoint, tls.as_ref(), self.http.http2).await
     }
+}
 
-    fn request(&self, path: &Uri) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = path.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
+/// Sends a request.
+async fn exchange(
+    mut connection: Connection,
+    hop: &Hop,
+    path: &Uri,
+) -> Result<(Response<Bytes>, Connection), String> {
+    let response = connection.exchange(hop.request(path)).await;
+    Ok((response.map_err(|error| error.to_string())?, connection))
 }
 
 // === impl Caller ===
@@ -184,27 +202,69 @@ impl Caller {
         }
     }
 
-    /// Sends a request once. A kept connection may have been closed by the server in the meantime: then, and only
-    /// then, the request is sent again over a new one, if its method allows that (RFC 9112, section 9.3.1).
+    /// Sends a request, and follows redirects if that is wanted.
     async fn send(&mut self, path: &Uri) -> Result<(Response<Bytes>, SocketAddr), String> {
-        // Taken out, so that a call that is dropped closes its connection, which has a response under way.
-        let kept = match self.connection.take() {
-            Some(mut kept) => kept.is_open().await.then_some(kept),
-            None => None,
-        };
-        let (response, connection) = match kept {
-            Some(mut kept) => match kept.exchange(self.shared.request(path)).await {
+        let shared = self.shared.clone();
+        let (mut response, mut peer) = self.send_first(path).await?;
+        if !shared.http.location {
+            return Ok((response, peer));
+        }
+        let (mut hop, mut path) = (shared.first.clone(), path.clone());
+        for _ in 0..MAX_REDIRECTS {
+            let Some(next) = hop.next(&path, &response)? else { return Ok((response, peer)) };
+            (hop, path) = next;
+            let connection;
+            (response, connection) = exchange(self.connection_to(&hop.endpoint).await?, &hop, &path).await?;
+            peer = connection.peer();
+            if hop.endpoint.root("http") == shared.first.endpoint.root("http") {
+                self.keep(connection);
+            }
+        }
+        match hop.next(&path, &response)? {
+            None => Ok((response, peer)),
+            Some(_) => Err(format!("more than {MAX_REDIRECTS} redirects")),
+        }
+    }
+
+    /// Sends the request to the target. A kept connection may have been closed by the server in the meantime: then, and
+    /// only then, the request is sent again over a new one, if its method allows that (RFC 9112, section 9.3.1).
+    async fn send_first(&mut self, path: &Uri) -> Result<(Response<Bytes>, SocketAddr), String> {
+        let shared = self.shared.clone();
+        let hop = &shared.first;
+        let (response, connection) = match self.kept().await {
+            Some(mut kept) => match kept.exchange(hop.request(path)).await {
                 Ok(response) => (response, kept),
-                Err(error) if error.is_stale() && self.shared.method.is_idempotent() => {
-                    self.shared.send(path).await?
+                Err(error) if error.is_stale() && hop.method.is_idempotent() => {
+                    exchange(shared.connect().await?, hop, path).await?
                 }
                 Err(error) => return Err(error.to_string()),
             },
-            None => self.shared.send(path).await?,
+            None => exchange(shared.connect().await?, hop, path).await?,
         };
         let peer = connection.peer();
-        self.connection = Some(connection);
+        self.keep(connection);
         Ok((response, peer))
+    }
+
+    /// Returns a connection to where a redirect leads.
+    async fn connection_to(&mut self, endpoint: &Endpoint) -> Result<Connection, String> {
+        if endpoint.root("http") != self.shared.first.endpoint.root("http") {
+            return self.shared.connect_to(endpoint).await;
+        }
+        match self.kept().await {
+            Some(kept) => Ok(kept),
+            None => self.shared.connect().await,
+        }
+    }
+
+    /// Takes the kept connection out, so that a call that is dropped closes it with the response under way.
+    async fn kept(&mut self) -> Option<Connection> {
+        let mut kept = self.connection.take()?;
+        kept.is_open().await.then_some(kept)
+    }
+
+    fn keep(&mut self, connection: Connection) {
+        self.connection = (!self.shared.http.disable_keepalive).then_some(connection);
     }
 
     fn outcome(&self, response: &Response<Bytes>, peer: SocketAddr) -> Outcome {
@@ -212,9 +272,14 @@ impl Caller {
         let pod = self.pod(response, peer).map(|pod| pod.name);
         let error = match status.as_u16() {
             200..=299 => None,
-            300..=399 => Some(format!("HTTP {} is a redirect, which is not followed", status.as_u16())),
+            300..=399 if !self.shared.http.location => {
+                Some(format!("HTTP {} is a redirect; follow it with --location", status.as_u16()))
+            }
             _ => Some(describe_status(status, body)),
         };
+        if pod.is_none() && error.is_none() {
+            self.shared.seen_headers.note(&self.shared.pod_from, response.headers());
+        }
         Outcome { pod, error, messages: None }
     }
 

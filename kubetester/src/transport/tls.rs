@@ -66,10 +66,10 @@ impl Tls {
         *tls || ca.is_some() || *insecure || cert.is_some() || server_name.is_some()
     }
 
-    /// For connections to `host` on which `protocol` is spoken (its ALPN name).
-    pub(super) fn encrypt(&self, host: &str, protocol: &[u8]) -> Result<Encrypt, Unreachable> {
+    /// For connections to `host` on which one of `protocols` is spoken (ALPN names, the preferred one first).
+    pub(super) fn encrypt(&self, host: &str, protocols: &[&[u8]]) -> Result<Encrypt, Unreachable> {
         let mut config = self.config()?;
-        config.alpn_protocols = vec![protocol.to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let host = self.server_name.as_deref().unwrap_or(host);
         let server_name = ServerName::try_from(host.to_owned());
         let server_name =

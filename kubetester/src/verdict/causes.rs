@@ -8,7 +8,7 @@ const MAX_LISTED: usize = 3;
 
 /// Explains why one pod took every call.
 pub(super) fn one_pod(conditions: &Conditions) -> (Kind, String) {
-    let Conditions { target, callers, connections, pod_is_peer, endpoints } = conditions;
+    let Conditions { target, callers, connections, pod_is_peer, endpoints, absent_header: _ } = conditions;
     match target {
         Target::Http(_) | Target::Grpc(_) if *pod_is_peer => (
             Kind::OnePeer,
@@ -107,8 +107,13 @@ pub(super) fn unreachable(conditions: &Conditions) -> Option<String> {
 }
 
 /// Explains what to do if no answer names its pod.
-pub(super) fn no_pod_named(target: &Target) -> String {
-    let hint = match target {
+pub(super) fn no_pod_named(conditions: &Conditions) -> String {
+    if let Some((header, seen)) = &conditions.absent_header
+        && !seen.is_empty()
+    {
+        return format!("no answer has the header {header}; answers have {}", seen.join(", "));
+    }
+    let hint = match conditions.target {
         Target::Http(_) => "--pod-from a JSON pointer, header:NAME or regex:EXPRESSION",
         Target::Grpc(_) | Target::Balanced(_) | Target::Tonic(_) => {
             "--pod-from a JSON pointer, header:NAME, regex:EXPRESSION or peer"

@@ -120,7 +120,7 @@ fn spread(conditions: &Conditions, balance: &Balance, streams: &Streams) -> (Kin
         return (Kind::StreamsStay, sentence);
     }
     match spread {
-        Spread::Unknown | Spread::Unsettled => (Kind::NoPodNamed, causes::no_pod_named(&conditions.target)),
+        Spread::Unknown | Spread::Unsettled => (Kind::NoPodNamed, causes::no_pod_named(conditions)),
         Spread::OnePod => causes::one_pod(conditions),
         Spread::TooFew { needed } => match causes::one_pod(conditions) {
             known if pods == 1 && known.0.is_certain() => known,

@@ -49,7 +49,7 @@ async fn any_http_response_is_one_line() {
             b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n",
             3,
             "HTTP 302 Found from 127.0.0.1:",
-            "is a redirect, which is not followed",
+            "is a redirect; follow it with --location",
         ),
     ] {
         let exit = call(&format!("http://{}/", saying(response).await), &[]).await;

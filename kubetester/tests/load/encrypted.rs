@@ -19,13 +19,13 @@ use tokio_rustls::{
 use super::{load, result, servers::Draws};
 
 /// A certificate for `localhost`, and the CA file that makes clients trust it.
-struct Localhost {
+pub(super) struct Localhost {
     acceptor: TlsAcceptor,
     folder: TempDir,
 }
 
 impl Localhost {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(false)
     }
 
@@ -70,7 +70,7 @@ impl Localhost {
         Self { acceptor: Arc::new(config).into(), folder }
     }
 
-    fn ca(&self) -> String {
+    pub(super) fn ca(&self) -> String {
         self.file("ca.pem")
     }
 
@@ -78,8 +78,8 @@ impl Localhost {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Starts a proxy that terminates TLS in front of `server`; returns its port.
-    async fn before(&self, server: SocketAddr) -> u16 {
+    /// Speaks TLS on a port and plainly with `server`.
+    pub(super) async fn before(&self, server: SocketAddr) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let acceptor = self.acceptor.clone();

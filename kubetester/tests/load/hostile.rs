@@ -54,7 +54,12 @@ pub(super) async fn flooding(words: &'static [u8], again: &'static [u8]) -> Sock
 
 /// Starts an HTTP/2 server that answers every call with `answer`.
 pub(super) async fn answering(answer: fn() -> Response<Body>) -> SocketAddr {
-    let routes = Routes::from(Router::new().fallback(move || async move { answer() }));
+    speaking_http2(Router::new().fallback(move || async move { answer() })).await
+}
+
+/// Speaks HTTP/2 alone.
+pub(super) async fn speaking_http2(router: Router) -> SocketAddr {
+    let routes = Routes::from(router);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpIncoming::from(listener)));

@@ -33,7 +33,7 @@ async fn misbehaving_server_is_one_sentence() {
         (resetting(HALF).await, "reset the connection"),
         (saying(b"\x00\x01\x02\r\n\r\n").await, "does not answer in HTTP/1.1"),
         (greeter("pod-a", Reflection::None).await, "HTTP/1.1|closed the connection"),
-        (redirect, "HTTP 302 is a redirect, which is not followed"),
+        (redirect, "HTTP 302 is a redirect; follow it with --location"),
         (problem, "HTTP 503 Busy: come back"),
         (no_chunk, "chunk"),
         (two_lengths, "does not answer in HTTP/1.1"),
@@ -73,6 +73,18 @@ async fn response_that_is_not_json_names_no_pod() {
     let exit = load(&format!("http://{text}/"), &["-n", "6"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(exit.stdout.contains("the answers do not name their pod"), "{}", exit.stdout);
+}
+
+#[tokio::test]
+async fn header_that_no_answer_has_is_named_beside_those_that_answers_have() {
+    let text = saying(b"HTTP/1.1 200 OK\r\nx-upstream: a\r\ncontent-length: 5\r\n\r\nhello").await;
+    let url = format!("http://{text}/");
+    let exit = load(&url, &["-n", "6", "--pod-from", "header:x-nope"]).await;
+    let sentence = "no answer has the header x-nope; answers have x-upstream, content-length";
+    // It may be wrapped.
+    let words = exit.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(words.contains(sentence), "{}", exit.stdout);
 }
 
 /// A response of 32 MiB is discarded while it is read; the program may use far less memory than that.

@@ -1,15 +1,20 @@
 //! HTTP requests with a method, headers and a body, with the flags of curl and similar tools.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method},
+    response::Redirect,
+    routing::{any, get},
 };
 use tokio::net::TcpListener;
 
-use super::{load, result};
+use super::{encrypted::Localhost, hostile::speaking_http2, load, result, servers::saying};
 
 /// The requests received so far, each as method, `content-type`, the header `x-key`, and body.
 type Seen = Arc<Mutex<Vec<[String; 4]>>>;
@@ -56,6 +61,85 @@ async fn short_flags_match_other_tools() {
     let result = result(&url, &["-n", "1k", "-c", "4", "-q", "20k", "-z", "60s"]).await;
     assert_eq!((&result["calls"], seen.lock().unwrap().len()), (&1000.into(), 1000));
     assert_eq!(result["rate"], 20_000.0);
+}
+
+/// Serves on a port of loopback. The remote port of a connection is known to handlers.
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+#[tokio::test]
+async fn redirect_is_followed_on_request() {
+    let (seen, witness) = witness().await;
+    let elsewhere = Redirect::temporary(&format!("{witness}c"));
+    let redirects = Router::new()
+        .route("/a", get(async || Redirect::to("/b?x=1")))
+        .route("/b", get(async || "{\"hostname\":\"pod-b\"}"))
+        .route("/loop", get(async || Redirect::to("/loop")))
+        .route("/elsewhere", any(async move || elsewhere.clone()));
+    let address = serve(redirects).await;
+
+    let url = format!("http://{address}/a");
+    let followed = result(&url, &["-n", "4", "-c", "1", "--location"]).await;
+    assert_eq!((&followed["succeeded"], &followed["pods"][0]["name"]), (&4.into(), &"pod-b".into()));
+
+    let moved = ["-n", "2", "-c", "1", "-L", "-d", "a=1", "-H", "x-key: 1"];
+    let moved = result(&format!("http://{address}/elsewhere"), &moved).await;
+    assert_eq!((&moved["succeeded"], &moved["pods"][0]["name"]), (&2.into(), &"pod-a".into()));
+    let requests = std::mem::take(&mut *seen.lock().unwrap());
+    assert_eq!(requests, vec![["POST", "text/plain; charset=utf-8", "1", "a=1"].map(str::to_owned); 2]);
+
+    for (path, arguments, words) in
+        [("loop", &["-L"][..], "more than 10 redirects"), ("a", &[], "follow it with --location")]
+    {
+        let exit = load(&format!("http://{address}/{path}"), &[&["-n", "1"], arguments].concat()).await;
+        assert_eq!(exit.code, Some(3), "{exit:?}");
+        assert!(exit.stderr.contains(words), "{exit:?}");
+    }
+}
+
+#[tokio::test]
+async fn connection_is_kept_unless_that_is_off() {
+    let from =
+        async |ConnectInfo(from): ConnectInfo<SocketAddr>| format!("{{\"hostname\":\"{}\"}}", from.port());
+    let url = format!("http://{}/", serve(Router::new().route("/", get(from))).await);
+    for (arguments, connections) in [(&[][..], 1), (&["--disable-keepalive"], 12)] {
+        let result = result(&url, &[&["-n", "12", "-c", "1"], arguments].concat()).await;
+        assert_eq!(result["succeeded"], 12, "{result}");
+        assert_eq!(result["pods"].as_array().unwrap().len(), connections, "{arguments:?}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_with_prior_knowledge_and_by_alpn() {
+    let answer = async |request: Request| {
+        let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        format!("{{\"hostname\":\"{:?} {authority}\"}}", request.version())
+    };
+    let plain = speaking_http2(Router::new().route("/", get(answer))).await;
+    let localhost = Localhost::new();
+    let (encrypted, ca) = (localhost.before(plain).await, localhost.ca());
+    for (url, arguments, authority) in [
+        (format!("http://{plain}/"), &[][..], plain.to_string()),
+        (format!("https://localhost:{encrypted}/"), &["--ca", &ca], format!("localhost:{encrypted}")),
+    ] {
+        let result = result(&url, &[&["-n", "8", "-c", "2", "--http2"], arguments].concat()).await;
+        assert_eq!(result["succeeded"], 8, "{result}");
+        assert_eq!(result["pods"][0]["name"], format!("HTTP/2.0 {authority}"), "{result}");
+    }
+    // Without it the server, which speaks HTTP/2 alone, is not understood; nor is another server with it.
+    let exit = load(&format!("http://{plain}/"), &["-n", "1"]).await;
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    let http1 = saying(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let exit = load(&format!("http://{http1}/"), &["-n", "1", "--http2", "--timeout", "2s"]).await;
+    assert_eq!((exit.code, exit.stderr.lines().count()), (Some(3), 1), "{exit:?}");
+
+    let exit = load("grpc://127.0.0.1:9", &["--http2"]).await;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
 }
 
 #[tokio::test]

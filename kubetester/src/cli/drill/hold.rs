@@ -22,7 +22,7 @@ use crate::{
     render::{self, machines::Row},
     result::LoadResult,
     target::Target,
-    transport::{Setup, Transport},
+    transport::{HttpOptions, Setup, Transport},
 };
 
 /// The gateway's path to the gRPC backend.
@@ -71,6 +71,7 @@ impl Drill {
             connections: None,
             method: self.method.clone(),
             request: None,
+            http: HttpOptions::default(),
             tls: self.tls.clone(),
         }
     }

@@ -67,7 +67,7 @@ impl Server {
         let unreachable = |why| Unreachable::Peer { target: endpoint.root("grpc"), why };
         let called = Called::beforehand(&setup, false)?;
         let tls = match endpoint.tls {
-            true => Some(setup.tls.encrypt(&endpoint.host, ALPN)?),
+            true => Some(setup.tls.encrypt(&endpoint.host, &[ALPN])?),
             false => None,
         };
         // The connector below does the handshake. tonic is told of it by the origin alone, which makes the requests'
@@ -114,7 +114,7 @@ impl Server {
             true => {
                 let target: balanced_channel::Target = target.parse().map_err(|error| usage(&error))?;
                 let host = target.authority().host().trim_matches(['[', ']']);
-                builder.connector(Encrypted(setup.tls.encrypt(host, ALPN)?)).build()
+                builder.connector(Encrypted(setup.tls.encrypt(host, &[ALPN])?)).build()
             }
             false => builder.build(),
         };

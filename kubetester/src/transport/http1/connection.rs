@@ -1,15 +1,19 @@
-//! One HTTP/1.1 connection: hyper's client over TCP or TLS.
+//! One HTTP connection: hyper's client over TCP or TLS.
 
 use std::{error::Error as _, fmt, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{
+    Request, Response, Uri,
+    header::HOST,
+    uri::{Authority, Scheme},
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
+    client::conn::{http1, http2},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -18,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     target::Endpoint,
-    transport::{cause, tls::Encrypt},
+    transport::{cause, http1::HTTP2, tls::Encrypt},
 };
 
 /// The number of bytes of a body that are kept; the rest is read and dropped.
@@ -26,10 +30,16 @@ const MAX_KEPT_BODY: usize = 64 * 1024;
 
 /// A connection that carries one request at a time.
 pub(super) struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    requests: Requests,
     /// Reads and writes the socket. Dropping the handle closes the connection.
     _driver: AbortOnDropHandle<hyper::Result<()>>,
     peer: SocketAddr,
+}
+
+/// The two versions of HTTP.
+enum Requests {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2 { requests: http2::SendRequest<Full<Bytes>>, scheme: Scheme },
 }
 
 /// The length of a whole body, as an extension of the response that has the first bytes of it.
@@ -42,6 +52,7 @@ pub(super) struct ExchangeError {
     error: hyper::Error,
     /// True if the response had begun.
     begun: bool,
+    http2: bool,
     peer: SocketAddr,
 }
 
@@ -53,7 +64,11 @@ impl Connection {
     /// # Errors
     ///
     /// A sentence, if the name cannot be resolved or no connection can be made.
-    pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&Encrypt>) -> Result<Self, String> {
+    pub(super) async fn connect(
+        endpoint: &Endpoint,
+        tls: Option<&Encrypt>,
+        http2: bool,
+    ) -> Result<Self, String> {
         let Endpoint { host, port, .. } = endpoint;
         let addresses = lookup_host((host.as_str(), *port)).await;
         let addresses: Vec<_> =
@@ -64,8 +79,15 @@ impl Connection {
         // Without TCP_NODELAY the connection still works.
         drop(stream.set_nodelay(true));
         match tls {
+            None if http2 => Self::start_http2(stream, peer, Scheme::HTTP).await,
             None => Self::start(stream, peer).await,
-            Some(tls) => Self::start(tls.shake(stream, &peer.to_string()).await?, peer).await,
+            Some(tls) => {
+                let stream = tls.shake(stream, &peer.to_string()).await?;
+                match stream.get_ref().1.alpn_protocol() {
+                    Some(HTTP2) => Self::start_http2(stream, peer, Scheme::HTTPS).await,
+                    _ => Self::start(stream, peer).await,
+                }
+            }
         }
     }
 
@@ -74,7 +96,23 @@ impl Connection {
         peer: SocketAddr,
     ) -> Result<Self, String> {
         let (requests, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| format!("{peer}: {error}"))?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("{peer}: {error}"))?;
+        Ok(Self {
+            requests: Requests::Http1(requests),
+            _driver: AbortOnDropHandle::new(tokio::spawn(connection)),
+            peer,
+        })
+    }
+
+    async fn start_http2(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+        scheme: Scheme,
+    ) -> Result<Self, String> {
+        let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|error| format!("{peer}: {error}"))?;
+        let requests = Requests::Http2 { requests, scheme };
         Ok(Self { requests, _driver: AbortOnDropHandle::new(tokio::spawn(connection)), peer })
     }
 
@@ -85,26 +123,49 @@ impl Connection {
 
     /// Waits until the connection can carry another request. Returns false if it has ended.
     pub(super) async fn is_open(&mut self) -> bool {
-        self.requests.ready().await.is_ok()
+        match &mut self.requests {
+            Requests::Http1(requests) => requests.ready().await.is_ok(),
+            Requests::Http2 { requests, .. } => requests.ready().await.is_ok(),
+        }
     }
 
     /// Sends a request and reads the response to its end. The body is cut after [`MAX_KEPT_BODY`] bytes.
     ///
     /// # Errors
     ///
-    /// If the connection ends before the response is complete, or the response is not HTTP/1.1.
+    /// If the connection ends before the response is complete, or the response is not HTTP.
     pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ExchangeError> {
         let Self { requests, peer, .. } = self;
-        let failed = |error, begun| ExchangeError { error, begun, peer: *peer };
-        let response = requests.send_request(request).await.map_err(|error| failed(error, false))?;
+        let http2 = matches!(requests, Requests::Http2 { .. });
+        let failed = |error, begun| ExchangeError { error, begun, http2, peer: *peer };
+        let response = match requests {
+            Requests::Http1(requests) => requests.send_request(request).await,
+            Requests::Http2 { requests, scheme } => {
+                requests.send_request(with_authority(request, scheme)).await
+            }
+        };
+        let response = response.map_err(|error| failed(error, false))?;
         let (mut head, body) = response.into_parts();
         let (body, size) = read(body).await.map_err(|error| failed(error, true))?;
         head.extensions.insert(size);
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// Moves the header `host` into the URI, as HTTP/2 has it.
+fn with_authority(mut request: Request<Full<Bytes>>, scheme: &Scheme) -> Request<Full<Bytes>> {
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    if let (Some(authority), Some(path)) = (authority, request.uri().path_and_query()) {
+        let uri = Uri::builder().scheme(scheme.clone()).authority(authority).path_and_query(path.clone());
+        if let Ok(uri) = uri.build() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 async fn read(mut body: Incoming) -> Result<(Bytes, BodySize), hyper::Error> {
@@ -133,11 +194,17 @@ impl ExchangeError {
 
 impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, peer, .. } = self;
+        let Self { error, peer, http2, .. } = self;
         if let Some(error) = cause::io_source(error) {
             return f.write_str(&cause::of_io(error, &peer.to_string()));
         }
         let root = cause::root(error);
+        if *http2 {
+            return write!(
+                f,
+                "HTTP/2 with {peer} failed: {root}; does it speak HTTP/2 without TLS or an upgrade?"
+            );
+        }
         if error.is_parse_too_large() {
             return write!(f, "{peer} sent a response head that is too large");
         }

@@ -5,7 +5,7 @@
 mod caller;
 pub(crate) mod cause;
 mod grpc;
-mod http1;
+mod http_client;
 mod reply;
 mod tls;
 
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 pub use self::{
     caller::Caller,
     grpc::StreamCaller,
-    http1::HttpOptions,
+    http_client::HttpOptions,
     reply::{CallError, Content, HttpContent, Reply},
     tls::Tls,
 };
@@ -64,7 +64,7 @@ pub struct Setup {
 pub struct Transport(Kind);
 
 enum Kind {
-    Http(http1::Server),
+    Http(http_client::Server),
     Grpc(grpc::Server),
 }
 
@@ -106,7 +106,7 @@ pub async fn fetch(
 ) -> Result<Result<Bytes, String>, Unreachable> {
     // What is measured may be sent otherwise.
     let setup = Setup { method: Choice::default(), request: None, ..setup };
-    let mut caller = http1::Server::reach(endpoint, setup, Some(patience)).await?.caller();
+    let mut caller = http_client::Server::reach(endpoint, setup, Some(patience)).await?.caller();
     let fetched = timeout(patience, caller.fetch()).await;
     let late = |_| Err(format!("no answer within {}", humantime::format_duration(patience)));
     Ok(fetched.unwrap_or_else(late))
@@ -184,7 +184,7 @@ impl Transport {
         }
         let kind = match target {
             Target::Http(endpoint) => {
-                Kind::Http(http1::Server::reach(endpoint.clone(), setup, patience).await?)
+                Kind::Http(http_client::Server::reach(endpoint.clone(), setup, patience).await?)
             }
             Target::Grpc(endpoint) => Kind::Grpc(grpc::Server::reach_plain(endpoint, setup, patience).await?),
             Target::Tonic(addresses) => Kind::Grpc(grpc::Server::reach_tonic(addresses, setup)?),

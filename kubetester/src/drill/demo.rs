@@ -5,21 +5,26 @@
 //! ready before an old one is told to stop.
 
 mod gateway;
+mod pods;
 mod process;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use rustix::process::Signal;
 use tokio::{task::JoinSet, time::sleep};
 
-use self::{gateway::Gateway, process::Process};
+use self::{
+    gateway::Gateway,
+    pods::{PORT, Pod, name, publish, start_http, start_pod},
+    process::Process,
+};
 use super::{
     event_log::{EventLog, What},
     platform::{Aim, Conduct, Platform, Trouble},
 };
 use crate::{
-    demo::system::{GRPC_SVC, HTTP_SVC},
+    demo::system::GRPC_SVC,
     dns::DnsServer,
     loopback::Block,
     target::{Endpoint, Target},
@@ -29,18 +34,10 @@ use crate::{
 const SEEN_DEAD_AFTER: Duration = Duration::from_millis(500);
 /// The time that a new pod has to be well before the next old one is told to stop (`minReadySeconds`).
 const MIN_READY: Duration = Duration::from_millis(1000);
-/// The time that a pod that was told to stop still takes calls. A little more than the 2 s after which the gateway has
-/// asked DNS again; on Kubernetes it has to be more than cluster DNS lets answers be cached.
-const DRAIN_DELAY: &str = "2500ms";
-
 /// The addresses of pods, within the block; what is beyond belongs to DNS and gateway.
 const PODS: std::ops::RangeInclusive<u8> = 1..=200;
 const DNS: u8 = 202;
 const GATEWAY: u8 = 204;
-const HTTP: u8 = 206;
-
-/// The pods' port, unless another program has it on every address.
-const PORT: u16 = 8000;
 
 /// A system of child processes. Dropped, they are killed.
 pub struct Demo {
@@ -66,14 +63,6 @@ pub struct Settings {
     pub work: Duration,
     /// True if there is a hellohttp pod too, behind the gateway's `/hellohttp`.
     pub http: bool,
-}
-
-/// A pod, by its number, which is the last part of its name and of its address.
-struct Pod {
-    /// `None` while the pod is down.
-    process: Option<Process>,
-    /// True if its name in DNS has its address.
-    listed: bool,
 }
 
 // === impl Demo ===
@@ -261,56 +250,4 @@ impl Platform for Demo {
         self.gateway.end().await?;
         ended.into_iter().collect()
     }
-}
-
-async fn start_pod(
-    block: &Block,
-    number: u8,
-    port: Option<u16>,
-    settings: &Settings,
-) -> Result<Process, Trouble> {
-    let start = async |port: u16| {
-        let address = block.address(number);
-        let env = [
-            ("LISTEN_ADDR", format!("{address}:{port}")),
-            ("ADMIN_ADDR", format!("{address}:0")),
-            ("RESPONSE_DELAY", humantime::format_duration(settings.work).to_string()),
-            ("DRAIN_DELAY", DRAIN_DELAY.to_owned()),
-        ];
-        let pod = Process::start(hellogrpc::PROGRAM.name, &name(number), &env).await?;
-        gateway::ready(&pod).await?;
-        Ok(pod)
-    };
-    match port {
-        Some(port) => start(port).await,
-        None => match start(PORT).await {
-            Ok(pod) => Ok(pod),
-            // Another program may have the port on every address.
-            Err(_) => start(0).await,
-        },
-    }
-}
-
-/// Starts the hellohttp pod, and gives its name in DNS its address.
-async fn start_http(block: &Block, dns: &DnsServer, settings: &Settings) -> Result<Process, Trouble> {
-    let address = block.address(HTTP);
-    let env = [
-        ("LISTEN_ADDR", format!("{address}:0")),
-        ("ADMIN_ADDR", format!("{address}:0")),
-        ("RESPONSE_DELAY", humantime::format_duration(settings.work).to_string()),
-    ];
-    let program = hellohttp::PROGRAM.name;
-    let pod = Process::start(program, &format!("{program}-1"), &env).await?;
-    gateway::ready(&pod).await?;
-    dns.zone().set(HTTP_SVC, [address.into()]);
-    Ok(pod)
-}
-
-fn publish(dns: &DnsServer, block: &Block, pods: &BTreeMap<u8, Pod>) {
-    let listed = pods.iter().filter(|(_, pod)| pod.listed);
-    dns.zone().set(GRPC_SVC, listed.map(|(number, _)| Ipv4Addr::into(block.address(*number))));
-}
-
-fn name(number: u8) -> String {
-    format!("{}-{number}", hellogrpc::PROGRAM.name)
 }

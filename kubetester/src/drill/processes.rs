@@ -46,7 +46,7 @@ struct Pod {
 
 enum Process {
     /// Started by the drill, which ends it too.
-    Started { command: Command, readiness: Readiness, program: Option<Program> },
+    Started { command: Command, readiness: Readiness, program: Option<Box<Program>> },
     /// Was there before.
     Running { pid: Pid, frozen: bool },
 }
@@ -72,7 +72,8 @@ impl Processes {
         let starts = options.pod.iter().map(async |command| {
             let readiness = options.readiness_of(&command.name).map_err(Trouble)?;
             let program = Program::start(command, &readiness).await?;
-            let process = Process::Started { command: command.clone(), readiness, program: Some(program) };
+            let process =
+                Process::Started { command: command.clone(), readiness, program: Some(Box::new(program)) };
             Ok(Pod { name: command.name.clone(), process })
         });
         // All of them end before an error is returned, so that none is left half started.
@@ -127,7 +128,7 @@ impl Platform for Processes {
     async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
         match self.process(pod)? {
             Process::Started { command, readiness, program } => {
-                *program = Some(Program::start(command, readiness).await?);
+                *program = Some(Box::new(Program::start(command, readiness).await?));
                 journal.note(What::Ready, pod);
                 Ok(())
             }
@@ -178,7 +179,7 @@ impl Platform for Processes {
             journal.note(What::Stopping, name);
             old.order(Order::Terminate).await?;
             old.ended_within(STOP_WITHIN).await?;
-            *program = Some(Program::start(command, readiness).await?);
+            *program = Some(Box::new(Program::start(command, readiness).await?));
             journal.note(What::Ready, name);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use prost_reflect::DescriptorPool;
 
-use super::{CallError, Reply, grpc, http1};
+use super::{CallError, Reply, grpc, http_client};
 use crate::{
     engine::{Call, Outcome},
     method::Unfit,
@@ -13,7 +13,7 @@ use crate::{
 /// Makes calls, one after the other.
 pub enum Caller {
     /// HTTP, over a connection of its own.
-    Http(http1::Caller),
+    Http(http_client::Caller),
     /// gRPC, over connections that all callers share.
     Grpc(grpc::Caller),
 }

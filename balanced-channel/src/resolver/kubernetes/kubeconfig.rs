@@ -68,7 +68,7 @@ pub fn describe_plugin_error(error: &kube::Error, plugin: Option<&ExecConfig>) -
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, slice};
 
     use super::*;
 
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(config.current_context.as_deref(), Some("here"));
         let exec = config.auth_infos[0].auth_info.as_ref().unwrap().exec.as_ref().unwrap();
         assert_eq!(exec.command.as_deref(), folder.path().join("bin/plugin").to_str());
-        let error = read(&[missing.clone()]).unwrap_err();
+        let error = read(slice::from_ref(&missing)).unwrap_err();
         assert!(matches!(error, KubeconfigError::ReadConfig(_, path) if path == missing));
     }
 }

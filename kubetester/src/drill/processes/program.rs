@@ -74,7 +74,7 @@ impl Program {
                 let last = program.last_line();
                 Err(Trouble(format!("{readiness} is not ready {waited} after {name} was started{last}")))
             }
-            Err(event) => Err(program.ended_by_itself(event)),
+            Err(event) => Err(program.ended_by_itself(event.as_deref())),
         }
     }
 
@@ -102,13 +102,13 @@ impl Program {
     /// When the program has ended before.
     pub(super) async fn order(&mut self, order: Order) -> Result<(), Trouble> {
         if let Some(event) = self.event().now_or_never() {
-            return Err(self.ended_by_itself(event));
+            return Err(self.ended_by_itself(event.as_deref()));
         }
         match self.orders.write_all(order.line().as_bytes()).await {
             Ok(()) => Ok(()),
             Err(_) => {
                 let event = self.event().await;
-                Err(self.ended_by_itself(event))
+                Err(self.ended_by_itself(event.as_deref()))
             }
         }
     }
@@ -142,8 +142,8 @@ impl Program {
     }
 
     /// The error for a program that was not ordered to end.
-    fn ended_by_itself(&self, event: Option<String>) -> Trouble {
-        let status = event.as_deref().and_then(|event| event.strip_prefix("ended "));
+    fn ended_by_itself(&self, event: Option<&str>) -> Trouble {
+        let status = event.and_then(|event| event.strip_prefix("ended "));
         let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
         Trouble(format!("{} ended by itself{status}{}", self.name, self.last_line()))
     }

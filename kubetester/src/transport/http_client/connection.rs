@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     target::Endpoint,
-    transport::{cause, http1::HTTP2, tls::Encrypt},
+    transport::{cause, http_client::HTTP2, tls::Encrypt},
 };
 
 /// The number of bytes of a body that are kept; the rest is read and dropped.

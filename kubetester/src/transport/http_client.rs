@@ -3,26 +3,27 @@
 mod connection;
 mod options;
 mod redirect;
+mod response;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Response, Uri,
     header::{CONTENT_TYPE, HOST, USER_AGENT},
 };
-use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
 pub use self::options::HttpOptions;
 use self::{
-    connection::{BodySize, Connection},
+    connection::Connection,
     redirect::{Hop, MAX_REDIRECTS},
+    response::{content, describe_status},
 };
 use super::{
     Setup, Tls, Unreachable,
-    reply::{CallError, Content, HttpContent, Reply},
+    reply::{CallError, Reply},
     tls::Encrypt,
 };
 use crate::{
@@ -292,45 +293,5 @@ impl Caller {
         }
         let evidence = Evidence { headers, trailers: None, body, peer: Some(peer) };
         pod_from.find(evidence).map(|name| Pod { name, source: PodSource::Configured })
-    }
-}
-
-/// Describes a response for `kubetester call`; `error` is why it counts as failed.
-fn content(response: &Response<Bytes>, error: Option<String>) -> Content {
-    let (status, body) = (response.status(), response.body());
-    let size = response.extensions().get().map_or(0, |BodySize(size)| *size);
-    let http = HttpContent::new(status, response.headers(), size, body);
-    if let Some(error) = error {
-        let status = format!("HTTP {}", http.status);
-        // A problem document says more than its beginning.
-        let message = match error.strip_prefix(&status) {
-            Some("") => http.body(),
-            _ => error
-                .strip_prefix(&format!("HTTP {} ", response.status().as_u16()))
-                .unwrap_or(&error)
-                .to_owned(),
-        };
-        return Content::Refused { status, message, unimplemented: false };
-    }
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let inner = json.get("response").unwrap_or(&json);
-    // What makes it a greeting of this system is that it names all three.
-    if json.get("name").is_some() && inner.get("version").is_some() && inner.get("hostname").is_some() {
-        let text =
-            |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        return Content::Greeting { name: text(&json, "name"), version: text(inner, "version") };
-    }
-    Content::Http(http)
-}
-
-/// Describes an error status: the title and detail of a problem document (RFC 9457), or the status' own reason.
-fn describe_status(status: StatusCode, body: &[u8]) -> String {
-    let problem = serde_json::from_slice::<Value>(body).ok();
-    let title = problem.as_ref().and_then(|problem| problem.get("title")).and_then(Value::as_str);
-    let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
-    match (title, detail) {
-        (Some(title), Some(detail)) => format!("HTTP {} {title}: {detail}", status.as_u16()),
-        (Some(title), None) => format!("HTTP {} {title}", status.as_u16()),
-        _ => format!("HTTP {status}"),
     }
 }

@@ -1,0 +1,73 @@
+//! The target and the request of `kubetester call`, with the defaults of each system.
+
+use super::{Call, seeds, seeds::Seed};
+use crate::{
+    cli::{Stop, USAGE},
+    target::Target,
+    transport::Setup,
+};
+
+// === impl Call ===
+
+impl Call {
+    /// Completes method and request, and returns what is known of the method.
+    pub(super) fn prepare(&mut self, target: &Target) -> Result<Option<Seed>, Stop> {
+        if matches!(target, Target::Http(_)) {
+            return Ok(None);
+        }
+        let seed = Seed::of(self.method.method.as_ref());
+        if self.method.data.is_some() {
+            return Ok(seed);
+        }
+        let default = || match target {
+            Target::Grpc(endpoint) => endpoint.authority(),
+            other => other.to_string().rsplit('/').next().unwrap_or_default().to_owned(),
+        };
+        let field = seed.and_then(Seed::field);
+        match (field, &self.name) {
+            (Some(field), name) => {
+                let name = name.clone().unwrap_or_else(|| match seed {
+                    Some(Seed::Greeter) => default(),
+                    _ => String::new(),
+                });
+                self.method.data = Some(serde_json::json!({ field: name }).to_string());
+            }
+            (None, Some(_)) => {
+                let why = "--name is for methods that greet; give the request of another one with --data";
+                return Err(Stop::new(USAGE, why));
+            }
+            (None, None) => {}
+        }
+        Ok(seed)
+    }
+
+    pub(super) fn setup(&self) -> Setup {
+        Setup {
+            headers: self.header.iter().cloned().collect(),
+            pod_from: self.pod_from.clone(),
+            connections: None,
+            method: self.method.clone(),
+            request: None,
+            http: self.http,
+            tls: self.tls.clone(),
+        }
+    }
+
+    pub(super) fn target(&mut self) -> Result<Target, Stop> {
+        if let Some(target) = &self.target {
+            return Ok(target.clone());
+        }
+        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let domain = given(&self.server_domain).unwrap_or_else(|| "localhost".to_owned());
+        // Read only when it is wanted: beside a service called "server", Kubernetes sets it to a URL.
+        let port = given(&self.server_port).unwrap_or_else(|| "12345".to_owned());
+        let port: u16 = port
+            .parse()
+            .map_err(|_| Stop::new(USAGE, format!("SERVER_PORT is {port:?}, which is not a port")))?;
+        if self.method.method.is_none() {
+            self.method.method = seeds::GET_CUSTOMER.parse().ok();
+        }
+        let target = format!("dns:///{domain}:{port}").parse();
+        target.map_err(|error: crate::target::InvalidTarget| Stop::new(USAGE, error.to_string()))
+    }
+}

@@ -1,4 +1,4 @@
-//! What a response says: to `kubetester call`, and as the cause of a failed call.
+//! Describes a response: as the content for `kubetester call`, and as the cause of a failed call.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};

@@ -21,5 +21,5 @@ fuzz_target!(|text: &str| match text.parse::<ServiceConfig>() {
             tokio::task::yield_now().await;
         });
     }
-    Err(error) => assert!(error.to_string().len() > "the service config cannot be used: ".len()),
+    Err(error) => assert!(error.to_string().len() > "the service config is invalid: ".len()),
 });

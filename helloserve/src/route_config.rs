@@ -137,7 +137,7 @@ mod tests {
             (r#"[{"name": "a", "target": ["b:1"]}]"#, "[0].target: invalid type"),
             (
                 r#"[{"name": "a", "serviceConfig": {"loadBalancingConfig": [{"dice": {}}]}}]"#,
-                "[0].serviceConfig: the service config cannot be used: loadBalancingConfig",
+                "[0].serviceConfig: the service config is invalid: loadBalancingConfig",
             ),
             (
                 r#"[{"name": "a", "serviceConfig": {"methodConfig": [{"retryPolicy": {"maxAttempts": 1}}]}}]"#,

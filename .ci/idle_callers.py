@@ -14,6 +14,7 @@ import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import attacks  # noqa: E402
+from programs import Program  # noqa: E402
 
 OPEN_FILES, CALLERS, SECONDS, CHECKS_PER_SECOND = 128, 1000, 5, 10
 
@@ -35,20 +36,13 @@ def main():
         for name in attacks.ATTACKS:
             (wrapped / name).write_text(f"#!/bin/sh\nulimit -n {OPEN_FILES}\nexec {folder / name}\n", encoding="utf-8")
             (wrapped / name).chmod(0o755)
-        backends = [attacks.Program(folder, name, {}) for name in ["hellogrpc", "hellohttp"]]
+        backends = [Program(folder, name).start() for name in ["hellogrpc", "hellohttp"]]
         targets = {"GRPC_TARGET": "ipv4:{}:{}".format(*backends[0].address),
                    "HTTP_TARGET": "http://{}:{}/hellohttp".format(*backends[1].address)}
         try:
             for name in attacks.ATTACKS:
-                program = attacks.Program(wrapped, name, targets if name == "helloserve" else {})
+                program = Program(wrapped, name, **(targets if name == "helloserve" else {})).start()
                 try:
-                    ready = check(program.admin, "/readyz")
-                    for _ in range(100):
-                        try:
-                            ready()
-                            break
-                        except AssertionError:
-                            attacks.time.sleep(0.1)
                     checks = [attacks.Repeated(CHECKS_PER_SECOND, check(program.admin, path)) for path in ["/healthz", "/readyz"]]
                     for each in checks:
                         each.start()
@@ -61,10 +55,10 @@ def main():
                         print(f"{'FAILED' if wrong else 'ok'}  {name} {path}: {each.made} checks, {len(each.failures)} failed, "
                               f"slowest {each.slowest * 1000:.0f} ms {each.failures[:1]}", flush=True)
                 finally:
-                    program.end()
+                    program.kill()
         finally:
             for backend in backends:
-                backend.end()
+                backend.kill()
     sys.exit(failed)
 
 

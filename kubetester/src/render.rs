@@ -8,6 +8,7 @@ mod format;
 mod load;
 pub mod machines;
 mod streams;
+mod table;
 mod verdict;
 
 pub use self::{

@@ -3,9 +3,14 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::Table;
 
-use super::{count, time, verdict::labelled};
+use super::{
+    count,
+    table::{align_right, table},
+    time,
+    verdict::labelled,
+};
 use crate::{
     compare::{Compared, Comparison, Figure},
     verdict::figure,
@@ -39,7 +44,7 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
         count(calls),
         time(elapsed),
     )?;
-    writeln!(page, "{}\n", table(results))?;
+    writeln!(page, "{}\n", targets(results))?;
     if results.iter().any(|one| !one.best.is_empty()) {
         writeln!(page, "* the best of its column, by more than the difference between rounds\n")?;
     }
@@ -71,10 +76,9 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
     Ok(())
 }
 
-fn table(results: &[Compared]) -> Table {
-    let mut table = Table::new();
+fn targets(results: &[Compared]) -> Table {
     let figures = Figure::ALL.map(header);
-    table.load_style(NOTHING).set_header([&["target"], &figures[..], &["verdict"]].concat());
+    let mut table = table(&[&["target"], &figures[..], &["verdict"]].concat());
     for one in results {
         let figures = Figure::ALL.map(|figure| {
             let mark = if one.best.contains(&figure) { '*' } else { ' ' };
@@ -83,9 +87,7 @@ fn table(results: &[Compared]) -> Table {
         let name = std::slice::from_ref(&one.name);
         table.add_row([name, &figures, &[one.load.findings.headline()]].concat());
     }
-    for column in table.column_iter_mut().skip(1).take(Figure::ALL.len()) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 1..=Figure::ALL.len());
     table
 }
 

@@ -3,9 +3,13 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::Table;
 
-use super::{count, percent, time};
+use super::{
+    count, percent,
+    table::{align_right, table},
+    time,
+};
 use crate::{
     diff::{Change, Diff, Figure, TargetDiff},
     verdict::figure,
@@ -26,7 +30,7 @@ pub fn diff(diff: &Diff) -> String {
 
 fn write(page: &mut String, diff: &Diff) -> fmt::Result {
     for target in &diff.targets {
-        writeln!(page, "{BOLD}{}{BOLD:#}\n{}\n", target.name, table(target))?;
+        writeln!(page, "{BOLD}{}{BOLD:#}\n{}\n", target.name, figures(target))?;
     }
     let worse = diff.targets.iter().flat_map(|target| {
         target.figures.iter().filter(|change| change.worse).map(|change| match diff.targets.len() {
@@ -40,9 +44,8 @@ fn write(page: &mut String, diff: &Diff) -> fmt::Result {
     }
 }
 
-fn table(target: &TargetDiff) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["", "before", "after", "change", ""]);
+fn figures(target: &TargetDiff) -> Table {
+    let mut table = table(&["", "before", "after", "change", ""]);
     for change in &target.figures {
         let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| shown(change.figure, value));
         let word = if change.worse { "worse" } else { "" };
@@ -54,9 +57,7 @@ fn table(target: &TargetDiff) -> Table {
             word.to_owned(),
         ]);
     }
-    for column in table.column_iter_mut().skip(1).take(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 1..=3);
     table
 }
 

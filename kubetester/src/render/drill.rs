@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::Table;
 
 use super::{
     count,
     load::{errors, expectations, more_pods, notes, pods},
+    table::{align_right, table},
     time,
     verdict::labelled,
 };
@@ -65,8 +66,7 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
 
 /// Returns the table of events and their consequences.
 fn timeline(result: &DrillResult) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["at", "what happened", "and then"]);
+    let mut table = table(&["at", "what happened", "and then"]);
     for event in &result.events {
         let Event { at, what, pod } = event;
         let happened = match pod {
@@ -75,9 +75,7 @@ fn timeline(result: &DrillResult) -> Table {
         };
         table.add_row([time(*at), happened, consequence(result, event).unwrap_or_default()]);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, [0]);
     table
 }
 

@@ -6,9 +6,15 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::Table;
 
-use super::{bar, count, percent, streams::streams, time, verdict::labelled};
+use super::{
+    bar, count, percent,
+    streams::streams,
+    table::{align_right, table},
+    time,
+    verdict::labelled,
+};
 use crate::{
     expect::Checked,
     result::{LoadResult, Percentiles},
@@ -139,8 +145,7 @@ pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
 
 /// Returns a table with a row for each pod that answered. If there are too many, it has the busiest pods only.
 pub(super) fn pods(result: &LoadResult) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
+    let mut table = table(&["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
     let mut pods: Vec<_> = result.pods.iter().collect();
     if pods.len() > PODS {
         pods.sort_by_key(|pod| std::cmp::Reverse(pod.calls));
@@ -163,11 +168,7 @@ pub(super) fn pods(result: &LoadResult) -> Table {
         let none = String::new;
         table.add_row([NO_POD.to_owned(), calls, none(), none(), errors, none(), none(), none()]);
     }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if !matches!(index, 0 | 3) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_right(&mut table, [1, 2, 4, 5, 6, 7]);
     table
 }
 

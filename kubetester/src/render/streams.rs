@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Write as _};
 
-use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use comfy_table::Table;
 
 use super::{
     bar, count,
     load::{BAD, BAR, BOLD, NO_POD, PODS},
-    percent, time,
+    percent,
+    table::{align_right, table},
+    time,
 };
 use crate::result::{LoadResult, Streams};
 
@@ -52,17 +54,7 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
 
 /// A line for each pod; of many, only those that hold most.
 fn pods(streams: &Streams) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header([
-        "pod",
-        "held",
-        "share",
-        "",
-        "opened",
-        "ended early",
-        "first opened",
-        "",
-    ]);
+    let mut table = table(&["pod", "held", "share", "", "opened", "ended early", "first opened", ""]);
     let mut pods: Vec<_> = streams.pods.iter().collect();
     if pods.len() > PODS {
         pods.sort_by_key(|pod| std::cmp::Reverse(pod.held));
@@ -83,13 +75,12 @@ fn pods(streams: &Streams) -> Table {
     if streams.held_unnamed > 0 {
         table.add_row([NO_POD.to_owned(), count(streams.held_unnamed)]);
     }
-    right(&mut table, &[1, 2, 4, 5, 6]);
+    align_right(&mut table, [1, 2, 4, 5, 6]);
     table
 }
 
 fn endings(streams: &Streams) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["streams", "status", "pod", "open for at least", "at most"]);
+    let mut table = table(&["streams", "status", "pod", "open for at least", "at most"]);
     for one in streams.endings.iter().take(LINES) {
         table.add_row([
             count(one.count),
@@ -100,18 +91,17 @@ fn endings(streams: &Streams) -> Table {
         ]);
     }
     rest(&mut table, streams.endings.iter().skip(LINES).map(|one| one.count));
-    right(&mut table, &[0, 3, 4]);
+    align_right(&mut table, [0, 3, 4]);
     table
 }
 
 fn moves(streams: &Streams) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["streams", "from", "to"]);
+    let mut table = table(&["streams", "from", "to"]);
     for one in streams.moves.iter().take(LINES) {
         table.add_row([count(one.count), one.from.clone(), one.to.clone()]);
     }
     rest(&mut table, streams.moves.iter().skip(LINES).map(|one| one.count));
-    right(&mut table, &[0]);
+    align_right(&mut table, [0]);
     table
 }
 
@@ -120,13 +110,5 @@ fn rest(table: &mut Table, counts: impl Iterator<Item = u64>) {
     let more = counts.sum();
     if more > 0 {
         table.add_row([count(more), "others".to_owned()]);
-    }
-}
-
-fn right(table: &mut Table, columns: &[usize]) {
-    for column in columns {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
 }

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 
-OPENINGS = re.compile(r"(Who|What|Whether|Of|None|Nobody|So many|How (long|many|much|often|soon)|Those|That)\b")
+OPENINGS = re.compile(r"(Who|What|When|Where|Whether|Of|None|Nobody|So many|How|Those|That)\b")
 BANNED = """member pool assembly looks stage streak sign host record nearby link passed leaving lost wire frames pipe slots
 heartbeat watchdog complaints crew trail lives spans words printable findings answered refusal told asked""".split()
 # A library's own name for a thing is no finding.

@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, interval, sleep, timeout},
 };
 
-/// Where the program in the namespace is told to listen.
+/// The variable with the listening address of the program in the namespace.
 const LISTEN: &str = "BLACK_HOLE_LISTEN";
 /// An address for tests of networks (RFC 2544), which is not routed.
 const HERE: &str = "198.18.255.1";

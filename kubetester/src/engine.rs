@@ -25,7 +25,7 @@ pub trait Call: Send + 'static {
     fn call(&mut self) -> impl Future<Output = Outcome> + Send;
 }
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The pod that answered, where the answer says so.

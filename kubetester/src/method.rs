@@ -32,7 +32,7 @@ pub const WATCH: &str = "grpc.health.v1.Health/Watch";
 /// A method and the request that is made of it.
 #[derive(Debug, Clone)]
 pub struct Method {
-    /// Where it is called.
+    /// The path of its URL.
     pub path: PathAndQuery,
     /// The request, encoded.
     pub request: Bytes,

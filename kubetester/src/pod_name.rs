@@ -15,7 +15,7 @@ pub(crate) const HOSTNAME: &str = "hostname";
 /// The words before the pod's name in an echo server's text.
 const FROM_HOSTNAME: &str = "from hostname ";
 
-/// Where an answer names the pod that gave it (`--pod-from`).
+/// The place where an answer names its pod (`--pod-from`).
 #[derive(Debug, Clone, Default)]
 pub enum PodFrom {
     /// The built-in rules: what [`known`] finds in the body, else the header `hostname`, else, of a balanced target,
@@ -37,11 +37,11 @@ pub enum PodFrom {
 pub struct Pod {
     /// The pod's name, or the address that stands for it.
     pub name: String,
-    /// Where the name is from.
+    /// The source of the name.
     pub source: PodSource,
 }
 
-/// Where the name of a pod is from.
+/// The source of a pod's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodSource {
     /// The place that `--pod-from` names.

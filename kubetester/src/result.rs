@@ -71,7 +71,7 @@ pub struct LoadResult {
     pub pods: Vec<Pod>,
     /// Failed calls by cause, most first.
     pub errors: Vec<Errors>,
-    /// How evenly the calls were spread.
+    /// The evenness of the calls.
     pub balance: Figures,
     /// The most likely meaning of the figures.
     pub verdict: String,
@@ -90,7 +90,7 @@ pub struct LoadResult {
     pub histogram: Option<Vec<Bin>>,
 }
 
-/// How well an open loop kept its schedule.
+/// The punctuality of an open loop.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Schedule {

@@ -1,4 +1,4 @@
-//! How a call travels: HTTP/1.1 or gRPC.
+//! The transports of a call: HTTP and gRPC.
 //!
 //! [`Transport`] is a target made ready; it makes the [`Caller`]s, one for each caller of the engine.
 
@@ -46,7 +46,7 @@ const RESERVED: [&str; 8] = [
 pub struct Setup {
     /// Sent with each call; for gRPC as metadata.
     pub headers: HeaderMap,
-    /// Where an answer names its pod.
+    /// The place where an answer names its pod.
     pub pod_from: PodFrom,
     /// Connections that the callers share; only a plain gRPC target has the choice.
     pub connections: Option<NonZeroUsize>,
@@ -54,9 +54,9 @@ pub struct Setup {
     pub method: Choice,
     /// The method of an HTTP request. None: GET, or POST if something is sent.
     pub request: Option<HttpMethod>,
-    /// How an HTTP target is called.
+    /// The options for calls to HTTP targets.
     pub http: HttpOptions,
-    /// How TLS is spoken, where it is.
+    /// The TLS options.
     pub tls: Tls,
 }
 

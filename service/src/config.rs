@@ -47,7 +47,7 @@ pub struct Config {
     #[arg(long, env, value_name = "LOG_FILTER", default_value = "info")]
     pub log_filter: tracing_subscriber::filter::Targets,
 
-    /// How to log: text, json, or auto, which is text on a terminal and JSON otherwise
+    /// Log format: text, json, or auto, which is text on a terminal and JSON otherwise
     #[arg(long, env, value_name = "LOG_FORMAT", default_value = "auto", hide_possible_values = true)]
     pub log_format: LogFormat,
 
@@ -56,7 +56,7 @@ pub struct Config {
     pub health: bool,
 }
 
-/// Where the admin port listens, if anywhere. In text, nothing is the empty string.
+/// The address of the admin port, if it listens. In text, nothing is the empty string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddr(pub Option<SocketAddr>);
 

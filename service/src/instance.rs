@@ -21,7 +21,7 @@ pub struct Instance {
     pub metrics: Metrics,
     /// Its health and readiness, and routes of its own beside them. Served only when there is an admin port.
     pub admin: Admin,
-    /// When it ends.
+    /// The shutdown signal.
     pub shutdown: Shutdown,
 }
 

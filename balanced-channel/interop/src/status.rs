@@ -1,4 +1,4 @@
-//! How a call can fail, and what it says then.
+//! The failures of a call, and the status of each.
 
 use balanced_channel::Channel;
 use tonic::{Code, Status};

@@ -212,7 +212,7 @@ impl World {
         self.holds(false);
     }
 
-    /// Where calls go, found by making some.
+    /// Returns the endpoints that calls reach.
     fn picked(&self) -> BTreeSet<SocketAddr> {
         let ChannelPicker::Ready(picker) = &**self.published.picker() else { return BTreeSet::new() };
         let call = PickArgs { headers: &HeaderMap::new() };

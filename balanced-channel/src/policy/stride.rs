@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The weight of the heaviest item.
 const FULL: u64 = u16::MAX as u64;
-/// How far one item's rounds are from the next one's, so that equal items do not all skip the same
+/// The distance of one item's rounds from the next one's, so that equal items do not all skip the same
 /// round: the golden section of a round, which keeps any number of them apart.
 const PHASE: u64 = 40_503;
 

@@ -45,7 +45,7 @@ pub struct Backend {
     stop: Option<oneshot::Sender<()>>,
 }
 
-/// How a backend treats every call.
+/// The behavior of a backend for every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
     Healthy,

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 struct Cluster {
     api: ApiServer,
     backends: Vec<Backend>,
-    /// Where the kubeconfig is.
+    /// The folder of the kubeconfig.
     folder: TempDir,
 }
 

@@ -26,7 +26,7 @@ pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// One message: compressed no, length 3.
 pub const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
 
-/// How a request is answered.
+/// The response to a request.
 #[derive(Clone, Copy, Debug)]
 pub enum ScriptedResponse {
     /// A message, and the status in the trailers.
@@ -64,7 +64,7 @@ pub struct ReceivedRequest {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub at: Instant,
-    /// How the caller reset its stream.
+    /// The reason of the caller's RST_STREAM.
     pub reset: Option<Reason>,
 }
 

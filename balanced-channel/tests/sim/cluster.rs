@@ -1,4 +1,4 @@
-//! Where a test happens: machines on a simulated network, and a client that runs the test.
+//! The setting of a test: machines on a simulated network, and a client that runs the test.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use tonic::{Request, Status};
 /// The longest that a test waits for anything, in simulated time.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How calls are made.
+/// The rate and the number of calls.
 #[derive(Clone, Copy)]
 pub struct Load {
     /// The number of calls that are started at once, and how often.
@@ -38,7 +38,7 @@ pub struct Running {
 pub struct CallStats {
     pub succeeded: u64,
     pub by_address: BTreeMap<String, u64>,
-    /// When a call failed, and how.
+    /// The times and statuses of failed calls.
     pub failed: Vec<(Instant, Status)>,
     pub slowest_success: Duration,
     /// Successes that took 50 ms longer than the backend works on them.

@@ -1,4 +1,4 @@
-//! How connections live and end: GOAWAY, age, grace, pings (gRFC A8 and A9), frame by frame.
+//! The life of connections: GOAWAY, age, grace, pings (gRFC A8 and A9), frame by frame.
 
 use std::time::Duration;
 

@@ -74,7 +74,7 @@ pub(super) struct Call {
     #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
 
-    /// Where an answer names its pod, as `kubetester load` takes it
+    /// Place where an answer names its pod, as `kubetester load` takes it
     #[arg(long, value_name = "PLACE", default_value = "known")]
     pod_from: PodFrom,
 

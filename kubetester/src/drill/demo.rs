@@ -54,7 +54,7 @@ pub struct Demo {
     block: Block,
 }
 
-/// How the pods are.
+/// The settings of the pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The number of hellogrpc pods at first.

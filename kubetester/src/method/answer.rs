@@ -12,10 +12,10 @@ use self::pointer::Found;
 use super::Unfit;
 use crate::pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource};
 
-/// Where programs that are known name themselves: this system's gateway and backends, and `message.Echo`.
+/// The JSON pointers at which known programs name themselves: this system's gateway and backends, and `message.Echo`.
 const KNOWN: [&str; 3] = ["/response/hostname", "/hostname", "/serverID"];
 
-/// Where `echo.EchoServer` has its phrase `from hostname NAME`.
+/// The JSON pointer at which `echo.EchoServer` has its phrase `from hostname NAME`.
 const PHRASE: &str = "/message";
 
 /// Reads the answers of one method.
@@ -25,10 +25,10 @@ pub struct Reader {
     place: Place,
 }
 
-/// Where the pod's name is.
+/// The place of the pod's name.
 #[derive(Debug)]
 enum Place {
-    /// Where the built-in rules find it.
+    /// The place that the built-in rules find.
     Known(Option<KnownField>, KnownPlaces),
     /// In a text that can be found without decoding the rest: the numbers of the fields that lead to it.
     Field(Vec<u32>),

@@ -42,9 +42,9 @@ pub struct Pod {
     pub p50: f64,
     /// 99 % were no slower.
     pub p99: f64,
-    /// When its first answer came, from the start.
+    /// The time of its first answer, in seconds from the start.
     pub first_at: f64,
-    /// When its last answer came.
+    /// The time of its last answer.
     pub last_at: f64,
 }
 
@@ -58,7 +58,7 @@ pub struct Errors {
     pub count: u64,
 }
 
-/// How evenly the calls were spread over pods.
+/// The evenness of the calls over pods.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Figures {

@@ -21,7 +21,7 @@ pub struct Streams {
     pub wanted: u64,
     /// The time to hold them, in seconds, counted from `settled`.
     pub hold: f64,
-    /// When each stream had been opened, or failed to open, for the first time; null if the load ended before.
+    /// The time at which every stream had been opened, or had failed to open, once; null if the load ended before.
     pub settled: Option<f64>,
     /// Streams that were open at the end.
     pub held: u64,
@@ -39,7 +39,7 @@ pub struct Streams {
     pub pods: Vec<PodStreams>,
     /// The streams that ended early, by status and pod.
     pub endings: Vec<Ending>,
-    /// Where streams were opened again after they had ended.
+    /// The pods on which streams were opened again after they had ended.
     pub moves: Vec<Move>,
     /// Endpoints of a balanced target that are connected at the end and hold no stream; null if it is not known to which
     /// endpoint each stream leads.
@@ -60,7 +60,7 @@ pub struct PodStreams {
     pub opened: u64,
     /// Streams of it that ended early.
     pub ended: u64,
-    /// When its first stream was opened, in seconds from the start.
+    /// The time at which its first stream was opened, in seconds from the start.
     pub first_at: f64,
     /// True if its first stream was opened after `settled`, so that it only gets streams that are opened again.
     pub came_later: bool,
@@ -80,9 +80,9 @@ pub struct Ending {
     pub shortest: f64,
     /// The longest time.
     pub longest: f64,
-    /// When the first of them ended, in seconds from the start.
+    /// The time at which the first of them ended, in seconds from the start.
     pub first_at: f64,
-    /// When the last of them ended.
+    /// The time at which the last of them ended.
     pub last_at: f64,
 }
 

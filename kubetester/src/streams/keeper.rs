@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Keeper<S> {
     pub(super) source: S,
     pub(super) number: usize,
-    /// When the first stream was opened.
+    /// The time at which the first stream was opened.
     pub(super) start: Instant,
     pub(super) timeout: Duration,
     pub(super) events: UnboundedSender<Event>,

@@ -66,7 +66,7 @@ pub struct PodLedger {
     pub opened: u64,
     /// Streams that ended early.
     pub ended: u64,
-    /// When its first stream was opened.
+    /// The time at which its first stream was opened.
     pub first_at: Duration,
 }
 
@@ -75,9 +75,9 @@ pub struct PodLedger {
 pub struct Endings {
     /// The time that each had been open.
     pub lifetimes: Latency,
-    /// When the first of them ended.
+    /// The time at which the first of them ended.
     pub first_at: Duration,
-    /// When the last of them ended.
+    /// The time at which the last of them ended.
     pub last_at: Duration,
 }
 

@@ -34,7 +34,7 @@ use super::bounded;
 /// A server on a port of loopback. Dropped, it is gone with its connections.
 #[derive(Debug)]
 pub struct ApiServer {
-    /// Where it listens, with or without a [`stop`](Self::stop).
+    /// The address on which it listens, with or without a [`stop`](Self::stop).
     pub address: SocketAddr,
     shared: Arc<Shared>,
     serving: Option<JoinHandle<()>>,

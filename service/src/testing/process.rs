@@ -17,13 +17,13 @@ pub use rustix::process::Signal;
 pub struct Running {
     child: Child,
     logs: BufReader<ChildStderr>,
-    /// Where it serves.
+    /// The address on which it serves.
     pub listen: SocketAddr,
-    /// Where its admin port is.
+    /// The address of its admin port.
     pub admin: SocketAddr,
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Its exit code; none when a signal killed it.

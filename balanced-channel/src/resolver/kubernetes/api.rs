@@ -46,7 +46,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 pub(crate) struct Api {
     client: Client,
     context: RequestContext,
-    /// Where the EndpointSlices of the namespace are.
+    /// The resource of the namespace's EndpointSlices.
     slices: Resource,
     selector: String,
 }
@@ -58,7 +58,7 @@ pub(crate) struct WatchEvents {
     read: BytesMut,
     /// The number of those bytes that are known to have no end of line.
     searched: usize,
-    /// How it ended, once it has.
+    /// The result of the watch, once it has ended.
     end: Option<Result<(), ApiError>>,
     context: RequestContext,
 }

@@ -67,7 +67,7 @@ struct Watcher {
     service: Service,
     updates: Updates,
     slices: Slices,
-    /// How far the history of the slices has been read; none: nothing is known, or it is forgotten.
+    /// The position in the history of the slices; none: nothing is known, or it is forgotten.
     version: Option<String>,
     /// The endpoints that were published last; `None` after a failure.
     published: Option<Vec<Endpoint>>,

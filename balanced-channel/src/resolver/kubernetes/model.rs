@@ -30,7 +30,7 @@ pub(crate) struct Bookmark {
     pub(crate) metadata: Version,
 }
 
-/// How far into the history of the collection one has read.
+/// The position in the history of the collection.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Version {

@@ -1,4 +1,4 @@
-//! When the API server is asked, and when what it says is published, in paused time: a server of the test's
+//! The times of requests to the API server and of published sets, in paused time: a server of the test's
 //! own stands where the network would be.
 
 use api_server::{Says, Server};

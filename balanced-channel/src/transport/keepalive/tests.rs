@@ -143,7 +143,7 @@ async fn a_complaint_ends_probes_and_doubles_the_time() {
     .next_action(true);
 }
 
-/// How a server counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
+/// A server that counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
 /// too early moves the clock too.
 #[derive(Default)]
 struct Server {

@@ -29,7 +29,7 @@ const INSIDE: &str = "KUBERNETES_SERVICE_HOST";
 
 /// A Deployment, its pods, and the API server that has them.
 pub(super) struct Cluster {
-    /// Where they are.
+    /// The namespace of the objects.
     pub(super) namespace: String,
     /// The Deployment's name.
     pub(super) deployment: String,

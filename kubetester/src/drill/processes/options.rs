@@ -49,7 +49,7 @@ pub struct ProcessId {
     pub pid: Pid,
 }
 
-/// When a pod is ready.
+/// The readiness check of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
     name: String,

@@ -1,4 +1,4 @@
-//! When a program that was started is ready for calls.
+//! Readiness checks of programs that were started.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
 /// The time that a program has to accept a connection or to answer, before it is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// When a program is ready.
+/// The readiness check of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// `host:port` accepts connections.

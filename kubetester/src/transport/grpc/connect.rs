@@ -1,4 +1,4 @@
-//! How a gRPC target is reached.
+//! Connects to a gRPC target.
 
 use std::{io, net::SocketAddr, time::Duration};
 

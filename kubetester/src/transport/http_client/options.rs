@@ -1,4 +1,4 @@
-//! How an HTTP target is called.
+//! The options for calls to HTTP targets.
 
 /// The options of HTTP targets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]

@@ -1,4 +1,4 @@
-//! How an API server answers a list, a watch, and what it refuses.
+//! The API server's responses to lists and watches, and its refusals.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
-//! How a test has requests answered.
+//! The behaviour of the server, as a test sets it.
 
 use std::time::Duration;
 
-/// How requests are answered, those that are under way as well.
+/// The response to requests, those in flight included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// As they should be.

@@ -124,7 +124,7 @@ impl Selector {
 // === impl Slice ===
 
 impl Slice {
-    /// Where they are, in the namespace `default`.
+    /// The collection of the objects in the namespace `default`.
     pub const COLLECTION: &'static str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
     /// A slice of IPv4 endpoints with one port, `grpc`.

@@ -25,11 +25,11 @@ pub struct ReceivedRequest {
     pub content_type: Option<String>,
     /// The body.
     pub body: String,
-    /// When it came.
+    /// The time of its arrival.
     pub at: Instant,
 }
 
-/// Where one object is: `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
+/// The path of one object: `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place<'a> {
     /// The path down to the plural.

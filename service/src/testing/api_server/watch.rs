@@ -39,7 +39,7 @@ pub(super) struct Watch {
     shared: Arc<Shared>,
     collection: String,
     selector: Selector,
-    /// How far it has told the history.
+    /// The position in the history up to which events were sent.
     version: u64,
     bookmarks: bool,
     ends: Instant,

@@ -27,11 +27,11 @@ pub(super) struct State {
     watches: Says,
     /// Why it cannot be reached at the next attempts.
     pub(super) down: VecDeque<&'static str>,
-    /// Where the last watch is fed.
+    /// The sender of the last watch's events.
     feed: Option<UnboundedSender<Bytes>>,
 }
 
-/// How the server answers.
+/// The server's response to requests.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) enum Says {
     #[default]

@@ -27,7 +27,8 @@ pub struct ConnectionConfig {
     pub max_connections: NonZeroUsize,
 
     /// Age at which the server ends a connection, plus or minus 10 %, so that its client connects again: by GOAWAY, or
-    /// by `connection: close` on the next response over HTTP/1; 0s is for ever. gRFC A9
+    /// by `connection: close` on the next response over HTTP/1; later while MAX_CONNECTIONS are open; 0s is for ever.
+    /// gRFC A9
     #[arg(long, env, value_name = "MAX_CONNECTION_AGE", default_value = "0s", value_parser = parse_duration)]
     pub max_connection_age: Duration,
 

@@ -18,7 +18,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, time};
+use tokio::{net::TcpStream, sync::Semaphore, time};
 use tower::Service as _;
 use tracing::debug;
 
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) shutdown: Shutdown,
     pub(super) metrics: ConnectionMetrics,
+    /// One permit for each connection that may be opened.
+    pub(super) slots: Arc<Semaphore>,
 }
 
 /// Returns hyper's server with the limits of `config`.
@@ -143,9 +145,8 @@ async fn end_gracefully<C: Connection>(
 ) {
     let Shared { config, shutdown, metrics, .. } = shared;
     let mut too_old = pin!(async {
-        let age = config.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64());
         tokio::select! {
-            () = sleep_unless_zero(age) => {}
+            () = aged(shared) => {}
             () = progress.idle(config.max_connection_idle) => metrics.closed("idle"),
         }
     });
@@ -180,6 +181,17 @@ async fn end_gracefully<C: Connection>(
         () = sleep_unless_zero(config.max_connection_age_grace) => {
             metrics.closed("grace");
             debug!(reason = "grace", "connection closed");
+        }
+    }
+}
+
+/// Waits for the age at which a connection is closed. While MAX_CONNECTIONS are open it waits for one more age: the client
+/// could not connect again, as clients that send nothing may have taken each free slot.
+async fn aged(Shared { config, shutdown, slots, .. }: &Shared) {
+    loop {
+        sleep_unless_zero(config.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+        if slots.available_permits() > 0 || shutdown.is_draining() {
+            return;
         }
     }
 }

@@ -29,7 +29,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 struct Connections {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
-    slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     logged: Option<Instant>,
 }
@@ -65,11 +64,11 @@ pub(crate) async fn serve_on(
         router: router.with_state(()),
         shutdown: shutdown.clone(),
         metrics,
+        slots: Arc::new(Semaphore::new(max)),
     };
     let mut connections = Connections {
         shared: Arc::new(shared),
         tasks: JoinSet::new(),
-        slots: Arc::new(Semaphore::new(max)),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         logged: None,
     };
@@ -94,7 +93,7 @@ pub(crate) async fn serve_on(
 impl Connections {
     fn spawn(&mut self, stream: TcpStream) {
         let shared = Arc::clone(&self.shared);
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+        if let Ok(slot) = Arc::clone(&shared.slots).try_acquire_owned() {
             let open = shared.metrics.opened();
             self.tasks.spawn(async move {
                 connection::run(stream, shared).await;

@@ -156,6 +156,30 @@ async fn old_connection_gets_connection_close() {
     assert!(answers > 0, "the connection was old from the start");
 }
 
+#[tokio::test(start_paused = true)]
+async fn old_connection_stays_open_while_no_other_could_be_opened() {
+    let running = start(ConnectionConfig {
+        max_connections: 2.try_into().unwrap(),
+        max_connection_age: Duration::from_secs(1),
+        ..ConnectionConfig::default()
+    })
+    .await;
+    let mut client = Client::connect(running.addr).await;
+    let mut other = Client::connect(running.addr).await;
+    assert_eq!(other.get("/hello/bob").await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(client.get("/hello/ann").await.header("connection"), None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    drop(other);
+    let freed = tokio::time::Instant::now();
+    while client.get("/hello/ann").await.header("connection").is_none() {
+        assert!(freed.elapsed() < Duration::from_secs(2), "the connection was not ended");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    client.ended().await;
+}
+
 #[tokio::test]
 async fn client_that_leaves_cancels_its_request() {
     let running = start(ConnectionConfig::default()).await;

@@ -35,9 +35,15 @@ const COULD_NOT_RUN: u8 = 3;
 /// The exit code after an interrupt, as a shell reports SIGINT.
 const INTERRUPTED: u8 = 130;
 
+const EXAMPLES: &str = r#"Examples:
+  kubetester demo
+  kubetester load http://127.0.0.1:8200/hellogrpc -n 3000
+  kubetester load dns:///greeter:50051 --method helloworld.Greeter/SayHello -d '{"name": "Ann"}'
+  kubetester drill kill --max-errors 0"#;
+
 /// Runs the hello system on one machine, sends load, and reports which pods answered.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version, max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

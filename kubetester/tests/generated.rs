@@ -74,8 +74,13 @@ async fn manual_has_a_page_for_each_command() {
     }
     assert!(page("kubetester-pod.1").is_err(), "it is hidden");
     assert!(page("kubetester-load.1").unwrap().contains("max\\-skew"));
-    for command in ["compare", "diff", "drill", "load"] {
+    for command in ["call", "compare", "demo", "describe", "diff", "drill", "echo", "list", "load", "man"] {
         assert!(page(&format!("kubetester-{command}.1")).unwrap().contains("Examples:"), "{command}");
+    }
+    assert!(page("kubetester.1").unwrap().contains("kubetester drill kill"));
+    for shell in ["bash", "fish", "zsh"] {
+        let line = format!("kubetester completions {shell} >");
+        assert!(page("kubetester-completions.1").unwrap().replace('\\', "").contains(&line), "{shell}");
     }
     let exit = exit_of(TOOL, &["man"], &[]).await;
     assert_eq!(exit.stdout, page("kubetester.1").unwrap());

@@ -7,7 +7,7 @@ mod seeds;
 use std::{io, num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::{
     engine::{Plan, Run},
     expect::Expectations,
     method::Choice,
+    number,
     pod_name::{PodFrom, PodSource},
     result::LoadResult,
     sanitize,
@@ -32,11 +33,17 @@ use crate::{
 /// The time from one call to the next.
 const EVERY: Duration = Duration::from_secs(5);
 
+const EXAMPLES: &str = r#"Examples:
+  kubetester call http://127.0.0.1:8200/hellogrpc --every 1s
+  kubetester call https://api.example.com/orders -n 1 -X PUT -H 'authorization: Bearer TOKEN' -d @order.json
+  kubetester call grpc://greeter:50051 --method helloworld.Greeter/SayHello -d '{"name": "Ann"}' -n 10 --every 0 -v"#;
+
 /// Call a target every few seconds and print what each call got, one line a call
 ///
 /// Goes on through errors until Ctrl-C, and then sums up by pod. Exits 0 when any call succeeded, 2 on bad usage,
 /// and 3 when none did.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Call {
     /// Target to call, as for `kubetester load`. Without one, the ticketing service is called:
     /// ticketing.CustomerController/GetCustomer at dns:///SERVER_DOMAIN:SERVER_PORT, every 3 s
@@ -58,8 +65,8 @@ pub(super) struct Call {
     #[arg(long, value_name = "NAME", conflicts_with = "data")]
     name: Option<String>,
 
-    /// Stop after this many calls [default: never]
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop after this many calls, such as 10 or 1k [default: never]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::calls)]
     calls: Option<u64>,
 
     /// A call without an answer after this time has failed
@@ -71,8 +78,12 @@ pub(super) struct Call {
     verbose: bool,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
-    #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
+
+    /// The method of each HTTP request [default: GET, or POST with --data]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    request: Option<Method>,
 
     /// Place where an answer names its pod, as `kubetester load` takes it
     #[arg(long, value_name = "PLACE", default_value = "known")]
@@ -113,6 +124,7 @@ impl Call {
             timeout: EVERY,
             verbose: false,
             header: Vec::new(),
+            request: None,
             pod_from: PodFrom::Known,
             method: Choice { method: Some(method), ..Choice::default() },
             http: HttpOptions::default(),

@@ -25,6 +25,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The length of the bar of a pod that took every call, in characters.
 const BAR: usize = 36;
 
+const EXAMPLES: &str = "Examples:
+  kubetester demo
+  kubetester demo --grpc-replicas 5 --listen 127.0.0.1:0 --once";
+
 const BOLD: Style = Style::new().bold();
 
 /// Run the whole system on this machine: gateway, gRPC and HTTP backends, DNS
@@ -32,6 +36,7 @@ const BOLD: Style = Style::new().bold();
 /// Programs, sockets and DNS are those of a cluster, but run in one process on the loopback interface. Makes 12 calls
 /// to each path of the gateway, shows which pods answered, and runs until Ctrl-C.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Demo {
     /// Number of hellogrpc pods
     #[arg(long, value_name = "N", default_value = "3", value_parser = replicas())]

@@ -15,11 +15,16 @@ use crate::{
     target::Target,
 };
 
+const EXAMPLES: &str = "Examples:
+  kubetester describe grpc://greeter:50051
+  kubetester describe grpc://greeter:50051 helloworld.Greeter/SayHello";
+
 /// Describe the services, methods and messages of a gRPC server, by reflection
 ///
 /// Messages are JSON templates, ready for --data. Exits 0 when the server describes the symbol, 2 when there is no such
 /// symbol, and 3 when the server does not support reflection or cannot be reached.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Describe {
     /// Target of the gRPC server, as for `kubetester load`
     target: Target,

@@ -13,12 +13,16 @@ use crate::target::Target;
 /// The maximum time for calls in flight to finish after SIGTERM.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
+const EXAMPLES: &str = "Examples:
+  kubetester echo -s
+  kubetester echo -h dns:///echo-headless:8080 -n 4 --every 1s";
+
 /// Call an echo server every few seconds, or be one
 ///
 /// The server answers message.Echo/EchoMessage with its name: $HOSTNAME, or else its address. On SIGINT and SIGTERM
 /// client and server exit with code 0.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = EXAMPLES)]
 pub(super) struct Echo {
     /// Serve instead of calling
     #[arg(short, long)]

@@ -9,19 +9,29 @@ use clap_mangen::Man;
 
 use super::{COULD_NOT_RUN, Cli, OK, Stop, output};
 
+const SHELLS: &str = "Set-up:
+  bash  kubetester completions bash > ~/.local/share/bash-completion/completions/kubetester
+  fish  kubetester completions fish > ~/.config/fish/completions/kubetester.fish
+  zsh   kubetester completions zsh > ~/.zfunc/_kubetester
+        with these lines in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit
+
+The folders have to exist. New shells have the completions.";
+
+const EXAMPLES: &str = "Examples:
+  kubetester man | man -l -
+  mkdir -p ~/.local/share/man/man1 && kubetester man ~/.local/share/man/man1";
+
 /// Print a script that completes this program's commands and flags in a shell
-///
-/// For bash, for example: kubetester completions bash > ~/.local/share/bash-completion/completions/kubetester
 #[derive(Debug, Args)]
+#[command(after_help = SHELLS)]
 pub(super) struct Completions {
     /// Shell to generate completions for
     shell: Shell,
 }
 
 /// Print the manual, or write a page for each command
-///
-/// To read it: kubetester man | man -l -
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Manual {
     /// Write kubetester.1, kubetester-load.1 and so on to this directory
     directory: Option<PathBuf>,
@@ -79,6 +89,9 @@ fn public() -> Command {
     let mut public = Command::new("kubetester").subcommands(shown.cloned());
     if let Some(about) = all.get_about() {
         public = public.about(about.clone());
+    }
+    if let Some(examples) = all.get_after_help() {
+        public = public.after_help(examples.clone());
     }
     public.version(env!("CARGO_PKG_VERSION"))
 }

@@ -14,10 +14,15 @@ use crate::{
     transport::{self, Caller, Setup, Tls, Transport},
 };
 
+const EXAMPLES: &str = "Examples:
+  kubetester list grpc://greeter:50051
+  kubetester list grpcs://api.example.com:443 -H 'authorization: Bearer TOKEN'";
+
 /// List the services and methods of a gRPC server, by reflection
 ///
 /// Exits 0 when the server lists them, 2 on bad usage, and 3 when it does not or cannot be reached.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct List {
     /// Target to ask, as for `kubetester load`
     target: Target,
@@ -34,7 +39,7 @@ pub(super) struct Connection {
     timeout: Duration,
 
     /// Send this metadata; may be repeated
-    #[arg(long, value_name = "NAME: VALUE", value_parser = transport::header)]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = transport::header)]
     header: Vec<(HeaderName, HeaderValue)>,
 
     #[command(flatten)]

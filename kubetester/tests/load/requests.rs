@@ -14,7 +14,9 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use super::{encrypted::Localhost, hostile::speaking_http2, load, result, servers::saying};
+use service::testing::exit_of;
+
+use super::{TOOL, encrypted::Localhost, hostile::speaking_http2, load, result, servers::saying};
 
 /// The requests received so far, each as method, `content-type`, the header `x-key`, and body.
 type Seen = Arc<Mutex<Vec<[String; 4]>>>;
@@ -53,6 +55,24 @@ async fn request_has_the_method_headers_and_body_of_the_flags() {
         let requests = std::mem::take(&mut *seen.lock().unwrap());
         assert_eq!(requests, vec![expected.map(str::to_owned); 3], "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn call_sends_the_method_headers_and_body_of_the_flags() {
+    let (seen, url) = witness().await;
+    for (arguments, expected) in [
+        (&["-X", "DELETE"][..], ["DELETE", "", "", ""]),
+        (&["-d", "{\"a\":1}", "-H", "X-Key: 1"], ["POST", "application/json", "1", "{\"a\":1}"]),
+        (&["-d", "a=1", "-X", "PUT"], ["PUT", "text/plain; charset=utf-8", "", "a=1"]),
+    ] {
+        let arguments = [&["call", &url, "-n", "2", "--every", "0"], arguments].concat();
+        let exit = exit_of(TOOL, &arguments, &[]).await;
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        let requests = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(requests, vec![expected.map(str::to_owned); 2], "{arguments:?}");
+    }
+    let exit = exit_of(TOOL, &["call", "grpc://127.0.0.1:9", "-X", "PUT"], &[]).await;
+    assert!(exit.code == Some(2) && exit.stderr.contains("--request; use --method"), "{exit:?}");
 }
 
 #[tokio::test]

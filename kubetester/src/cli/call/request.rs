@@ -47,7 +47,7 @@ impl Call {
             pod_from: self.pod_from.clone(),
             connections: None,
             method: self.method.clone(),
-            request: None,
+            request: self.request.clone(),
             http: self.http,
             tls: self.tls.clone(),
         }

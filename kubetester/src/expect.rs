@@ -8,7 +8,7 @@ use crate::{
     balance::Balance,
     engine::{Plan, Run},
     number,
-    render::{count, time},
+    render::{count, counted, time},
     verdict::figure,
 };
 
@@ -103,7 +103,11 @@ impl Expectations {
             check(
                 "max-errors",
                 limit.allows(failed + unsent, calls + unsent),
-                format!("{} of {} calls failed{never}, at most {limit} allowed", count(failed), count(calls)),
+                format!(
+                    "{} of {} failed{never}, at most {limit} allowed",
+                    count(failed),
+                    counted(calls, "call")
+                ),
             );
         }
         let latencies = [
@@ -148,7 +152,7 @@ impl Checked {
 }
 
 fn pods(count: usize) -> String {
-    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
+    counted(count as u64, "pod")
 }
 
 fn skew(text: &str) -> Result<f64, String> {

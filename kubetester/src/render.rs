@@ -16,6 +16,6 @@ pub use self::{
     compare::{compare, header, shown},
     diff::diff,
     drill::{consequence, drill},
-    format::{count, percent, time},
+    format::{count, counted, percent, time},
     load::load,
 };

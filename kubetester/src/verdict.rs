@@ -14,11 +14,11 @@ use crate::{
     balance::{Balance, Spread},
     conditions::Conditions,
     engine::{Plan, Run},
-    render::{count, percent, time},
+    render::{count, counted, percent, time},
 };
 
 /// The maximum number of changes of the set of pods that are listed.
-const MAX_LISTED: usize = 6;
+const MAX_LISTED: usize = 10;
 
 /// One sentence of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,12 +107,12 @@ fn some_unnamed(answers: u64) -> String {
 
 fn failures(failed: u64, calls: u64) -> String {
     let share = percent(failed as f64 / calls as f64);
-    format!("{} of {} calls failed ({share})", count(failed), count(calls))
+    format!("{} of {} failed ({share})", count(failed), counted(calls, "call"))
 }
 
 fn interrupted(plan: &Plan, run: &Run) -> String {
     let planned = match (plan.calls, plan.duration) {
-        (Some(calls), _) => format!("{} of {} calls", count(run.tally.calls()), count(calls)),
+        (Some(calls), _) => format!("{} of {}", count(run.tally.calls()), counted(calls, "call")),
         (None, Some(duration)) => {
             format!("{} of {}", time(run.elapsed.as_secs_f64()), time(duration.as_secs_f64()))
         }
@@ -128,7 +128,7 @@ fn changes(balance: &Balance) -> String {
     });
     let mut listed: Vec<_> = listed.collect();
     if let Some(more) = balance.changes.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
-        listed.push(format!("{more} more changes"));
+        listed.push(counted(more as u64, "more change"));
     }
     let judged = match balance.stable {
         Some(seconds) if balance.calls > 0 => {

@@ -32,14 +32,13 @@ pub(super) async fn watched<C: Call>(
             redraw.tick().await;
             let calls = progress.calls();
             let rate = (calls - before) as f64 / begun.elapsed().as_secs_f64();
-            let pods = progress.pods();
             line.set_message(format!(
-                "{label}{}{} calls, {} a second, {} failed, {pods} {}",
+                "{label}{}{}, {} a second, {} failed, {}",
                 ahead(plan, calls, start.elapsed()),
-                render::count(calls),
+                render::counted(calls, "call"),
                 render::count(rate as u64),
                 render::count(progress.failed()),
-                if pods == 1 { "pod" } else { "pods" },
+                render::counted(progress.pods() as u64, "pod"),
             ));
             line.tick();
         }

@@ -2,7 +2,7 @@
 
 use super::{analysis::Analysis, paths::PathCalls, scenario::Scenario};
 use crate::{
-    render::{count, time},
+    render::{count, counted, time},
     result::LoadResult,
     verdict::Kind,
 };
@@ -21,7 +21,7 @@ pub fn verdict(
                 .failures
                 .map(|span| format!(", between {} and {}", time(span.first_at), time(span.last_at)));
             let span = span.unwrap_or_default();
-            format!("{scenario} cost {} of {} calls{span}", count(failed), count(load.calls))
+            format!("{scenario} cost {} of {}{span}", count(failed), counted(load.calls, "call"))
         }
     }];
     sentences.extend(by_path(paths));
@@ -39,7 +39,7 @@ fn by_path(paths: &[PathCalls]) -> Option<String> {
         return None;
     }
     let each = paths.iter().map(|PathCalls { path, calls, failed }| {
-        format!("{} of {} calls to {path}", count(*failed), count(*calls))
+        format!("{} of {} to {path}", count(*failed), counted(*calls, "call"))
     });
     Some(format!("failed by path: {}", each.collect::<Vec<_>>().join(", ")))
 }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
-    count,
+    count, counted,
     table::{align_right, table},
     time,
     verdict::labelled,
@@ -38,10 +38,10 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
     let elapsed = results.iter().map(|one| one.load.elapsed).sum();
     writeln!(
         page,
-        "{BOLD}{} targets{BOLD:#}, in turn, {} rounds: {} calls in {}\n",
-        results.len(),
-        comparison.rounds,
-        count(calls),
+        "{BOLD}{}{BOLD:#}, in turn, {}: {} in {}\n",
+        counted(results.len() as u64, "target"),
+        counted(comparison.rounds.into(), "round"),
+        counted(calls, "call"),
         time(elapsed),
     )?;
     writeln!(page, "{}\n", targets(results))?;

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
-    count,
+    count, counted,
     load::{errors, expectations, more_pods, notes, pods},
     table::{align_right, table},
     time,
@@ -35,11 +35,11 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
     let failed = if load.failed > 0 { BAD } else { BOLD };
     writeln!(
         page,
-        "{BOLD}{} on {}{BOLD:#}, {}: {} calls in {}, {} a second, {failed}{} failed{failed:#}\n",
+        "{BOLD}{} on {}{BOLD:#}, {}: {} in {}, {} a second, {failed}{} failed{failed:#}\n",
         result.scenario,
         result.on,
         load.target,
-        count(load.calls),
+        counted(load.calls, "call"),
         time(load.elapsed),
         count(load.calls_per_second.round() as u64),
         count(load.failed),

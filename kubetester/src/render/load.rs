@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
-    bar, count, percent,
+    bar, count, counted, percent,
     streams::streams,
     table::{align_right, table},
     time,
@@ -56,8 +56,9 @@ fn write(page: &mut String, result: &LoadResult) -> fmt::Result {
     let sentences = findings.0.iter().map(|finding| finding.sentence.as_str());
     labelled(page, "verdict", findings.tone(), sentences)?;
     let balance = &result.balance;
-    if let (Some(p_value), skew) = (balance.p_value, balance.skew.unwrap_or(f64::INFINITY)) {
-        let (skew, variation) = (figure(skew), percent(balance.variation));
+    if let Some(p_value) = balance.p_value {
+        let skew = balance.skew.map_or("infinite".to_owned(), figure);
+        let variation = percent(balance.variation);
         writeln!(
             page,
             "         {} pods, busiest over idlest {skew}, variation {variation}, chi-squared p {}",
@@ -74,9 +75,9 @@ fn calls(page: &mut String, result: &LoadResult) -> fmt::Result {
     let failed = if result.failed > 0 { BAD } else { Style::new() };
     writeln!(
         page,
-        "{BOLD}{}{BOLD:#}: {} calls in {}, {} a second, {failed}{} failed{failed:#}",
+        "{BOLD}{}{BOLD:#}: {} in {}, {} a second, {failed}{} failed{failed:#}",
         result.target,
-        count(result.calls),
+        counted(result.calls, "call"),
         time(result.elapsed),
         count(result.calls_per_second.round() as u64),
         count(result.failed),
@@ -139,8 +140,8 @@ pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
     let mut calls: Vec<_> = result.pods.iter().map(|pod| pod.calls).collect();
     calls.sort_unstable_by(|a, b| b.cmp(a));
     let Some([most, .., least] | [most @ least]) = calls.get(PODS..) else { return Ok(()) };
-    let (more, most, least) = (count((calls.len() - PODS) as u64), count(*most), count(*least));
-    writeln!(page, " and {more} more pods, with {least} to {most} calls each")
+    let (more, most, least) = (counted((calls.len() - PODS) as u64, "more pod"), count(*most), count(*least));
+    writeln!(page, " and {more}, with {least} to {most} calls each")
 }
 
 /// Returns a table with a row for each pod that answered. If there are too many, it has the busiest pods only.
@@ -183,7 +184,8 @@ pub(super) fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
     }
     if result.errors.len() > CAUSES {
         let rest = result.errors[CAUSES..].iter().map(|error| error.count).sum();
-        writeln!(page, "{:>9}  for {} other causes", count(rest), result.errors.len() - CAUSES)?;
+        let causes = counted((result.errors.len() - CAUSES) as u64, "other cause");
+        writeln!(page, "{:>9}  for {causes}", count(rest))?;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ const COLUMNS: [&str; 22] = [
 /// Returns a JUnit document with a test suite for each target. A suite has a case for each expectation, or a single
 /// case if there are no expectations.
 pub fn junit(rows: &[Row<'_>]) -> String {
-    Junit { rows }.render().expect("writing to a String does not fail")
+    Junit { rows }.render().expect("writing to a String does not fail") + "\n"
 }
 
 /// Returns a CSV document (RFC 4180) with a header and a line for each target. Times are in seconds.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use comfy_table::Table;
 
 use super::{
-    bar, count,
+    bar, count, counted,
     load::{BAD, BAR, BOLD, NO_POD, PODS},
     percent,
     table::{align_right, table},
@@ -21,10 +21,10 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
     let failed = if result.failed > 0 { BAD } else { anstyle::Style::new() };
     writeln!(
         page,
-        "{BOLD}{}{BOLD:#}: {} of {} streams of {} are open after {}, {} ended early, {failed}{} failed{failed:#}",
+        "{BOLD}{}{BOLD:#}: {} of {} of {} are open after {}, {} ended early, {failed}{} failed{failed:#}",
         result.target,
         count(streams.held),
-        count(streams.wanted),
+        counted(streams.wanted, "stream"),
         streams.method,
         time(result.elapsed),
         count(streams.ended),
@@ -33,7 +33,7 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
     if !streams.pods.is_empty() {
         writeln!(page, "\n{}", pods(streams))?;
         if let Some(more) = streams.pods.len().checked_sub(PODS).filter(|more| *more > 0) {
-            writeln!(page, " and {} more pods", count(more as u64))?;
+            writeln!(page, " and {}", counted(more as u64, "more pod"))?;
         }
     }
     for endpoint in streams.idle.iter().flatten().take(LINES) {
@@ -41,7 +41,8 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
         writeln!(page, " endpoint {}{came}, holds none", endpoint.address)?;
     }
     if let Some(more) = streams.idle_endpoints().checked_sub(LINES).filter(|more| *more > 0) {
-        writeln!(page, " and {} more endpoints hold none", count(more as u64))?;
+        let more = counted(more as u64, "more endpoint");
+        writeln!(page, " and {more} {} none", if more.ends_with('s') { "hold" } else { "holds" })?;
     }
     if !streams.endings.is_empty() {
         writeln!(page, "\n{BOLD}streams that ended early{BOLD:#}\n{}", endings(streams))?;

@@ -7,6 +7,12 @@ pub(super) fn count(number: u64) -> String {
     tight(&render::count(number))
 }
 
+/// Formats a count with its unit, in the singular or the plural.
+pub(super) fn counted(number: u64, unit: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {unit}{plural}", count(number))
+}
+
 /// Formats a share from 0 to 1 in percent.
 pub(super) fn percent(share: f64) -> String {
     tight(&render::percent(share))

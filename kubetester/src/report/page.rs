@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{
     About,
-    format::{count, time},
+    format::{counted, time},
     panel::Panel,
     plots::Plots,
 };
@@ -30,7 +30,7 @@ struct LoadPage<'a> {
 struct ComparePage<'a> {
     about: &'a About,
     title: String,
-    rounds: u32,
+    rounds: String,
     calls: String,
     elapsed: String,
     held: Option<bool>,
@@ -66,9 +66,9 @@ pub fn compare(comparison: &Comparison, about: &About) -> String {
     });
     written(&ComparePage {
         about,
-        title: format!("{} targets under the same load", results.len()),
-        rounds: comparison.rounds,
-        calls: count(loads.iter().map(|load| load.calls).sum()),
+        title: format!("{} under the same load", render::counted(results.len() as u64, "target")),
+        rounds: counted(comparison.rounds.into(), "round"),
+        calls: counted(loads.iter().map(|load| load.calls).sum(), "call"),
         elapsed: time(loads.iter().map(|load| load.elapsed).sum()),
         held: loads.iter().any(|load| !load.expectations.is_empty()).then(|| comparison.held()),
         headers: Figure::ALL.map(render::header),

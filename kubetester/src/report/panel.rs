@@ -128,7 +128,7 @@ fn balance(load: &LoadResult) -> String {
         format!(
             "{} pods, busiest over idlest {}, variation {}, chi-squared p {}",
             count(balance.pods as u64),
-            figure(balance.skew.unwrap_or(f64::INFINITY)),
+            balance.skew.map_or("infinite".to_owned(), figure),
             percent(balance.variation),
             figure(p_value),
         )

@@ -1,7 +1,7 @@
 //! The plots of a page, for one load or for several loads on the same scales.
 
 use super::{
-    format::{count, round_count, round_percent, round_time, time},
+    format::{count, counted, round_count, round_percent, round_time, time},
     intervals::Intervals,
     path::Path,
     plot::{Mark, Plot, rows},
@@ -126,11 +126,11 @@ impl Plots {
         }
         let peak = below.iter().copied().fold(0.0, f64::max);
         plot.description = format!(
-            "Stacked area over {}: {} calls succeeded, {} a second at most, by {} pods. The table by pod has the figures.",
+            "Stacked area over {}: {} succeeded, {} a second at most, by {}. The table by pod has the figures.",
             time(load.elapsed),
-            count(load.succeeded),
+            counted(load.succeeded, "call"),
             count(peak.round() as u64),
-            load.pods.len(),
+            counted(load.pods.len() as u64, "pod"),
         );
         plot.settle()
     }
@@ -168,7 +168,7 @@ impl Plots {
         let peak = rates.iter().copied().fold(0.0, f64::max);
         let total = over_time.failed.iter().sum();
         plot.description =
-            format!("{} calls failed, {} a second at most.", count(total), count(peak.round() as u64));
+            format!("{} failed, {} a second at most.", counted(total, "call"), count(peak.round() as u64));
         plot
     }
 
@@ -222,8 +222,8 @@ impl Plots {
         // The lowest percentile is in the bottom row, so that no label crosses the line of a lower percentile.
         plot.marks = marks.into_iter().rev().enumerate().map(mark).collect();
         plot.description = format!(
-            "Histogram of the latencies of {} calls, from {} to {}; half took no longer than {}, 99 % no longer than {}.",
-            count(load.succeeded),
+            "Histogram of the latencies of {}, from {} to {}; half took no longer than {}, 99 % no longer than {}.",
+            counted(load.succeeded, "call"),
             time(latency.min),
             time(latency.max),
             time(latency.p50),

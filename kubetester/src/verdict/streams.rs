@@ -5,7 +5,7 @@ use crate::{
     balance::{Balance, Spread},
     conditions::Conditions,
     engine::{Plan, Run},
-    render::{count, percent, time},
+    render::{count, counted, percent, time},
     result::{Ending, Streams},
 };
 
@@ -72,7 +72,6 @@ impl Verdict {
 
 /// Returns which streams ended early and where they were opened again.
 fn ended(streams: &Streams) -> String {
-    let unit = if streams.ended == 1 { "stream" } else { "streams" };
     let ending = |one: &Ending| {
         let pod = one.pod.as_ref().map(|pod| format!(" on {pod}")).unwrap_or_default();
         let after = match (time(one.shortest), time(one.longest)) {
@@ -82,8 +81,8 @@ fn ended(streams: &Streams) -> String {
         format!("{}{pod} with {} after {after}", count(one.count), one.status)
     };
     let mut sentence = format!(
-        "{} {unit} ended early: {}",
-        count(streams.ended),
+        "{} ended early: {}",
+        counted(streams.ended, "stream"),
         listed(streams.endings.iter().map(ending).collect())
     );
     if streams.reopened > 0 {
@@ -179,5 +178,5 @@ fn stay(streams: &Streams, spread: Spread) -> Option<String> {
 }
 
 fn endpoints(count: usize) -> String {
-    if count == 1 { "1 endpoint".to_owned() } else { format!("{count} endpoints") }
+    counted(count as u64, "endpoint")
 }

@@ -100,10 +100,10 @@ impl Streams {
 fn progress(ledger: &Ledger) -> String {
     let pods = ledger.pods.values().filter(|pod| pod.held > 0).count();
     format!(
-        "{} of {} streams open on {pods} {}, {} ended early, {} not opened",
+        "{} of {} open on {}, {} ended early, {} not opened",
         render::count(ledger.held()),
-        render::count(ledger.wanted()),
-        if pods == 1 { "pod" } else { "pods" },
+        render::counted(ledger.wanted(), "stream"),
+        render::counted(pods as u64, "pod"),
         render::count(ledger.ended),
         render::count(ledger.not_opened),
     )

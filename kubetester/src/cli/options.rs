@@ -156,7 +156,14 @@ impl Options {
         if result.succeeded > 0 || self.expectations.max_errors.is_some() {
             return Ok(());
         }
+        let target = &result.target;
         let why = result.errors.first().map_or("none was made", |error| error.cause.as_str());
-        Err(Stop::new(COULD_NOT_RUN, format!("no call to {} succeeded: {why}", result.target)))
+        let hint = match self.method.method {
+            None if why.starts_with("gRPC UNIMPLEMENTED") => {
+                format!("; name a method of it with --method, see `kubetester list {target}`")
+            }
+            _ => String::new(),
+        };
+        Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded: {why}{hint}")))
     }
 }

@@ -77,8 +77,8 @@ pub(super) fn uneven(conditions: &Conditions) -> String {
             "the client reconnected during the load, or a proxy gives the pods different weights".to_owned()
         }
         Target::Http(_) => {
-            "connections that are kept alive stay with their pod, or a proxy in front of the pods \
-                            does not send each the same share"
+            "connections that are kept alive stay with their pod (a ClusterIP chooses a pod for each connection, not \
+             for each call), or a proxy in front of the pods does not send each the same share"
                 .to_owned()
         }
         Target::Balanced(_) | Target::Tonic(_) => {
@@ -119,7 +119,13 @@ pub(super) fn no_pod_named(conditions: &Conditions) -> String {
             "--pod-from a JSON pointer, header:NAME, regex:EXPRESSION or peer"
         }
     };
-    format!("the answers do not name their pod; give its place in the answer with {hint}")
+    let known = match conditions.target {
+        Target::Grpc(_) if conditions.connections == 1 => {
+            "; all calls went over one connection, so they went to one pod, unless it ends at a proxy that balances calls"
+        }
+        _ => "",
+    };
+    format!("the answers do not name their pod{known}; give its place in the answer with {hint}")
 }
 
 fn one_endpoint() -> (Kind, String) {

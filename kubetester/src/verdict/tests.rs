@@ -52,6 +52,7 @@ fn calls_have_the_verdict_of_their_spread() {
         ("http://gw/", &[("a", 1), ("b", 2), ("c", 1)], &[Kind::TooFewCalls]),
         ("http://gw/", &[("a", 410), ("b", 300), ("c", 290)], &[Kind::Uneven]),
         ("http://gw/", &[("", 5)], &[Kind::NoPodNamed]),
+        ("grpc://svc:8000", &[("", 5)], &[Kind::NoPodNamed]),
         ("http://gw/", &[("a", 400), ("b", 400), ("", 5)], &[Kind::Even, Kind::SomeUnnamed]),
         ("http://gw/", &[], &[Kind::NothingSucceeded]),
         ("http://gw/", &[("!", 5)], &[Kind::NothingSucceeded]),

@@ -178,6 +178,9 @@ async fn unimplemented_method_error_lists_those_of_the_server() {
     let exit = exit_of(TOOL, &["call", &target, "-n", "1"], &[]).await;
     let line = "the server has grpc.reflection.v1.ServerReflection/ServerReflectionInfo, helloworld.Greeter/SayHello,";
     assert!(exit.stdout.lines().any(|printed| printed.starts_with(line)), "{exit:?}");
+    let exit = super::load(&target, &["-n", "1"]).await;
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    assert!(exit.stderr.ends_with(&format!("--method, see `kubetester list {target}`\n")), "{exit:?}");
 }
 
 #[tokio::test]

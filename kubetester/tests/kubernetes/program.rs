@@ -78,6 +78,29 @@ async fn pods_of_a_gateway_are_found_by_their_own_hostname() {
 }
 
 #[tokio::test]
+async fn target_outside_the_deployment_is_an_error_before_any_change() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new()
+        .route("/named", get(async || r#"{"hostname":"web-1"}"#))
+        .route("/unnamed", get(async || "<html>"));
+    tokio::spawn(async { axum::serve(listener, router).await });
+    for (path, scenario, words) in [
+        ("named", "kill", "the answers came from web-1; name a --target within the drilled system"),
+        ("named", "restart", "the answers came from web-1"),
+        ("named", "scale 5", "the answers came from web-1"),
+        ("unnamed", "kill", "--pod-from"),
+    ] {
+        let cluster = Arc::new(Cluster::start(3).await);
+        let (code, out, said) = drill_at(&cluster, &format!("{url}/{path}"), scenario).await;
+        assert_eq!((code, &*out, said.lines().count()), (Some(3), "", 1), "{scenario}: {said}");
+        let none = "none of the drilled pods (hellogrpc-1, hellogrpc-2, hellogrpc-3) has answered a call: ";
+        assert!(said.contains(none) && said.contains(words), "{scenario}: {said}");
+        assert_eq!(cluster.changes().await, [""; 0], "{scenario}");
+    }
+}
+
+#[tokio::test]
 async fn forbidden_operation_is_exit_code_3() {
     let cluster = Arc::new(Cluster::start(3).await);
     cluster.server().await.behave(Behaviour::Denied("patch", "deployments"));

@@ -34,6 +34,8 @@ from rehearse_account import account, disturb, emptied
 NAMES = ["hellogrpc", "hellohttp", "helloserve"]
 # Calls per second through the gateway, 500 in total.
 LOADS = {"hellogrpc?via=round_robin": 200, "hellogrpc?via=kubernetes": 100, "hellogrpc?via=vip": 100, "hellohttp": 100}
+# Those whose calls are spread over the pods.
+BALANCED = ["hellogrpc?via=round_robin", "hellogrpc?via=kubernetes"]
 STARTS = 20
 
 
@@ -137,6 +139,24 @@ async def load(programs, url, rate, seconds):
     return json.loads(out)
 
 
+def judged(path, result, old, new):
+    """Checks the verdict on a load during a rollout: it names the pods that came and went, and judges evenness over the
+    times in between."""
+    balance, kinds = result["balance"], [finding["kind"] for finding in result["findings"]]
+    # A busy machine may not reach the rate.
+    kinds = [kind for kind in kinds if kind != "rate-not-reached"]
+    changes = {(change["pod"], change["came"]) for change in balance["changes"]}
+    assert changes == {(pod, False) for pod in old} | {(pod, True) for pod in new}, (path, changes)
+    assert kinds in (["pods-changed", "even"], ["pods-changed", "even-on-average"]), (path, kinds, balance)
+    (sentence,) = [finding["sentence"] for finding in result["findings"] if finding["kind"] == "pods-changed"]
+    for pod in old:
+        assert f"{pod} answered until " in sentence, sentence
+    for pod in new:
+        assert f"{pod} answered from " in sentence, sentence
+    print(f"ok  {path}: verdict {', '.join(kinds)}; {len(changes)} changes named, {balance['calls']} calls judged in the "
+          f"{balance['stable']:.1f} s between them")
+
+
 async def rollout(programs, ttl, drain):
     more = {} if drain is None else {"DRAIN_DELAY": f"{drain}s"}
     cluster = Cluster(programs, ttl, more)
@@ -155,6 +175,7 @@ async def rollout(programs, ttl, drain):
                  for path, rate in LOADS.items()]
         await asyncio.sleep(2)
         began = time.monotonic()
+        old = [pod.name for pod in cluster.services["hellogrpc"].pods]
         rollouts = [asyncio.create_task(cluster.rollout(name)) for name in NAMES]
         # While the old pods drain. There is no rollout without an API server.
         await asyncio.gather(*(service.rolled.wait() for service in cluster.services.values()))
@@ -164,7 +185,9 @@ async def rollout(programs, ttl, drain):
             print(f"ok  {name}: rolled out in {end - began:.1f} s, old pods gone at most {longest:.1f} s after SIGTERM "
                   f"of {cluster.manifests[name].grace} s")
         failed = 0
-        for path, result in zip(LOADS, await asyncio.gather(*loads)):
+        new = [pod.name for pod in cluster.services["hellogrpc"].pods]
+        results = dict(zip(LOADS, await asyncio.gather(*loads)))
+        for path, result in results.items():
             failed += result["failed"]
             print(f"    {path}: {result['calls']} calls, {result['failed']} failed, {len(result['pods'])} pods")
             for error in result["errors"]:
@@ -172,6 +195,9 @@ async def rollout(programs, ttl, drain):
         if failed:
             sys.exit(f"{failed} calls failed")
         print(f"ok  0 failed, DNS answers up to {ttl} s old")
+        # The route without a balancer, vip, has a verdict about its one connection for each gateway.
+        for path in BALANCED:
+            judged(path, results[path], old, new)
     finally:
         await cluster.kill()
 

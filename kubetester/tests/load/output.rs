@@ -65,4 +65,5 @@ async fn junit_has_a_case_for_each_expectation() {
     assert_eq!((suite.attr("tests"), suite.attr("failures")), (Some("2"), Some("1")));
     assert_eq!(all("failure").len(), 1, "{}", exit.stdout);
     assert!(exit.stdout.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"), "{}", exit.stdout);
+    assert!(exit.stdout.ends_with("</testsuites>\n"), "{}", exit.stdout);
 }

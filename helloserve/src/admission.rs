@@ -1,26 +1,40 @@
 //! Bounds the requests in flight. There is no queue: under overload, waiting only makes every response late.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use axum::extract::FromRequestParts;
-use http::request::Parts;
+use axum::{
+    body::{Body, Bytes},
+    extract::FromRequestParts,
+};
+use http::{Extensions, request::Parts};
+use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
-use service::Metrics;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use service::{
+    Metrics,
+    http::{InFlightLimit, Kind},
+};
 
-use crate::{error::Error, gateway::Gateway};
+use crate::{config::Config, error::Error, gateway::Gateway};
+
+/// Bytes of a response that are handed to the connection at a time.
+const PART: usize = 4096;
 
 /// Counts the requests in flight against a limit.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    free: Arc<Semaphore>,
+    in_flight: InFlightLimit,
     limit: usize,
     shed: IntCounter,
 }
 
 /// The right to be in flight, until it is dropped. As an extractor it admits the request before its body is read.
 #[derive(Debug)]
-pub(crate) struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(crate) struct Permit(service::http::Permit);
 
 /// The limit on requests in flight is reached.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,24 +43,32 @@ pub(crate) struct Overloaded {
     limit: usize,
 }
 
+/// A response that is in flight until the client accepts its last part. HTTP/2 takes a whole part for each byte that the
+/// client accepts, so a response in one part would leave the limit while it is still in memory.
+struct AdmittedBody {
+    rest: Bytes,
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: service::http::Permit,
+}
+
 // === impl Admission ===
 
 impl Admission {
-    /// Admits `limit` requests at once, at most [`Semaphore::MAX_PERMITS`]. Counts the others in
-    /// `helloserve_shed_requests_total`.
-    pub(crate) fn new(limit: usize, metrics: &Metrics) -> Self {
+    /// Admits the requests that `config` allows. Counts the others in `helloserve_shed_requests_total`.
+    pub(crate) fn new(config: &Config, metrics: &Metrics) -> Self {
         let shed = IntCounter::new(
             "helloserve_shed_requests_total",
             "Requests answered 503 because MAX_CONCURRENT_REQUESTS were in flight.",
         )
         .expect("the name is valid");
         metrics.register(shed.clone());
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(limit)), limit, shed }
+        let limit = config.max_concurrent_requests.get();
+        let connections = config.connections.max_connections.get();
+        Self { in_flight: InFlightLimit::new(Kind::Unary, limit, connections), limit, shed }
     }
 
-    fn try_acquire(&self) -> Result<Permit, Overloaded> {
-        self.free.clone().try_acquire_owned().map(Permit).map_err(|_| {
+    fn try_acquire(&self, extensions: &Extensions) -> Result<Permit, Overloaded> {
+        self.in_flight.try_acquire(extensions).map(Permit).ok_or_else(|| {
             self.shed.inc();
             Overloaded { limit: self.limit }
         })
@@ -55,10 +77,41 @@ impl Admission {
 
 // === impl Permit ===
 
+impl Permit {
+    /// Returns the body of the response to the request.
+    pub(crate) fn body(self, bytes: Bytes) -> Body {
+        Body::new(AdmittedBody { rest: bytes, permit: self.0 })
+    }
+}
+
 impl FromRequestParts<Arc<Gateway>> for Permit {
     type Rejection = Error;
 
-    async fn from_request_parts(_: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
-        Ok(gateway.admission.try_acquire()?)
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
+        Ok(gateway.admission.try_acquire(&parts.extensions)?)
+    }
+}
+
+// === impl AdmittedBody ===
+
+impl http_body::Body for AdmittedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let length = self.rest.len().min(PART);
+        let part = self.rest.split_to(length);
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }

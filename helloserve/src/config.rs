@@ -76,7 +76,8 @@ pub struct Config {
     #[arg(long, env, value_name = "STARTUP_TIMEOUT", default_value = "5m", value_parser = service::parse_duration)]
     pub startup_timeout: Duration,
 
-    /// Maximum number of requests in flight. Further requests get 503 with Retry-After
+    /// Maximum number of requests in flight, up to the end of their responses. Further requests get 503 with
+    /// Retry-After. Half of it is divided equally among MAX_CONNECTIONS, so that no client takes all of it
     #[arg(long, env, value_name = "MAX_CONCURRENT_REQUESTS", default_value = "1024")]
     pub max_concurrent_requests: NonZeroUsize,
 }

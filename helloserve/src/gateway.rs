@@ -40,7 +40,7 @@ impl Gateway {
         let resolver = RotatingResolver::new(&config.http_target, config.http_dns_server, metrics);
         Ok(Self {
             identity: instance.identity.clone(),
-            admission: Admission::new(config.max_concurrent_requests.get(), metrics),
+            admission: Admission::new(&config, metrics),
             http: HttpUpstream::new(&config.http_target, resolver, config.upstream_timeout, metrics)?,
             route_selection: config.route_selection,
             upstream_timeout: config.upstream_timeout,

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use crate::{
@@ -37,25 +38,25 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 /// `GET /hellogrpc?name=&via=`: forwards the greeting to a gRPC backend.
 async fn hellogrpc(
     State(gateway): State<Arc<Gateway>>,
-    _permit: Permit,
+    permit: Permit,
     request: GreetingRequest,
 ) -> Result<Response, Error> {
     let GreetingRequest { query, headers, timeout } = request;
     let via = query.via.as_deref().filter(|_| gateway.route_selection);
     let route = gateway.routes.find(via)?;
     let introduction = route.greet(query.name.clone(), headers, timeout).await?;
-    Ok(respond(&gateway, &query.name, GrpcResponse::from(introduction)))
+    Ok(respond(&gateway, permit, &query.name, GrpcResponse::from(introduction)))
 }
 
 /// `GET /hellohttp?name=`: forwards the greeting to the HTTP backend.
 async fn hellohttp(
     State(gateway): State<Arc<Gateway>>,
-    _permit: Permit,
+    permit: Permit,
     request: GreetingRequest,
 ) -> Result<Response, Error> {
     let GreetingRequest { query, headers, timeout } = request;
     let response = gateway.http.greet(&query.name, headers, timeout).await?;
-    Ok(respond(&gateway, &query.name, response))
+    Ok(respond(&gateway, permit, &query.name, response))
 }
 
 /// `GET /routes`: the gRPC routes that `?via=` selects, and their state.
@@ -64,7 +65,9 @@ async fn routes(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// Returns the backend's response inside the gateway's own.
-fn respond(gateway: &Gateway, name: &str, response: impl Serialize) -> Response {
+fn respond(gateway: &Gateway, permit: Permit, name: &str, response: impl Serialize) -> Response {
     let service::Identity { version, hostname } = &gateway.identity;
-    Json(GatewayResponse { name, version, hostname, response }).into_response()
+    let response = GatewayResponse { name, version, hostname, response };
+    let json = serde_json::to_vec(&response).expect("strings, numbers and JSON values can be serialized");
+    ([(CONTENT_TYPE, "application/json")], permit.body(json.into())).into_response()
 }

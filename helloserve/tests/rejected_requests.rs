@@ -2,12 +2,16 @@
 
 mod harness;
 
+use axum::body::Body;
 use harness::{
     client::{get, problem, request},
     gateway,
     grpc_backend::{grpc_backend, introduction},
     http_backend::{Action, Event, http_backend, ok},
 };
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use service::testing::bounded;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -126,4 +130,33 @@ async fn request_above_the_limit_is_shed_and_others_are_served() {
     assert!(first.body.ends_with("\"response\":{\"call\":0}}"), "{first:?}");
     let next = get(addr, "/hellohttp").await;
     assert!(next.body.ends_with("\"response\":{\"call\":1}}"), "{next:?}");
+}
+
+#[tokio::test]
+async fn response_that_the_client_does_not_read_is_in_flight() {
+    let answer = format!("{{\"filler\":\"{}\"}}", "x".repeat(60_000));
+    let backend = http_backend(move |_, _| Action::Respond(ok(&answer))).await;
+    let gateway = gateway(|config| {
+        config.http_target = backend.url();
+        config.max_concurrent_requests = 2.try_into().unwrap();
+    })
+    .await;
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1024)
+        .handshake(TokioIo::new(TcpStream::connect(gateway.addr).await.unwrap()))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let uri = format!("http://{}/hellohttp", gateway.addr);
+    let mut get = || bounded(sender.send_request(Request::get(&uri).body(Body::empty()).unwrap()));
+
+    let first = get().await.unwrap();
+    let second = get().await.unwrap();
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(get().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    let read = bounded(first.into_body().collect()).await.unwrap().to_bytes();
+    assert!(read.len() > 60_000 && read.ends_with(b"}}"), "{} bytes", read.len());
+    assert_eq!(get().await.unwrap().status(), StatusCode::OK);
+    drop(second);
 }

@@ -1,7 +1,4 @@
 //! Bounds the calls in flight and the time that an upload may take.
-//!
-//! Half of each limit is divided equally among the connections that the server accepts, and the other half is for all of
-//! them: a client that fills the server with calls cannot keep the others out.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -9,7 +6,6 @@ use axum::{Router, body::Body, extract::Request, response::Response};
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use prometheus::{IntCounterVec, Opts};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::{Service as _, service_fn};
 use tower_http::timeout::DeadlineBody;
@@ -17,7 +13,7 @@ use tower_http::timeout::DeadlineBody;
 use super::{HOSTNAME, ServerConfig, descriptors::Method, is_grpc};
 use crate::{
     Metrics,
-    http::quota::{ConnectionQuota, Kind, QuotaPermit},
+    http::{InFlightLimit, Kind, Permit},
 };
 
 /// Health checks are always admitted.
@@ -29,50 +25,17 @@ const UPLOAD: Duration = Duration::from_secs(10);
 /// Counts the calls in flight against the limits.
 pub(super) struct Admission {
     hostname: HeaderValue,
-    unary: CallLimit,
-    streaming: CallLimit,
+    unary: InFlightLimit,
+    streaming: InFlightLimit,
     streaming_methods: HashSet<String>,
     client_streaming_methods: HashSet<String>,
     rejected: IntCounterVec,
-}
-
-/// The limit of calls of one kind.
-struct CallLimit {
-    kind: Kind,
-    /// The calls that each connection may always have in flight.
-    guaranteed: usize,
-    shared: Arc<Semaphore>,
-}
-
-/// The right of one call to be in flight, until it is dropped.
-#[expect(dead_code, reason = "held for its drop")]
-enum Permit {
-    Own(QuotaPermit),
-    Shared(OwnedSemaphorePermit),
 }
 
 /// The decision about one call. An admitted call without a permit is not limited.
 enum Decision {
     Admit(Request, Option<Permit>),
     Reject(Response),
-}
-
-// === impl CallLimit ===
-
-impl CallLimit {
-    fn new(kind: Kind, limit: usize, connections: usize) -> Self {
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        let guaranteed = limit / 2 / connections;
-        let shared = Arc::new(Semaphore::new(limit - guaranteed * connections));
-        Self { kind, guaranteed, shared }
-    }
-
-    fn try_acquire(&self, own: Option<&ConnectionQuota>) -> Option<Permit> {
-        own.and_then(|quota| quota.try_acquire(self.kind, self.guaranteed)).map(Permit::Own).or_else(|| {
-            let shared = Arc::clone(&self.shared);
-            shared.try_acquire_owned().ok().map(Permit::Shared)
-        })
-    }
 }
 
 // === impl Admission ===
@@ -96,8 +59,8 @@ impl Admission {
         let connections = config.connections.max_connections.get();
         Self {
             hostname,
-            unary: CallLimit::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
-            streaming: CallLimit::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
+            unary: InFlightLimit::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
+            streaming: InFlightLimit::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
             streaming_methods: paths(|method| method.client_streaming || method.server_streaming),
             client_streaming_methods: paths(|method| method.client_streaming),
             rejected,
@@ -137,7 +100,7 @@ impl Admission {
         } else {
             (&self.unary, "MAX_CONCURRENT_CALLS")
         };
-        let Some(permit) = calls.try_acquire(request.extensions().get()) else {
+        let Some(permit) = calls.try_acquire(request.extensions()) else {
             self.rejected.with_label_values(&[limit]).inc();
             let message =
                 format!("as many calls are in flight as the server accepts ({limit}); try again later");

@@ -22,7 +22,10 @@ use tokio::{net::TcpStream, sync::Semaphore, time};
 use tower::Service as _;
 use tracing::debug;
 
-use super::{ConnectionConfig, executor::EagerExecutor, progress::Progress, stream::ObservedStream, waits};
+use super::{
+    ConnectionConfig, executor::EagerExecutor, progress::Progress, quota::ConnectionQuota,
+    stream::ObservedStream, waits,
+};
 use crate::{Shutdown, metrics::ConnectionMetrics};
 
 /// Bytes that an HTTP/2 client may send of a request's body before the server reads it: a message of the default size, with
@@ -76,16 +79,14 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
     let progress = Progress::new();
     let ending = Arc::new(AtomicBool::new(false));
-    #[cfg(feature = "grpc")]
-    let quota = super::quota::ConnectionQuota::default();
+    let quota = ConnectionQuota::default();
     let service = service_fn({
         let (shared, progress, ending) = (Arc::clone(&shared), Arc::clone(&progress), Arc::clone(&ending));
         move |request: Request<Incoming>| {
             let http2 = request.version() >= Version::HTTP_2;
             let exchange = progress.start(http2);
-            let request = request.map(Body::new);
-            #[cfg(feature = "grpc")]
-            let request = with_quota(request, &quota);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(quota.clone());
             let response = shared.router.clone().call(request);
             let ending = Arc::clone(&ending);
             async move {
@@ -106,12 +107,6 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
             debug!(reason = overdue.label(), "connection closed");
         }
     }
-}
-
-#[cfg(feature = "grpc")]
-fn with_quota(mut request: Request<Body>, quota: &super::quota::ConnectionQuota) -> Request<Body> {
-    request.extensions_mut().insert(quota.clone());
-    request
 }
 
 /// A connection of hyper-util, whose type has the service in it.

@@ -1,14 +1,50 @@
-//! The part of a server's capacity that each connection has to itself.
+//! Bounds the requests in flight, with a part for each connection.
+//!
+//! Half of a limit is divided equally among the connections that the server accepts, and the other half is for all of
+//! them: a client that fills the server with requests cannot keep the others out.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// Counts what one connection has in flight of what is guaranteed to it. Every request of the connection has a clone in
-/// its extensions.
+use http::Extensions;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A limit on the requests in flight of one kind.
+#[derive(Debug)]
+pub struct InFlightLimit {
+    kind: Kind,
+    /// The requests that each connection may always have in flight.
+    guaranteed: usize,
+    shared: Arc<Semaphore>,
+}
+
+/// The kinds of requests, each of which has a limit of its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// One response to one request.
+    Unary,
+    /// A call that streams in either direction.
+    Streaming,
+}
+
+/// The right of one request to be in flight, until it is dropped.
+#[derive(Debug)]
+pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Part);
+
+/// The part of the limit that a permit is of.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its drop")]
+enum Part {
+    Own(QuotaPermit),
+    Shared(OwnedSemaphorePermit),
+}
+
+/// Counts the requests that one connection has in flight of those guaranteed to it. Every request of the connection has a
+/// clone in its extensions.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionQuota(Arc<Counters>);
+pub(super) struct ConnectionQuota(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -16,25 +52,39 @@ struct Counters {
     streaming: AtomicUsize,
 }
 
-/// The two kinds of calls, which have limits of their own.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Unary,
-    Streaming,
-}
-
-/// The right to one call of the quota, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct QuotaPermit {
+struct QuotaPermit {
     quota: ConnectionQuota,
     kind: Kind,
+}
+
+// === impl InFlightLimit ===
+
+impl InFlightLimit {
+    /// Returns a limit of `limit` requests, at most [`Semaphore::MAX_PERMITS`], for a server that accepts `connections`.
+    pub fn new(kind: Kind, limit: usize, connections: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        let guaranteed = limit / 2 / connections;
+        let shared = Arc::new(Semaphore::new(limit - guaranteed * connections));
+        Self { kind, guaranteed, shared }
+    }
+
+    /// Admits the request with these extensions, or returns `None` if as many as the limit are in flight.
+    pub fn try_acquire(&self, extensions: &Extensions) -> Option<Permit> {
+        let own = extensions.get::<ConnectionQuota>();
+        let part = match own.and_then(|quota| quota.try_acquire(self.kind, self.guaranteed)) {
+            Some(permit) => Part::Own(permit),
+            None => Part::Shared(Arc::clone(&self.shared).try_acquire_owned().ok()?),
+        };
+        Some(Permit(part))
+    }
 }
 
 // === impl ConnectionQuota ===
 
 impl ConnectionQuota {
     /// Admits one more, if fewer than `guaranteed` are in flight.
-    pub(crate) fn try_acquire(&self, kind: Kind, guaranteed: usize) -> Option<QuotaPermit> {
+    fn try_acquire(&self, kind: Kind, guaranteed: usize) -> Option<QuotaPermit> {
         let more = |used: usize| (used < guaranteed).then_some(used + 1);
         self.counter(kind).fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(QuotaPermit { quota: self.clone(), kind })

@@ -7,8 +7,8 @@ mod backend;
 mod raw_http2_server;
 mod scripted_server;
 
-use backend::{ready, until};
-use balanced_channel::Channel;
+use backend::{Backend, fails, list, ready, until};
+use balanced_channel::{Channel, Connectivity};
 use h2::Reason;
 use raw_http2_server::{InitialSettings, RawHttp2Server};
 use scripted_server::{ScriptedResponse, ScriptedServer, unary};
@@ -97,5 +97,25 @@ async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
         }
         let failed = codes.iter().filter(|code| **code != Code::Ok).count();
         assert_eq!((failed, works.requests().len() - before), (1, 5), "goaway: {goaway}, {codes:?}");
+    }
+}
+
+/// No attempt can be sent any more, and none may be repeated without end.
+#[test]
+fn channel_whose_runtime_has_ended_fails_calls() {
+    let backend = Backend::start();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for wait_for_ready in [false, true] {
+        let first = runtime();
+        let channel = first.block_on(async {
+            let builder = Channel::builder(list([&backend])).wait_for_ready(wait_for_ready);
+            let channel = builder.build().unwrap();
+            ready(&channel, 1).await;
+            channel
+        });
+        drop(first);
+        let (code, message) = runtime().block_on(fails(&channel, "0"));
+        assert_eq!((code, channel.state()), (Code::Unavailable, Connectivity::Shutdown));
+        assert!(message.contains("the channel is closed"), "{message}");
     }
 }

@@ -106,6 +106,14 @@ impl<C: Connector> BalancerConfig<C> {
     }
 }
 
+impl<C> Drop for BalancerConfig<C> {
+    /// The task has ended: with the channel, or with the runtime on which the channel was built, and then calls from
+    /// other runtimes must not wait for its next picker.
+    fn drop(&mut self) {
+        self.published.close();
+    }
+}
+
 /// Waits until `when`, if ever.
 async fn at(when: Option<Instant>) {
     match when {

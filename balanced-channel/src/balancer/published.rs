@@ -28,6 +28,8 @@ pub(crate) enum ChannelPicker {
     Connecting,
     /// It fails, unless it is wait-for-ready.
     TransientFailure(Unavailable),
+    /// It fails: the channel's tasks have ended.
+    Closed,
 }
 
 /// The reason why no call can be sent.
@@ -61,6 +63,12 @@ impl Published {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// Publishes that the balancer has ended, and that no picker will follow.
+    pub(super) fn close(&self) {
+        self.picker.store(Arc::new(ChannelPicker::Closed));
+        self.version.send_modify(|version| *version += 1);
+    }
+
     /// The picker of this moment; not to be held across an await.
     pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<ChannelPicker>> {
         self.picker.load()
@@ -72,6 +80,7 @@ impl Published {
             ChannelPicker::Ready(_) => Connectivity::Ready,
             ChannelPicker::Connecting => Connectivity::Connecting,
             ChannelPicker::TransientFailure(_) => Connectivity::TransientFailure,
+            ChannelPicker::Closed => Connectivity::Shutdown,
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
     Call, CallExecutor,
@@ -109,6 +112,9 @@ impl CallExecutor {
                 }
                 _ => return outcome,
             }
+            drop(outcome);
+            // The task of the connection that took no call must get its turn to report that.
+            yield_now().await;
         }
     }
 }

@@ -38,7 +38,7 @@ use response::code_of;
 use retry::{RetryState, stamp};
 pub use status_mapping::foreign_response_status;
 pub(crate) use throttle::RetryThrottle;
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 use tonic::{Code, body::Body};
 
 use crate::{
@@ -154,7 +154,10 @@ impl CallExecutor {
                 recording.resent(transparent);
             }
             drop(answer);
-            if !wait.is_zero() {
+            if wait.is_zero() {
+                // The task of the connection that took no call must get its turn to report that.
+                yield_now().await;
+            } else {
                 sleep(wait).await;
             }
         }

@@ -42,17 +42,10 @@ impl CallExecutor {
             if let Some(pick) = self.pick(call)? {
                 return Ok(pick);
             }
-            match call.deadline.bound(versions.changed()).await {
-                Some(Ok(())) => {}
-                Some(Err(_)) => {
-                    return Err(Status::unavailable(format!("{}: the channel is closed", self.target)));
-                }
-                None => {
-                    return Err(call
-                        .deadline
-                        .exceeded(&format!("waiting for a connection to {}", self.target)));
-                }
-            }
+            let Some(changed) = call.deadline.bound(versions.changed()).await else {
+                return Err(call.deadline.exceeded(&format!("waiting for a connection to {}", self.target)));
+            };
+            changed.expect("the executor holds the sender");
         }
     }
 
@@ -63,6 +56,10 @@ impl CallExecutor {
                 Err(Status::unavailable(format!("{}: {why}", self.target)))
             }
             ChannelPicker::TransientFailure(_) | ChannelPicker::Connecting => Ok(None),
+            ChannelPicker::Closed => Err(Status::unavailable(format!(
+                "{}: the channel is closed: the tokio runtime on which it was built has ended",
+                self.target
+            ))),
         }
     }
 }

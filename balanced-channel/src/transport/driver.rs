@@ -112,6 +112,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     }
 }
 
+impl<I> Drop for Driver<I> {
+    /// A runtime that is shut down drops its tasks before the connection has ended. Without this, the connection would
+    /// be picked for every call and fail each of them at once.
+    fn drop(&mut self) {
+        self.shared.quota.close();
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> Future for Driver<I> {
     type Output = ();
 

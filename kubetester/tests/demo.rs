@@ -5,14 +5,16 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use service::testing::{Client, Exit, bounded, exit_of};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    net::TcpStream,
     process::Command,
 };
 
@@ -137,6 +139,37 @@ async fn with_ticketing_a_repeated_create_at_the_other_program_makes_no_second_c
     for (text, customer) in texts.iter().zip(["customer 1, Ann Lee"; 3].into_iter().chain(["1 customer"])) {
         assert!(text.trim_end().ends_with(customer), "{text}");
     }
+}
+
+#[tokio::test]
+async fn with_ticketing_a_killed_demo_leaves_no_program() {
+    ticketing_is_built().await;
+    let mut child = Command::new(TOOL)
+        .args(["demo", "--listen", "127.0.0.1:0", "--with", "ticketing"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut programs: Vec<SocketAddr> = Vec::new();
+    while let Some(line) = bounded(lines.next_line()).await.unwrap() {
+        if let Some(address) = line.strip_prefix("  ticketing-") {
+            programs.push(address.split_whitespace().nth(1).unwrap().parse().unwrap());
+        }
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    assert_eq!(programs.len(), 2);
+    bounded(child.kill()).await.unwrap();
+    bounded(async {
+        for program in programs {
+            while TcpStream::connect(program).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ impl Demo {
         tokio::select! {
             () = shutdown.closing() => Ok(ExitCode::from(OK)),
             why = system.failed() => Err(Stop::new(COULD_NOT_RUN, why)),
-            why = ticketing::failed(extra, shutdown) => Err(Stop::new(COULD_NOT_RUN, why)),
+            why = ticketing::failed(extra) => Err(Stop::new(COULD_NOT_RUN, why)),
         }
     }
 

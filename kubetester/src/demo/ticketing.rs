@@ -1,5 +1,5 @@
-//! The optional ticketing system of the demo: two programs on one SQLite file. They are child processes, so that
-//! kubetester does not contain a database.
+//! The optional ticketing system of the demo: two programs on one SQLite file. They are processes of their own, so that
+//! kubetester does not contain a database, and each runs behind a guard, so that it does not outlive the demo.
 
 use std::{
     env,
@@ -14,14 +14,15 @@ use proto::ticketing::{
     CreateCustomerRequest, GetCustomerRequest, ListCustomersRequest,
     customer_controller_client::CustomerControllerClient,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{ChildStdin, ChildStdout, Command},
     time::{interval, timeout},
 };
 use tonic::{Request, Response, Status};
+
+use crate::drill::processes::guard::{self, Order};
 
 /// The name of the program, of its package, and the first part of its pods' names.
 const PROGRAM: &str = "ticketing";
@@ -44,7 +45,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum time for the programs to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The running programs. They are killed and their file is deleted when this value is dropped.
+/// The running programs. They are killed and their file is deleted when this value is dropped; if this process is killed,
+/// the programs still are, and the file is left.
 #[derive(Debug)]
 pub struct Ticketing {
     pods: Vec<Pod>,
@@ -55,7 +57,10 @@ pub struct Ticketing {
 struct Pod {
     name: String,
     address: SocketAddr,
-    child: Child,
+    /// The orders to the guard, which kills the program when this closes.
+    orders: ChildStdin,
+    /// The lines of the guard; the next one has the exit status of the program.
+    events: Lines<BufReader<ChildStdout>>,
 }
 
 /// A call and its answer.
@@ -188,10 +193,9 @@ impl Ticketing {
     pub async fn failed(&mut self) -> String {
         let ended = self.pods.iter_mut().map(|pod| {
             Box::pin(async {
-                match pod.child.wait().await {
-                    Ok(status) => format!("{} ended by itself: {status}", pod.name),
-                    Err(error) => format!("waiting for {} failed: {error}", pod.name),
-                }
+                let event = pod.events.next_line().await.ok().flatten().unwrap_or_default();
+                let status = event.strip_prefix("ended ").unwrap_or("its exit status is unknown");
+                format!("{} ended by itself: {status}", pod.name)
             })
         });
         futures_util::future::select_all(ended).await.0
@@ -199,13 +203,12 @@ impl Ticketing {
 
     /// Ends the programs after they have answered the calls in flight.
     pub async fn stop(mut self) {
-        for pod in &self.pods {
-            let pid = pod.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        for pod in &mut self.pods {
             // A program that has ended needs no signal.
-            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+            drop(pod.orders.write_all(Order::Terminate.line().as_bytes()).await);
         }
-        let all = futures_util::future::join_all(self.pods.iter_mut().map(|pod| pod.child.wait()));
-        // A program that does not end in time is killed when it is dropped.
+        let all = futures_util::future::join_all(self.pods.iter_mut().map(|pod| pod.events.next_line()));
+        // A program that does not end in time is killed by its guard.
         drop(timeout(STOP_TIMEOUT, all).await);
     }
 }
@@ -215,17 +218,27 @@ impl Ticketing {
 impl Pod {
     async fn start(program: &Path, name: String, url: &str) -> Result<Self, String> {
         let any_port = format!("{}:0", Ipv4Addr::LOCALHOST);
-        let mut child = Command::new(program)
+        let tool = env::current_exe().map_err(|error| error.to_string())?;
+        let mut guard = Command::new(tool)
+            .arg(guard::ARGUMENT)
+            .arg(program)
             .env_clear()
             .envs([("POD_NAME", name.as_str()), ("DATABASE_URL", url), ("LOG_FORMAT", "json")])
             .envs([("LISTEN_ADDR", any_port.as_str()), ("ADMIN_ADDR", "")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            // A Ctrl-C in a terminal is for the demo, which ends the programs.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .map_err(|error| error.to_string())?;
-        let mut logs = BufReader::new(child.stderr.take().expect("it is piped"));
+        let orders = guard.stdin.take().expect("it is piped");
+        let mut events = BufReader::new(guard.stdout.take().expect("it is piped")).lines();
+        let mut logs = BufReader::new(guard.stderr.take().expect("it is piped"));
+        let event = events.next_line().await.map_err(|error| error.to_string())?.unwrap_or_default();
+        if !event.starts_with("started ") {
+            return Err(event.strip_prefix("failed ").unwrap_or("its guard has ended").to_owned());
+        }
         let mut line = String::new();
         match timeout(START_TIMEOUT, logs.read_line(&mut line)).await {
             Ok(Ok(0)) => return Err("it ended before it listened".to_owned()),
@@ -237,7 +250,7 @@ impl Pod {
         };
         // A program that logs to a full pipe would block.
         tokio::spawn(async move { tokio::io::copy(&mut logs, &mut tokio::io::sink()).await });
-        Ok(Self { name, address: listen, child })
+        Ok(Self { name, address: listen, orders, events })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A drill on the user's own programs: commands that the drill starts, and processes that already run.
 
-mod guard;
+pub(crate) mod guard;
 #[cfg(target_os = "linux")]
 mod listening;
 mod options;

@@ -13,4 +13,5 @@ mod landed;
 mod pods;
 #[path = "../schema/mod.rs"]
 mod schema;
+mod servers;
 mod streams;

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize, process::Stdio, time::Duration};
 
+use balanced_channel::Channel;
 use kubetester::{
     conditions::Conditions,
-    demo::layout::{Layout, addresses},
-    dns::DnsServer,
     engine::{Plan, Run},
     expect::{Expectations, MaxErrors},
     method::Choice,
@@ -15,101 +14,31 @@ use kubetester::{
     transport::{Setup, Transport},
     verdict::Kind,
 };
+use proto::echo::{EchoReply, EchoRequest, echo_server_client::EchoServerClient};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use service::{
-    Identity, Instance, Shutdown, Trigger, defaults,
-    testing::{Exposition, bounded, exit_of},
-};
-use tokio::{process::Command, sync::watch, task::JoinHandle};
+use service::testing::{bounded, exit_of};
+use tokio::{process::Command, sync::watch};
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Streaming};
 
-use super::pods::TOOL;
+use super::{
+    callers::{ready, until},
+    pods::TOOL,
+    servers::Servers,
+};
 
 const METHOD: &str = "echo.EchoServer/SayHelloStream";
 const WATCH: &str = "grpc.health.v1.Health/Watch";
-const NAME: &str = "grpc-svc";
 
 /// Longer than any test.
 const HOLD: Hold = Hold { time: Duration::from_secs(3600), timeout: Duration::from_secs(30) };
-
-/// hellogrpc servers behind real DNS. Their streams have no message within an hour.
-struct Servers {
-    pods: Vec<Server>,
-    dns: DnsServer,
-    addresses: Vec<std::net::SocketAddr>,
-    _block: Option<kubetester::loopback::Block>,
-}
-
-struct Server {
-    instance: Instance,
-    trigger: Trigger,
-    serving: JoinHandle<()>,
-}
 
 /// The parts of a [`Ledger`] that the test waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Seen {
     held: BTreeMap<String, u64>,
     ended: u64,
-}
-
-// === impl Servers ===
-
-impl Servers {
-    /// Starts `count` servers, of which DNS lists the first `listed`.
-    async fn start(count: u8, listed: usize) -> Self {
-        let layout = Layout::bind(count, 1, false).await.unwrap();
-        let addresses = addresses(&layout.grpc).unwrap();
-        let mut pods = Vec::new();
-        for (number, listener) in layout.grpc.into_iter().enumerate() {
-            let (trigger, shutdown) = Shutdown::new();
-            let hostname = format!("hellogrpc-{}", number + 1);
-            let instance = Instance::new(Identity { version: "v1-hellogrpc".into(), hostname }, shutdown);
-            let config = hellogrpc::Config {
-                response_delay: Duration::from_secs(3600),
-                stream_grace: Duration::from_millis(200),
-                ..defaults()
-            };
-            let serving = hellogrpc::serve(config, listener, instance.clone());
-            let serving = tokio::spawn(async move { serving.await.unwrap() });
-            pods.push(Server { instance, trigger, serving });
-        }
-        let dns = DnsServer::start(layout.dns).await.unwrap();
-        let servers = Self { pods, dns, addresses, _block: layout.block };
-        servers.list(0, listed);
-        servers
-    }
-
-    /// Has DNS list the servers `from` to `to`.
-    fn list(&self, from: usize, to: usize) {
-        self.dns.zone().set(NAME, self.addresses[from..to].iter().map(|address| address.ip()));
-    }
-
-    fn target(&self) -> String {
-        format!("dns://{}/{NAME}:{}", self.dns.address(), self.addresses[0].port())
-    }
-
-    /// Returns the streams that each server has in flight; servers without one are left out.
-    fn in_flight(&self, method: &str) -> BTreeMap<String, u64> {
-        let count = |server: &Server| {
-            let metrics = Exposition::parse(&server.instance.metrics.render().unwrap());
-            let count = metrics.value("grpc_server_in_flight", &[("grpc_method", method)]).unwrap_or(0.0);
-            (server.instance.identity.hostname.clone(), count as u64)
-        };
-        self.pods.iter().map(count).filter(|(_, count)| *count > 0).collect()
-    }
-
-    /// Returns the connections that a server has open.
-    fn connections(&self, number: usize) -> u64 {
-        let metrics = Exposition::parse(&self.pods[number].instance.metrics.render().unwrap());
-        let open = metrics.value("server_connections_open", &[("listener", "service")]);
-        open.expect("the server counts its connections") as u64
-    }
-
-    async fn until_in_flight(&self, method: &str, count: u64) {
-        super::callers::until(|| self.in_flight(method).values().sum::<u64>() == count).await;
-    }
 }
 
 // === impl Seen ===
@@ -157,14 +86,14 @@ async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
 
     // Scaled to 5: the new pods are connected, and open streams stay where they are.
     servers.list(0, 5);
-    super::callers::until(|| transport.endpoints().iter().filter(|one| one.ready).count() == 5).await;
+    until(|| transport.endpoints().iter().filter(|one| one.ready).count() == 5).await;
     assert_eq!((servers.connections(3), servers.connections(4)), (1, 1));
     assert_eq!(*changes.borrow(), three);
     assert_eq!(servers.in_flight(METHOD), three.held);
 
     // A pod leaves DNS: open streams still stay.
     servers.list(1, 5);
-    super::callers::until(|| transport.endpoints().len() == 4).await;
+    until(|| transport.endpoints().len() == 4).await;
     assert_eq!(servers.in_flight(METHOD), three.held);
 
     // It is drained: its streams end after the grace, and are opened again on all others.
@@ -214,6 +143,47 @@ async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
         let line = page.lines().find(|line| line.trim_start().starts_with(pod.as_str())).unwrap();
         assert_eq!(line.split_whitespace().nth(1), Some(held.to_string().as_str()), "{line}");
     }
+}
+
+/// Opens streams, and returns them by the pod that they are on.
+async fn opened(channel: &Channel, count: usize) -> BTreeMap<String, Vec<Streaming<EchoReply>>> {
+    let mut opened: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for _ in 0..count {
+        let mut client = EchoServerClient::new(channel.clone());
+        let response = bounded(client.say_hello_stream(EchoRequest::default())).await.unwrap();
+        let pod = response.metadata().get("hostname").unwrap().to_str().unwrap().to_owned();
+        opened.entry(pod).or_default().push(response.into_inner());
+    }
+    opened
+}
+
+#[tokio::test]
+async fn no_stream_is_opened_on_a_closing_pod_that_dns_still_lists() {
+    let servers = Servers::start(3, 3).await;
+    let channel = Channel::new(servers.target()).unwrap();
+    ready(&channel, 3).await;
+    let counts = |opened: &BTreeMap<String, Vec<_>>| opened.values().map(Vec::len).collect::<Vec<_>>();
+    let mut before = opened(&channel, 30).await;
+    assert_eq!(counts(&before), [10, 10, 10]);
+
+    let closing = &servers.pods[0];
+    closing.trigger.close();
+    // The GOAWAY ends the subchannel, and the pod takes no other connection.
+    assert_eq!(ready(&channel, 2).await.resolver.endpoints, Some(3));
+    let after = opened(&channel, 30).await;
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["hellogrpc-2", "hellogrpc-3"]);
+    assert_eq!(counts(&after), [15, 15]);
+
+    // Its streams end after the grace, and are opened again at once.
+    for mut stream in before.remove("hellogrpc-1").unwrap() {
+        let status = bounded(stream.message()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+    let again = opened(&channel, 10).await;
+    assert_eq!(counts(&again), [5, 5]);
+    until(|| closing.serving.is_finished()).await;
+    let in_flight = ["hellogrpc-2", "hellogrpc-3"].map(|pod| (pod.to_owned(), 30));
+    assert_eq!(servers.in_flight(METHOD), BTreeMap::from(in_flight));
 }
 
 #[tokio::test]

@@ -3,18 +3,10 @@
 use std::{
     future::pending,
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-use service::Shutdown;
-use tokio::time::timeout;
 
 use super::{BOLD, COULD_NOT_RUN, Stop, show as print};
 use crate::demo::ticketing::{self, Ticketing};
-
-/// A Ctrl-C in a terminal reaches the programs too. After one has ended, this is the time in which the signal is
-/// delivered here as well.
-const SIGNAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Returns the program's file.
 pub(super) fn program() -> Result<PathBuf, Stop> {
@@ -53,12 +45,10 @@ pub(super) async fn show(ticketing: &Ticketing, once: bool) -> Result<Option<Str
     Ok(unmet)
 }
 
-/// Waits until one of the programs, if there are any, ends without a signal to stop, and returns a sentence about it.
-pub(super) async fn failed(ticketing: Option<&mut Ticketing>, shutdown: &Shutdown) -> String {
-    let Some(ticketing) = ticketing else { return pending().await };
-    let why = ticketing.failed().await;
-    match timeout(SIGNAL_DELAY, shutdown.closing()).await {
-        Ok(()) => pending().await,
-        Err(_) => why,
+/// Waits until one of the programs, if there are any, ends by itself, and returns a sentence about it.
+pub(super) async fn failed(ticketing: Option<&mut Ticketing>) -> String {
+    match ticketing {
+        Some(ticketing) => ticketing.failed().await,
+        None => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The guard of a program: a process between the drill and the user's program that sees to it that the program, with
+//! The guard of a program: a process between the drill (or the demo) and a program that sees to it that the program, with
 //! all processes of its group, does not outlive the drill, however the drill ends.
 //!
 //! The drill writes one order a line to the guard's standard input. When that closes, because the drill has ended or was
@@ -21,11 +21,11 @@ use tokio::{
 };
 
 /// The first argument of this program that makes it a guard.
-pub(super) const ARGUMENT: &str = "guard";
+pub(crate) const ARGUMENT: &str = "guard";
 
 /// Signals to the program and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Kill,
     Freeze,
     Thaw,
@@ -38,7 +38,7 @@ impl Order {
     const ALL: [Self; 4] = [Self::Kill, Self::Freeze, Self::Thaw, Self::Terminate];
 
     /// Returns the line for the guard.
-    pub(super) fn line(self) -> &'static str {
+    pub(crate) fn line(self) -> &'static str {
         match self {
             Self::Kill => "kill\n",
             Self::Freeze => "freeze\n",

@@ -22,7 +22,7 @@ class Dns(asyncio.DatagramProtocol):
     def look_up(self, name):
         at, addresses = self.cache.get(name, (float("-inf"), []))
         if time.monotonic() >= at + self.ttl:
-            addresses = self.names[name]() if name in self.names else []
+            addresses = self.names.get(name, list)()
             self.cache[name] = (time.monotonic(), addresses)
         return addresses
 
@@ -33,8 +33,11 @@ class Dns(asyncio.DatagramProtocol):
             place += 1 + data[place]
         question = data[12:place + 5]
         a_record = question[-4:-2] == b"\0\1"
-        addresses = self.look_up(".".join(labels).lower()) if a_record else []
-        head = data[:2] + struct.pack("!HHHHH", 0x8580, 1, len(addresses), 0, 0)
+        name = ".".join(labels).lower()
+        addresses = self.look_up(name) if a_record else []
+        # NOERROR, or NXDOMAIN.
+        flags = 0x8580 if name in self.names else 0x8583
+        head = data[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0)
         record = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", self.ttl, 4)
         self.transport.sendto(head + question + b"".join(
             record + bytes(map(int, address.split("."))) for address in addresses), peer)

@@ -54,6 +54,9 @@ class Pod:
         self.process = await asyncio.create_subprocess_exec(program, env=env, stdout=self.log, stderr=self.log)
         self.probing = asyncio.create_task(self.probe())
 
+    def logs(self):
+        return pathlib.Path(self.log.name).read_text(encoding="utf-8")
+
     async def probe(self):
         """Runs the startup probe periodically, and the readiness probe as soon as it succeeds, like the kubelet."""
         startup, readiness = (self.manifest.container[kind] for kind in ["startupProbe", "readinessProbe"])

@@ -1,7 +1,8 @@
 """Rehearses the manifests without a cluster: programs started as the kubelet would, on loopback addresses.
 
     python .ci/rehearse.py start target/release                   process start to /readyz 200, of each program
-    python .ci/rehearse.py rollout target/release                 restart all three deployments under 500 calls/s
+    python .ci/rehearse.py rollout target/release                 restart all three deployments under 500 calls/s;
+                                                                  then roll out a wrong target, which has to stop
     python .ci/rehearse.py rollout target/release --dns-cached 0  DNS that shows a new pod at once, as CoreDNS may
     python .ci/rehearse.py rollout target/release --drain 1       the same without the drain delay
     python .ci/rehearse.py account target/release                 the gateway's account: missing, forbidden, expired;
@@ -30,6 +31,7 @@ from api_server import ACCOUNT, Account, ApiServer
 from cluster_network import PROXY_LAG, Dns, cluster_ip
 from kubelet import Manifest, Pod, get
 from rehearse_account import account, disturb, emptied
+from rehearse_target import wrong_targets
 
 NAMES = ["hellogrpc", "hellohttp", "helloserve"]
 # Calls per second through the gateway, 500 in total.
@@ -101,22 +103,23 @@ class Cluster:
         self.api.token = token
         self.account.mount(token)
 
-    async def pod(self, name):
-        """A new pod, ready and in its Service."""
+    async def pod(self, name, more=None):
+        """A new pod, ready and in its Service. `more` is added to its environment."""
         self.started += 1
         manifest = self.manifests[name]
         pod = Pod(manifest, f"{self.network}.{self.started}", self.started)
         self.all.append(pod)
-        await pod.start(self.programs, manifest.environment(pod, self.dns, self.api.address, self.more))
+        environment = manifest.environment(pod, self.dns, self.api.address, self.more | (more or {}))
+        await pod.start(self.programs, environment)
         await asyncio.wait_for(pod.ready.wait(), 30)
         self.services[name].changed(add=[pod])
         return pod
 
-    async def rollout(self, name):
+    async def rollout(self, name, more=None):
         """As the Deployment controller does it: maxSurge 1 and maxUnavailable 0 of 3. Waits for the last to end."""
         ends = []
         for old in list(self.services[name].pods):
-            await self.pod(name)
+            await self.pod(name, more)
             await asyncio.sleep(self.manifests[name].min_ready)
             ends.append(asyncio.create_task(self.services[name].end(old)))
         rolled = time.monotonic()
@@ -157,6 +160,16 @@ def judged(path, result, old, new):
           f"{balance['stable']:.1f} s between them")
 
 
+async def all_loads(programs, entry, seconds):
+    """Makes the calls of LOADS, prints their number, and returns the result of each path."""
+    results = await asyncio.gather(*(load(programs, f"{entry}/{path}", rate, seconds) for path, rate in LOADS.items()))
+    for path, result in zip(LOADS, results):
+        print(f"    {path}: {result['calls']} calls, {result['failed']} failed, {len(result['pods'])} pods")
+        for error in result["errors"]:
+            print(f"      {error['count']} x {error['cause']}")
+    return dict(zip(LOADS, results))
+
+
 async def rollout(programs, ttl, drain):
     more = {} if drain is None else {"DRAIN_DELAY": f"{drain}s"}
     cluster = Cluster(programs, ttl, more)
@@ -171,8 +184,7 @@ async def rollout(programs, ttl, drain):
         await asyncio.sleep(PROXY_LAG + 1)
         # The window covers the rollout and the drain of the last old pod, with a margin on both sides.
         seconds = 17 + max(manifest.drain for manifest in cluster.manifests.values())
-        loads = [asyncio.create_task(load(programs, f"{cluster.entry}/{path}", rate, seconds))
-                 for path, rate in LOADS.items()]
+        loads = asyncio.create_task(all_loads(programs, cluster.entry, seconds))
         await asyncio.sleep(2)
         began = time.monotonic()
         old = [pod.name for pod in cluster.services["hellogrpc"].pods]
@@ -184,20 +196,15 @@ async def rollout(programs, ttl, drain):
         for name, (end, longest) in zip(NAMES, rolled):
             print(f"ok  {name}: rolled out in {end - began:.1f} s, old pods gone at most {longest:.1f} s after SIGTERM "
                   f"of {cluster.manifests[name].grace} s")
-        failed = 0
         new = [pod.name for pod in cluster.services["hellogrpc"].pods]
-        results = dict(zip(LOADS, await asyncio.gather(*loads)))
-        for path, result in results.items():
-            failed += result["failed"]
-            print(f"    {path}: {result['calls']} calls, {result['failed']} failed, {len(result['pods'])} pods")
-            for error in result["errors"]:
-                print(f"      {error['count']} x {error['cause']}")
-        if failed:
+        results = await loads
+        if failed := sum(result["failed"] for result in results.values()):
             sys.exit(f"{failed} calls failed")
         print(f"ok  0 failed, DNS answers up to {ttl} s old")
         # The route without a balancer, vip, has a verdict about its one connection for each gateway.
         for path in BALANCED:
             judged(path, results[path], old, new)
+        await wrong_targets(cluster, lambda seconds: all_loads(programs, cluster.entry, seconds))
     finally:
         await cluster.kill()
 

@@ -1,8 +1,8 @@
 """Debian's grpc-go, with its own generated code, calls every method of hellogrpc and ticketing, balanced over DNS.
 
-    python .ci/grpc_go.py target/debug/hellogrpc target/debug/ticketing
+    python .ci/grpc_go.py target/debug/kubetester target/debug/ticketing
 
-Messages are compared as bytes, with headers and trailers, and each call must reach the next pod. Needs Debian's
+The hellogrpc pods and their DNS server are those of `kubetester demo`. Messages are compared as bytes, with headers and trailers, and each call must reach the next pod. Needs Debian's
 golang-go, golang-google-grpc-dev, golang-goprotobuf-dev and protobuf-compiler. The client is built in target/ci-go.
 """
 
@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +23,7 @@ import systems
 
 ROOT = systems.ROOT
 # A block of loopback addresses, which nothing else in .ci uses.
-ADDRESSES = [f"127.77.0.{number}" for number in (1, 2, 3)]
+ADDRESSES = [f"127.77.0.{number}" for number in (1, 2)]
 
 
 def build():
@@ -115,16 +117,36 @@ def served(program, addresses, environment):
     assert not any(codes.values()), f"after SIGTERM {program} exited with {codes}"
 
 
-def main(hellogrpc, ticketing):
+@contextlib.contextmanager
+def demo(kubetester):
+    """Runs the demo, and yields the target of its hellogrpc pods and their names."""
+    process = subprocess.Popen([kubetester, "demo", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    try:
+        addresses = {}
+        for line in process.stdout:
+            if line.startswith("Ctrl-C"):
+                break
+            # A line of the first part is a name, an address, and in some lines an explanation.
+            words = line.split()
+            if len(words) > 1 and re.fullmatch(r"127[.0-9]+:[0-9]+", words[1]):
+                addresses[words[0]] = words[1]
+        pods = sorted(name for name in addresses if name.startswith("hellogrpc-"))
+        port = addresses[pods[0]].split(":")[1]
+        yield f"dns://{addresses['grpc-svc']}/grpc-svc:{port}", pods
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=30)
+    assert code == 0, f"after SIGINT the demo exited with {code}"
+
+
+def main(kubetester, ticketing):
     client = build()
-    with served(hellogrpc, ADDRESSES, {}) as (port, pods):
-        dns = Dns(ADDRESSES)
+    with demo(kubetester) as (target, pods):
         calls = lambda pod: [call for name in systems.NAMES for call in systems.greeting_calls(name, pod)]
-        check(client, f"dns://127.0.0.1:{dns.port}/pods:{port}", pods, calls)
+        check(client, target, pods, calls)
     with tempfile.TemporaryDirectory() as folder:
-        two = ADDRESSES[:2]
-        with served(ticketing, two, {"DATABASE_URL": f"sqlite:{folder}/customers.db"}) as (port, pods):
-            dns = Dns(two)
+        with served(ticketing, ADDRESSES, {"DATABASE_URL": f"sqlite:{folder}/customers.db"}) as (port, pods):
+            dns = Dns(ADDRESSES)
             # Generated code sends no other messages and calls no other methods than those of the protocol.
             refused = [call for call in systems.refused_calls() if call[2] not in (12, 13)]
             check(client, f"dns://127.0.0.1:{dns.port}/pods:{port}", pods, systems.ticketing_calls, refused)

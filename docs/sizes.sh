@@ -10,6 +10,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 image_limit=12000000 # bytes
+# It has four small services, and runs in the largest number.
+hellogrpc_limit=5000000
 # The tool has all three programs in it, and a client for any gRPC service and for Kubernetes' API. It is pulled when
 # somebody wants to know something, and not with each pod.
 tool_limit=24000000
@@ -108,13 +110,13 @@ row() {
     printf "%-27s %12.1f %14s\n", program, bytes / 1e6, kib ? sprintf("%.1f", kib * 1024 / 1e6) : "-" }'
   if [ "$bytes" -ge "$2" ] || [ "$kib" -ge "$memory_limit" ]; then over=1; fi
 }
-row hellogrpc $image_limit hellogrpc ''
+row hellogrpc $hellogrpc_limit hellogrpc ''
 row hellohttp $image_limit hellohttp ''
 row helloserve $image_limit helloserve ''
 row helloserve $image_limit on-kubernetes ', as in kubeyamls'
 # kubetester is a tool: it is never idle.
 if docker image inspect kubetester/kubetester:v1 >/dev/null 2>&1; then row kubetester $tool_limit '' ''; fi
 if [ "$over" -ne 0 ]; then
-  echo 'sizes.sh: over the limit: an image must be under 12 MB (kubetester: 24 MB), an idle program under 12 MB' >&2
+  echo 'sizes.sh: over the limit: an image must be under 12 MB (hellogrpc: 5 MB, kubetester: 24 MB), an idle program under 12 MB' >&2
   exit 1
 fi

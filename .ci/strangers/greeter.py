@@ -7,6 +7,7 @@ KIND is what the greeters are like:
     plain            without reflection
     reflection       with reflection (v1alpha, which is all that grpcio has)
     v1-refused       one greeter for each status with which a proxy may refuse reflection v1; v1alpha works
+    gzip             with reflection, and all responses compressed by gzip, for every client
     large-trailers   fails each call with FAILED_PRECONDITION and 30 kB of trailers
 """
 
@@ -52,9 +53,9 @@ def refusal(status):
     return grpc.method_handlers_generic_handler("grpc.reflection.v1.ServerReflection", {"ServerReflectionInfo": method})
 
 
-def serve(greeter, reflected=True, handlers=()):
+def serve(greeter, reflected=True, handlers=(), compression=None):
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=4)
-    server = grpc.server(pool, handlers=handlers)
+    server = grpc.server(pool, handlers=handlers, compression=compression)
     services.add_GreeterServicer_to_server(greeter, server)
     if reflected:
         names = [messages.DESCRIPTOR.services_by_name["Greeter"].full_name, reflection.SERVICE_NAME]
@@ -70,6 +71,8 @@ def main(kind, name):
         servers = [serve(greeter, handlers=[refusal(status)]) for status in REFUSALS]
     elif kind == "large-trailers":
         servers = [serve(FailingGreeter())]
+    elif kind == "gzip":
+        servers = [serve(greeter, compression=grpc.Compression.Gzip)]
     else:
         servers = [serve(greeter, reflected=kind == "reflection")]
     print(flush=True)

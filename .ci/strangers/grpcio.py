@@ -70,10 +70,21 @@ def reflection_v1_refused(tool, addresses):
 
 
 def large_trailers(tool, addresses):
-    """30 kB of trailers: a plain connection shows the status; the error of a balanced channel names its limit."""
-    for target, expected in [(f"grpc://{addresses[0]}", "FAILED_PRECONDITION"), (f"ipv4:{addresses[0]}", "16 KiB")]:
-        cause = only_error(verdict(tool, ["nothing-succeeded"], target, *HELLO, code=3))
-        assert expected in cause, f"{target}: {cause}"
+    """30 kB of trailers are read; below a limit of 16 KiB the error names the flag that raises it."""
+    for target in [f"grpc://{addresses[0]}", f"ipv4:{addresses[0]}"]:
+        for expected, limit in [("FAILED_PRECONDITION", "262144"), ("--max-header-list-size", "16384")]:
+            flags = [*HELLO, "--max-header-list-size", limit]
+            cause = only_error(verdict(tool, ["nothing-succeeded"], target, *flags, code=3))
+            assert expected in cause, f"{target}: {cause}"
+
+
+def compressed(tool, addresses):
+    """Responses compressed by gzip are decoded: a message, a stream, and the descriptions by reflection."""
+    stream = ["--method", "helloworld.Greeter/SayHelloStreamReply", "--data", '{"name": "Ann"}']
+    for target in [f"grpc://{addresses[0]}", ipv4(addresses)]:
+        for method in [HELLO, stream]:
+            document = load(tool, target, *method, "--pod-from", 'regex:from ([^",]*)[",]', "--max-errors", "0")
+            assert [pod["name"] for pod in document["pods"]] == ["pod-a"], document["pods"]
 
 
 def check(tool, report):
@@ -82,6 +93,7 @@ def check(tool, report):
         plain = running.enter_context(greeters("plain", *PODS))
         for each in [described_by_reflection, described_by_files, without_pod_names, requests_that_do_not_fit, one_call]:
             report(each, tool, reflected, plain)
-    for each, kind in [(reflection_v1_refused, "v1-refused"), (large_trailers, "large-trailers")]:
+    kinds = [(reflection_v1_refused, "v1-refused"), (large_trailers, "large-trailers"), (compressed, "gzip")]
+    for each, kind in kinds:
         with greeters(kind, "pod-a") as addresses:
             report(each, tool, addresses)

@@ -53,6 +53,7 @@
 //!
 //! # Features
 //!
+//! - `gzip`, `deflate`, `zstd`: compressed responses, see [`COMPRESSION_ENCODINGS`]. Off by default.
 //! - `kubernetes`: `kubernetes:///` targets, by a watch on the service's EndpointSlices. Off by default.
 //! - `tls`: `Builder::tls` and `https://` targets, by rustls. Off by default.
 //!
@@ -116,6 +117,7 @@ mod backoff;
 mod balancer;
 mod call;
 mod channel;
+mod compression;
 pub mod metrics;
 mod outlier;
 mod policy;
@@ -131,6 +133,7 @@ pub use channel::{
     BuildError, Builder, Channel, ChannelSnapshot, ResolverSnapshot, ResponseFuture, RetrySnapshot,
     SubchannelSnapshot,
 };
+pub use compression::{COMPRESSION_ENCODINGS, unsupported_encoding_status};
 pub use metrics::status_name;
 pub use outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 pub use policy::{
@@ -148,6 +151,8 @@ pub use service_config::{
 };
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
+#[doc(hidden)]
+pub use transport::header_list_size;
 #[cfg(feature = "tls")]
 #[doc(hidden)]
 pub use transport::{CaFileVerifier, CertificateProblem};

@@ -1,8 +1,15 @@
-//! Peers that end each connection, that only one address family reaches, or that are dead.
+//! Peers that end each connection, that only one address family reaches, or that are dead; and responses that are large or
+//! compressed.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod backend;
+#[cfg(all(feature = "deflate", feature = "gzip", feature = "zstd"))]
+#[path = "odd_peers/compression.rs"]
+mod compression;
+#[path = "odd_peers/header_lists.rs"]
+mod header_lists;
+mod scripted_server;
 
 use std::{
     io,

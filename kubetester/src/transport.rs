@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 pub use self::{
     caller::Caller,
-    grpc::StreamCaller,
+    grpc::{GrpcOptions, StreamCaller},
     http_client::HttpOptions,
     reply::{CallError, Content, HttpContent, Reply},
     tls::Tls,
@@ -56,6 +56,8 @@ pub struct Setup {
     pub request: Option<HttpMethod>,
     /// The options for calls to HTTP targets.
     pub http: HttpOptions,
+    /// The options for calls to gRPC targets.
+    pub grpc: GrpcOptions,
     /// The TLS options.
     pub tls: Tls,
 }
@@ -178,6 +180,10 @@ impl Transport {
         if setup.http != HttpOptions::default() && !matches!(target, Target::Http(_)) {
             let why = "--location, --http2 and --disable-keepalive are for http:// and https:// targets";
             return Err(Unreachable::Usage(format!("{target} is called by gRPC: {why}")));
+        }
+        if setup.grpc != GrpcOptions::default() && matches!(target, Target::Http(_)) {
+            let why = "--max-message-size and --max-header-list-size are for gRPC targets";
+            return Err(Unreachable::Usage(format!("{target} is called by HTTP: {why}")));
         }
         if !matches!(target, Target::Http(_)) {
             setup.check_metadata()?;

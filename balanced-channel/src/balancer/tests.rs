@@ -19,6 +19,7 @@ use crate::{
     policy::{PickArgs, Policy},
     resolver::{Endpoint, ResolveError, Updates, updates},
     subchannel::Connectivity,
+    transport::HeaderListLimit,
 };
 
 const HOSTS: u8 = 5;
@@ -152,6 +153,7 @@ impl World {
             http2: Http2Config {
                 connect_timeout: Duration::from_secs(3),
                 keepalive: None,
+                header_list_limit: HeaderListLimit::default(),
                 too_many_pings: Arc::default(),
             },
             backoff: BackoffPolicy { max: Duration::from_secs(5), ..BackoffPolicy::default() },

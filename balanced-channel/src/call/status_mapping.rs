@@ -7,7 +7,7 @@ use http::{Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::retry::Progress;
-use crate::transport::{SendError, chain};
+use crate::transport::{ResponseError, SendError, chain};
 
 /// An attempt that ended without response headers.
 #[derive(Debug)]
@@ -24,7 +24,9 @@ impl From<SendError> for SendFailure {
         let (progress, code) = match &error {
             SendError::Closed | SendError::NotSent(_) => (Progress::NotSent, Code::Unavailable),
             SendError::InvalidRequest(_) => (Progress::MaybeProcessed, Code::Internal),
-            SendError::Failed(error) if refused(error) => (Progress::Refused, code(error)),
+            SendError::Failed(ResponseError::Http2(error)) if refused(error) => {
+                (Progress::Refused, code_of_http2(error))
+            }
             SendError::Failed(error) => (Progress::MaybeProcessed, code(error)),
         };
         Self { why: chain(&error), progress, code }
@@ -81,12 +83,19 @@ pub fn foreign_response_status<B>(response: &Response<B>) -> Option<Status> {
 }
 
 /// The status of a response that broke off.
-pub(crate) fn broken(error: &h2::Error, address: SocketAddr) -> Status {
+pub(crate) fn broken(error: &ResponseError, address: SocketAddr) -> Status {
     Status::new(code(error), format!("the response from {address} broke off: {}", chain(error)))
 }
 
+fn code(error: &ResponseError) -> Code {
+    match error {
+        ResponseError::Http2(error) => code_of_http2(error),
+        ResponseError::HeaderList(_) => Code::ResourceExhausted,
+    }
+}
+
 /// The gRPC code for an HTTP/2 error (gRPC over HTTP/2, "Errors").
-fn code(error: &h2::Error) -> Code {
+fn code_of_http2(error: &h2::Error) -> Code {
     if error.is_io() || error.is_go_away() {
         return Code::Unavailable;
     }

@@ -21,7 +21,7 @@ use crate::{
     service_config::{HedgingBudget, Methods, RetryConfigError, RetryThrottling},
     subchannel::HealthCheck,
     target::{ResolverTarget, Target, TargetError},
-    transport::{Connector, Http2Config, Keepalive},
+    transport::{Connector, HeaderListLimit, Http2Config, Keepalive},
 };
 
 /// The configuration of a channel, except its connector.
@@ -93,6 +93,7 @@ impl ChannelConfig {
             http2: Http2Config {
                 connect_timeout: Duration::from_secs(5),
                 keepalive: Some(Keepalive::default()),
+                header_list_limit: HeaderListLimit::default(),
                 too_many_pings: Arc::default(),
             },
             wait_for_ready: false,

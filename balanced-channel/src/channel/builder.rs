@@ -13,7 +13,7 @@ use crate::{
     resolver::{Refresh, Resolver},
     service_config::{HedgingBudget, HedgingPolicy, RetryPolicy, RetryThrottling, ServiceConfig},
     target::{Target, TargetError},
-    transport::{Connector, Keepalive, TcpConnector},
+    transport::{Connector, HeaderListLimit, Keepalive, TcpConnector},
 };
 
 /// Configures a [`Channel`]. Every setting has a default that suits a service in the same cluster.
@@ -178,6 +178,14 @@ impl<C: Connector> Builder<C> {
     /// Sets how unresponsive peers are detected; `None` turns this off. Default: see [`Keepalive`].
     pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
         self.config.http2.keepalive = keepalive.into();
+        self
+    }
+
+    /// Sets the maximum size of the headers, and of the trailers, of a response, in bytes as HTTP/2 counts them: the
+    /// lengths of each name and value, and 32 more (RFC 9113, section 6.5.2). A response above it fails with
+    /// RESOURCE_EXHAUSTED. At least 4 KiB. Default: 16 KiB, the hard limit of gRPC's C core.
+    pub fn max_header_list_size(mut self, bytes: u32) -> Self {
+        self.config.http2.header_list_limit = HeaderListLimit::new(bytes);
         self
     }
 

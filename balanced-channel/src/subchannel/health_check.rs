@@ -24,6 +24,7 @@ use tower_service::Service;
 
 use crate::{
     backoff::{Backoff, BackoffPolicy},
+    compression::{COMPRESSION_ENCODINGS, unsupported_encoding_status},
     transport::ReplayBody,
     transport::{Http2Client, IncomingBody},
 };
@@ -110,7 +111,9 @@ impl HealthCheck {
 
     /// Watches until the call ends, and returns how it ended.
     async fn watch_once(&self, client: Http2Client, mut on_status: impl FnMut(ServingStatus)) -> Status {
-        let mut health = HealthClient::with_origin(SingleConnection(client), self.origin.clone());
+        let health = HealthClient::with_origin(SingleConnection(client), self.origin.clone());
+        let mut health =
+            COMPRESSION_ENCODINGS.iter().fold(health, |health, encoding| health.accept_compressed(*encoding));
         let request = HealthCheckRequest { service: self.service.clone() };
         let mut responses = match health.watch(request).await {
             Ok(response) => response.into_inner(),
@@ -160,7 +163,12 @@ impl Service<Request<Body>> for SingleConnection {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let source = ReplayBody::read(body, 0).await?;
-            Ok(client.send(|| Request::from_parts(head, source.attempt()), || {}).await?)
+            let response = client.send(|| Request::from_parts(head, source.attempt()), || {}).await?;
+            // tonic's status would read as that of a server without a health service.
+            match unsupported_encoding_status(&response) {
+                Some(status) => Err(status.into()),
+                None => Ok(response),
+            }
         })
     }
 }

@@ -16,7 +16,7 @@ use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use super::{
     replay::AttemptBody,
     request_body::RequestBodyWriter,
-    response_body::{IncomingBody, StreamPermit},
+    response_body::{IncomingBody, ResponseError, StreamPermit},
     shared::{DrainReason, Shared},
     stream_quota::StreamGrant,
 };
@@ -42,7 +42,7 @@ pub(crate) enum SendError {
     InvalidRequest(h2::Error),
     /// It was sent, or some of it.
     #[error(transparent)]
-    Failed(h2::Error),
+    Failed(ResponseError),
 }
 
 /// Keeps the gate until a stream is open, also when its call is given up before.
@@ -110,6 +110,8 @@ impl Http2Client {
         });
         match answer.await {
             Ok(answer) => {
+                let headers = self.shared.header_list_limit.check_headers(answer.headers());
+                headers.map_err(|error| SendError::Failed(error.into()))?;
                 if let Some(upload) = upload
                     && !answer.body().is_end_stream()
                 {
@@ -118,7 +120,10 @@ impl Http2Client {
                 Ok(answer.map(|body| IncomingBody::new(body, permit)))
             }
             Err(error) if self.was_not_sent(&response) => Err(SendError::NotSent(error)),
-            Err(error) => Err(SendError::Failed(error)),
+            Err(error) => {
+                let stream = response.stream_id().as_u32();
+                Err(SendError::Failed(ResponseError::new(error, stream, &self.shared)))
+            }
         }
     }
 

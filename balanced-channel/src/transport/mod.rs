@@ -3,6 +3,7 @@
 mod client;
 mod connector;
 mod driver;
+mod header_list;
 mod keepalive;
 mod replay;
 mod request_body;
@@ -31,10 +32,12 @@ pub(crate) use client::{Http2Client, SendError};
 pub use connector::{Connector, TcpConnector};
 use driver::Driver;
 pub(crate) use driver::{ConnectionEvent, ConnectionMonitor};
+pub(crate) use header_list::HeaderListLimit;
+pub use header_list::header_list_size;
 pub use keepalive::Keepalive;
 use keepalive::pinger::Pinger;
 pub(crate) use replay::{AttemptBody, ReplayBody, SentMessages, UploadGuard};
-pub(crate) use response_body::IncomingBody;
+pub(crate) use response_body::{IncomingBody, ResponseError};
 pub(crate) use shared::ConnectionLost;
 use shared::Shared;
 use sniffer::SniffedIo;
@@ -53,8 +56,6 @@ use crate::resolver::Endpoint;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// The flow-control window of a stream: the maximum of unread data of a response.
 const STREAM_WINDOW: u32 = 2 << 20;
-/// The maximum size of the headers or the trailers of a response, decoded, in bytes.
-const MAX_HEADER_LIST: u32 = 16 << 10;
 /// The number of bytes per stream that h2 buffers of an upload before they are written.
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -63,6 +64,7 @@ const SEND_BUFFER: usize = 1 << 20;
 pub(crate) struct Http2Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) header_list_limit: HeaderListLimit,
     /// The number of GOAWAY frames with `too_many_pings`, over all connections of the channel.
     pub(crate) too_many_pings: Arc<AtomicU32>,
 }
@@ -108,7 +110,7 @@ impl Http2Config {
     ) -> Result<(Http2Client, ConnectionMonitor), String> {
         let io = connector.connect(endpoint).await.map_err(|error| chain(&error))?;
         let (client, mut driver, shared) =
-            handshake(io, self.keepalive()).await.map_err(|error| chain(&error))?;
+            handshake(io, self.keepalive(), self.header_list_limit).await.map_err(|error| chain(&error))?;
         let mut peer = shared.peer.subscribe();
         let ended = tokio::select! {
             biased;
@@ -128,13 +130,14 @@ impl Http2Config {
 async fn handshake<I: AsyncRead + AsyncWrite + Send + Unpin>(
     io: I,
     keepalive: Option<Keepalive>,
+    header_list_limit: HeaderListLimit,
 ) -> Result<(Http2Client, Driver<I>, Arc<Shared>), h2::Error> {
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(header_list_limit));
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(header_list_limit.of_h2())
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false);
     let (h2, mut connection) = builder.handshake::<_, Bytes>(SniffedIo::new(io, shared.clone())).await?;

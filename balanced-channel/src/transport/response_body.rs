@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame};
 
-use super::{shared::Shared, stream_quota::StreamGrant};
+use super::{header_list::HeaderListTooLarge, shared::Shared, stream_quota::StreamGrant};
 
 /// The number of bytes that may be read before a WINDOW_UPDATE is sent. The smaller part of a window
 /// (RFC 9113, section 6.9.1), so that a short response needs none.
@@ -25,6 +25,15 @@ pub(crate) struct IncomingBody {
     /// Given back with the last byte.
     permit: Option<StreamPermit>,
     state: State,
+}
+
+/// A response broke off, or is larger than the channel accepts.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResponseError {
+    #[error(transparent)]
+    Http2(h2::Error),
+    #[error(transparent)]
+    HeaderList(#[from] HeaderListTooLarge),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +63,18 @@ impl Drop for StreamPermit {
     }
 }
 
+// === impl ResponseError ===
+
+impl ResponseError {
+    /// Creates the error of a stream.
+    pub(super) fn new(error: h2::Error, stream: u32, shared: &Shared) -> Self {
+        match shared.header_list_error(stream, &error) {
+            Some(too_large) => too_large.into(),
+            None => Self::Http2(error),
+        }
+    }
+}
+
 // === impl IncomingBody ===
 
 impl IncomingBody {
@@ -66,9 +87,19 @@ impl IncomingBody {
         self.permit = None;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    /// Returns the meaning of h2's error.
+    fn error(&self, error: h2::Error) -> ResponseError {
+        let stream = self.stream.stream_id().as_u32();
+        match &self.permit {
+            Some(StreamPermit(shared)) => ResponseError::new(error, stream, shared),
+            None => ResponseError::Http2(error),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         if self.state == State::Data {
-            if let Some(data) = ready!(self.stream.poll_data(cx)).transpose()? {
+            let data = ready!(self.stream.poll_data(cx)).transpose();
+            if let Some(data) = data.map_err(|error| self.error(error))? {
                 self.read += data.len();
                 if self.read >= RELEASE {
                     // It fails only for more than was read.
@@ -79,7 +110,10 @@ impl IncomingBody {
             self.state = State::Trailers;
         }
         if self.state == State::Trailers {
-            let trailers = ready!(self.stream.poll_trailers(cx))?;
+            let trailers = ready!(self.stream.poll_trailers(cx)).map_err(|error| self.error(error))?;
+            if let (Some(trailers), Some(StreamPermit(shared))) = (&trailers, &self.permit) {
+                shared.check_trailers(self.stream.stream_id().as_u32(), trailers)?;
+            }
             self.end();
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
@@ -89,12 +123,12 @@ impl IncomingBody {
 
 impl Body for IncomingBody {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = ResponseError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = self.get_mut();
         let polled = this.poll(cx);
         if let Poll::Ready(Some(Err(_))) = polled {

@@ -3,21 +3,25 @@
 use std::{
     fmt,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{chain, sniffer::frame_reader::GoAway, stream_quota::StreamQuota};
+use super::{chain, header_list::HeaderListLimit, sniffer::frame_reader::GoAway, stream_quota::StreamQuota};
 use crate::metrics::Disconnect;
+
+/// The maximum number of long header blocks that are remembered.
+const MAX_LONG_BLOCKS: usize = 128;
 
 /// One connection, as its calls, its wire and its task see it.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The streams that calls may open.
     pub(super) quota: StreamQuota,
+    pub(super) header_list_limit: HeaderListLimit,
     pub(super) observed: Observed,
     /// The published state of the peer.
     pub(super) peer: watch::Sender<PeerState>,
@@ -39,6 +43,10 @@ pub(super) struct Observed {
     pub(super) goaway: OnceLock<GoAway>,
     /// Set by the task when the peer has been silent for too long: the wire fails.
     pub(super) keepalive_timed_out: AtomicBool,
+    /// True once there was a long header block.
+    any_long_block: AtomicBool,
+    /// The last streams with a long header block, and its length.
+    long_blocks: Mutex<Vec<(u32, usize)>>,
 }
 
 /// Counts for one writer.
@@ -78,9 +86,10 @@ pub(crate) enum DrainReason {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(header_list_limit: HeaderListLimit) -> Self {
         Self {
             quota: StreamQuota::default(),
+            header_list_limit,
             observed: Observed::default(),
             peer: watch::Sender::default(),
             runtime: Handle::current(),
@@ -98,6 +107,30 @@ impl Shared {
             peer.draining.get_or_insert(why);
             first
         });
+    }
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// Records the length of a header block that has not ended.
+    pub(super) fn record_long_block(&self, stream: u32, length: usize) {
+        let mut blocks = self.long_blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.retain(|(other, _)| *other != stream);
+        if blocks.len() == MAX_LONG_BLOCKS {
+            blocks.remove(0);
+        }
+        blocks.push((stream, length));
+        self.any_long_block.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the length of the last header block of a stream, if it was long.
+    pub(super) fn long_block(&self, stream: u32) -> Option<usize> {
+        if !self.any_long_block.load(Ordering::Relaxed) {
+            return None;
+        }
+        let blocks = self.long_blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().find(|(other, _)| *other == stream).map(|(_, length)| *length)
     }
 }
 

@@ -19,6 +19,7 @@ pub struct CallOutput {
     pub code: Code,
     pub message: String,
     pub headers: HeaderMap,
+    pub trailers: HeaderMap,
     pub body: Vec<u8>,
 }
 
@@ -36,13 +37,15 @@ pub async fn send(channel: &Channel, request: Request<Body>) -> CallOutput {
         }
         let end = Status::from_header_map(trailers.as_ref().unwrap_or(&head.headers));
         let code = end.map_or(Code::Unknown, |status| status.code());
-        Ok(CallOutput { code, message: String::new(), headers: head.headers, body: data })
+        let trailers = trailers.unwrap_or_default();
+        Ok(CallOutput { code, message: String::new(), headers: head.headers, trailers, body: data })
     };
     let got = tokio::time::timeout(TEST_TIMEOUT, exchange).await.expect("a call must end");
     got.unwrap_or_else(|status: Status| CallOutput {
         code: status.code(),
         message: status.message().to_owned(),
         headers: HeaderMap::new(),
+        trailers: HeaderMap::new(),
         body: Vec::new(),
     })
 }

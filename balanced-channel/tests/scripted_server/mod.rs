@@ -33,6 +33,14 @@ pub enum ScriptedResponse {
     Message(Code),
     /// Nothing but a status.
     Status(Code),
+    /// OK, with so many fields of so many bytes in the headers.
+    LargeHeaders(usize, usize),
+    /// A message and OK, and so many fields of so many bytes in the trailers.
+    LargeTrailers(usize, usize),
+    /// A frame in this encoding, and OK.
+    Encoded(&'static str, &'static [u8]),
+    /// The same, and then nothing.
+    EncodedStream(&'static str, &'static [u8]),
     /// Nothing but UNAVAILABLE, and when to try again.
     Pushback(&'static str),
     /// An HTTP status without a word of gRPC.
@@ -160,6 +168,27 @@ async fn answer(
             drop(stream.send_trailers([status(code)].into_iter().collect()));
         }
         ScriptedResponse::Status(code) => drop(respond.send_response(head(Some(code)), true)),
+        ScriptedResponse::LargeHeaders(count, size) => {
+            let mut head = head(Some(Code::Ok));
+            head.headers_mut().extend(fields(count, size));
+            drop(respond.send_response(head, true));
+        }
+        ScriptedResponse::LargeTrailers(count, size) => {
+            let mut stream = respond.send_response(head(None), false).unwrap();
+            stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
+            let trailers = [status(Code::Ok)].into_iter().chain(fields(count, size));
+            drop(stream.send_trailers(trailers.collect()));
+        }
+        ScriptedResponse::Encoded(encoding, frame) | ScriptedResponse::EncodedStream(encoding, frame) => {
+            let mut head = head(None);
+            head.headers_mut().insert("grpc-encoding", HeaderValue::from_static(encoding));
+            let mut stream = respond.send_response(head, false).unwrap();
+            stream.send_data(Bytes::from_static(frame), false).unwrap();
+            if matches!(step.answer, ScriptedResponse::EncodedStream(..)) {
+                drop(std::future::poll_fn(|cx| stream.poll_reset(cx)).await);
+            }
+            drop(stream.send_trailers([status(Code::Ok)].into_iter().collect()));
+        }
         ScriptedResponse::Pushback(value) => {
             let mut head = head(Some(Code::Unavailable));
             head.headers_mut().insert("grpc-retry-pushback-ms", HeaderValue::from_static(value));
@@ -207,6 +236,11 @@ async fn answer(
             seen.lock().unwrap()[number].reset = reset.ok();
         }
     }
+}
+
+fn fields(count: usize, size: usize) -> impl Iterator<Item = (http::HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_str(&"x".repeat(size)).unwrap();
+    (0..count).map(move |number| (format!("x-{number}").parse().unwrap(), value.clone()))
 }
 
 fn status(code: Code) -> (http::HeaderName, HeaderValue) {

@@ -27,7 +27,7 @@ use crate::{
     sanitize,
     tally::{Sample, Tally},
     target::Target,
-    transport::{self, CallError, Caller, Content, HttpOptions, Tls, Transport},
+    transport::{self, CallError, Caller, Content, GrpcOptions, HttpOptions, Tls, Transport},
 };
 
 /// The time from one call to the next.
@@ -93,6 +93,9 @@ pub(super) struct Call {
     method: Choice,
 
     #[command(flatten)]
+    grpc: GrpcOptions,
+
+    #[command(flatten)]
     http: HttpOptions,
 
     #[command(flatten)]
@@ -127,6 +130,7 @@ impl Call {
             request: None,
             pod_from: PodFrom::Known,
             method: Choice { method: Some(method), ..Choice::default() },
+            grpc: GrpcOptions::default(),
             http: HttpOptions::default(),
             tls: Tls::default(),
             brief: true,

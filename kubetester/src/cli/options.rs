@@ -17,7 +17,7 @@ use crate::{
     report::About,
     result::LoadResult,
     target::Target,
-    transport::{self, Caller, HttpOptions, Setup, Tls, Transport},
+    transport::{self, Caller, GrpcOptions, HttpOptions, Setup, Tls, Transport},
 };
 
 /// The time that a load without `-n` and `--duration` lasts.
@@ -76,6 +76,9 @@ pub(super) struct Options {
 
     #[command(flatten)]
     pub(super) method: Choice,
+
+    #[command(flatten)]
+    pub(super) grpc: GrpcOptions,
 
     #[command(flatten)]
     pub(super) http: HttpOptions,
@@ -147,6 +150,7 @@ impl Options {
             method: self.method.clone(),
             request: self.request.clone(),
             http: self.http,
+            grpc: self.grpc,
             tls: self.tls.clone(),
         }
     }

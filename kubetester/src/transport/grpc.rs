@@ -5,6 +5,7 @@ mod client;
 mod codec;
 mod connect;
 mod observed;
+mod options;
 mod reflection;
 mod status;
 mod stream;
@@ -18,12 +19,12 @@ use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
 use tonic::{Code, Status, metadata::MetadataMap};
 
-pub use self::stream::StreamCaller;
 use self::{
     called::{Called, Response},
     client::{AnyChannel, Client, Connection, Peer, Question},
     reflection::Reflection,
 };
+pub use self::{options::GrpcOptions, stream::StreamCaller};
 use super::{
     Setup, Unreachable,
     reply::{CallError, Content, Reply},
@@ -47,6 +48,7 @@ pub(super) struct Server {
 
 struct Shared {
     metadata: MetadataMap,
+    options: GrpcOptions,
     pod_from: PodFrom,
     /// True if the target is balanced, so that each connection ends at a pod.
     peer_is_pod: bool,
@@ -71,6 +73,7 @@ impl Server {
         let called = OnceCell::new_with(called);
         let shared = Shared {
             metadata,
+            options: setup.grpc,
             pod_from: setup.pod_from,
             peer_is_pod,
             choice: setup.method,
@@ -98,7 +101,7 @@ impl Server {
 
     pub(super) fn caller(&self, index: usize) -> Caller {
         let connection = &self.connections[index % self.connections.len()];
-        Caller { client: connection.client(), shared: self.shared.clone() }
+        Caller { client: connection.client(self.shared.options), shared: self.shared.clone() }
     }
 
     /// Returns a caller that holds streams, or the name of the method if it does not stream.
@@ -123,7 +126,7 @@ impl Server {
 
     /// Has the server say what the method is, unless that is known.
     pub(super) async fn learn(&self, target: &Target, patience: Duration) -> Result<(), Unreachable> {
-        let client = self.connections[0].client();
+        let client = self.connections[0].client(self.shared.options);
         let learned = timeout(patience, self.shared.called(&client)).await;
         let patience = humantime::format_duration(patience);
         let late = |_| Err(Unfit::Untold(format!("no answer to reflection within {patience}")));

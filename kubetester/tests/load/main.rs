@@ -13,6 +13,7 @@ mod goaway;
 mod greeter;
 mod hostile;
 mod interrupt;
+mod limits;
 mod method;
 mod misbehaving;
 mod misbehaving_grpc;

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     super::{
-        Keepalive, handshake,
+        HeaderListLimit, Keepalive, handshake,
         sniffer::frame_reader::{frame_type, tests::frame},
     },
     *,
@@ -24,7 +24,7 @@ async fn open(capacity: usize) -> (Http2Client, DuplexStream) {
 
 async fn open_with(capacity: usize, keepalive: Option<Keepalive>) -> (Http2Client, DuplexStream) {
     let (mut peer, end) = duplex(capacity);
-    let (client, driver, shared) = handshake(end, keepalive).await.unwrap();
+    let (client, driver, shared) = handshake(end, keepalive, HeaderListLimit::default()).await.unwrap();
     tokio::spawn(driver);
     peer.write_all(&frame(frame_type::SETTINGS, 0, 0, b"")).await.unwrap();
     let mut state = shared.peer.subscribe();

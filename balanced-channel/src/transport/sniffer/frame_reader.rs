@@ -21,6 +21,7 @@ pub(crate) mod frame_type {
     pub(crate) const HEADERS: u8 = 0x1;
     pub(crate) const SETTINGS: u8 = 0x4;
     pub(crate) const GOAWAY: u8 = 0x7;
+    pub(crate) const CONTINUATION: u8 = 0x9;
 }
 
 /// A stream that arrives in pieces of any size.
@@ -47,6 +48,8 @@ pub(crate) enum FrameEvent {
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
+    /// The length of the payload.
+    pub(crate) length: usize,
     pub(crate) frame_type: u8,
     pub(crate) stream: u32,
 }
@@ -90,10 +93,9 @@ impl FrameReader {
                 if self.header_len < HEADER {
                     return;
                 }
-                let [high, middle, low, ..] = self.header;
-                self.payload_left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-                self.header_len = 0;
                 let header = FrameHeader::read(&self.header);
+                self.payload_left = header.length;
+                self.header_len = 0;
                 self.goaway = (header.frame_type == frame_type::GOAWAY).then(Vec::new);
                 on_event(FrameEvent::Header(header));
             }
@@ -110,8 +112,9 @@ impl FrameReader {
 
 impl FrameHeader {
     fn read(bytes: &[u8; HEADER]) -> Self {
-        let [_, _, _, frame_type, _, stream @ ..] = *bytes;
-        Self { frame_type, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
+        let [high, middle, low, frame_type, _, stream @ ..] = *bytes;
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        Self { length, frame_type, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
     }
 }
 
@@ -160,19 +163,20 @@ pub(crate) mod tests {
             frame(PING, 1, 0, &[0; 8]),
         ]
         .concat();
-        let header = |frame_type, stream| FrameEvent::Header(FrameHeader { frame_type, stream });
+        let header =
+            |frame_type, stream, length| FrameEvent::Header(FrameHeader { length, frame_type, stream });
         for size in 1..stream.len() {
             let (mut frames, mut seen) = (FrameReader::default(), Vec::new());
             for piece in stream.chunks(size) {
                 frames.read(piece, |on_event| seen.push(on_event));
             }
             let all = [
-                header(frame_type::SETTINGS, 0),
-                header(frame_type::DATA, 3),
-                header(frame_type::HEADERS, 5),
-                header(frame_type::GOAWAY, 0),
+                header(frame_type::SETTINGS, 0, 0),
+                header(frame_type::DATA, 3, 300),
+                header(frame_type::HEADERS, 5, 1),
+                header(frame_type::GOAWAY, 0, 8),
                 FrameEvent::GoAway(GoAway { error: 0, too_many_pings: false }),
-                header(PING, 0),
+                header(PING, 0, 8),
             ];
             assert_eq!(seen, all, "in pieces of {size}");
             assert_eq!(frames.remaining(), HEADER, "it waits for the next frame");

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use frame_reader::{FrameEvent, FrameReader, frame_type};
+use frame_reader::{FrameEvent, FrameHeader, FrameReader, frame_type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::shared::Shared;
@@ -23,6 +23,8 @@ pub(crate) struct SniffedIo<I> {
     io: I,
     read_frames: FrameReader,
     written_frames: FrameReader,
+    /// The length of the last header block that was read, so far: HEADERS, and the CONTINUATIONs that follow.
+    block: usize,
     shared: Arc<Shared>,
 }
 
@@ -30,7 +32,13 @@ pub(crate) struct SniffedIo<I> {
 
 impl<I> SniffedIo<I> {
     pub(crate) fn new(io: I, shared: Arc<Shared>) -> Self {
-        Self { io, read_frames: FrameReader::default(), written_frames: FrameReader::after_preface(), shared }
+        Self {
+            io,
+            read_frames: FrameReader::default(),
+            written_frames: FrameReader::after_preface(),
+            block: 0,
+            shared,
+        }
     }
 
     /// Observes bytes that were read.
@@ -39,9 +47,24 @@ impl<I> SniffedIo<I> {
         if !bytes.is_empty() {
             observed.reads.add();
         }
+        let (block, long_block) = (&mut self.block, self.shared.header_list_limit.long_block());
+        let mut add_to_block = |header: FrameHeader| {
+            *block = match header.frame_type {
+                frame_type::CONTINUATION => *block + header.length,
+                _ => header.length,
+            };
+            if *block > long_block {
+                observed.record_long_block(header.stream, *block);
+            }
+        };
         self.read_frames.read(bytes, |event| match event {
             FrameEvent::Header(header) => match header.frame_type {
-                frame_type::HEADERS | frame_type::DATA => observed.responses.add(),
+                frame_type::HEADERS => {
+                    observed.responses.add();
+                    add_to_block(header);
+                }
+                frame_type::CONTINUATION => add_to_block(header),
+                frame_type::DATA => observed.responses.add(),
                 frame_type::SETTINGS => observed.settings.store(true, Ordering::Relaxed),
                 _ => {}
             },

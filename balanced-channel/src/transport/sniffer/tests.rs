@@ -9,12 +9,13 @@ use super::{
     },
     *,
 };
+use crate::transport::HeaderListLimit;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn pipe() -> (DuplexStream, SniffedIo<DuplexStream>, Arc<Shared>) {
     let (peer, io) = duplex(1 << 16);
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(HeaderListLimit::default()));
     (peer, SniffedIo::new(io, shared.clone()), shared)
 }
 

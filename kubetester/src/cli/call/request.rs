@@ -49,6 +49,7 @@ impl Call {
             method: self.method.clone(),
             request: self.request.clone(),
             http: self.http,
+            grpc: self.grpc,
             tls: self.tls.clone(),
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     render::{self, machines::Row},
     result::LoadResult,
     target::Target,
-    transport::{HttpOptions, Setup, Transport},
+    transport::{GrpcOptions, HttpOptions, Setup, Transport},
 };
 
 /// The gateway's path to the gRPC backend.
@@ -72,6 +72,7 @@ impl Drill {
             method: self.method.clone(),
             request: None,
             http: HttpOptions::default(),
+            grpc: GrpcOptions::default(),
             tls: self.tls.clone(),
         }
     }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use balanced_channel::COMPRESSION_ENCODINGS;
 use bytes::Bytes;
 use http::HeaderMap;
 use prost_reflect::DescriptorPool;
@@ -13,7 +14,9 @@ use tonic::{Status, Streaming, client::Grpc, metadata::MetadataMap, transport::C
 use super::{
     called::{Called, Response},
     observed::{LastResponse, Observed},
+    options::GrpcOptions,
     reflection::Reflection,
+    status,
 };
 use crate::{
     method::{MethodName, PodExtractor, Unfit},
@@ -31,6 +34,7 @@ pub(super) enum Connection {
 pub(super) struct Client {
     pub(super) channel: AnyChannel,
     pub(super) last: LastResponse,
+    options: GrpcOptions,
 }
 
 pub(super) enum AnyChannel {
@@ -57,10 +61,11 @@ impl Client {
         metadata: &MetadataMap,
         messages: Option<&mut Messages>,
     ) -> Result<Response, Status> {
-        match &mut self.channel {
+        let response = match &mut self.channel {
             AnyChannel::Plain(client, _) => called.call(client, metadata, messages).await,
             AnyChannel::Balanced(client) => called.call(client, metadata, messages).await,
-        }
+        };
+        response.map_err(|status| self.explain(status))
     }
 
     pub(super) async fn stream(
@@ -69,10 +74,11 @@ impl Client {
         metadata: &MetadataMap,
         arrived: &mut (dyn FnMut(&Bytes) + Send),
     ) -> Result<Response, Status> {
-        match &mut self.channel {
+        let response = match &mut self.channel {
             AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
             AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
-        }
+        };
+        response.map_err(|status| self.explain(status))
     }
 
     /// Opens a stream.
@@ -84,6 +90,14 @@ impl Client {
         match &mut self.channel {
             AnyChannel::Plain(client, _) => called.open(client, metadata).await,
             AnyChannel::Balanced(client) => called.open(client, metadata).await,
+        }
+    }
+
+    /// Returns the status of a call, with the name of the flag if it is tonic's own for a message above the limit.
+    pub(super) fn explain(&self, status: Status) -> Status {
+        match self.last.get().complete {
+            true => status,
+            false => status::message_too_large(&status, self.options.max_message_size).unwrap_or(status),
         }
     }
 
@@ -138,18 +152,23 @@ impl Client {
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn client(&self) -> Client {
+    pub(super) fn client(&self, options: GrpcOptions) -> Client {
         let last = LastResponse::default();
         let channel = match self {
             Self::Plain(channel, peer) => {
-                AnyChannel::Plain(Grpc::new(Observed::new(channel.clone(), last.clone())), peer.clone())
+                AnyChannel::Plain(grpc(channel.clone(), last.clone(), options), peer.clone())
             }
-            Self::Balanced(channel) => {
-                AnyChannel::Balanced(Grpc::new(Observed::new(channel.clone(), last.clone())))
-            }
+            Self::Balanced(channel) => AnyChannel::Balanced(grpc(channel.clone(), last.clone(), options)),
         };
-        Client { channel, last }
+        Client { channel, last, options }
     }
+}
+
+/// Returns a client that observes responses, limits them, and accepts compressed ones.
+fn grpc<S>(channel: S, last: LastResponse, options: GrpcOptions) -> Grpc<Observed<S>> {
+    let grpc = Grpc::new(Observed::new(channel, last, options.max_header_list_size));
+    let grpc = grpc.max_decoding_message_size(options.max_message_size as usize);
+    COMPRESSION_ENCODINGS.iter().fold(grpc, |grpc, encoding| grpc.accept_compressed(*encoding))
 }
 
 // === impl Peer ===

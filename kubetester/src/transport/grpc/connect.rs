@@ -26,8 +26,9 @@ const ALPN: &[u8] = b"h2";
 /// The number of times that a balanced channel is asked whether it is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The largest headers or trailers that are read over a plain connection, in bytes as HTTP/2 counts them.
-const MAX_HEADER_LIST: u32 = 256 * 1024;
+/// HTTP/2's limit on headers and trailers, as a multiple of the setting, which [`Observed`](super::observed) applies: tonic
+/// does not report what is above its own limit.
+const HEADER_LIST_FACTOR: u32 = 8;
 
 /// The stream below HTTP/2.
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -79,7 +80,7 @@ impl Server {
         let origin: Uri = origin.parse().map_err(|error| unreachable(cause::root(&error)))?;
         let settings = Settings::from_shared(format!("http://{authority}"));
         let settings = settings.map_err(|error| unreachable(cause::root(&error)))?.origin(origin);
-        let settings = settings.http2_max_header_list_size(MAX_HEADER_LIST);
+        let settings = settings.http2_max_header_list_size(http2_limit(&setup));
         let mut connections = Vec::new();
         for _ in 0..setup.connections.map_or(1, usize::from) {
             let peer = Peer::default();
@@ -107,6 +108,7 @@ impl Server {
         let called = Called::beforehand(&setup, true)?;
         let usage = |error: &dyn std::error::Error| Unreachable::Usage(error.to_string());
         let mut builder = balanced_channel::Channel::builder(target);
+        builder = builder.max_header_list_size(setup.grpc.max_header_list_size);
         if let Some(authority) = setup.take_authority()? {
             builder = builder.authority(authority);
         }
@@ -141,6 +143,7 @@ impl Server {
         let root = |address: &SocketAddr| {
             let root = Settings::from_shared(format!("http://{address}"));
             let root = root.expect("an address with a port makes a URI");
+            let root = root.http2_max_header_list_size(http2_limit(&setup));
             let origin = authority.as_ref().and_then(|authority| format!("http://{authority}").parse().ok());
             origin.into_iter().fold(root, |root, origin| root.origin(origin))
         };
@@ -148,6 +151,10 @@ impl Server {
         let channel = Channel::balance_list(endpoints);
         Ok(Self::new(vec![Connection::Plain(channel, Peer::default())], setup, called))
     }
+}
+
+fn http2_limit(setup: &Setup) -> u32 {
+    setup.grpc.max_header_list_size.saturating_mul(HEADER_LIST_FACTOR)
 }
 
 /// Connects, and notes whom it reached.

@@ -1,4 +1,5 @@
-//! A client that observes responses before tonic sees them: their peers, and whether they are gRPC responses.
+//! A client that observes responses before tonic sees them: their peers, whether they are gRPC responses, and whether
+//! their headers and trailers are within the limit.
 
 use std::{
     net::SocketAddr,
@@ -7,9 +8,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use balanced_channel::{ResponseBody, foreign_response_status};
+use balanced_channel::{
+    ResponseBody, foreign_response_status, header_list_size, unsupported_encoding_status,
+};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use tonic::{
     Status,
@@ -28,6 +31,7 @@ pub(super) trait PeerOf {
 pub(super) struct Observed<S> {
     inner: S,
     last: LastResponse,
+    max_header_list_size: u32,
 }
 
 /// The response to the last call, shared between a caller and its [`Observed`] client.
@@ -59,9 +63,18 @@ impl LastResponse {
 // === impl Observed ===
 
 impl<S> Observed<S> {
-    pub(super) fn new(inner: S, last: LastResponse) -> Self {
-        Self { inner, last }
+    pub(super) fn new(inner: S, last: LastResponse, max_header_list_size: u32) -> Self {
+        Self { inner, last, max_header_list_size }
     }
+}
+
+/// Returns the status of headers or trailers above the limit.
+fn too_large(part: &str, headers: &HeaderMap, limit: u32) -> Option<Status> {
+    let size = header_list_size(headers);
+    (size > limit as usize).then(|| {
+        let sentence = format!("the {part} of the response have {size} bytes, more than the {limit} of");
+        Status::resource_exhausted(format!("{sentence} --max-header-list-size"))
+    })
 }
 
 impl<S, B> Service<Request<Body>> for Observed<S>
@@ -80,19 +93,36 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         *self.last.lock() = Observation::default();
         let (response, last) = (self.inner.call(request), self.last.clone());
+        let limit = self.max_header_list_size;
         Box::pin(async move {
-            let response = response.await.map_err(Into::into)?;
-            let status = foreign_response_status(&response);
+            let mut response = response.await.map_err(Into::into)?;
+            let foreign = foreign_response_status(&response);
             // Trailers-Only: the headers have the status.
-            let complete = status.is_some() || response.headers().contains_key(Status::GRPC_STATUS);
-            *last.lock() = Observation { peer: response.body().peer_of(), complete };
-            if let Some(status) = status {
+            let trailers_only = response.headers().contains_key(Status::GRPC_STATUS);
+            let peer = response.body().peer_of();
+            if let Some(status) = too_large("headers", response.headers(), limit) {
+                *last.lock() = Observation { peer, complete: false };
                 return Err(status.into());
             }
+            *last.lock() = Observation { peer, complete: foreign.is_some() || trailers_only };
+            if let Some(status) = foreign.or_else(|| unsupported_encoding_status(&response)) {
+                return Err(status.into());
+            }
+            if trailers_only {
+                // tonic would reject the encoding of messages that are not there.
+                response.headers_mut().remove("grpc-encoding");
+            }
             Ok(response.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    if frame.is_trailers() {
-                        last.lock().complete = true;
+                Body::new(body.map_frame(move |mut frame| {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        match too_large("trailers", trailers, limit) {
+                            Some(status) => {
+                                trailers.clear();
+                                // It fails only for a message that no header can carry.
+                                drop(status.add_header(trailers));
+                            }
+                            None => last.lock().complete = true,
+                        }
                     }
                     frame
                 }))

@@ -12,11 +12,26 @@ use crate::transport::cause;
 /// The text of h2's error for a connection that ended within a frame, or within what is no frame.
 const HALF_A_FRAME: &str = "bytes remaining on stream";
 
-/// h2's text for a stream on which a peer broke the protocol or a limit.
-const PROTOCOL_ERROR: &str = "unspecific protocol error detected";
-
 /// tonic's text for a response without a status.
 const NO_STATUS: &str = "grpc-status header missing, mapped from HTTP status code ";
+
+/// The name of the balanced channel for the limit on headers and trailers.
+const CHANNEL_LIMIT: &str = "the limit of this channel (Builder::max_header_list_size)";
+
+/// Returns the status of a message above `limit` bytes, if that is what a status of tonic's says.
+pub(super) fn message_too_large(status: &Status, limit: u32) -> Option<Status> {
+    let message = status.message();
+    let size = message.strip_prefix("Error, decoded message length too large: found ");
+    let size = match size.and_then(|rest| rest.split(' ').next()) {
+        Some(size) => format!("{size} bytes, more than the {limit}"),
+        None if message.starts_with("Error decompressing: size limit") => {
+            format!("more bytes, when decompressed, than the {limit}")
+        }
+        None => return None,
+    };
+    let sentence = format!("a message of the response has {size} of --max-message-size");
+    Some(Status::with_metadata(Code::ResourceExhausted, sentence, status.metadata().clone()))
+}
 
 /// Returns the name of the status, with the server's own words or the way in which the connection broke.
 pub(super) fn refusal(status: &Status, method: &PathAndQuery) -> String {
@@ -57,12 +72,7 @@ fn words(status: &Status) -> String {
     let Some(source) = status.source() else {
         return match message.strip_prefix(NO_STATUS) {
             Some(code) => format!("the server answers HTTP {code} without a gRPC status"),
-            // A balanced channel's text, without its cause.
-            None if message.ends_with(PROTOCOL_ERROR) => format!(
-                "{message}; if headers or trailers are larger than the 16 KiB that a balanced channel reads, \
-                 call one server as grpc://host:port, which reads 256 KiB"
-            ),
-            None => message.to_owned(),
+            None => message.replace(CHANNEL_LIMIT, "the limit of --max-header-list-size"),
         };
     };
     let io = cause::io_source(source);
@@ -85,13 +95,24 @@ fn words(status: &Status) -> String {
 fn http2(error: &h2::Error) -> String {
     let reason = error.reason().map_or_else(|| "no reason".to_owned(), reason);
     let sender = if error.is_remote() { "the server" } else { "the client" };
+    // h2's own limit is a multiple of the flag's.
+    let by_size = |hint: &str| format!("{hint}, or headers or trailers far above --max-header-list-size");
     if error.is_go_away() {
-        let hint =
-            if error.is_remote() { "" } else { ": the server breaks the protocol; is it a gRPC port?" };
+        let hint = match error.reason() {
+            _ if error.is_remote() => String::new(),
+            Some(Reason::ENHANCE_YOUR_CALM | Reason::COMPRESSION_ERROR) => {
+                by_size(": too many frames of the server")
+            }
+            _ => ": the server breaks the protocol; is it a gRPC port?".to_owned(),
+        };
         return format!("{sender} closed the HTTP/2 connection with GOAWAY {reason}{hint}");
     }
     if error.is_reset() {
-        return format!("{sender} ended the HTTP/2 stream with RST_STREAM {reason}");
+        let hint = match error.reason() {
+            Some(Reason::PROTOCOL_ERROR) if !error.is_remote() => by_size(": malformed headers"),
+            _ => String::new(),
+        };
+        return format!("{sender} ended the HTTP/2 stream with RST_STREAM {reason}{hint}");
     }
     format!("HTTP/2 failed: {error}")
 }

@@ -76,7 +76,7 @@ impl StreamSource for StreamCaller {
                 Ok(self.pod(called, &headers, Some(&message)))
             }
             Ok(None) => Err(over()),
-            Err(status) => Err(end(&status, called)),
+            Err(status) => Err(end(&self.client.explain(status), called)),
         }
     }
 }

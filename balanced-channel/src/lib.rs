@@ -141,7 +141,7 @@ pub use policy::{
 };
 #[cfg(feature = "kubernetes")]
 #[doc(hidden)]
-pub use resolver::kubernetes::{describe_plugin_error, kubeconfig};
+pub use resolver::kubernetes::{describe_plugin_error, kubeconfig, without_proxy};
 pub use resolver::{
     DnsLookup, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh, ResolveError, Resolver, Updates,
 };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST};
 use hyper::{body::Incoming, client::conn::http1::handshake};
-use hyper_util::client::{legacy::connect::HttpConnector, proxy::matcher::Matcher};
+use hyper_util::client::legacy::connect::HttpConnector;
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
@@ -16,6 +16,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use super::{
     error::{ApiError, RequestContext},
     kubeconfig::{describe_plugin_error, kubeconfig},
+    proxy::without_proxy,
 };
 
 /// The time that a TCP connection to the API server may take.
@@ -66,10 +67,7 @@ impl Access {
                 Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unknown(&error))?
             }
         };
-        let variable = |names: [&str; 2]| {
-            names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
-        };
-        check_proxy(&config, variable(["HTTPS_PROXY", "https_proxy"]), variable(["NO_PROXY", "no_proxy"]))?;
+        let config = without_proxy(config).map_err(ApiError::new)?;
         // Reads files, and may run the credential plugin of the kubeconfig.
         blocking(move || session(&config)).await?
     }
@@ -80,33 +78,6 @@ async fn from_kubeconfig(options: &KubeConfigOptions) -> Result<Result<Config, K
         Ok(file) => Config::from_custom_kubeconfig(file, options).await,
         Err(error) => Err(error),
     })
-}
-
-/// Refuses a configuration with a proxy, which is not supported. kube takes the proxy from the kubeconfig, or else from
-/// `HTTPS_PROXY` without regard to `NO_PROXY`.
-fn check_proxy(
-    config: &Config,
-    https_proxy: Option<String>,
-    no_proxy: Option<String>,
-) -> Result<(), ApiError> {
-    let Some(proxy) = &config.proxy_url else { return Ok(()) };
-    let Some(https_proxy) = https_proxy.filter(|value| value.parse().is_ok_and(|value: Uri| value == *proxy))
-    else {
-        return Err(ApiError::new(
-            "the kubeconfig names a proxy (proxy-url), and proxies to the Kubernetes API are not supported",
-        ));
-    };
-    let no_proxy = no_proxy.unwrap_or_default();
-    // The matcher does not apply `*` to addresses.
-    let none = no_proxy.split(',').any(|item| item.trim() == "*");
-    let matcher = Matcher::builder().all(https_proxy).no(no_proxy).build();
-    if none || matcher.intercept(&config.cluster_url).is_none() {
-        return Ok(());
-    }
-    let server = config.cluster_url.host().unwrap_or_default();
-    Err(ApiError::new(format!(
-        "HTTPS_PROXY is set, and proxies to the Kubernetes API are not supported: add {server} to NO_PROXY"
-    )))
 }
 
 fn session(config: &Config) -> Result<Session, ApiError> {
@@ -177,33 +148,4 @@ fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
 
 fn unknown(error: &dyn std::error::Error) -> ApiError {
     ApiError::new(format!("no way to the Kubernetes API is known: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proxy_of_the_environment_is_refused_unless_no_proxy_covers_the_server() {
-        let server = |proxy: Option<&str>| {
-            let mut config = Config::new(Uri::from_static("https://10.0.0.1:6443"));
-            config.proxy_url = proxy.map(|proxy| proxy.parse().unwrap());
-            config
-        };
-        let proxy = "http://proxy:3128";
-        let check = |config: &Config, https_proxy: Option<&str>, no_proxy: Option<&str>| {
-            check_proxy(config, https_proxy.map(str::to_owned), no_proxy.map(str::to_owned))
-                .map_err(|error| error.message)
-        };
-        assert_eq!(check(&server(None), Some(proxy), None), Ok(()), "kube did not take the proxy");
-        for covering in ["10.0.0.1", "10.0.0.0/8", "a.test,10.0.0.1", "*"] {
-            assert_eq!(check(&server(Some(proxy)), Some(proxy), Some(covering)), Ok(()), "{covering}");
-        }
-        for other in [None, Some("10.0.0.2"), Some("192.168.0.0/16")] {
-            let error = check(&server(Some(proxy)), Some(proxy), other).unwrap_err();
-            assert!(error.contains("add 10.0.0.1 to NO_PROXY"), "{error}");
-        }
-        let error = check(&server(Some("http://other:1")), Some(proxy), Some("*")).unwrap_err();
-        assert!(error.contains("kubeconfig"), "{error}");
-    }
 }

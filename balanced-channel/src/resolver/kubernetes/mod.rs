@@ -9,6 +9,7 @@ mod api;
 mod error;
 mod kubeconfig;
 mod model;
+mod proxy;
 mod service;
 mod slices;
 
@@ -21,6 +22,7 @@ use error::ApiError;
 use futures_util::future::BoxFuture;
 pub use kubeconfig::{describe_plugin_error, kubeconfig};
 use model::WatchEvent;
+pub use proxy::without_proxy;
 pub(crate) use service::Service;
 use slices::{NoSuchPort, Slices};
 use tokio::time::{Instant, sleep, sleep_until};

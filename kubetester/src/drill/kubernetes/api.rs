@@ -2,7 +2,7 @@
 
 use std::{env, fmt, future::Future, time::Duration};
 
-use balanced_channel::{describe_plugin_error, kubeconfig};
+use balanced_channel::{describe_plugin_error, kubeconfig, without_proxy};
 use futures_util::stream::{BoxStream, StreamExt};
 use kube::{
     Api, Client, Config,
@@ -105,13 +105,16 @@ impl Cluster {
     ///
     /// When the credentials of `config` cannot be used.
     pub(super) fn new(
-        mut config: Config,
+        config: Config,
         namespace: Option<String>,
         deployment: String,
     ) -> Result<Self, Trouble> {
+        let server = config.cluster_url.to_string();
+        let mut config = without_proxy(config).map_err(|problem| {
+            Trouble::new(format_args!("the API server {server} cannot be called"), problem)
+        })?;
         config.connect_timeout = Some(REQUEST / 2);
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let server = config.cluster_url.to_string();
         let plugin = config.auth_info.exec.clone();
         let client = Client::try_from(config).map_err(|error| {
             let problem = describe_plugin_error(&error, plugin.as_ref());

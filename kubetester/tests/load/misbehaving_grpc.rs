@@ -27,17 +27,19 @@ async fn misbehaving_server_is_one_sentence() {
     // depends on who is faster.
     let breaks = "the connection|the server closed|reset|is it a gRPC port?";
     let broken = "cannot reach ipv4:127.0.0.1:";
+    // The server is reached in time and then silent; on a busy machine the time may be over before.
+    let late = "no answer within 300ms|no connection within 300ms";
     let http1 = stopping(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     for (server, plain, balanced) in [
         (nobody().await, "nothing listens there", "onnection refused"),
-        (silent().await, "no answer within 300ms", "no connection within 300ms"),
+        (silent().await, late, "no connection within 300ms"),
         (saying(b"").await, breaks, broken),
         (saying(b"\x00\x01\x02\r\n\r\n").await, breaks, broken),
         (saying(SETTINGS).await, breaks, "ipv4:127.0.0.1:"),
         (resetting(b"").await, breaks, broken),
         (resetting(SETTINGS).await, breaks, "ipv4:127.0.0.1:"),
-        (stopping(SETTINGS).await, "no answer within 300ms", "no answer within 300ms"),
-        (flooding(b"", SETTINGS).await, "no answer within 300ms", "within 300ms"),
+        (stopping(SETTINGS).await, late, late),
+        (flooding(b"", SETTINGS).await, late, late),
         (http1, "is it a gRPC port?|ended before the call was sent", broken),
         (
             answering(page).await,

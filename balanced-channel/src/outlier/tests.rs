@@ -36,11 +36,11 @@ impl TestPool {
         }
     }
 
-    fn ends(&self, endpoint: usize, code: Code, sign: CallOutcome) {
+    fn ends(&self, endpoint: usize, code: Code, outcome: CallOutcome) {
         let (calls, consecutive_failures, _) = &self.endpoints[endpoint];
         calls.begin();
         calls.end(code, code == Code::Cancelled);
-        consecutive_failures.record(sign);
+        consecutive_failures.record(outcome);
     }
 
     fn run(&mut self) -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! Errors of the API server, in one sentence with a remedy.
+//! Errors of requests to the API server: one sentence with a remedy.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -10,7 +10,7 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// The minimum wait that the server requests.
     pub(crate) wait: Option<Duration>,
-    /// True if each watch from the same version may fail in the same way, such as with 410 Gone.
+    /// True if a watch from the same version may fail again for the same reason, e.g. 410 Gone.
     pub(crate) relist: bool,
 }
 
@@ -33,7 +33,7 @@ impl ApiError {
 // === impl RequestContext ===
 
 impl RequestContext {
-    /// Returns the error for a refusal.
+    /// Returns the error for an error status.
     pub(crate) fn rejected(&self, status: &ApiStatus, wait: Option<Duration>) -> ApiError {
         let Self { server, namespace } = self;
         let message = match status.code {
@@ -54,7 +54,7 @@ impl RequestContext {
         ApiError { message, wait, relist: true }
     }
 
-    /// The call did not come to an answer.
+    /// Returns the error for a request without a response.
     pub(crate) fn call_failed(&self, error: &(dyn Error + 'static)) -> ApiError {
         ApiError::new(format!(
             "the call to the Kubernetes API at {} failed: {}",
@@ -63,12 +63,12 @@ impl RequestContext {
         ))
     }
 
-    /// There was no answer in time.
+    /// Returns the error for a request that exceeded its timeout.
     pub(crate) fn timed_out(&self, bound: Duration) -> ApiError {
         ApiError::new(format!("the Kubernetes API at {} did not answer within {bound:?}", self.server))
     }
 
-    /// Its watches last for no time.
+    /// Returns the error for watches that end without an event again and again.
     pub(crate) fn watches_end_at_once(&self) -> ApiError {
         ApiError::new(format!("the Kubernetes API at {} ends every watch at once", self.server))
     }
@@ -80,14 +80,14 @@ impl RequestContext {
     }
 }
 
-/// The account that the server names in `… is forbidden: User "system:serviceaccount:ns:name" cannot …`.
+/// Returns the account in a message like `… is forbidden: User "system:serviceaccount:ns:name" cannot …`.
 fn user(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("User \"")?;
     let (user, _) = rest.split_once('"')?;
     (!user.is_empty() && user.len() <= 80).then_some(user)
 }
 
-/// Returns the innermost error; the outer errors only add the place, which is known here.
+/// Returns the innermost error. The outer errors only say that the call failed.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

@@ -1,8 +1,8 @@
-//! Kubernetes: the endpoints of a service, from its EndpointSlices, as soon as the API server knows them.
+//! The resolver of `kubernetes:///` targets: the endpoints of a Service, from its EndpointSlices.
 //!
-//! The slices are listed once and then watched. A watch that ends begins again where it ended; only when
-//! the server has forgotten that point (410 Gone) are they listed again. Whatever fails on the way, the
-//! last set stands.
+//! The slices are listed once and then watched. A watch that ends is started again from its last resource version. The
+//! slices are listed again only if the server has forgotten that version (410 Gone). While requests fail, the last
+//! endpoints stay in use.
 
 mod access;
 mod api;
@@ -30,21 +30,21 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Endpoint, ResolveError, Resolver, Updates};
 use crate::backoff::{Backoff, BackoffPolicy};
 
-/// The pauses between attempts that fail: short at first, as an API server that restarts is soon back.
+/// The pauses after failed requests. They are short at first, because an API server that restarts is back soon.
 const RETRY_BACKOFF: BackoffPolicy = BackoffPolicy {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(5),
     multiplier: 1.6,
     jitter: 0.2,
 };
-/// The least time between two attempts when the channel asks for one.
+/// The minimum time between two attempts when the channel requests a refresh.
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// A watch that lasts for less, and brings nothing, did not work.
+/// The time before which a watch that ends without an event counts as failed.
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
-/// The time that over its time a watch may go on before it counts as dead.
+/// The time after [`WATCH_TIMEOUT`] at which a watch that the server has not ended counts as dead.
 const WATCH_GRACE: Duration = Duration::from_secs(20);
-/// After how much silence a watch is doubted when the channel loses connections; twice as long after each
-/// doubt that proved nothing.
+/// The time without an event after which a watch is checked when the channel loses connections. It doubles after each check
+/// that finds no change.
 const STALE_CHECK_BACKOFF: BackoffPolicy = BackoffPolicy {
     initial: Duration::from_secs(10),
     max: Duration::from_secs(160),
@@ -52,32 +52,32 @@ const STALE_CHECK_BACKOFF: BackoffPolicy = BackoffPolicy {
     jitter: 0.2,
 };
 
-/// The number of reasons that are logged while the server does not answer.
+/// The maximum number of different errors that are logged until the server responds again.
 const MAX_LOGGED_ERRORS: usize = 5;
 
-/// Follows the EndpointSlices of one service.
+/// Watches the EndpointSlices of one Service.
 pub(crate) struct KubernetesResolver {
     service: Service,
     open: OpenSession,
 }
 
-/// Opens a way to the API server, with the credentials of this moment.
+/// Opens a session with the API server, with the current credentials.
 type OpenSession = Box<dyn Fn() -> BoxFuture<'static, Result<Session, ApiError>> + Send>;
 
-/// The state of a watch, and where its results go.
+/// Lists and watches the slices, and publishes their endpoints.
 struct Watcher {
     service: Service,
     updates: Updates,
     slices: Slices,
-    /// The position in the history of the slices; none: nothing is known, or it is forgotten.
+    /// The resource version from which to watch; `None` if the slices must be listed.
     version: Option<String>,
     /// The endpoints that were published last; `None` after a failure.
     published: Option<Vec<Endpoint>>,
-    /// The failures that were logged and have not been mended.
+    /// The errors that were logged since the last response.
     logged_errors: Vec<String>,
-    /// The port that no pod has, if that was logged and still holds.
+    /// The error that no pod has the port, if it was logged and still holds.
     mismatch: Option<String>,
-    /// The number of watches that in a row did not work.
+    /// The number of consecutive watches that failed; see [`MIN_WATCH_DURATION`].
     short_watches: u32,
     retry_backoff: Backoff,
     stale_check: Backoff,
@@ -140,7 +140,7 @@ impl Watcher {
         }
     }
 
-    /// Follows until something fails.
+    /// Lists and watches until a request fails.
     async fn follow(&mut self, api: &Api) -> ApiError {
         loop {
             let listed = self.version.is_none();
@@ -158,14 +158,14 @@ impl Watcher {
             let began = Instant::now();
             let mut events = match api.watch(&version).await {
                 Ok(events) => events,
-                // Such as 410 Gone, which is nothing unusual: the server forgets what is old.
+                // 410 Gone, for example: the server forgets old versions as a matter of course.
                 Err(error) if error.relist && !listed => {
                     self.version = None;
                     continue;
                 }
                 Err(error) => return error,
             };
-            // What is known holds: all that happened since is about to come.
+            // The known endpoints are valid: the watch is about to send all changes since.
             self.confirm();
             let ended = self.watch(api, &mut events).await;
             if self.version.as_ref() != Some(&version) || began.elapsed() >= MIN_WATCH_DURATION {
@@ -177,14 +177,14 @@ impl Watcher {
             if ended.as_ref().is_err_and(|error| error.relist) {
                 self.version = None;
             }
-            // However it ended, it is begun again at once, unless that did not help the last time.
+            // Starts another watch at once, unless two in a row failed.
             if self.short_watches > 1 {
                 return ended.err().unwrap_or_else(|| api.watches_end_at_once());
             }
         }
     }
 
-    /// Follows one watch to its end.
+    /// Reads one watch to its end.
     async fn watch(&mut self, api: &Api, events: &mut WatchEvents) -> Result<(), ApiError> {
         let mut over = pin!(sleep(WATCH_TIMEOUT + WATCH_GRACE));
         let mut stale_check_at = Instant::now() + self.stale_check.wait();
@@ -203,8 +203,8 @@ impl Watcher {
                     }
                     None => return Ok(()),
                 },
-                // The channel loses connections, and the watch has no event about it: it may be dead. A second watch,
-                // from the same version, finds out.
+                // The channel loses connections and the watch has no event that explains it, so the watch may be dead.
+                // Replaces it by a second watch from the same version.
                 () = asked => {
                     let version = self.version.clone().unwrap_or_default();
                     let another = tokio::select! {
@@ -222,7 +222,7 @@ impl Watcher {
         }
     }
 
-    /// Takes in what has happened, and publishes what it comes to.
+    /// Applies events to the slices, and publishes the resulting endpoints.
     fn apply(&mut self, api: &Api, batch: Vec<WatchEvent>) -> Result<(), ApiError> {
         let mut confirmed = false;
         let mut error = None;
@@ -253,7 +253,7 @@ impl Watcher {
         error.map_or(Ok(()), Err)
     }
 
-    /// Publishes what the slices mean, unless it is known already.
+    /// Publishes the endpoints of the slices, unless they are published already.
     fn publish(&mut self) {
         match self.slices.endpoints(&self.service) {
             Ok(endpoints) => {
@@ -267,7 +267,7 @@ impl Watcher {
                 let Service { name, port, .. } = &self.service;
                 let message = format!("the pods of service {name} have no port {port}: they have {ports}");
                 if self.mismatch.as_ref() != Some(&message) {
-                    tracing::warn!("{message}");
+                    tracing::warn!(service = name, %port, ports, "no pod of the service has the port of the target");
                     self.mismatch = Some(message.clone());
                 }
                 self.published = None;
@@ -276,19 +276,20 @@ impl Watcher {
         }
     }
 
-    /// The server answers, so what is known is true now.
+    /// Publishes the known endpoints as valid, because the server responds.
     fn confirm(&mut self) {
         if !mem::take(&mut self.logged_errors).is_empty() {
-            tracing::info!(service = self.service.name, "the Kubernetes API answers again");
+            tracing::info!(service = self.service.name, "Kubernetes API responds again");
         }
         self.published = None;
         self.publish();
     }
 
-    /// Publishes a failure. Each reason is logged once until the server answers again.
+    /// Publishes a failure. Logs each different error once until the server responds again.
     fn fail(&mut self, message: String) {
         if self.logged_errors.len() < MAX_LOGGED_ERRORS && !self.logged_errors.contains(&message) {
-            tracing::warn!(service = self.service.name, "{message}; the endpoints known so far stand");
+            let (service, error) = (&self.service.name, &message);
+            tracing::warn!(service, error, "Kubernetes API request failed; the last endpoints stay in use");
             self.logged_errors.push(message.clone());
         }
         self.published = None;

@@ -1,7 +1,7 @@
-//! The times of requests to the API server and of published sets, in paused time: a server of the test's
-//! own stands where the network would be.
+//! The times at which the resolver sends requests to the API server and publishes endpoints, in paused time. A scripted
+//! server takes the place of the network.
 
-use api_server::{Says, Server};
+use api_server::{ApiServer, Behaviour};
 use kube::Client;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -12,17 +12,18 @@ mod api_server;
 mod lines;
 mod logs;
 
-/// A follower of the service `svc`, and the server it follows.
-fn follow() -> (Server, Resolutions, AbortOnDropHandle<()>) {
-    let server = Server::default();
-    let answering = server.clone();
+/// Starts a resolver for the Service `svc` and its API server.
+fn start() -> (ApiServer, Resolutions, AbortOnDropHandle<()>) {
+    let server = ApiServer::default();
+    let api = server.clone();
     let open: OpenSession = Box::new(move || {
-        let answering = answering.clone();
-        let down = answering.0.lock().unwrap().down.pop_front();
-        let service = tower::service_fn(move |request| answering.clone().answer(request));
+        let api = api.clone();
+        let error = api.0.lock().unwrap().session_errors.pop_front();
+        let service = tower::service_fn(move |request| api.clone().respond(request));
         let client = Client::new(service, "default");
         Box::pin(async move {
-            down.map_or(Ok(Session { client, server: "http://test".into() }), |why| Err(ApiError::new(why)))
+            let session = Session { client, server: "http://test".into() };
+            error.map_or(Ok(session), |error| Err(ApiError::new(error)))
         })
     });
     let (updates, resolutions) = updates();
@@ -31,42 +32,43 @@ fn follow() -> (Server, Resolutions, AbortOnDropHandle<()>) {
     (server, resolutions, task)
 }
 
-/// A slice with one pod that is ready.
+/// Returns the event of a new slice with one ready pod.
 fn added(version: u32, name: &str, address: &str) -> String {
     format!(
         r#"{{"type":"ADDED","object":{{"kind":"EndpointSlice","metadata":{{"name":"{name}","resourceVersion":"{version}"}},"addressType":"IPv4","endpoints":[{{"addresses":["{address}"]}}],"ports":[{{"name":"grpc","port":80}}]}}}}"#
     ) + "\n"
 }
 
-async fn passes(seconds: u64) {
+async fn advance(seconds: u64) {
     sleep(Duration::from_secs(seconds)).await;
 }
 
+/// Returns the number of published endpoints.
 fn count(resolutions: &Resolutions) -> Option<usize> {
     resolutions.latest.borrow().endpoints.as_ref().map(|(endpoints, _)| endpoints.len())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_published_in_no_time_and_those_that_came_together_as_one() {
-    let (server, mut resolutions, _task) = follow();
-    passes(1).await;
+async fn events_of_one_chunk_are_published_at_once_and_together() {
+    let (server, mut resolutions, _task) = start();
+    advance(1).await;
     assert_eq!(count(&resolutions), Some(0));
     resolutions.latest.mark_unchanged();
     let at = Instant::now();
-    server.say(added(8, "a", "10.0.0.1"));
+    server.send(added(8, "a", "10.0.0.1"));
     resolutions.latest.changed().await.unwrap();
     assert_eq!((count(&resolutions), at.elapsed()), (Some(1), Duration::ZERO));
 
-    // A line in pieces, lines in one piece, and many pieces.
+    // One line in two chunks, several lines in one chunk, and two chunks without a pause.
     resolutions.latest.mark_unchanged();
     let two = added(9, "b", "10.0.0.2");
-    let (one, rest) = two.split_at(40);
-    server.say(one);
-    passes(5).await;
+    let (first, rest) = two.split_at(40);
+    server.send(first);
+    advance(5).await;
     assert!(!resolutions.latest.has_changed().unwrap());
     let at = Instant::now();
-    server.say(format!("{rest}{}{}", added(10, "c", "10.0.0.3"), added(11, "d", "10.0.0.4")));
-    server.say(added(12, "e", "10.0.0.5"));
+    server.send(format!("{rest}{}{}", added(10, "c", "10.0.0.3"), added(11, "d", "10.0.0.4")));
+    server.send(added(12, "e", "10.0.0.5"));
     resolutions.latest.changed().await.unwrap();
     assert_eq!((count(&resolutions), at.elapsed()), (Some(5), Duration::ZERO));
     tokio::task::yield_now().await;
@@ -74,24 +76,24 @@ async fn an_event_is_published_in_no_time_and_those_that_came_together_as_one() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_watch_is_begun_again_when_its_time_is_over_and_nothing_is_listed_again() {
-    let (server, _resolutions, _task) = follow();
-    passes(3600).await;
+async fn watch_without_events_is_started_again_after_its_timeout_without_a_list() {
+    let (server, _resolutions, _task) = start();
+    advance(3600).await;
     let watches = server.pauses("watch");
     assert!(watches.len() >= 10 && watches.iter().all(|pause| *pause == 300_000), "{watches:?}");
     assert_eq!(server.pauses("list").len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_answers_is_given_up_and_asked_again() {
+async fn request_without_a_response_times_out_and_is_sent_again() {
     for kind in ["list", "watch"] {
-        let (server, resolutions, _task) = follow();
+        let (server, resolutions, _task) = start();
         if kind == "list" {
-            server.lists(Says::Nothing);
+            server.set_lists(Behaviour::NoResponse);
         } else {
-            server.watches(Says::Nothing);
+            server.set_watches(Behaviour::NoResponse);
         }
-        passes(300).await;
+        advance(300).await;
         let pauses = server.pauses(kind);
         assert!(pauses.iter().all(|pause| (10_000..=16_010).contains(pause)), "{pauses:?}");
         assert!(pauses.len() > 15, "{pauses:?}");
@@ -101,61 +103,63 @@ async fn a_server_that_never_answers_is_given_up_and_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_are_answered_with_longer_pauses_and_those_the_server_asks_for() {
-    let (server, resolutions, _task) = follow();
-    server.lists(Says::ApiStatus(500, None));
-    passes(120).await;
+async fn error_statuses_back_off_and_retry_after_is_obeyed() {
+    let (server, resolutions, _task) = start();
+    server.set_lists(Behaviour::Status(500, None));
+    advance(120).await;
     let pauses = server.pauses("list");
     assert!((160..=240).contains(&pauses[0]), "{pauses:?}");
     assert!(pauses.iter().skip(8).all(|pause| (4000..=6010).contains(pause)), "{pauses:?}");
 
-    // The channel may ask, but not more than once a second.
+    // The channel's requests for a refresh cause at most one attempt a second.
     let before = server.pauses("list").len();
     for _ in 0..500 {
         resolutions.request_refresh.notify_one();
         sleep(Duration::from_millis(20)).await;
     }
-    let asked = &server.pauses("list")[before + 1..];
-    assert!((8..=10).contains(&asked.len()) && asked.iter().all(|pause| *pause >= 1000), "{asked:?}");
+    let pauses = &server.pauses("list")[before + 1..];
+    assert!((8..=10).contains(&pauses.len()) && pauses.iter().all(|pause| *pause >= 1000), "{pauses:?}");
 
-    // And not while the server wants to be left alone.
-    server.lists(Says::ApiStatus(429, Some(20)));
-    passes(10).await;
+    // They cause no attempt before the time in `retry-after`.
+    server.set_lists(Behaviour::Status(429, Some(20)));
+    advance(10).await;
     let before = server.pauses("list").len();
     for _ in 0..3000 {
         resolutions.request_refresh.notify_one();
         sleep(Duration::from_millis(20)).await;
     }
-    let asked = &server.pauses("list")[before..];
-    assert!((2..=3).contains(&asked.len()) && asked.iter().all(|pause| *pause >= 20_000), "{asked:?}");
+    let pauses = &server.pauses("list")[before..];
+    assert!((2..=3).contains(&pauses.len()) && pauses.iter().all(|pause| *pause >= 20_000), "{pauses:?}");
 
-    server.lists(Says::Well);
-    passes(30).await;
+    server.set_lists(Behaviour::Normal);
+    advance(30).await;
     assert_eq!(resolutions.latest.borrow().error, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_ends_every_watch_at_once_is_not_hammered() {
-    for (says, words) in [(Says::End, "ends every watch at once"), (Says::ApiStatus(410, None), "410 Gone")] {
-        let (server, resolutions, _task) = follow();
-        server.watches(says);
-        passes(60).await;
-        let watches = server.asked().len();
-        assert!((15..=50).contains(&watches), "{watches}");
+async fn watches_that_end_at_once_back_off() {
+    for (behaviour, words) in
+        [(Behaviour::End, "ends every watch at once"), (Behaviour::Status(410, None), "410 Gone")]
+    {
+        let (server, resolutions, _task) = start();
+        server.set_watches(behaviour);
+        advance(60).await;
+        let requests = server.requests().len();
+        assert!((15..=50).contains(&requests), "{requests}");
         let error = resolutions.latest.borrow().error.clone().unwrap().to_string();
         assert!(error.contains(words), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_after_it_worked_begins_again_at_once_from_where_it_was() {
-    let (server, resolutions, _task) = follow();
-    passes(2).await;
+async fn watch_that_ends_after_an_event_is_started_again_at_once() {
+    let (server, resolutions, _task) = start();
+    advance(2).await;
     for version in 8..30 {
-        server.say(added(version, "a", "10.0.0.1"));
-        server.end();
+        server.send(added(version, "a", "10.0.0.1"));
+        server.end_watch();
         let at = Instant::now();
-        while server.feed_is_gone() {
+        while !server.has_open_watch() {
             tokio::task::yield_now().await;
         }
         assert_eq!(at.elapsed(), Duration::ZERO);
@@ -165,31 +169,31 @@ async fn a_watch_that_ends_after_it_worked_begins_again_at_once_from_where_it_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_doubted_when_connections_are_lost_and_it_says_nothing() {
-    let (server, resolutions, _task) = follow();
-    passes(60).await;
-    let ask = async |seconds: u32| {
+async fn silent_watch_is_checked_when_connections_are_lost() {
+    let (server, resolutions, _task) = start();
+    advance(60).await;
+    let request_refreshes = async |seconds: u32| {
         for _ in 0..seconds {
             resolutions.request_refresh.notify_one();
-            passes(1).await;
+            advance(1).await;
         }
     };
-    ask(200).await;
-    // The first after 10 s of silence, and then less and less often.
+    request_refreshes(200).await;
+    // The first check is after 10 s without an event; the pauses before further checks grow.
     let pauses = server.pauses("watch");
     assert!((4..=6).contains(&pauses.len()), "{pauses:?}");
     assert!(pauses.windows(2).skip(1).all(|pair| pair[1] * 10 > pair[0] * 13), "{pauses:?}");
     assert_eq!(resolutions.latest.borrow().error, None);
 
-    // A word of it is proof.
+    // An event proves that the watch is alive.
     let before = server.pauses("watch").len();
-    server.say(added(8, "a", "10.0.0.1"));
-    ask(6).await;
+    server.send(added(8, "a", "10.0.0.1"));
+    request_refreshes(6).await;
     assert_eq!(server.pauses("watch").len(), before);
 
-    // The other one cannot be had: then this is known, and what was known stands.
-    server.watches(Says::Nothing);
-    ask(30).await;
+    // If the second watch fails, the error is published and the endpoints stay.
+    server.set_watches(Behaviour::NoResponse);
+    request_refreshes(30).await;
     let error = resolutions.latest.borrow().error.clone().unwrap().to_string();
     assert!(error.contains("did not answer within 10s"), "{error}");
     assert_eq!(count(&resolutions), Some(1));

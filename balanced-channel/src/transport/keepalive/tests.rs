@@ -1,4 +1,4 @@
-//! The watchdog alone, in paused time; and against the rules by which gRPC servers count pings.
+//! Tests of the keepalive state machine, in paused time, and against the rules by which gRPC servers count PINGs.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! The API server of these tests: it answers as its script says, and records what it is asked.
+//! A scripted API server that records its requests.
 
 use std::{
     collections::VecDeque,
@@ -16,102 +16,104 @@ use tokio::{
     time::Instant,
 };
 
-/// The API server: what it answers next is in the script, and what is asked is noted.
+/// The API server. Clones share their state.
 #[derive(Clone, Default)]
-pub(super) struct Server(pub(super) Arc<Mutex<State>>);
+pub(super) struct ApiServer(pub(super) Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub(super) struct State {
-    asked: Vec<(Instant, &'static str)>,
-    lists: Says,
-    watches: Says,
-    /// Why it cannot be reached at the next attempts.
-    pub(super) down: VecDeque<&'static str>,
+    requests: Vec<(Instant, &'static str)>,
+    lists: Behaviour,
+    watches: Behaviour,
+    /// The errors of the next attempts to open a session.
+    pub(super) session_errors: VecDeque<&'static str>,
     /// The sender of the last watch's events.
-    feed: Option<UnboundedSender<Bytes>>,
+    events: Option<UnboundedSender<Bytes>>,
 }
 
 /// The server's response to requests.
 #[derive(Clone, Copy, Default, PartialEq)]
-pub(super) enum Says {
+pub(super) enum Behaviour {
     #[default]
-    Well,
-    Nothing,
-    ApiStatus(u16, Option<u16>),
-    /// Well, and ends at once.
+    Normal,
+    NoResponse,
+    /// An error status, and `retry-after` in seconds.
+    Status(u16, Option<u16>),
+    /// A watch that ends at once.
     End,
 }
 
 const LIST: &str = r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7"},"items":[]}"#;
 
-// === impl Server ===
+// === impl ApiServer ===
 
-impl Server {
-    pub(super) async fn answer(
+impl ApiServer {
+    pub(super) async fn respond(
         self,
         request: Request<Body>,
     ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
         let watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        let (says, feed) = {
+        let (behaviour, events) = {
             let mut state = self.0.lock().unwrap();
-            state.asked.push((Instant::now(), if watch { "watch" } else { "list" }));
-            let (feed, fed) = mpsc::unbounded_channel();
+            state.requests.push((Instant::now(), if watch { "watch" } else { "list" }));
+            let (sender, events) = mpsc::unbounded_channel();
             if watch {
-                state.feed = Some(feed);
+                state.events = Some(sender);
             }
-            (if watch { state.watches } else { state.lists }, fed)
+            (if watch { state.watches } else { state.lists }, events)
         };
-        Ok(match says {
-            Says::Nothing => std::future::pending().await,
-            Says::ApiStatus(code, wait) => {
+        Ok(match behaviour {
+            Behaviour::NoResponse => std::future::pending().await,
+            Behaviour::Status(code, retry_after) => {
                 let mut response = Response::builder().status(code);
-                if let Some(wait) = wait {
-                    response = response.header("retry-after", wait);
+                if let Some(retry_after) = retry_after {
+                    response = response.header("retry-after", retry_after);
                 }
                 response.body(Full::from("{}").boxed_unsync()).unwrap()
             }
-            Says::End => Response::new(Empty::new().boxed_unsync()),
-            Says::Well if !watch => Response::new(Full::from(LIST).boxed_unsync()),
-            Says::Well => {
-                let frames = futures_util::stream::unfold(feed, async |mut feed| {
-                    feed.recv().await.map(|line| (Ok::<_, Infallible>(Frame::data(line)), feed))
+            Behaviour::End => Response::new(Empty::new().boxed_unsync()),
+            Behaviour::Normal if !watch => Response::new(Full::from(LIST).boxed_unsync()),
+            Behaviour::Normal => {
+                let frames = futures_util::stream::unfold(events, async |mut events| {
+                    events.recv().await.map(|line| (Ok::<_, Infallible>(Frame::data(line)), events))
                 });
                 Response::new(StreamBody::new(frames).boxed_unsync())
             }
         })
     }
 
-    pub(super) fn lists(&self, says: Says) {
-        self.0.lock().unwrap().lists = says;
+    pub(super) fn set_lists(&self, behaviour: Behaviour) {
+        self.0.lock().unwrap().lists = behaviour;
     }
 
-    pub(super) fn watches(&self, says: Says) {
-        self.0.lock().unwrap().watches = says;
+    pub(super) fn set_watches(&self, behaviour: Behaviour) {
+        self.0.lock().unwrap().watches = behaviour;
     }
 
     /// Sends bytes on the last watch.
-    pub(super) fn say(&self, bytes: impl AsRef<[u8]>) {
+    pub(super) fn send(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
-        self.0.lock().unwrap().feed.as_ref().unwrap().send(bytes).unwrap();
+        self.0.lock().unwrap().events.as_ref().unwrap().send(bytes).unwrap();
     }
 
     /// Ends the last watch.
-    pub(super) fn end(&self) {
-        self.0.lock().unwrap().feed = None;
+    pub(super) fn end_watch(&self) {
+        self.0.lock().unwrap().events = None;
     }
 
-    pub(super) fn feed_is_gone(&self) -> bool {
-        self.0.lock().unwrap().feed.is_none()
+    pub(super) fn has_open_watch(&self) -> bool {
+        self.0.lock().unwrap().events.is_some()
     }
 
-    pub(super) fn asked(&self) -> Vec<(Instant, &'static str)> {
-        self.0.lock().unwrap().asked.clone()
+    /// Returns the time and kind (`list` or `watch`) of each request.
+    pub(super) fn requests(&self) -> Vec<(Instant, &'static str)> {
+        self.0.lock().unwrap().requests.clone()
     }
 
-    /// The pauses between questions of a kind, in milliseconds.
+    /// Returns the times between requests of a kind, in milliseconds.
     pub(super) fn pauses(&self, kind: &str) -> Vec<u128> {
-        let times: Vec<_> =
-            self.asked().into_iter().filter(|asked| asked.1 == kind).map(|asked| asked.0).collect();
+        let of_kind = self.requests().into_iter().filter(|request| request.1 == kind);
+        let times: Vec<_> = of_kind.map(|request| request.0).collect();
         times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The log lines about an API server that is away: one when it goes, and one when it is back.
+//! The log lines during an outage of the API server: one for each error, and one at its end.
 
 use std::{
     io,
@@ -15,13 +15,13 @@ use super::*;
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn begin() -> (Self, DefaultGuard) {
+    fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(log.clone());
         (log, tracing::subscriber::set_default(subscriber.finish()))
     }
 
-    /// The lines since it was last asked.
+    /// Returns the lines since the last call of this method.
     fn lines(&self) -> Vec<String> {
         let text = mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(text).unwrap().lines().map(|line| line.trim().to_owned()).collect()
@@ -48,44 +48,51 @@ impl MakeWriter<'_> for Log {
 
 const REFUSED: &str = "the call failed: refused";
 const RESET: &str = "the call failed: reset";
-const PLACE: &str = "balanced_channel::resolver::kubernetes:";
+const TARGET: &str = "balanced_channel::resolver::kubernetes:";
 
-/// The server goes away, for these reasons one after the other; returns what was logged until it is back.
-async fn outage(log: &Log, server: &Server, why: impl IntoIterator<Item = &'static str>) -> Vec<String> {
-    server.0.lock().unwrap().down.extend(why);
-    let asked = server.asked().len();
-    server.watches(Says::End);
-    server.end();
-    // Until it is asked again, which it is as soon as the reasons are used up.
-    while !server.0.lock().unwrap().down.is_empty() || server.asked().len() < asked + 2 {
-        passes(1).await;
+/// Makes the server unreachable with one error after the other. Returns the log lines until it responds again.
+async fn outage(
+    log: &Log,
+    server: &ApiServer,
+    errors: impl IntoIterator<Item = &'static str>,
+) -> Vec<String> {
+    server.0.lock().unwrap().session_errors.extend(errors);
+    let before = server.requests().len();
+    server.set_watches(Behaviour::End);
+    server.end_watch();
+    // Waits until the errors are used up and the resolver sends requests again.
+    while !server.0.lock().unwrap().session_errors.is_empty() || server.requests().len() < before + 2 {
+        advance(1).await;
     }
-    server.watches(Says::Well);
-    passes(20).await;
+    server.set_watches(Behaviour::Normal);
+    advance(20).await;
     log.lines()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minute_without_the_api_server_is_one_line_for_each_reason_and_one_when_it_is_back() {
-    let (log, _guard) = Log::begin();
-    let (server, resolutions, _task) = follow();
-    passes(1).await;
-    server.say(added(8, "a", "10.0.0.1"));
-    passes(1).await;
-    assert_eq!(log.lines(), [""; 0], "all is well");
+async fn outage_logs_each_error_once_and_its_end() {
+    let (log, _guard) = Log::start();
+    let (server, resolutions, _task) = start();
+    advance(1).await;
+    server.send(added(8, "a", "10.0.0.1"));
+    advance(1).await;
+    assert_eq!(log.lines(), [""; 0], "nothing has failed");
 
-    let away = |why: &str| format!("WARN {PLACE} {why}; the endpoints known so far stand service=\"svc\"");
-    let back = format!("INFO {PLACE} the Kubernetes API answers again service=\"svc\"");
-    let watches_end_at_once = away("the Kubernetes API at http://test ends every watch at once");
-    for (reasons, expected) in [
-        ([REFUSED, REFUSED], vec![watches_end_at_once.clone(), away(REFUSED), back.clone()]),
-        // One moment it refuses connections, the next it breaks them.
-        ([REFUSED, RESET], vec![watches_end_at_once, away(REFUSED), away(RESET), back]),
+    let failed = |error: &str| {
+        let message = "Kubernetes API request failed; the last endpoints stay in use";
+        format!("WARN {TARGET} {message} service=\"svc\" error=\"{error}\"")
+    };
+    let responds = format!("INFO {TARGET} Kubernetes API responds again service=\"svc\"");
+    let watches_end_at_once = failed("the Kubernetes API at http://test ends every watch at once");
+    for (errors, expected) in [
+        ([REFUSED, REFUSED], vec![watches_end_at_once.clone(), failed(REFUSED), responds.clone()]),
+        // Two errors in turn.
+        ([REFUSED, RESET], vec![watches_end_at_once, failed(REFUSED), failed(RESET), responds]),
     ] {
         let began = Instant::now();
-        assert_eq!(outage(&log, &server, reasons.repeat(10)).await, expected);
+        assert_eq!(outage(&log, &server, errors.repeat(10)).await, expected);
         assert!(began.elapsed() > Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(count(&resolutions), Some(1));
     }
-    assert_eq!(server.pauses("list").len(), 0, "nothing was lost");
+    assert_eq!(server.pauses("list").len(), 0, "the version stays known");
 }

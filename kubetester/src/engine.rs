@@ -1,7 +1,7 @@
-//! Makes calls: how many, how fast, by how many callers at once; and counts what became of them.
+//! The load engine: makes the calls of a [`Plan`] with a number of concurrent callers, and counts their outcomes.
 //!
-//! Callers are dealt to as many crews as there are processors. A crew is one task with a [`Tally`] of its
-//! own, so that counting takes no lock; the tallies are merged when all calls have ended.
+//! The callers are distributed over one worker per processor. A worker is a task with its own [`Tally`], so that counting
+//! takes no lock; the tallies are merged when all calls have ended.
 
 mod progress;
 mod schedule;
@@ -15,62 +15,62 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::progress::{Progress, Seen};
+pub use self::progress::{Progress, WorkerProgress};
 use self::{schedule::Pace, worker::Worker};
 use crate::tally::{Messages, Tally};
 
 /// Makes one call after the other; one value for each caller.
 pub trait Call: Send + 'static {
-    /// Makes a call. Dropping the future gives the call up.
+    /// Makes a call. Dropping the future cancels the call.
     fn call(&mut self) -> impl Future<Output = Outcome> + Send;
 }
 
 /// The outcome of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The pod that answered, where the answer says so.
+    /// The pod that answered, if the answer names it.
     pub pod: Option<String>,
-    /// Why the call failed, if it did: a short sentence, the same for all calls that failed for this cause.
+    /// The error of a failed call: a short sentence, which is the same for all calls with the same cause.
     pub error: Option<String>,
-    /// The messages of a server-streaming call, as far as they are known.
+    /// The messages of a server-streaming call, if they are known.
     pub messages: Option<Messages>,
 }
 
-/// The number of calls that to make, and how fast.
+/// The number and rate of calls to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Stop after this many calls.
     pub calls: Option<u64>,
     /// Stop after this time.
     pub duration: Option<Duration>,
-    /// Calls a second, due at even distances whether or not earlier ones have ended (an open loop). None:
-    /// each caller makes its next call when its last has ended.
+    /// The number of calls per second, which are due at equal intervals even if earlier calls have not ended (an open
+    /// loop). With `None`, each caller makes its next call when its last one has ended (a closed loop).
     pub rate: Option<f64>,
-    /// A call that has not ended after this, counted from when it was sent, has failed.
+    /// The time after which a call has failed, from the time when it was sent.
     pub timeout: Duration,
 }
 
 /// The outcome of a [`Plan`].
 #[derive(Debug, Default)]
 pub struct Run {
-    /// The calls.
+    /// The outcomes of the calls.
     pub tally: Tally,
-    /// From the first call's start to the last call's end.
+    /// The time from the start of the first call to the end of the last one.
     pub elapsed: Duration,
-    /// Calls that came due in an open loop and were never made: no caller was free when the load ended.
+    /// The number of calls that were due in an open loop and never made, because no caller was free until the load ended.
     pub unsent: u64,
-    /// True if the load was stopped before its plan was carried out.
+    /// True if the load was stopped before the end of its plan.
     pub stopped: bool,
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// Part number `part` of `parts`, from 0: its share of the calls and of the time, so that all parts together
-    /// are the whole.
+    /// Returns one of `parts` equal parts of the plan, counted from 0, so that all parts together make the same calls in the
+    /// same time.
     pub fn part(&self, part: u32, parts: u32) -> Self {
         let until = |part: u32, calls: u64| {
-            // Wide enough for any number of calls; the result is no more than `calls`.
+            // The product needs 128 bits; the result is at most `calls`.
             (u128::from(calls) * u128::from(part) / u128::from(parts)) as u64
         };
         Self {
@@ -84,12 +84,12 @@ impl Plan {
 // === impl Run ===
 
 impl Run {
-    /// Returns whether the load was stopped before its end. A plan without an end is ended by a stop.
+    /// Returns whether the load was stopped before its end. For a plan without an end, a stop is the normal end.
     pub fn interrupted(&self, plan: &Plan) -> bool {
         self.stopped && (plan.calls.is_some() || plan.duration.is_some())
     }
 
-    /// Adds a later run of the same load, whose times count from the load's start.
+    /// Adds a later run of the same load, whose times are relative to the start of the load.
     pub fn add(&mut self, later: Self) {
         let Self { tally, elapsed, unsent, stopped } = later;
         self.tally.merge(tally);
@@ -99,9 +99,9 @@ impl Run {
     }
 }
 
-/// Carries a plan out and gives the callers back, so that they can go on with their connections.
+/// Carries out a plan. Returns the callers too, so that they can make more calls over their connections.
 ///
-/// Ends early when `stop` is cancelled: calls in flight are waited for, no new ones are made.
+/// When `stop` is cancelled, makes no more calls and waits for those in flight.
 pub async fn run<C: Call>(
     plan: &Plan,
     callers: Vec<C>,
@@ -111,7 +111,7 @@ pub async fn run<C: Call>(
     resume(Run::default(), plan, callers, stop, progress).await
 }
 
-/// [`run`] that goes on with an earlier run; the time between the two is left out.
+/// Does the same as [`run`], and adds the result to an earlier run. The time between the two does not count.
 pub async fn resume<C: Call>(
     earlier: Run,
     plan: &Plan,
@@ -123,54 +123,56 @@ pub async fn resume<C: Call>(
     let pace = Arc::new(Pace::new(plan, callers.len(), start));
     if plan.rate.is_some() {
         let pace = pace.clone();
-        // Not awaited: it ends by itself once every call was released or the pace was stopped.
+        // Not awaited: it ends once every call is released or the pace is stopped.
         drop(spawn_blocking(move || pace.release()));
     }
 
-    let mut crews = JoinSet::new();
-    for callers in deal(callers) {
-        let crew = Worker {
+    let mut workers = JoinSet::new();
+    for callers in distribute(callers) {
+        let worker = Worker {
             callers,
             pace: pace.clone(),
             earlier: earlier.elapsed,
             timeout: plan.timeout,
-            seen: progress.seen(),
+            progress: progress.add_worker(),
         };
-        crews.spawn(crew.work());
+        workers.spawn(worker.run());
     }
 
     let Run { mut tally, elapsed, unsent, mut stopped } = earlier;
     let mut callers = Vec::new();
-    let mut gather = async || {
-        while let Some(crew) = crews.join_next().await {
-            // A crew that panicked is a bug; its calls are missing then, and the panic was printed.
-            let Ok((counted, back)) = crew else { continue };
+    let mut join_workers = async || {
+        while let Some(result) = workers.join_next().await {
+            // A worker that panicked is a bug: the panic was printed, and its calls are missing.
+            let Ok((counted, returned)) = result else { continue };
             tally.merge(counted);
-            callers.extend(back);
+            callers.extend(returned);
         }
     };
     tokio::select! {
-        () = gather() => {}
-        () = stop.cancelled() => { stopped = true; pace.stop(); gather().await; }
-        // Calls that were due in time may still go out late, but not without end.
-        () = overrun(pace.end(), plan.timeout) => { pace.stop(); gather().await; }
+        () = join_workers() => {}
+        () = stop.cancelled() => { stopped = true; pace.stop(); join_workers().await; }
+        // Calls that are due before the end may be sent late, but only within the timeout.
+        () = sleep_past(pace.end(), plan.timeout) => { pace.stop(); join_workers().await; }
     }
     let run = Run { tally, elapsed: elapsed + start.elapsed(), unsent: unsent + pace.unsent(), stopped };
     (run, callers)
 }
 
-async fn overrun(end: Option<Instant>, grace: Duration) {
+/// Sleeps until `grace` after `end`; without an end, forever.
+async fn sleep_past(end: Option<Instant>, grace: Duration) {
     match end {
         Some(end) => drop(timeout_at(end + grace, std::future::pending::<()>()).await),
         None => std::future::pending().await,
     }
 }
 
-fn deal<C>(callers: Vec<C>) -> Vec<Vec<C>> {
-    let crews = available_parallelism().map_or(1, usize::from).min(callers.len()).max(1);
-    let mut hands: Vec<Vec<C>> = (0..crews).map(|_| Vec::new()).collect();
+/// Distributes the callers evenly over one worker per processor.
+fn distribute<C>(callers: Vec<C>) -> Vec<Vec<C>> {
+    let workers = available_parallelism().map_or(1, usize::from).min(callers.len()).max(1);
+    let mut parts: Vec<Vec<C>> = (0..workers).map(|_| Vec::new()).collect();
     for (index, caller) in callers.into_iter().enumerate() {
-        hands[index % crews].push(caller);
+        parts[index % workers].push(caller);
     }
-    hands
+    parts
 }

@@ -160,9 +160,9 @@ async fn calls_never_made_are_counted_as_unsent() {
 fn parts_of_a_plan_add_up() {
     for (calls, parts) in [(10, 3), (3, 3), (7, 1), (u64::MAX, 7)] {
         let plan = Plan { calls: Some(calls), duration: Some(Duration::from_secs(9)), ..PLAN };
-        let dealt: Vec<_> = (0..parts).map(|part| plan.part(part, parts).calls.unwrap()).collect();
-        assert_eq!(dealt.iter().map(|calls| u128::from(*calls)).sum::<u128>(), u128::from(calls));
-        assert!(dealt.iter().max().unwrap() - dealt.iter().min().unwrap() <= 1, "{dealt:?}");
+        let shares: Vec<_> = (0..parts).map(|part| plan.part(part, parts).calls.unwrap()).collect();
+        assert_eq!(shares.iter().map(|calls| u128::from(*calls)).sum::<u128>(), u128::from(calls));
+        assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
         assert_eq!(plan.part(0, parts).duration, Some(Duration::from_secs(9) / parts));
     }
     assert_eq!(PLAN.part(2, 3), PLAN, "what has no end has none in parts");

@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::Plan;
 
-/// The maximum sleep of the releasing thread between checks whether it should stop.
+/// The time between two checks of the releasing thread whether it should stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
 /// Hands out the calls of a plan to any number of callers.

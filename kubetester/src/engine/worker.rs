@@ -1,4 +1,4 @@
-//! A crew: some of the callers, worked by one task, and the tally of their calls.
+//! A worker: one task that makes the calls of several callers and counts them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,52 +8,52 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Call, Outcome, progress::Seen, schedule::Pace};
+use super::{Call, Outcome, progress::WorkerProgress, schedule::Pace};
 use crate::tally::{Sample, Tally};
 
-/// Calls until there is no more to call.
+/// Makes calls until the plan has no more.
 pub(super) struct Worker<C> {
     pub(super) callers: Vec<C>,
     pub(super) pace: Arc<Pace>,
-    /// The time that the load had lasted when this crew began.
+    /// The duration of the earlier runs of the load.
     pub(super) earlier: Duration,
     pub(super) timeout: Duration,
-    pub(super) seen: Arc<Seen>,
+    pub(super) progress: Arc<WorkerProgress>,
 }
 
 // === impl Worker ===
 
 impl<C: Call> Worker<C> {
-    /// Ends when each caller was sent home; gives the callers back.
-    pub(super) async fn work(self) -> (Tally, Vec<C>) {
-        let Self { callers, pace, earlier, timeout, seen } = self;
+    /// Runs until the plan has no more calls. Returns the callers too.
+    pub(super) async fn run(self) -> (Tally, Vec<C>) {
+        let Self { callers, pace, earlier, timeout, progress } = self;
         let mut tally = Tally::default();
-        let mut home = Vec::with_capacity(callers.len());
-        let mut away: FuturesUnordered<_> =
-            callers.into_iter().map(|caller| turn(caller, &pace, timeout)).collect();
-        while let Some((caller, sample)) = away.next().await {
+        let mut finished = Vec::with_capacity(callers.len());
+        let mut calls: FuturesUnordered<_> =
+            callers.into_iter().map(|caller| next_call(caller, &pace, timeout)).collect();
+        while let Some((caller, sample)) = calls.next().await {
             let Some(mut sample) = sample else {
-                home.push(caller);
+                finished.push(caller);
                 continue;
             };
             sample.at += earlier;
             let failed = sample.error.is_some();
             tally.record(sample);
-            seen.count(failed, tally.pods.len());
-            away.push(turn(caller, &pace, timeout));
-            // Calls that fail at once wait for nothing: without this, they would keep the thread to themselves.
+            progress.count(failed, tally.pods.len());
+            calls.push(next_call(caller, &pace, timeout));
+            // Yields now and then: calls that fail at once are never pending and would block the thread.
             consume_budget().await;
         }
-        (tally, home)
+        (tally, finished)
     }
 }
 
-/// One caller's turn: waits for a call to make, makes it. No sample: there is none to make.
-async fn turn<C: Call>(mut caller: C, pace: &Pace, patience: Duration) -> (C, Option<Sample>) {
+/// Waits until a call is due and makes it. Returns no sample if the plan has no more calls.
+async fn next_call<C: Call>(mut caller: C, pace: &Pace, limit: Duration) -> (C, Option<Sample>) {
     let Some(due) = pace.next().await else { return (caller, None) };
     let begin = Instant::now();
-    let outcome = timeout(patience, caller.call()).await.unwrap_or_else(|_| Outcome {
-        error: Some(format!("no answer within {}", humantime::format_duration(patience))),
+    let outcome = timeout(limit, caller.call()).await.unwrap_or_else(|_| Outcome {
+        error: Some(format!("no answer within {}", humantime::format_duration(limit))),
         ..Outcome::default()
     });
     let end = Instant::now();

@@ -41,7 +41,7 @@ use crate::{
 
 /// The state that all callers of one target share.
 pub(super) struct Server {
-    /// Callers are dealt to these.
+    /// The connections over which callers are distributed.
     connections: Vec<Connection>,
     shared: Arc<Shared>,
 }

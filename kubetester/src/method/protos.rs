@@ -36,9 +36,46 @@ fn folder_of(file: &Path) -> &Path {
 pub(super) mod tests {
     use std::{fs, slice::from_ref};
 
+    use prost_reflect::MessageDescriptor;
     use tempfile::TempDir;
 
     use super::*;
+
+    /// A package whose message `Order` has every kind of field, for the tests of this folder.
+    pub(in crate::method) const SHOP: &str = r#"
+        syntax = "proto3";
+        package shop;
+        import "google/protobuf/struct.proto";
+        import "google/protobuf/timestamp.proto";
+        service Orders {
+            rpc Get(Order) returns (Order.Item);
+            rpc Watch(Order) returns (stream Order);
+        }
+        message Order {
+            string customer_id = 1;
+            repeated Item items = 2;
+            google.protobuf.Timestamp due = 3;
+            map<int32, Item> by_number = 4;
+            google.protobuf.Struct notes = 5;
+            oneof way { string post = 6; bool pickup = 7; }
+            State state = 8;
+            Order parent = 9;
+            optional int64 total = 10;
+            message Item {
+                string sku = 1;
+                uint32 count = 2;
+                double weight = 3;
+                repeated uint32 sizes = 4;
+                bytes seal = 5;
+            }
+            enum State { OPEN = 0; CLOSED = 1; }
+        }
+    "#;
+
+    /// Returns the descriptor of `shop.Order`.
+    pub(in crate::method) fn order() -> MessageDescriptor {
+        pool(SHOP).get_message_by_name("shop.Order").unwrap()
+    }
 
     /// Returns the descriptors of one source file.
     pub(in crate::method) fn pool(source: &str) -> DescriptorPool {

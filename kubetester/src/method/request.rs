@@ -49,22 +49,10 @@ fn round(json: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::protos::tests::pool;
-
-    const ORDER: &str = r#"
-        syntax = "proto3";
-        package shop;
-        import "google/protobuf/timestamp.proto";
-        message Order {
-            string customer_id = 1;
-            repeated Item items = 2;
-            google.protobuf.Timestamp due = 3;
-            message Item { string sku = 1; uint32 count = 2; double weight = 3; }
-        }
-    "#;
+    use crate::method::protos::tests::order;
 
     fn encoded(json: &str) -> Result<Bytes, Unfit> {
-        encode(&pool(ORDER).get_message_by_name("shop.Order").unwrap(), json)
+        encode(&order(), json)
     }
 
     #[test]

@@ -82,33 +82,16 @@ fn well_known(message: &MessageDescriptor) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::{protos::tests::pool, request};
-
-    const SHOP: &str = r#"
-        syntax = "proto3";
-        package shop;
-        import "google/protobuf/timestamp.proto";
-        import "google/protobuf/struct.proto";
-        message Order {
-            string customer_id = 1;
-            repeated Item items = 2;
-            map<int32, Item> by_number = 3;
-            google.protobuf.Timestamp due = 4;
-            google.protobuf.Struct notes = 5;
-            oneof way { string post = 6; bool pickup = 7; }
-            State state = 8;
-            Order parent = 9;
-            optional int64 total = 10;
-            message Item { bytes sku = 1; uint32 count = 2; double weight = 3; }
-            enum State { OPEN = 0; CLOSED = 1; }
-        }
-    "#;
+    use crate::method::{
+        protos::tests::{order, pool},
+        request,
+    };
 
     #[test]
     fn template_has_each_field_and_is_a_request() {
-        let order = pool(SHOP).get_message_by_name("shop.Order").unwrap();
+        let order = order();
         let template = template(&order);
-        let item = json!({ "sku": "", "count": 0, "weight": 0.0 });
+        let item = json!({ "sku": "", "count": 0, "weight": 0.0, "sizes": [0], "seal": "" });
         assert_eq!(
             template,
             json!({

@@ -9,20 +9,20 @@ const LONGEST_REASON: usize = 500;
 
 /// Sanitizes a pod's name.
 pub fn name(text: String) -> String {
-    printable(text, LONGEST_NAME)
+    without_controls(text, LONGEST_NAME)
 }
 
 /// Sanitizes the cause of a failed call.
 pub fn reason(text: String) -> String {
-    printable(text, LONGEST_REASON)
+    without_controls(text, LONGEST_REASON)
 }
 
 /// Sanitizes the first `longest` characters of a text.
 pub fn excerpt(text: &str, longest: usize) -> String {
-    printable(text.to_owned(), longest)
+    without_controls(text.to_owned(), longest)
 }
 
-fn printable(text: String, longest: usize) -> String {
+fn without_controls(text: String, longest: usize) -> String {
     if text.len() <= longest && !text.contains(is_interpreted) {
         return text;
     }

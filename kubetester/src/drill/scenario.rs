@@ -51,26 +51,26 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// When nothing answers before it begins, or the stage is in trouble.
+    /// When nothing answers before it begins, or the platform is in trouble.
     pub async fn play(
         self,
         times: &Times,
-        stage: &mut dyn Platform,
+        platform: &mut dyn Platform,
         journal: &EventLog,
-        trail: &SuccessLog,
+        success_log: &SuccessLog,
     ) -> Result<(), Trouble> {
         sleep(times.steady).await;
         let until = Instant::now() + times.patience;
-        while !trail.any_success() {
+        while !success_log.any_success() {
             if Instant::now() >= until {
                 let waited = humantime::format_duration(times.steady + times.patience);
                 return Err(Trouble(format!("no call succeeded in {waited}, before anything was changed")));
             }
             sleep(POLL_INTERVAL).await;
         }
-        within(stage, trail).await?;
-        self.act(times, stage, journal, trail).await?;
-        found(journal, trail, Instant::now() + times.patience).await;
+        within(platform, success_log).await?;
+        self.act(times, platform, journal, success_log).await?;
+        found(journal, success_log, Instant::now() + times.patience).await;
         sleep(times.settle).await;
         Ok(())
     }
@@ -78,38 +78,38 @@ impl Scenario {
     async fn act(
         self,
         times: &Times,
-        stage: &mut dyn Platform,
+        platform: &mut dyn Platform,
         journal: &EventLog,
-        trail: &SuccessLog,
+        success_log: &SuccessLog,
     ) -> Result<(), Trouble> {
         match self {
             Self::Kill => {
-                let pod = victim(stage, trail).await?;
-                stage.kill(&pod, journal).await?;
+                let pod = victim(platform, success_log).await?;
+                platform.kill(&pod, journal).await?;
                 sleep(times.outage).await;
-                stage.revive(&pod, journal).await
+                platform.revive(&pod, journal).await
             }
             Self::Freeze => {
-                let pod = victim(stage, trail).await?;
-                stage.freeze(&pod, journal).await?;
+                let pod = victim(platform, success_log).await?;
+                platform.freeze(&pod, journal).await?;
                 sleep(times.outage).await;
-                stage.thaw(&pod, journal).await
+                platform.thaw(&pod, journal).await
             }
-            Self::Restart => stage.restart(journal).await,
-            Self::Scale(pods) => stage.scale(pods, journal).await,
+            Self::Restart => platform.restart(journal).await,
+            Self::Scale(pods) => platform.scale(pods, journal).await,
             Self::DnsOutage => {
-                let pod = victim(stage, trail).await?;
+                let pod = victim(platform, success_log).await?;
                 let part = times.outage / 4;
-                stage.dns(Conduct::Fail, journal).await?;
+                platform.dns(Conduct::Fail, journal).await?;
                 sleep(part).await;
-                stage.kill(&pod, journal).await?;
+                platform.kill(&pod, journal).await?;
                 sleep(part).await;
-                stage.dns(Conduct::Silent, journal).await?;
-                stage.revive(&pod, journal).await?;
+                platform.dns(Conduct::Silent, journal).await?;
+                platform.revive(&pod, journal).await?;
                 sleep(part).await;
-                stage.dns(Conduct::Lossy, journal).await?;
+                platform.dns(Conduct::Lossy, journal).await?;
                 sleep(part).await;
-                stage.dns(Conduct::Answer, journal).await
+                platform.dns(Conduct::Answer, journal).await
             }
         }
     }
@@ -132,9 +132,9 @@ impl fmt::Display for Scenario {
 /// # Errors
 ///
 /// Fails if none of the drilled pods has answered, because the calls would then not show the effect of the drill.
-async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trouble> {
-    let pods = stage.pods().await?;
-    if pods.iter().any(|pod| trail.calls(pod) > 0) {
+async fn within(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<(), Trouble> {
+    let pods = platform.pods().await?;
+    if pods.iter().any(|pod| success_log.calls(pod) > 0) {
         return Ok(());
     }
     let list = |mut names: Vec<String>| {
@@ -144,7 +144,7 @@ async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trou
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", names.join(", "))
     };
-    let answered = match trail.pods() {
+    let answered = match success_log.pods() {
         pods if pods.is_empty() => {
             "the answers do not name their pod; give its place in the answer with --pod-from".to_owned()
         }
@@ -155,18 +155,20 @@ async fn within(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<(), Trou
 }
 
 /// Returns the busiest pod. With a single connection, the loss of any other pod would have no effect.
-async fn victim(stage: &mut dyn Platform, trail: &SuccessLog) -> Result<String, Trouble> {
-    let pods = stage.pods().await?;
-    let busiest = pods.into_iter().max_by_key(|pod| trail.calls(pod));
+async fn victim(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<String, Trouble> {
+    let pods = platform.pods().await?;
+    let busiest = pods.into_iter().max_by_key(|pod| success_log.calls(pod));
     busiest.ok_or_else(|| Trouble("the system has no ready pods to drill".to_owned()))
 }
 
 /// Waits until every pod that became ready has answered a call since then.
-async fn found(journal: &EventLog, trail: &SuccessLog, until: Instant) {
+async fn found(journal: &EventLog, success_log: &SuccessLog, until: Instant) {
     let gains: Vec<_> = journal.events().into_iter().filter(|event| event.what.is_gain()).collect();
     let all = async {
         let mut poll = interval(POLL_INTERVAL);
-        while !gains.iter().all(|gain| gain.pod.as_ref().is_none_or(|pod| trail.answered_after(pod, gain.at)))
+        while !gains
+            .iter()
+            .all(|gain| gain.pod.as_ref().is_none_or(|pod| success_log.answered_after(pod, gain.at)))
         {
             poll.tick().await;
         }

@@ -29,9 +29,9 @@ pub struct Steps {
 }
 
 /// A caller whose calls are recorded.
-pub struct Trailing<C> {
+pub struct Logged<C> {
     caller: C,
-    trail: Arc<SuccessLog>,
+    success_log: Arc<SuccessLog>,
 }
 
 /// A call in flight. If it is dropped before its outcome is known, it has timed out and counts as failed.
@@ -46,8 +46,8 @@ impl SuccessLog {
     }
 
     /// Wraps `callers` so that their calls are recorded.
-    pub fn follow<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Trailing<C>> {
-        callers.into_iter().map(|caller| Trailing { caller, trail: self.clone() }).collect()
+    pub fn follow<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Logged<C>> {
+        callers.into_iter().map(|caller| Logged { caller, success_log: self.clone() }).collect()
     }
 
     /// Returns all recorded times.
@@ -97,14 +97,14 @@ impl SuccessLog {
     }
 }
 
-// === impl Trailing ===
+// === impl Logged ===
 
-impl<C: Call> Call for Trailing<C> {
+impl<C: Call> Call for Logged<C> {
     async fn call(&mut self) -> Outcome {
-        let mut under_way = UnderWay(Some(&self.trail));
+        let mut under_way = UnderWay(Some(&self.success_log));
         let outcome = self.caller.call().await;
         under_way.0 = None;
-        self.trail.record(&outcome);
+        self.success_log.record(&outcome);
         outcome
     }
 }
@@ -113,8 +113,8 @@ impl<C: Call> Call for Trailing<C> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if let Some(trail) = self.0 {
-            trail.record(&Outcome { error: Some(String::new()), ..Outcome::default() });
+        if let Some(success_log) = self.0 {
+            success_log.record(&Outcome { error: Some(String::new()), ..Outcome::default() });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! No process of a drill is left behind, however the drill ends.
+//! All processes of a drill end with it, however the drill ends.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -11,9 +11,9 @@ use tokio::{
 
 use super::TOOL;
 
-/// Starts a drill and waits until it has `programs` child processes, and one of them is stopped if `frozen`.
-async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec<u32>) {
-    let tool = Command::new(TOOL)
+/// Starts `kubetester drill`.
+pub(super) fn start(arguments: &[&str]) -> Child {
+    Command::new(TOOL)
         .arg("drill")
         .args(arguments)
         .stdin(Stdio::null())
@@ -21,7 +21,12 @@ async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Starts a drill and waits until it has `programs` child processes, and one of them is stopped if `frozen`.
+async fn start_until(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec<u32>) {
+    let tool = start(arguments);
     let parent = tool.id().unwrap();
     let mut children = Vec::new();
     bounded(async {
@@ -36,7 +41,7 @@ async fn begun(arguments: &[&str], programs: usize, frozen: bool) -> (Child, Vec
 }
 
 pub(super) fn children_of(parent: u32) -> Vec<u32> {
-    // It may have ended meanwhile.
+    // The process may have ended.
     let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
     let children = threads.flat_map(|thread| {
         let children = fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
@@ -69,19 +74,19 @@ pub(super) fn send(tool: &Child, signal: Signal) {
 async fn ctrl_c_or_sigterm_leaves_no_process() {
     for (signal, scenario, frozen) in [(Signal::INT, "freeze", true), (Signal::TERM, "kill", false)] {
         let arguments = [scenario, "--steady", "200ms", "--outage", "1m"];
-        let (tool, children) = begun(&arguments, 4, frozen).await;
+        let (tool, children) = start_until(&arguments, 4, frozen).await;
         send(&tool, signal);
         let output = bounded(tool.wait_with_output()).await.unwrap();
         assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("interrupted before the drill was over"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("interrupted before the drill was over"), "{stderr}");
         gone(&children).await;
     }
 }
 
 #[tokio::test]
 async fn killed_drill_leaves_no_process() {
-    let (tool, children) = begun(&["freeze", "--steady", "200ms", "--outage", "1m"], 4, true).await;
+    let (tool, children) = start_until(&["freeze", "--steady", "200ms", "--outage", "1m"], 4, true).await;
     send(&tool, Signal::KILL);
     bounded(tool.wait_with_output()).await.unwrap();
     gone(&children).await;
@@ -92,7 +97,7 @@ async fn drill_without_answers_leaves_no_process() {
     // The gateway has no such path.
     let arguments =
         ["kill", "--pods", "2", "--steady", "200ms", "--patience", "200ms", "--target", "/nowhere"];
-    let (tool, children) = begun(&arguments, 1, false).await;
+    let (tool, children) = start_until(&arguments, 1, false).await;
     let output = bounded(tool.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     gone(&children).await;

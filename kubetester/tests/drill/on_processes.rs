@@ -1,5 +1,4 @@
-//! A drill on programs of the user's own: real processes that are killed, frozen and restarted, and never outlive the
-//! drill.
+//! A drill on the user's own programs: real processes are killed, frozen and restarted, and end with the drill.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -15,11 +14,11 @@ use tokio::{
 
 use super::{
     TOOL, drill,
-    left_behind::{children_of, gone, send, state},
+    left_behind::{children_of, gone, send, start, state},
     schema,
 };
 
-/// Addresses for servers that no other test uses.
+/// Loopback addresses that no other test uses.
 struct Addresses(Block);
 
 impl Addresses {
@@ -31,19 +30,19 @@ impl Addresses {
         SocketAddr::new(self.0.address(host).into(), 9000)
     }
 
-    /// The value of `--pod` for a greeter that listens there.
+    /// Returns the value of `--pod` for a greeter on the address of `host`.
     fn pod(&self, host: u8) -> String {
         format!("{}={}", self.address(host), greeter(self.address(host)))
     }
 
-    /// The value of `--target` for the first so many greeters.
+    /// Returns the value of `--target` for the first `count` greeters.
     fn target(&self, count: u8) -> String {
         let list: Vec<_> = (1..=count).map(|host| self.address(host).to_string()).collect();
         format!("ipv4:{}", list.join(","))
     }
 }
 
-/// The command of a server of gRPC that answers after 5 ms.
+/// Returns the command of a gRPC server that answers after 5 ms.
 fn greeter(address: SocketAddr) -> String {
     let admin = SocketAddr::new(address.ip(), 0);
     format!("'{TOOL}' pod hellogrpc --listen-addr {address} --admin-addr {admin} --response-delay 5ms")
@@ -61,8 +60,8 @@ fn events(result: &Value) -> Vec<String> {
     result["events"].as_array().unwrap().iter().map(|event| text(&event["what"])).collect()
 }
 
-/// Asserts that a drill ended with one sentence that has all these words.
-fn refused(exit: &Exit, code: i32, words: &[&str]) {
+/// Asserts that a drill ended with this exit code and one line that has all `words`.
+fn assert_failed(exit: &Exit, code: i32, words: &[&str]) {
     assert_eq!((exit.code, exit.stderr.trim_end().lines().count()), (Some(code), 1), "{exit:?}");
     for word in words {
         assert!(exit.stderr.contains(word), "{word:?} is not in {}", exit.stderr);
@@ -90,7 +89,7 @@ async fn started_programs_are_killed_frozen_and_restarted() {
         pods.sort_by_key(ToString::to_string);
         assert_eq!(pods, [1, 2].map(|host| Value::from(addresses.address(host).to_string())), "{result}");
         for host in [1, 2] {
-            // Nothing listens there any more.
+            // The bind succeeds only if the program has ended.
             TcpListener::bind(addresses.address(host)).await.unwrap();
         }
     }
@@ -110,7 +109,7 @@ async fn running_processes_are_named_by_their_address_and_not_started_again() {
     assert!(pids.iter().all(|pid| matches!(state(*pid), Some('S' | 'R'))), "both go on");
 
     let exit = on_processes("restart", &addresses, 2, &both).await;
-    refused(&exit, 2, &["was not started by the drill, which cannot restart it", "--pod NAME=COMMAND"]);
+    assert_failed(&exit, 2, &["was not started by the drill, which cannot restart it", "--pod NAME=COMMAND"]);
 
     let exit = on_processes("kill", &addresses, 2, &both).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -118,8 +117,7 @@ async fn running_processes_are_named_by_their_address_and_not_started_again() {
     assert_eq!(pids.iter().filter(|pid| matches!(state(**pid), None | Some('Z'))).count(), 1);
 }
 
-/// Starts a greeter as somebody else would, and waits until it listens. Its address is the only one: it has no admin
-/// port.
+/// Starts a greeter outside of a drill, and waits until it listens. Without an admin port, it has only one address.
 async fn serve(addresses: &Addresses, host: u8) -> Child {
     let address = addresses.address(host).to_string();
     let server = Command::new(TOOL)
@@ -152,9 +150,9 @@ async fn program_that_does_not_start_or_ends_is_one_sentence() {
     ] {
         let pods = [addresses.pod(2), format!("{name}={command}")];
         let exit = on_processes("kill", &addresses, 2, &["--pod", &pods[0], "--pod", &pods[1]]).await;
-        refused(&exit, 3, words);
+        assert_failed(&exit, 3, words);
     }
-    // The other one was started, and has been ended.
+    // The drill has started and ended the other program.
     bounded(async {
         while TcpListener::bind(addresses.address(2)).await.is_err() {
             sleep(Duration::from_millis(10)).await;
@@ -162,10 +160,10 @@ async fn program_that_does_not_start_or_ends_is_one_sentence() {
     })
     .await;
 
-    // Another program would be taken for the pod.
+    // If another program listens on the address, it would be mistaken for the pod.
     let _taken = TcpListener::bind(name).await.unwrap();
     let exit = on_processes("kill", &addresses, 1, &["--pod", &addresses.pod(1)]).await;
-    refused(&exit, 3, &["answers already"]);
+    assert_failed(&exit, 3, &["answers already"]);
 }
 
 #[tokio::test]
@@ -189,7 +187,7 @@ async fn process_that_cannot_be_drilled_is_one_sentence() {
     }
     let mut idle = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let exit = on_processes("kill", &addresses, 1, &["--pid", &idle.id().unwrap().to_string()]).await;
-    refused(&exit, 3, &["listens on no TCP port; write --pid NAME="]);
+    assert_failed(&exit, 3, &["listens on no TCP port; write --pid NAME="]);
     idle.kill().await.unwrap();
 }
 
@@ -211,12 +209,12 @@ async fn options_that_do_not_fit_are_bad_usage() {
         assert!(exit.stderr.contains(words), "{arguments:?}: {}", exit.stderr);
     }
     let exit = drill(&["kill", "--on", "processes", "--pod", pod]).await;
-    refused(&exit, 2, &["where do the calls go?", "--target ipv4:"]);
+    assert_failed(&exit, 2, &["where do the calls go?", "--target ipv4:"]);
     let exit = drill(&["kill", "--pod", pod]).await;
-    refused(&exit, 2, &["--pod, --pid and --ready are for --on processes"]);
+    assert_failed(&exit, 2, &["--pod, --pid and --ready are for --on processes"]);
 }
 
-/// The load goes to the second greeter, which is none of the drilled programs.
+/// The load goes to the second greeter, which is not part of the drill.
 #[tokio::test]
 async fn target_outside_the_drilled_programs_is_refused() {
     let addresses = Addresses::claim();
@@ -226,10 +224,10 @@ async fn target_outside_the_drilled_programs_is_refused() {
     let exit = drill(&["kill", "--on", "processes", "--pod", &pod, "--target", &target]).await;
     let (drilled, answered) = (addresses.address(1), addresses.address(2));
     let none = format!("none of the drilled pods ({drilled}) has answered a call");
-    refused(&exit, 3, &[&none, &format!("came from {answered}"), "--target"]);
+    assert_failed(&exit, 3, &[&none, &format!("came from {answered}"), "--target"]);
 }
 
-/// The processes below a process, at any depth.
+/// Returns the children of a process, their children, and so on.
 fn descendants_of(pid: u32) -> Vec<u32> {
     let children = children_of(pid);
     children.iter().copied().chain(children.iter().flat_map(|child| descendants_of(*child))).collect()
@@ -245,15 +243,9 @@ async fn programs_and_their_children_do_not_outlive_the_drill() {
             addresses.address(1),
             greeter(addresses.address(1))
         );
-        let tool = Command::new(TOOL)
-            .args(["drill", "freeze", "--on", "processes", "--target", &addresses.target(1), "--pod", &pod])
-            .args(["--steady", "200ms", "--outage", "1m"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let target = addresses.target(1);
+        let on_pod = ["freeze", "--on", "processes", "--target", &target, "--pod", &pod];
+        let tool = start(&[&on_pod[..], &["--steady", "200ms", "--outage", "1m"]].concat());
         let mut started = Vec::new();
         bounded(async {
             while !started.iter().any(|pid| state(*pid) == Some('T')) {

@@ -22,10 +22,10 @@ const NOISE: f64 = 2.0;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
-    /// The version of the document.
+    /// The kind and version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// The number of rounds. In each round, every target gets a part of its load, one target after the other.
+    /// The number of rounds. In each round, every target gets an equal part of its load, one target after the other.
     pub rounds: u32,
     /// The results in the order of the command line.
     pub results: Vec<Compared>,
@@ -35,7 +35,7 @@ pub struct Comparison {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Compared {
-    /// The route of a gateway, or the target itself.
+    /// The name of a gateway's route, or the target.
     pub name: String,
     /// The figures in which this target is among the best: no other target is better, and some other target is worse
     /// by more than the figure differs between rounds.

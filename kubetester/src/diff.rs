@@ -23,7 +23,7 @@ pub struct Thresholds {
     #[arg(long, value_name = "%", default_value = "10%", value_parser = share)]
     pub latency: f64,
 
-    /// Calls a second may fall by at most this share
+    /// Calls per second may fall by at most this share
     #[arg(long, value_name = "%", default_value = "10%", value_parser = share)]
     pub rate: f64,
 
@@ -31,7 +31,7 @@ pub struct Thresholds {
     #[arg(long, value_name = "%", default_value = "0.1%", value_parser = share)]
     pub errors: f64,
 
-    /// Busiest over idlest may grow by at most this share
+    /// The skew (calls of the busiest pod over those of the least loaded one) may grow by at most this share
     #[arg(long, value_name = "%", default_value = "10%", value_parser = share)]
     pub skew: f64,
 }
@@ -40,10 +40,10 @@ pub struct Thresholds {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Diff {
-    /// The version of the document.
+    /// The kind and version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// The targets of both results, each with its figures.
+    /// The targets of both results with their figures.
     pub targets: Vec<TargetDiff>,
 }
 
@@ -51,9 +51,9 @@ pub struct Diff {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetDiff {
-    /// The route of a gateway, or the target itself.
+    /// The name of a gateway's route, or the target.
     pub name: String,
-    /// The figures.
+    /// The figures before and after.
     pub figures: Vec<Change>,
 }
 
@@ -189,7 +189,7 @@ impl fmt::Display for Figure {
     }
 }
 
-/// Reads a share in percent.
+/// Parses a share in percent.
 fn share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>();
     match number {

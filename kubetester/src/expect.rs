@@ -58,11 +58,11 @@ pub enum MaxErrors {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Checked {
-    /// Which: the flag, without dashes.
+    /// The flag without the leading dashes, e.g. `max-errors`.
     pub expectation: &'static str,
-    /// True if it held.
+    /// True if the expectation was met.
     pub held: bool,
-    /// True if the load was interrupted, so that only a part of it was judged.
+    /// True if the load was interrupted, so that only the calls until then were checked.
     pub partial: bool,
     /// The expected and the actual value, as a sentence.
     pub detail: String,
@@ -71,7 +71,7 @@ pub struct Checked {
 // === impl Expectations ===
 
 impl Expectations {
-    /// Compares each expectation with what was seen.
+    /// Checks each expectation against the result of a load.
     pub fn check(&self, plan: &Plan, run: &Run, balance: &Balance) -> Vec<Checked> {
         let Run { tally, elapsed, unsent, .. } = run;
         let partial = run.interrupted(plan);

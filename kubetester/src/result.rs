@@ -1,5 +1,5 @@
-//! The result of a load: what was asked, what was counted, and what it means. This is also the document that
-//! `--json` prints; fields are only ever added to it, or its version changes.
+//! The result of a load: its parameters, its figures and the verdict. It is also the document that `--json` prints: fields
+//! may be added to it, and any other change needs a new version.
 
 mod details;
 mod figures;
@@ -24,95 +24,96 @@ use crate::{
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.load/1";
 
-/// A smaller share of late calls than this is not worth a note.
+/// The share of late calls from which a note is added.
 const LATE_SHARE: f64 = 0.01;
 
-/// A load and what became of it. Times are in seconds.
+/// The result of a load. Times are in seconds.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoadResult {
-    /// The version of the document.
+    /// The kind and version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// The target as it was understood.
+    /// The target in its complete form.
     pub target: String,
-    /// Callers at work at once.
+    /// Number of concurrent callers.
     pub callers: usize,
-    /// The wanted rate of an open loop, in calls a second.
+    /// Planned rate of an open loop, in calls per second; null for a closed loop.
     pub rate: Option<f64>,
-    /// From the first call's start to the last one's end.
+    /// Time from the start of the first call to the end of the last one.
     pub elapsed: f64,
-    /// Calls that ended, well or not.
+    /// Calls that ended, whether they succeeded or failed.
     pub calls: u64,
     /// Calls that succeeded.
     pub succeeded: u64,
     /// Calls that failed.
     pub failed: u64,
-    /// Calls a second, over the whole time.
+    /// Average number of calls per second.
     pub calls_per_second: f64,
-    /// True if the load was interrupted before its end; then everything is about a part of it.
+    /// True if the load was interrupted; then all figures are about the calls until the interruption.
     pub interrupted: bool,
-    /// Successful answers that do not name their pod.
+    /// Successful calls whose answer does not name its pod.
     pub unnamed: u64,
-    /// Failed calls without an answer that names its pod.
+    /// Failed calls without an answer, or whose answer does not name its pod.
     pub failed_without_pod: u64,
-    /// Only in an open loop: how well the schedule was kept.
+    /// Delays of the calls of an open loop; null for a closed loop.
     pub schedule: Option<Schedule>,
-    /// Latency of the calls that succeeded; in an open loop counted from when each was due.
+    /// Latency of the calls that succeeded. In an open loop it is measured from the time when a call was due.
     pub latency: Percentiles,
     /// Messages of all calls; null unless the method streams responses.
     pub messages: Option<u64>,
-    /// The time from when each call was due to its first message; null unless the method streams responses.
+    /// Time from when a call was due to its first message; null unless the method streams responses.
     pub first_message: Option<Percentiles>,
-    /// With `--streams`: the streams. Each counts as a call, which succeeded if the stream was held to the end or ended
-    /// with OK; its latency is the time to open it, and the balance is that of the streams held at the end.
+    /// The streams of `--streams`; null without the flag. Each stream counts as a call, which succeeded if the stream was
+    /// open until the end or ended with OK. The latency of such a call is the time to open the stream, and `balance` is that
+    /// of the streams that are open at the end.
     pub streams: Option<Streams>,
-    /// Pods that answered, in the order of their names.
+    /// Pods that answered, sorted by name.
     pub pods: Vec<Pod>,
-    /// Failed calls by cause, most first.
+    /// Failed calls by cause, the most frequent cause first.
     pub errors: Vec<Errors>,
-    /// The evenness of the calls.
+    /// Evenness of the calls over the pods.
     pub balance: Figures,
-    /// The most likely meaning of the figures.
+    /// The verdict as one text: the most likely explanation of the figures.
     pub verdict: String,
-    /// The sentences of the verdict, each with its kind; the most important first.
+    /// The sentences of the verdict with their kinds, the most important first.
     #[cfg_attr(test, schemars(with = "Vec<crate::verdict::Finding>"))]
     pub findings: Verdict,
-    /// Sentences that have to be known to read the figures.
+    /// Remarks that affect how to read the figures.
     pub notes: Vec<String>,
-    /// The expectations and their outcome.
+    /// The expectations of the command line and their outcomes.
     pub expectations: Vec<Checked>,
-    /// The calls over time. In the document only if `--details` are wanted.
+    /// The calls over time. Only with `--details`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_time: Option<OverTime>,
-    /// Distribution of the latencies of the calls that succeeded. In the document only with `--details`.
+    /// Histogram of the latencies of the calls that succeeded. Only with `--details`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Vec<Bin>>,
 }
 
-/// The punctuality of an open loop.
+/// The delays of the calls of an open loop.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Schedule {
-    /// Calls that started over 1 ms after they were due.
+    /// Calls that started more than 1 ms after they were due.
     pub late: u64,
-    /// The latest start.
+    /// Longest delay of a start.
     pub latest: f64,
-    /// Calls that came due and were never made.
+    /// Calls that were due and never made.
     pub unsent: u64,
 }
 
 // === impl LoadResult ===
 
 impl LoadResult {
-    /// Puts the figures together.
+    /// Computes the result of a load.
     pub fn new(conditions: &Conditions, plan: &Plan, run: &Run, expectations: &Expectations) -> Self {
         let balance = Balance::of(&run.tally);
         let verdict = Verdict::new(conditions, plan, run, &balance);
-        Self::assemble(conditions, plan, run, &balance, verdict, expectations)
+        Self::with_verdict(conditions, plan, run, &balance, verdict, expectations)
     }
 
-    /// Puts the figures of streams together. `plan` and `run` are theirs, each stream as one call.
+    /// Computes the result of a load of streams. In `plan` and `run`, each stream is one call.
     pub fn of_streams(
         conditions: &Conditions,
         plan: &Plan,
@@ -122,12 +123,12 @@ impl LoadResult {
     ) -> Self {
         let balance = streams.balance();
         let verdict = Verdict::of_streams(conditions, plan, run, &balance, &streams);
-        let assembled = Self::assemble(conditions, plan, run, &balance, verdict, expectations);
+        let result = Self::with_verdict(conditions, plan, run, &balance, verdict, expectations);
         let notes = streams.notes();
-        Self { streams: Some(streams), notes, ..assembled }
+        Self { streams: Some(streams), notes, ..result }
     }
 
-    fn assemble(
+    fn with_verdict(
         conditions: &Conditions,
         plan: &Plan,
         run: &Run,

@@ -20,11 +20,11 @@ const MIN_CALLS: u64 = 5;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PodChange {
-    /// The pod.
+    /// Name of the pod.
     pub pod: String,
-    /// True if it answered from then on, false if it answered until then.
+    /// True if the pod was added, false if it was removed.
     pub came: bool,
-    /// The time of the event, in seconds from the start of the load.
+    /// Time of the change, in seconds from the start of the load.
     pub at: f64,
 }
 

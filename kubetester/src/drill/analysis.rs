@@ -13,7 +13,7 @@ use super::{
 pub struct Analysis {
     /// The longest time without a successful call.
     pub longest_gap: Gap,
-    /// The time of the first and last failed call, if calls failed.
+    /// The times of the first and the last failed call; null if no call failed.
     pub failures: Option<Span>,
     /// The pods that were lost, in chronological order.
     pub lost: Vec<LostPod>,
@@ -25,7 +25,7 @@ pub struct Analysis {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// The length of the gap.
+    /// The length of the gap, in seconds.
     pub seconds: f64,
     /// The start of the gap.
     pub at: f64,
@@ -51,7 +51,7 @@ pub struct LostPod {
     pub what: What,
     /// The time of the event.
     pub at: f64,
-    /// The time of its last answer, or of the last answer before its return.
+    /// The time of the pod's last answer, or of the last one before its return; null if it never answered.
     pub last_answer_at: Option<f64>,
 }
 
@@ -63,9 +63,9 @@ pub struct Found {
     pub pod: String,
     /// The time when it became ready.
     pub ready_at: f64,
-    /// The time of its first answer after that.
+    /// The time of the pod's first answer after that; null if there was none.
     pub first_answer_at: Option<f64>,
-    /// The time between readiness and first answer.
+    /// The time from readiness to the first answer; null if there was none.
     pub discovery: Option<f64>,
 }
 

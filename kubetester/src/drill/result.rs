@@ -12,40 +12,40 @@ use crate::{expect::Checked, result::LoadResult, verdict::Tone};
 /// The version of the document.
 pub const SCHEMA: &str = "kubetester.drill/1";
 
-/// A drill and what it cost. Times are in seconds from the start of the load.
+/// The result of a drill. Times are in seconds from the start of the load.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillResult {
-    /// The version of the document.
+    /// The kind and version of the document.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: &'static str,
-    /// The scenario: `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
+    /// The scenario, e.g. `kill`, `restart`, `scale 5`, `freeze`, `dns-outage`.
     pub scenario: String,
-    /// To which system: `demo`, `compose`, `processes` or `kubernetes`.
+    /// The system: `demo`, `compose`, `processes` or `kubernetes`.
     pub on: &'static str,
-    /// The events, in order of time.
+    /// The events, in chronological order.
     pub events: Vec<Event>,
     /// The calls by path, if the drill calls more than one.
     pub paths: Vec<PathCalls>,
     /// The effect on the calls.
     #[serde(flatten)]
     pub findings: Analysis,
-    /// In words.
+    /// The verdict as one text.
     pub verdict: String,
     /// The sentences of the verdict.
     pub sentences: Vec<String>,
-    /// Sentences that have to be known to read the figures.
+    /// Remarks that affect how to read the figures.
     pub notes: Vec<String>,
-    /// The expectations, of the load too, and their outcome.
+    /// The expectations of the command line and their outcomes.
     pub expectations: Vec<Checked>,
-    /// The calls. Its expectations are above.
+    /// The load during the drill. Its `expectations` are empty; those of the drill include them.
     pub load: LoadResult,
 }
 
 // === impl DrillResult ===
 
 impl DrillResult {
-    /// Puts it together.
+    /// Computes the result of a drill.
     pub fn new(
         scenario: Scenario,
         on: &'static str,

@@ -1,4 +1,4 @@
-//! The data of a result's plots: the calls over time, and the distribution of their latencies.
+//! The data of a report's plots: the calls over time, and a histogram of their latencies.
 
 use std::collections::BTreeMap;
 
@@ -6,31 +6,31 @@ use serde::Serialize;
 
 use crate::tally::{Counts, Interval, Latency, Tally};
 
-/// Fewer calls than this in the average interval make figures of chance: wider intervals are better, but for these.
+/// The minimum average number of calls per interval. Below it, percentiles would be random, and intervals are widened.
 const ENOUGH_CALLS: u64 = 20;
-/// The number of intervals that are kept, however few their calls.
+/// The number of intervals up to which they are not widened, however few calls they have.
 const ENOUGH_INTERVALS: usize = 20;
 
-/// Bins of a histogram from one latency to ten times that.
+/// The number of histogram bins per factor of ten.
 const BINS: f64 = 20.0;
 
-/// The calls over time, in intervals of equal width. A call counts in the interval in which it ended.
+/// The calls over time, in intervals of equal width. A call belongs to the interval in which it ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OverTime {
-    /// The width of an interval, in seconds. Number n, from 0, begins n times this after the start.
+    /// Width of an interval, in seconds. Interval n, counted from 0, starts n widths after the start of the load.
     pub width: f64,
-    /// Calls that succeeded, in each interval.
+    /// Calls that succeeded, per interval.
     pub succeeded: Vec<u64>,
-    /// Calls that failed.
+    /// Calls that failed, per interval.
     pub failed: Vec<u64>,
-    /// Median latency of the calls that succeeded, in seconds; null where none did.
+    /// Median latency of the calls that succeeded, in seconds; null for an interval in which none did.
     pub p50: Vec<Option<f64>>,
-    /// 90 % were no slower.
+    /// 90th percentile of that latency.
     pub p90: Vec<Option<f64>>,
-    /// 99 % were no slower.
+    /// 99th percentile of that latency.
     pub p99: Vec<Option<f64>>,
-    /// Pods in the order of their names.
+    /// Pods that answered, sorted by name.
     pub pods: Vec<PodOverTime>,
 }
 
@@ -38,29 +38,28 @@ pub struct OverTime {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PodOverTime {
-    /// Its name, as the answers give it.
+    /// Name of the pod in its answers.
     pub name: String,
-    /// Calls it answered with success, in each interval.
+    /// Calls that the pod answered successfully, per interval.
     pub calls: Vec<u64>,
 }
 
-/// Calls whose latency lay between two bounds.
+/// A bin of a histogram of latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bin {
-    /// The lower bound, in seconds; calls that took just as long are in it.
+    /// Lower bound in seconds, inclusive.
     pub from: f64,
-    /// The upper bound: that of the lower one times the twentieth root of ten. Calls that took just as long are not
-    /// in it.
+    /// Upper bound in seconds, exclusive: the lower bound times the 20th root of 10.
     pub to: f64,
-    /// The number.
+    /// Number of calls in the bin.
     pub calls: u64,
 }
 
 // === impl OverTime ===
 
 impl OverTime {
-    /// As fine as the figures allow.
+    /// Computes the calls over time, in intervals as short as the number of calls allows.
     pub fn new(tally: &Tally) -> Self {
         let mut series = tally.series.clone();
         let mut pods: BTreeMap<_, _> =
@@ -97,7 +96,7 @@ impl OverTime {
 // === impl Bin ===
 
 impl Bin {
-    /// The distribution of latencies, from the first bin that has calls to the last.
+    /// Returns the histogram of latencies, from the first bin that has calls to the last one.
     pub fn all(latency: &Latency) -> Vec<Self> {
         let mut calls = BTreeMap::<i32, u64>::new();
         for (latency, count) in latency.recorded() {
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_succeeded_there_is_no_latency() {
+    fn interval_without_a_success_has_no_latency() {
         let mut tally = Tally::default();
         for (at, error) in [(0, None), (2, Some("refused".to_owned())), (4, None)] {
             let at = Duration::from_millis(at);

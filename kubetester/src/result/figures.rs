@@ -1,4 +1,4 @@
-//! The figures of a result: of the latencies, of each pod, of the errors, and of the balance.
+//! The figures of a result: latencies, pods, errors and balance.
 
 use std::time::Duration;
 
@@ -9,77 +9,86 @@ use crate::{
     tally::{Latency, PodTally},
 };
 
-/// A distribution of latencies, in seconds; zeros when there were no calls.
+/// A distribution of latencies, in seconds; all zero if there were no calls.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs, reason = "their names say it")]
 pub struct Percentiles {
+    /// Minimum.
     pub min: f64,
+    /// Mean.
     pub mean: f64,
+    /// Median.
     pub p50: f64,
+    /// 75th percentile.
     pub p75: f64,
+    /// 90th percentile.
     pub p90: f64,
+    /// 95th percentile.
     pub p95: f64,
+    /// 99th percentile.
     pub p99: f64,
+    /// 99.9th percentile.
     #[serde(rename = "p99.9")]
     pub p999: f64,
+    /// Maximum.
     pub max: f64,
 }
 
-/// One pod.
+/// The calls of one pod.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pod {
-    /// Its name, as the answers give it.
+    /// Name of the pod in its answers.
     pub name: String,
-    /// Calls it answered with success.
+    /// Calls that the pod answered successfully.
     pub calls: u64,
-    /// Share of all calls that named their pod and succeeded, from 0 to 1.
+    /// Share of the pod in all successful calls whose pod is known, from 0 to 1.
     pub share: f64,
-    /// Calls it answered with an error.
+    /// Calls that the pod answered with an error.
     pub errors: u64,
-    /// Median latency.
+    /// Median latency of the successful calls.
     pub p50: f64,
-    /// 99 % were no slower.
+    /// 99th percentile of that latency.
     pub p99: f64,
-    /// The time of its first answer, in seconds from the start.
+    /// Time of the pod's first answer, in seconds from the start of the load.
     pub first_at: f64,
-    /// The time of its last answer.
+    /// Time of the pod's last answer, in seconds from the start of the load.
     pub last_at: f64,
 }
 
-/// Failed calls of one cause.
+/// Failed calls with the same cause.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Errors {
-    /// A sentence.
+    /// The cause, as a sentence.
     pub cause: String,
-    /// The number.
+    /// Number of failed calls.
     pub count: u64,
 }
 
-/// The evenness of the calls over pods.
+/// The evenness of the calls over the pods.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Figures {
-    /// `unknown`, `too-few`, `unsettled`, `one-pod`, `even`, `random` or `uneven`.
+    /// The judgement: `unknown` (no answer names its pod), `too-few` (calls to judge), `unsettled` (the pods changed too
+    /// often to judge), `one-pod`, `even`, `random` (as even as random choice) or `uneven`.
     pub spread: &'static str,
-    /// Pods that answered.
+    /// Number of pods that answered.
     pub pods: usize,
-    /// Calls that these figures are about: those of known pods, while the set of pods was stable.
+    /// Number of calls that these figures are computed from: those of known pods while the set of pods did not change.
     pub calls: u64,
-    /// The number of calls that it takes to tell, if there were too few.
+    /// Number of calls needed for a judgement, if there were too few; otherwise null.
     pub calls_needed: Option<u64>,
-    /// The changes of the set of pods, in the order of time.
+    /// Changes of the set of pods, in chronological order.
     pub changes: Vec<PodChange>,
-    /// The time in which the set of pods was stable; null if it never changed.
+    /// Total time in which the set of pods did not change; null if it never changed.
     pub stable: Option<f64>,
-    /// Busiest over idlest; null when a pod gave errors only, or a connected endpoint
-    /// holds no stream.
+    /// Calls of the busiest pod divided by those of the least loaded pod; null if a pod answered only with errors, or if a
+    /// connected endpoint has no stream.
     pub skew: Option<f64>,
     /// Coefficient of variation of the calls per pod.
     pub variation: f64,
-    /// P-value of the chi-squared test against equal shares; null with fewer than two pods.
+    /// P-value of the chi-squared test for equal shares; null with fewer than two pods.
     pub p_value: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! The streams that a load held: which pod holds how many, which ended early, and where they were opened again.
+//! The streams of a load: the number on each pod, those that ended early, and the pods on which they were opened again.
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -11,38 +11,38 @@ use crate::{
     streams::{Endings, Held, Hold, Ledger, PodLedger},
 };
 
-/// The streams of `--streams`, and where they are at the end.
+/// The streams of `--streams`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Streams {
     /// The method, as `pkg.Service/Method`.
     pub method: String,
-    /// Streams that were to be held.
+    /// Number of streams to hold open, from the command line.
     pub wanted: u64,
-    /// The time to hold them, in seconds, counted from `settled`.
+    /// Time for which to hold them open, in seconds from `settled`.
     pub hold: f64,
-    /// The time at which every stream had been opened, or had failed to open, once; null if the load ended before.
+    /// Time when the first attempt to open each stream had succeeded or failed; null if the load ended earlier.
     pub settled: Option<f64>,
     /// Streams that were open at the end.
     pub held: u64,
-    /// The number of open streams whose pod is not known.
+    /// Streams among them whose pod is not known.
     pub held_unnamed: u64,
-    /// Streams that were opened.
+    /// Streams that were opened, reopened ones included.
     pub opened: u64,
-    /// Streams among them that took the place of one that had ended.
+    /// Streams among them that replaced one that had ended.
     pub reopened: u64,
-    /// Attempts to open a stream that failed.
+    /// Failed attempts to open a stream.
     pub not_opened: u64,
     /// Streams that ended before the load closed them.
     pub ended: u64,
-    /// The pods, in the order of their names.
+    /// Pods with streams, sorted by name.
     pub pods: Vec<PodStreams>,
-    /// The streams that ended early, by status and pod.
+    /// Streams that ended early, by status and pod.
     pub endings: Vec<Ending>,
-    /// The pods on which streams were opened again after they had ended.
+    /// Streams that ended and were opened again, by the pods before and after.
     pub moves: Vec<Move>,
-    /// Endpoints of a balanced target that are connected at the end and hold no stream; null if it is not known to which
-    /// endpoint each stream leads.
+    /// Endpoints of a balanced target that are connected at the end and have no stream; null if the endpoints of the streams
+    /// are not known.
     pub idle: Option<Vec<IdleEndpoint>>,
 }
 
@@ -50,68 +50,68 @@ pub struct Streams {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PodStreams {
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
-    /// Streams that it holds at the end.
+    /// Streams on the pod that are open at the end.
     pub held: u64,
-    /// Share of the streams that known pods hold at the end, from 0 to 1.
+    /// Share of the pod in the streams that are open at the end and whose pod is known, from 0 to 1.
     pub share: f64,
-    /// Streams that were opened on it.
+    /// Streams that were opened on the pod.
     pub opened: u64,
-    /// Streams of it that ended early.
+    /// Streams on the pod that ended early.
     pub ended: u64,
-    /// The time at which its first stream was opened, in seconds from the start.
+    /// Time when the first stream on the pod was opened, in seconds from the start.
     pub first_at: f64,
-    /// True if its first stream was opened after `settled`, so that it only gets streams that are opened again.
+    /// True if that time is after `settled`: a new pod gets only streams that are opened again.
     pub came_later: bool,
 }
 
-/// Streams of one pod that ended early with one status.
+/// Streams that ended early on the same pod with the same status.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ending {
-    /// The name of the gRPC status.
+    /// Name of the gRPC status.
     pub status: String,
-    /// The pod; null if it is not known.
+    /// Name of the pod; null if it is not known.
     pub pod: Option<String>,
-    /// The number of streams.
+    /// Number of streams.
     pub count: u64,
-    /// The shortest time that one of them was open, in seconds.
+    /// Shortest time that one of them was open, in seconds.
     pub shortest: f64,
-    /// The longest time.
+    /// Longest time that one of them was open, in seconds.
     pub longest: f64,
-    /// The time at which the first of them ended, in seconds from the start.
+    /// Time when the first of them ended, in seconds from the start.
     pub first_at: f64,
-    /// The time at which the last of them ended.
+    /// Time when the last of them ended, in seconds from the start.
     pub last_at: f64,
 }
 
-/// Streams that ended on one pod and were opened again on one.
+/// Streams that ended on one pod and were opened again on the same or another pod.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Move {
-    /// The pod of the streams that ended.
+    /// Pod on which the streams ended.
     pub from: String,
-    /// The pod on which they were opened again; it may be the same.
+    /// Pod on which they were opened again.
     pub to: String,
-    /// The number of streams.
+    /// Number of streams.
     pub count: u64,
 }
 
-/// A connected endpoint that holds no stream.
+/// A connected endpoint without a stream.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IdleEndpoint {
-    /// Its address.
+    /// Address of the endpoint.
     pub address: String,
-    /// True if it was not connected when the streams were opened.
+    /// True if it was not connected yet when the streams were opened.
     pub came_later: bool,
 }
 
 // === impl Streams ===
 
 impl Streams {
-    /// Puts the figures together. `before` are the endpoints when the streams were first open, `after` those at the end.
+    /// Computes the figures. `before` are the endpoints when the streams had been opened, `after` those at the end.
     pub fn new(
         method: String,
         plan: &Hold,

@@ -87,6 +87,6 @@ async fn a_hostname_that_no_header_can_carry_is_one_line() {
         [("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", ""), ("LOG_FILTER", "off"), ("POD_NAME", "pod\n1")];
     let exit = exit_of(EXE, &[], &env).await;
     let line = "hellogrpc: the hostname \"pod\\n1\" cannot be sent in a header: \
-                give POD_NAME visible ASCII characters\n";
+                set POD_NAME to visible ASCII characters\n";
     assert_eq!(exit, Exit { code: Some(1), stderr: line.into(), stdout: String::new() });
 }

@@ -75,7 +75,7 @@ async fn other_requests_are_problems() {
         client
             .send(&format!("{method} /hellohttp HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n"))
             .await;
-        let answer = client.answer().await;
+        let answer = client.read_response().await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")), "{method}");
         assert!(answer.problem()["detail"].as_str().unwrap().contains(method), "{answer:?}");
     }
@@ -125,7 +125,7 @@ async fn old_connection_is_closed_and_replaced() {
 async fn shutdown_drains_requests_in_flight() {
     let running = start(Config { response_delay: Duration::from_millis(300), ..Config::default() }).await;
     let mut client = Client::connect(running.addr).await;
-    client.ask("/hellohttp?name=Ann").await;
+    client.send_get("/hellohttp?name=Ann").await;
     let in_flight = r#"http_requests_in_flight{path="/hellohttp"} 1"#;
     bounded(async {
         while !running.instance.metrics.render().unwrap().contains(in_flight) {
@@ -134,7 +134,7 @@ async fn shutdown_drains_requests_in_flight() {
     })
     .await;
     running.trigger.close();
-    let answer = client.answer().await;
+    let answer = client.read_response().await;
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     client.ended().await;
     bounded(running.serving).await.unwrap();

@@ -1,5 +1,5 @@
-//! Counts the allocations of the gateway per request. Only the gateway's thread is counted; backends and client have
-//! their own.
+//! Counts the gateway's allocations per request. Only the thread of the gateway is counted; backends and client run on other
+//! threads.
 //!
 //! `cargo bench -p helloserve --bench allocations`
 
@@ -18,11 +18,11 @@ use allocation_counter::{AllocationInfo, measure};
 use harness::{TEST_TIMEOUT, gateway, running};
 use tokio::{runtime, sync::oneshot};
 
-/// The number of requests before the counted ones: they open connections and grow buffers.
+/// The number of requests before the counted ones, which open connections and grow buffers.
 const WARM_UP: usize = 200;
 const COUNTED: usize = 1000;
 
-/// Starts hellogrpc and hellohttp on a thread of their own and returns their addresses.
+/// Starts hellogrpc and hellohttp on a separate thread and returns their addresses.
 fn backends() -> [SocketAddr; 2] {
     let (sender, addresses) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -47,7 +47,7 @@ fn current_thread() -> runtime::Runtime {
     runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Sends `times` requests over one connection, on a thread of its own.
+/// Sends `times` requests over one connection, on a separate thread.
 fn send(addr: SocketAddr, path: &'static str, times: usize) -> oneshot::Receiver<()> {
     let (done, all) = oneshot::channel();
     thread::spawn(move || {
@@ -57,7 +57,7 @@ fn send(addr: SocketAddr, path: &'static str, times: usize) -> oneshot::Receiver
         let mut answer = [0; 4096];
         for _ in 0..times {
             write!(stream, "GET {path}?name=Ann HTTP/1.1\r\nhost: gw\r\n\r\n").unwrap();
-            // An answer is small, and is written at once.
+            // A response is small and arrives in one read.
             let length = stream.read(&mut answer).unwrap();
             let answer = std::str::from_utf8(&answer[..length]).unwrap();
             assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("}}"), "{answer}");

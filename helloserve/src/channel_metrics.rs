@@ -1,8 +1,8 @@
 //! Exports the metrics of the gRPC channels to Prometheus, with the label `route`.
 //!
 //! Names follow OpenTelemetry's rules for Prometheus: dots become underscores, the unit is a suffix, and a counter
-//! ends in `_total`. What a channel's snapshot has beyond its instruments (the resolver and the retries) is exported as
-//! `helloserve_resolver_*` and `helloserve_retries_total`.
+//! ends in `_total`. The state of the resolver and the number of retries, which the channel has no instruments for, are
+//! exported as `helloserve_resolver_*` and `helloserve_retries_total`.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use prometheus::{
     proto::{self, Bucket, LabelPair, MetricFamily, MetricType},
 };
 
-/// The label that identifies the channel: two routes may share a target.
+/// The label that identifies the channel. The target does not, because two routes may share it.
 const ROUTE: &str = "route";
 
-/// Collects the metrics of every channel at each scrape.
+/// A collector that reads the metrics of every channel at each scrape.
 pub(crate) struct ChannelMetrics {
     /// The channels with the names of their routes.
     channels: Vec<(String, Channel)>,
@@ -33,7 +33,7 @@ impl ChannelMetrics {
         let mut this = Self { channels, descriptions: Vec::new() };
         let describe = |family: &MetricFamily| {
             let (name, help) = (family.name().to_owned(), family.help().to_owned());
-            // Labels differ between series; the registry compares only descriptions.
+            // Without labels, which differ between series; the registry only checks that names are unique.
             Desc::new(name, help, Vec::new(), HashMap::new()).expect("the names are valid")
         };
         this.descriptions = this.families().iter().map(describe).collect();
@@ -46,40 +46,40 @@ impl ChannelMetrics {
         for (route, channel) in &self.channels {
             for metric in channel.metrics() {
                 let name = prometheus_name(&metric);
-                let at = families.iter().position(|family| family.name() == name).unwrap_or_else(|| {
+                let index = families.iter().position(|family| family.name() == name).unwrap_or_else(|| {
                     families.push(family(&metric, &name));
                     families.len() - 1
                 });
                 let series = metric.points.iter().map(|point| series(route, metric.kind, point));
-                families[at].mut_metric().extend(series);
+                families[index].mut_metric().extend(series);
             }
         }
         families.extend(self.snapshot_families());
         families
     }
 
-    /// Returns the families about resolvers and retries. A gauge without a value, such as the age of an answer that never
-    /// came, has no series.
+    /// Returns the families about resolvers and retries. A gauge without a value has no series, e.g. the age of the last answer
+    /// before the first answer.
     fn snapshot_families(&self) -> Vec<MetricFamily> {
         let mut families = [
             new_family(
                 "helloserve_resolver_endpoints",
-                "Endpoints in the last good answer of the route's resolver.",
+                "Endpoints in the last successful answer of the route's resolver.",
                 MetricType::GAUGE,
             ),
             new_family(
                 "helloserve_resolver_age_seconds",
-                "Seconds since the last good answer of the route's resolver.",
+                "Seconds since the last successful answer of the route's resolver.",
                 MetricType::GAUGE,
             ),
             new_family(
                 "helloserve_resolver_failing",
-                "1 if the last attempt of the route's resolver failed, or else 0.",
+                "1 if the last lookup of the route's resolver failed, otherwise 0.",
                 MetricType::GAUGE,
             ),
             new_family(
                 "helloserve_retries_total",
-                "gRPC calls sent again, because no server had seen them (transparent), by a retry policy (policy) or by a hedging policy (hedge).",
+                "Further attempts of gRPC calls: because no server had processed the call (transparent), by a retry policy (policy) or by a hedging policy (hedge).",
                 MetricType::COUNTER,
             ),
         ];
@@ -184,12 +184,12 @@ fn series(route: &str, kind: Kind, point: &Point) -> proto::Metric {
             series.set_histogram(cumulative(histogram));
             series
         }
-        // A kind of value that a later version of the channel adds.
+        // The enum is non-exhaustive: a later version of the channel may add a kind of value.
         _ => proto::Metric::from_label(labels),
     }
 }
 
-/// Converts to Prometheus' form, where each bucket includes those below it.
+/// Converts a histogram to Prometheus' form, in which each bucket includes the lower ones.
 fn cumulative(histogram: &Histogram) -> proto::Histogram {
     let mut below = 0;
     let buckets = histogram.bounds.iter().zip(&histogram.counts).map(|(bound, count)| {

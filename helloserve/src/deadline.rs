@@ -1,4 +1,4 @@
-//! The time that a backend has: the gateway's own limit, or the caller's `grpc-timeout` when that is shorter.
+//! The time limit of a backend: the gateway's own limit, or the caller's `grpc-timeout` if that is shorter.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct InvalidTimeout;
 ///
 /// # Errors
 ///
-/// If the header is malformed or repeated: a deadline that the caller wants must not be dropped silently.
+/// If the header is malformed or repeated, because ignoring it would drop the caller's deadline silently.
 pub(crate) fn effective_timeout(headers: &HeaderMap, limit: Duration) -> Result<Duration, InvalidTimeout> {
     let mut values = headers.get_all(GRPC_TIMEOUT).iter();
     match (values.next(), values.next()) {
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_or_repeated_header_is_refused() {
+    fn malformed_or_repeated_header_is_an_error() {
         for value in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", " 1S", "1 S", "100000000n", "1SS", "1S,1S"] {
             assert_eq!(effective(&[value]), Err(InvalidTimeout), "{value:?}");
         }

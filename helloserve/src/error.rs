@@ -1,4 +1,4 @@
-//! Every failure of a request, and the one table that maps it to a response.
+//! The failures of a request, and their mapping to responses.
 
 use std::time::Duration;
 
@@ -10,19 +10,18 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use service::Problem;
 
 use crate::{
-    admission::Overloaded, deadline::InvalidTimeout, grpc_routes::UnknownRoute, request::MAX_NAME_BYTES,
-    upstream::UpstreamError,
+    admission::Overloaded, deadline::InvalidTimeout, grpc_routes::UnknownRoute, upstream::UpstreamError,
 };
 
-/// Everything that ends a request without a backend's response.
+/// The reasons why a request gets no response from a backend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     #[error("query is invalid: {}", .0.body_text())]
     Query(QueryRejection),
-    #[error("name has {0} bytes; the limit is {MAX_NAME_BYTES}")]
-    NameTooLong(usize),
+    #[error("name has {length} bytes; the limit is {limit}")]
+    NameTooLong { length: usize, limit: usize },
     #[error(transparent)]
     Timeout(#[from] InvalidTimeout),
     #[error("request has a body; omit it and send the name in the query: ?name=Ann")]
@@ -42,7 +41,7 @@ impl Error {
         match self {
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Query(_) | Self::Timeout(_) => StatusCode::BAD_REQUEST,
-            Self::NameTooLong(_) => StatusCode::URI_TOO_LONG,
+            Self::NameTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::RequestBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Route(_) => StatusCode::NOT_FOUND,

@@ -16,16 +16,17 @@ use crate::{
     upstream::{FailureLog, UpstreamError, excerpt, grpc::GrpcUpstream},
 };
 
-/// The silence after which a backend that has calls is sent a PING, and the time it has for the answer. Less than half
-/// a second together: a frozen backend is left out before a call's deadline, and its calls are hedged.
+/// The time without data after which a backend with calls in flight gets a PING, and the time that it has to answer.
+/// Together they are less than half a second, so that a frozen backend gets no more calls well before the deadline of
+/// its current ones, which are hedged.
 const PROBE_TIME: Duration = Duration::from_millis(200);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The time that a backend must have had before a deadline that passes counts against it, whatever shorter deadline a
-/// caller sets.
+/// The time that a backend must have had for a call before an exceeded deadline counts as a failure of the backend: callers
+/// may set shorter deadlines.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(500);
 
-/// All routes, never empty. There are few, so a linear search finds a name.
+/// All routes, never empty. A name is found by linear search, because there are few.
 #[derive(Debug)]
 pub(crate) struct Routes(Vec<Route>);
 
@@ -52,13 +53,13 @@ pub(crate) struct RouteStatus<'a> {
     endpoints: Endpoints,
 }
 
-/// A route in the response of `GET /debug/routes` on the admin port: with what is not for the public.
+/// A route in the response of `GET /debug/routes` on the admin port, with details that callers must not see.
 #[derive(Debug, Serialize)]
 pub(crate) struct RouteDetails<'a> {
     #[serde(flatten)]
     status: RouteStatus<'a>,
     target: &'a str,
-    /// Why the name cannot be resolved, or why no endpoint can be reached.
+    /// The error of the name resolution, or else of a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -66,9 +67,9 @@ pub(crate) struct RouteDetails<'a> {
 /// The endpoints of a route.
 #[derive(Debug, Serialize)]
 struct Endpoints {
-    /// The number of endpoints with a connection that takes calls.
+    /// The number of endpoints that have a connection and get calls.
     ready: usize,
-    /// The number of endpoints that the target has; null before the first resolution.
+    /// The number of endpoints of the target; null before the first name resolution.
     total: Option<usize>,
 }
 

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grpc_targets_are_the_channels_but_for_tls() {
+    fn target_of_the_channel_without_tls_is_accepted() {
         assert_eq!(grpc_target("dns:///svc:8000").unwrap().as_str(), "dns:///svc:8000");
         for (target, word) in [("https://svc", "TLS"), ("xds:///svc", "unknown scheme"), ("", "empty")] {
             let error = grpc_target(target).unwrap_err();
@@ -26,7 +26,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_kubernetes_is_named_with_its_port() {
+    fn kubernetes_target_without_a_service_or_port_is_an_error() {
         for target in ["kubernetes:///svc:8000", "kubernetes:///svc.ns:8000", "kubernetes:///svc.ns:grpc"] {
             assert_eq!(grpc_target(target).unwrap().as_str(), target);
         }

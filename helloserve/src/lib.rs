@@ -1,16 +1,16 @@
 //! helloserve, the gateway: it forwards HTTP requests to gRPC and HTTP backends and balances them over their pods.
 //!
-//! A request passes these modules:
+//! A request passes through these modules:
 //!
 //! - [`router`]: the paths and their handlers.
 //! - [`admission`]: admits the request, or sheds it.
 //! - [`request`], [`deadline`], [`propagation`]: the query, the time limit and the headers that are forwarded.
-//! - [`grpc_routes`]: the route to the gRPC backends, out of those that [`route_config`] defines.
-//! - [`upstream`]: the call to a gRPC backend (over a balanced channel) or to the HTTP backend (through reqwest).
-//! - [`response`]: the JSON response, or [`error`]: the problem that replaces it.
+//! - [`grpc_routes`]: the routes to gRPC backends, which [`route_config`] parses.
+//! - [`upstream`]: the call to a gRPC backend (over balanced-channel) or to the HTTP backend (through reqwest).
+//! - [`response`] or [`error`]: the JSON response, or a problem in its place.
 //!
-//! [`config`] has the flags, [`gateway`] the state that all requests share. [`readiness`] decides when the gateway is
-//! ready. [`debug`] and [`channel_metrics`] serve the admin port.
+//! [`config`] has the flags and [`gateway`] the shared state. [`readiness`] decides when the gateway is ready. [`debug`] and
+//! [`channel_metrics`] serve the admin port.
 
 mod admission;
 mod channel_metrics;
@@ -48,9 +48,9 @@ pub const PROGRAM: Program = Program {
     port: 8200,
 };
 
-/// Serves on `listener` until the instance shuts down, then until the requests in flight have their responses.
+/// Serves on `listener` until the instance has shut down and the requests in flight have their responses.
 ///
-/// It becomes ready once it has reached its backends; see [`readiness`].
+/// The gateway becomes ready once it has reached its backends; see [`readiness`].
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub async fn serve(
     let gateway = Arc::new(gateway::Gateway::new(config, &instance)?);
     instance.admin.merge(debug::router(gateway.clone()));
     let (state, ready) = watch::channel(Err("the gateway is starting".to_owned()));
-    instance.admin.ready_as(ready);
+    instance.admin.set_readiness(ready);
     let router = finish(router::router(gateway.clone()), Some(&instance.metrics));
     let readiness = async {
         readiness::become_ready(gateway.routes.channels(), gateway.http.reached(), startup_timeout, &state)

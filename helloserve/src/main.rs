@@ -1,4 +1,4 @@
-//! The gateway as a program: flags, port, signals and exit code are those of every program here.
+//! The main function of the gateway; `service::run` parses the flags and handles signals.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! Propagates a request's context to the backends: its request id and its trace context.
+//! Propagates the request ID and the trace context of a request to the backends.
 //!
-//! The gateway creates no spans, so as W3C Trace Context requires, it forwards a valid `traceparent` and `tracestate`
-//! unchanged and drops an invalid pair.
+//! The gateway creates no spans. As W3C Trace Context requires of it, it forwards a valid `traceparent` with its
+//! `tracestate` unchanged, and drops an invalid one.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,7 +9,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Returns the headers that both backends get.
+/// Returns the headers for the request to a backend.
 pub(crate) fn propagated(incoming: &HeaderMap, request_id: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(4);
     if let Some(id) = request_id {
@@ -27,16 +27,16 @@ pub(crate) fn propagated(incoming: &HeaderMap, request_id: Option<&HeaderValue>)
     headers
 }
 
-/// Marks a value as never indexed (RFC 7541, section 6.2.3). It is different for each request, and in the compression
-/// tables of both peers it would only displace values that repeat.
+/// Marks a value as never indexed (RFC 7541, section 6.2.3). These values differ in each request, so that in HPACK's tables
+/// they would only displace values that repeat.
 fn unindexed(value: &HeaderValue) -> HeaderValue {
     let mut value = value.clone();
     value.set_sensitive(true);
     value
 }
 
-/// Returns whether the value is `version-traceid-parentid-flags` in lower-case hexadecimal, with ids that are not all zero.
-/// Version 00 ends there, `ff` is forbidden, any other version may continue after a further `-`.
+/// Returns whether the value is `version-traceid-parentid-flags` in lower-case hexadecimal, with IDs that are not all zero.
+/// The version `ff` is invalid. Versions other than 00 may have more fields after another `-`.
 fn is_traceparent(value: &[u8]) -> bool {
     let Some((known, rest)) = value.split_at_checked(55) else { return false };
     let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -1,14 +1,14 @@
 //! Decides when a new gateway is ready.
 //!
-//! The default gRPC route and the HTTP backend must have been reached once: a rollout whose targets are wrong then stops
-//! at its first pod, and a pod that the cluster's network does not know yet gets no requests. Other routes are given a
-//! short time to connect. The decision is final: backends that disappear later do not make the gateway unready.
+//! The gateway must have connected once to the default gRPC route and to the HTTP backend. A rollout with a wrong target
+//! therefore stops at its first pod, and a pod whose network is not set up yet gets no requests. Other routes have a short
+//! time to connect. Once ready, the gateway stays ready, even if all backends disappear.
 
 use std::time::Duration;
 
 use balanced_channel::{Channel, Connectivity};
 use futures_util::future::{self, join_all};
-use service::Ready;
+use service::Readiness;
 use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
@@ -16,11 +16,12 @@ use tokio::{
 
 use crate::route_config::DEFAULT;
 
-/// The time that routes beyond the default one have to connect. The kernel resends the first packet of a connection
-/// after 1 s and after 3 s.
+/// The time that routes other than the default one have to connect. The kernel resends a lost SYN after 1 s and after 3 s,
+/// so this covers two lost packets.
 const OTHER_ROUTES_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// A failure within this time is a definite answer, such as a refused connection. Lost packets take longer to notice.
+/// The time within which a failure is definite, e.g. a refused connection. Later failures may be due to a network that is
+/// not set up yet.
 const DEFINITE_FAILURE_TIME: Duration = Duration::from_millis(500);
 
 /// Waits until the gateway is ready, at most `startup_timeout`, and reports the state to `ready`.
@@ -28,7 +29,7 @@ pub(crate) async fn become_ready(
     routes: impl IntoIterator<Item = (&str, &Channel)>,
     http_reached: impl Future<Output = ()>,
     startup_timeout: Duration,
-    ready: &watch::Sender<Ready>,
+    ready: &watch::Sender<Readiness>,
 ) {
     let started = Instant::now();
     let (default, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|(name, _)| *name == DEFAULT);
@@ -58,17 +59,17 @@ pub(crate) async fn become_ready(
     if timeout(startup_timeout, future::join(both, optional)).await.is_err() {
         tracing::warn!(
             ?startup_timeout,
-            "ready without having reached the backends: the startup timeout is over"
+            "startup timeout is over; the gateway is ready without having reached its backends"
         );
     }
     drop(ready.send_replace(Ok(())));
 }
 
-fn report(ready: &watch::Sender<Ready>, reason: &str) {
+fn report(ready: &watch::Sender<Readiness>, reason: &str) {
     drop(ready.send_replace(Err(reason.to_owned())));
 }
 
-/// Waits until the channel has a connection. Logs once when it takes longer than a connection should.
+/// Waits until the channel has a connection. Logs a warning if that takes longer than [`OTHER_ROUTES_TIMEOUT`].
 async fn reached(route: &str, channel: &Channel) {
     let mut state = channel.state();
     let mut reported = false;
@@ -85,7 +86,7 @@ async fn reached(route: &str, channel: &Channel) {
     }
 }
 
-/// Waits until the channel has a connection, or a definite answer that it gets none.
+/// Waits until the channel has a connection or a definite failure.
 async fn settled(channel: &Channel, started: Instant) {
     let mut state = channel.state();
     loop {
@@ -114,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// The outcome of a route, after a number of milliseconds.
+    /// The outcome of connecting a route, after a number of milliseconds.
     #[derive(Clone, Copy)]
     enum Outcome {
         Connection(u64),
@@ -161,7 +162,7 @@ mod tests {
             let (ours, theirs) = duplex(4096);
             tokio::spawn(async move {
                 let (mut read, mut write) = tokio::io::split(theirs);
-                // An empty SETTINGS frame, with which every HTTP/2 peer begins.
+                // An empty SETTINGS frame, the server's connection preface.
                 write.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
                 copy(&mut read, &mut sink()).await
             });
@@ -209,7 +210,7 @@ mod tests {
             (&[Connection(0)], 90_000, 60_000),
             // Other routes may settle with a definite failure.
             (&[Connection(0), Refusal(3)], 0, 3),
-            // So late, a refusal comes from a network that does not work yet.
+            // A late failure is not definite.
             (&[Connection(0), Refusal(900)], 0, 3500),
             (&[Connection(0), NoEndpoint(1800)], 0, 1800),
             (&[Connection(0), NoAnswer(20)], 0, 20),
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reason_names_what_is_not_reached() {
+    async fn reason_names_the_backend_that_is_not_reached() {
         let (_, reason) = ready_after(&[Outcome::Connection(10)], 90_000).await;
         assert!(reason.contains("the HTTP backend has not"), "{reason}");
         let (_, reason) = ready_after(&[Outcome::Nothing], 10).await;

@@ -1,4 +1,4 @@
-//! The part of a request that the handlers read: the query, the deadline and the propagated headers.
+//! The extractor of the handlers: a request's query, time limit and propagated headers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::{deadline::effective_timeout, error::Error, gateway::Gateway, propagation::propagated};
 
 /// The longest name that the gateway forwards, in bytes after decoding.
-pub(crate) const MAX_NAME_BYTES: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 
 /// The query of `/hellogrpc` and `/hellohttp`. Other keys are ignored.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) struct GreetingQuery {
     /// The name to greet; empty when the query has none.
     #[serde(default)]
     pub(crate) name: String,
-    /// The route to take, if the caller names one.
+    /// The name of the route, if the caller selects one.
     pub(crate) via: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub(crate) struct GreetingQuery {
 #[derive(Debug)]
 pub(crate) struct GreetingRequest {
     pub(crate) query: GreetingQuery,
-    /// The headers that the backend gets.
+    /// The headers for the backend.
     pub(crate) headers: HeaderMap,
-    /// The time that the backend has, from the first connection attempt to the last byte.
+    /// The time limit of the backend, from the first connection attempt to the last byte of the response.
     pub(crate) timeout: Duration,
 }
 
@@ -45,7 +45,7 @@ impl FromRequest<Arc<Gateway>> for GreetingRequest {
     async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Error> {
         let Query(query) = Query::<GreetingQuery>::try_from_uri(request.uri()).map_err(Error::Query)?;
         if query.name.len() > MAX_NAME_BYTES {
-            return Err(Error::NameTooLong(query.name.len()));
+            return Err(Error::NameTooLong { length: query.name.len(), limit: MAX_NAME_BYTES });
         }
         let timeout = effective_timeout(request.headers(), gateway.upstream_timeout)?;
         let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
@@ -55,7 +55,7 @@ impl FromRequest<Arc<Gateway>> for GreetingRequest {
     }
 }
 
-/// Checks that a body has no bytes. A chunked body without chunks, or an empty DATA frame, is an empty body.
+/// Checks that a body is empty: without bytes, whether it is chunked, has empty DATA frames or does not exist.
 async fn require_empty(body: Body, limit: Duration) -> Result<(), Error> {
     if body.is_end_stream() {
         return Ok(());
@@ -113,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn repeated_key_is_refused() {
+    fn repeated_key_is_an_error() {
         for text in ["name=a&name=b", "name=&name=", "via=a&via=a", "name=a&n%61me=b"] {
             assert!(query(text).is_err(), "{text}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn body_without_bytes_is_empty_and_any_other_is_refused() {
+    async fn body_with_bytes_or_without_an_end_is_an_error() {
         let chunks = |chunks: &'static [&'static str]| {
             Body::from_stream(futures_util::stream::iter(
                 chunks.iter().map(|chunk| Ok::<_, std::io::Error>(*chunk)),

@@ -1,4 +1,4 @@
-//! The JSON that the gateway returns: its own identity around the backend's response.
+//! The gateway's JSON response: its own version and hostname around the backend's response.
 
 use proto::hello::Introduction;
 use serde::Serialize;
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_survives() {
+    fn name_is_escaped_and_unescaped_unchanged() {
         let name = "\"\\\0\n\u{7f}\u{2028}Ł👋</script>";
         let parsed: serde_json::Value = serde_json::from_str(&json(name, [name, "", ""])).unwrap();
         assert_eq!((&parsed["name"], &parsed["response"]["name"]), (&name.into(), &name.into()));

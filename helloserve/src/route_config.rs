@@ -31,7 +31,7 @@ pub(crate) struct RouteConfig {
 #[error("{0}")]
 pub struct InvalidRoutes(String);
 
-/// A route in JSON. Unknown fields are refused: with a misspelled `serviceConfig`, another policy would apply.
+/// A route in JSON. Unknown fields are errors: a misspelled `serviceConfig` would silently apply another policy.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Json<'a> {
@@ -46,7 +46,7 @@ struct Json<'a> {
 impl FromStr for RouteConfigs {
     type Err = InvalidRoutes;
 
-    /// Parses `[{"name": …, "target": …, "serviceConfig": …}]`. An empty text is an empty list.
+    /// Parses `[{"name": …, "target": …, "serviceConfig": …}]`. An empty string is an empty list.
     fn from_str(text: &str) -> Result<Self, InvalidRoutes> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -56,30 +56,31 @@ impl FromStr for RouteConfigs {
             .map_err(|error| InvalidRoutes(error.to_string().trim_start_matches(".: ").to_owned()))?;
         json.end().map_err(|error| InvalidRoutes(error.to_string()))?;
         let mut names = HashSet::from([DEFAULT.to_owned()]);
-        let read = |(index, json): (usize, Json<'_>)| {
-            let wrong =
-                |field: &str, why: &dyn std::fmt::Display| InvalidRoutes(format!("[{index}].{field}: {why}"));
+        let parse = |(index, json): (usize, Json<'_>)| {
+            let invalid = |field: &str, problem: &dyn std::fmt::Display| {
+                InvalidRoutes(format!("[{index}].{field}: {problem}"))
+            };
             if json.name.is_empty() {
-                return Err(wrong("name", &"must not be empty; ?via= selects the route by it"));
+                return Err(invalid("name", &"must not be empty; ?via= selects the route by it"));
             }
             if json.name == DEFAULT {
-                return Err(wrong(
+                return Err(invalid(
                     "name",
                     &"\"default\" is reserved for the route to GRPC_TARGET; choose another name",
                 ));
             }
             if !names.insert(json.name.clone()) {
-                return Err(wrong("name", &format_args!("{:?} is used by two routes", json.name)));
+                return Err(invalid("name", &format_args!("{:?} is used by two routes", json.name)));
             }
             let target = json.target.as_deref().map(grpc_target).transpose();
             let config = json.service_config.map(|config| config.get().parse::<ServiceConfig>()).transpose();
             Ok(RouteConfig {
                 name: json.name,
-                target: target.map_err(|error| wrong("target", &error))?,
-                service_config: config.map_err(|error| wrong("serviceConfig", &error))?,
+                target: target.map_err(|error| invalid("target", &error))?,
+                service_config: config.map_err(|error| invalid("serviceConfig", &error))?,
             })
         };
-        routes.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
+        routes.into_iter().enumerate().map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_have_what_they_are_given() {
+    fn omitted_fields_are_none() {
         let text = r#"[
             {"name": "one", "target": "ipv4:127.0.0.1:1", "serviceConfig": {"loadBalancingConfig": [{"pick_first": {}}]}},
             {"name": "two", "serviceConfig": null},
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
+    fn error_names_the_field_and_its_path() {
         for (text, words) in [
             ("[", "EOF"),
             ("{}", "expected a sequence"),

@@ -36,7 +36,7 @@ async fn each_routes_channel_has_series_of_its_own() {
     let gateway = gateway(|config| {
         config.grpc_target = target.parse().unwrap();
         config.grpc_call_metrics = true;
-        // The same target, so that only the route tells the two apart.
+        // Both routes have the same target, so that their series differ only in the label `route`.
         let policy = r#"{"loadBalancingConfig":[{"pick_first":{}}]}"#;
         config.grpc_routes = format!(r#"[{{"name":"a \"b\"","serviceConfig":{policy}}}]"#).parse().unwrap();
     })
@@ -60,12 +60,12 @@ async fn each_routes_channel_has_series_of_its_own() {
         );
     }
     let ended = |name: &str, status| {
-        let of = [("route", "default"), ("grpc_target", &*target), METHOD, ("grpc_status", status)];
-        read.value(name, &of)
+        let labels = [("route", "default"), ("grpc_target", &*target), METHOD, ("grpc_status", status)];
+        read.value(name, &labels)
     };
     assert_eq!(ended("grpc_client_call_duration_seconds_count", "OK"), Some(3.0));
     assert_eq!(ended("grpc_client_call_duration_seconds_count", "INVALID_ARGUMENT"), Some(1.0));
-    // A tag, a length and the name, three times.
+    // The tag, the length and the name take 5 bytes per message.
     let sent = 3.0 * 5.0;
     let size = "grpc_client_attempt_sent_total_compressed_message_size_bytes";
     assert_eq!(ended(&format!("{size}_sum"), "OK"), Some(sent));
@@ -75,7 +75,7 @@ async fn each_routes_channel_has_series_of_its_own() {
 }
 
 #[tokio::test]
-async fn single_calls_are_measured_only_when_asked_and_a_lost_backend_shows_anyhow() {
+async fn channel_without_call_metrics_has_connection_metrics() {
     let target = ipv4(refusing()).to_string();
     let gateway = gateway(|config| config.grpc_target = target.parse().unwrap()).await;
     problem(&get(gateway.addr, "/hellogrpc").await, 503);

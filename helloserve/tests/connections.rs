@@ -1,4 +1,4 @@
-//! The connections to the HTTP backend: kept under load, closed when idle, spread over pods.
+//! The connections to the HTTP backend: reused under load, closed when idle, distributed over pods.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -25,24 +25,24 @@ use service::testing::{Exposition, bounded};
 use tokio::{sync::oneshot, time::sleep};
 
 #[tokio::test]
-async fn connection_is_kept_under_load_and_closed_when_idle() {
+async fn connection_is_reused_under_load_and_closed_when_idle() {
     let mut backend = http_backend(|_, _| Action::Respond(ok("{}"))).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
     for _ in 0..20 {
         assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
     }
     let connected = backend.seen().into_iter().filter(|event| *event == Event::Connected).count();
-    // One, unless this machine stood still for half a second.
+    // One, unless the machine was so busy that a connection was idle for half a second.
     assert!(connected < 5, "{connected} connections for 20 requests");
-    // Nothing is asked any more; the gateway itself closes what it kept.
+    // Without further requests, the gateway closes its idle connection.
     bounded(async { while backend.next().await != Event::Closed {} }).await;
     assert_eq!(get(gateway.addr, "/hellohttp").await.status, 200);
     assert_eq!(backend.next().await, Event::Connected);
 }
 
 #[tokio::test]
-async fn kept_connection_that_closes_costs_no_request() {
-    // Every second request is read, and its connection closed without an answer.
+async fn request_on_a_reused_connection_that_closes_is_sent_again() {
+    // Closes the connection without a response after every second request.
     let backend = http_backend(|count, _| match count % 2 {
         0 => Action::Respond(ok("{}")),
         _ => Action::RespondAndClose(Vec::new()),
@@ -125,7 +125,7 @@ async fn wave(gateway: &InProcess) {
     }
 }
 
-/// A frozen pod reads nothing; the kernel still accepts its connections.
+/// A frozen pod reads nothing, but its kernel still accepts connections.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn frozen_pod_loses_only_the_requests_in_flight() {
@@ -136,7 +136,7 @@ async fn frozen_pod_loses_only_the_requests_in_flight() {
         if gate.load(SeqCst) && address == addresses[0] {
             return Action::Stall;
         }
-        // Requests that take a moment leave kept connections to each pod.
+        // The delay makes requests overlap, so that the gateway opens connections to each pod.
         let (respond, later) = oneshot::channel();
         tokio::spawn(async move {
             sleep(Duration::from_millis(30)).await;
@@ -156,10 +156,10 @@ async fn frozen_pod_loses_only_the_requests_in_flight() {
     }
 }
 
-/// A caller's own short deadline is no evidence against the pod.
+/// A deadline that a caller sets shorter than the gateway's does not count against the pod.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn short_deadline_of_a_caller_does_not_steer_others() {
+async fn short_deadline_of_a_caller_avoids_no_pod() {
     let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 20, 3, last));
     let slow = Arc::new(AtomicBool::new(true));
     let gate = slow.clone();
@@ -180,7 +180,7 @@ async fn short_deadline_of_a_caller_does_not_steer_others() {
     assert_eq!(pods.iter_mut().map(requests).collect::<Vec<_>>(), [4, 4, 4]);
 }
 
-/// Three pods behind one name, as a headless service or Docker's DNS has them.
+/// Three pods behind one name, as with a headless Service or Docker's DNS.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn new_connections_rotate_over_pods_and_skip_a_dead_one() {
@@ -201,7 +201,7 @@ async fn new_connections_rotate_over_pods_and_skip_a_dead_one() {
     for pod in [second, third] {
         pods.push(http_backend_at((pod, port).into(), closing(pod)).await);
     }
-    // A time to live as long as Docker's: it must not pin the gateway to one pod.
+    // The time to live is Docker's; it must not pin the gateway to one pod.
     let server = dns_server(vec![third, first, second], 600).await;
     let gateway = gateway(|config| {
         config.http_target = format!("http://http-svc.test:{port}/hellohttp").parse().unwrap();

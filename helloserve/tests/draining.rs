@@ -1,4 +1,4 @@
-//! A backend that is told to stop, under load: no request of the gateway fails.
+//! A backend that shuts down under load: no request to the gateway fails.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
@@ -20,9 +20,9 @@ use tokio::{sync::watch, task::JoinSet, time};
 
 const CALLERS: usize = 8;
 
-/// Runs callers over keep-alive connections, ends the first pod once it is under load, lets the callers go on for
-/// a while without it, and checks that every answer was 200.
-async fn ends_unnoticed(gateway: &InProcess, path: &'static str, pod: InProcess) {
+/// Runs callers over keep-alive connections, shuts `pod` down once it is under load, lets the callers go on without it,
+/// and checks that every response is 200.
+async fn shutdown_fails_no_request(gateway: &InProcess, path: &'static str, pod: InProcess) {
     let done = Arc::new(AtomicUsize::new(0));
     let (stop, stopped) = watch::channel(false);
     let mut callers = JoinSet::new();
@@ -54,7 +54,7 @@ async fn ends_unnoticed(gateway: &InProcess, path: &'static str, pod: InProcess)
 }
 
 #[tokio::test]
-async fn hellogrpc() {
+async fn shutdown_of_hellogrpc_fails_no_request() {
     let mut pods = Vec::new();
     for pod in 0..3 {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -63,11 +63,11 @@ async fn hellogrpc() {
     }
     let target = format!("ipv4:{},{},{}", pods[0].addr, pods[1].addr, pods[2].addr);
     let gateway = gateway(|config| config.grpc_target = target.parse().unwrap()).await;
-    ends_unnoticed(&gateway, "/hellogrpc?name=Ann", pods.remove(0)).await;
+    shutdown_fails_no_request(&gateway, "/hellogrpc?name=Ann", pods.remove(0)).await;
 }
 
 #[tokio::test]
-async fn hellohttp() {
+async fn shutdown_of_hellohttp_fails_no_request() {
     let mut pods: Vec<InProcess> = Vec::new();
     let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 20, 1, last));
     for address in addresses {
@@ -75,7 +75,7 @@ async fn hellohttp() {
         let serve = |listener, instance| hellohttp::serve(hellohttp::Config::default(), listener, instance);
         pods.push(running_at((address, port).into(), "v1-hellohttp", &address.to_string(), serve).await);
     }
-    // The name goes on listing the pod that ends, as DNS does for a while.
+    // DNS still has the address of the pod after its shutdown, as in a real cluster for a short time.
     let server = dns_server(addresses.to_vec(), 1).await;
     let gateway = gateway(|config| {
         config.http_target =
@@ -83,5 +83,5 @@ async fn hellohttp() {
         config.http_dns_server = Some(server.addr);
     })
     .await;
-    ends_unnoticed(&gateway, "/hellohttp?name=Ann", pods.remove(0)).await;
+    shutdown_fails_no_request(&gateway, "/hellohttp?name=Ann", pods.remove(0)).await;
 }

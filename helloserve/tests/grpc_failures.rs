@@ -1,4 +1,4 @@
-//! Failures of the gRPC backends, and the response that the caller gets.
+//! Failures of the gRPC backends, and the gateway's responses to them.
 
 mod harness;
 
@@ -43,7 +43,7 @@ async fn shorter_grpc_timeout_of_the_caller_wins() {
 
 #[tokio::test]
 async fn backend_that_accepts_and_sends_nothing_is_a_timeout() {
-    // The kernel completes the connection; no program reads it.
+    // The kernel completes the connection, and no program accepts it.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = ipv4(silent.local_addr().unwrap());
     let gateway = gateway(|config| config.grpc_target = target).await;

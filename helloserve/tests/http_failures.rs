@@ -1,4 +1,4 @@
-//! Failures of the HTTP backend, and the response that the caller gets.
+//! Failures of the HTTP backend, and the gateway's responses to them.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -15,14 +15,14 @@ use harness::{
 };
 use service::testing::{Exposition, bounded};
 
-/// Starts a backend that always does the same, and a gateway in front of it.
+/// Starts a backend with the same action for every request, and a gateway in front of it.
 async fn backend_with(action: impl Fn() -> Action + Send + Sync + 'static) -> (InProcess, HttpBackend) {
     let backend = http_backend(move |_, _| action()).await;
     let gateway = gateway(|config| config.http_target = backend.url()).await;
     (gateway, backend)
 }
 
-/// Requests a greeting that must fail in this way, and be counted.
+/// Requests a greeting, and checks that it fails with this status and is counted as this failure.
 async fn fails(gateway: &InProcess, status: u16, failure: &str) {
     let answer = get(gateway.addr, "/hellohttp?name=Ann").await;
     upstream_failure(&answer, status, failure);
@@ -78,7 +78,7 @@ async fn response_that_stalls_halfway_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn error_status_is_bad_gateway_without_the_backends_text() {
+async fn error_status_is_bad_gateway_without_the_backends_body() {
     for status in ["500 Internal Server Error", "404 Not Found", "503 Service Unavailable"] {
         let response = format!("HTTP/1.1 {status}\r\ncontent-length: 6\r\n\r\nsecret");
         let (gateway, _backend) = backend_with(move || Action::Respond(response.clone())).await;
@@ -167,7 +167,7 @@ async fn requests_are_counted_by_the_connection_that_they_open_or_reuse() {
         let labels = [("outcome", "success"), ("connection", connection)];
         metrics.value("helloserve_http_upstream_requests_total", &labels).unwrap()
     };
-    // The number of reused connections depends on how soon the requests follow each other.
+    // Whether a connection is reused depends on the time between the requests.
     assert_eq!(count("new") + count("reused"), 3.0);
     assert!(count("new") >= 1.0);
 }

@@ -1,4 +1,4 @@
-//! The gateway on Kubernetes: the program, an API server, and pods that it lists.
+//! The gateway with a `kubernetes:///` target, an API server and the pods that it lists.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const EXE: &str = env!("CARGO_BIN_EXE_helloserve");
 
-/// An API server and the kubeconfig that leads to it.
+/// Starts an API server, and writes a kubeconfig for it.
 async fn api_server() -> (ApiServer, TempDir, String) {
     let (api, folder) = (ApiServer::start().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("config");
@@ -27,8 +27,8 @@ async fn api_server() -> (ApiServer, TempDir, String) {
     (api, folder, file.to_str().unwrap().to_owned())
 }
 
-/// Lists one backend in `zone`, with the port `grpc`.
-fn list(api: &ApiServer, pod: &str, backend: &GrpcBackend, zone: &str) {
+/// Adds an EndpointSlice with one backend in `zone`, with the port `grpc`.
+fn add_slice(api: &ApiServer, pod: &str, backend: &GrpcBackend, zone: &str) {
     let listed = Slice::pod_in(pod, &backend.addr.ip().to_string(), zone);
     api.put_slice(&Slice::new(&format!("slice-of-{pod}"), "grpc-svc", backend.addr.port(), [listed]));
 }
@@ -37,14 +37,14 @@ async fn channels(gateway: &Running) -> Value {
     serde_json::from_str(&get(gateway.admin, "/debug/channels").await.body).unwrap()
 }
 
-/// Waits until a channel has so many subchannels that are READY, and no others.
+/// Waits until a channel has exactly `count` subchannels and all of them are READY. Returns the channel's state.
 async fn ready(gateway: &Running, channel: usize, count: usize) -> Value {
     bounded(async {
         loop {
-            let seen = channels(gateway).await["channels"][channel].clone();
-            let subchannels = seen["subchannels"].as_array().unwrap();
+            let state = channels(gateway).await["channels"][channel].clone();
+            let subchannels = state["subchannels"].as_array().unwrap();
             if subchannels.len() == count && subchannels.iter().all(|one| one["state"] == "READY") {
-                return seen;
+                return state;
             }
         }
     })
@@ -52,12 +52,12 @@ async fn ready(gateway: &Running, channel: usize, count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
+async fn calls_stay_in_the_zone_of_the_gateway() {
     let mut pods = Vec::new();
     let (api, _folder, kubeconfig) = api_server().await;
     for (pod, zone) in [("a-1", "a"), ("a-2", "a"), ("b-1", "b"), ("b-2", "b")] {
         pods.push(grpc_backend(move |name| Box::pin(async move { Ok(introduction(name, pod)) })).await);
-        list(&api, pod, &pods[pods.len() - 1], zone);
+        add_slice(&api, pod, &pods[pods.len() - 1], zone);
     }
     let routes = r#"[{"name": "watched", "target": "kubernetes:///grpc-svc:grpc"}]"#;
     let target = ipv4(refusing()).to_string();
@@ -77,7 +77,7 @@ async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
     assert_eq!(shown, [("b-1", "b"), ("b-2", "b")]);
     let answer = get(gateway.listen, "/hellogrpc?name=Ann&via=watched").await;
     assert!(answer.status == 200 && answer.body.contains("\"hostname\":\"b-"), "{answer:?}");
-    // By name in the metrics too, and none of the other zone, which it does not call.
+    // The metrics have the names of the pods, and only those in the gateway's zone.
     let read = Exposition::parse(&get(gateway.admin, "/metrics").await.body);
     let takes_calls = |pod: &str, backend: &GrpcBackend, zone: &str| {
         let address = backend.addr.to_string();
@@ -93,8 +93,8 @@ async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
     assert_eq!([takes_calls("b-1", &pods[2], "b"), takes_calls("b-2", &pods[3], "b")], [Some(1.0); 2]);
     assert_eq!(takes_calls("a-1", &pods[0], "a"), None);
 
-    // A third in its zone, and none in the other.
-    list(&api, "b-3", &pods[0], "b");
+    // Now three pods are in the gateway's zone.
+    add_slice(&api, "b-3", &pods[0], "b");
     for slice in ["slice-of-a-1", "slice-of-a-2"] {
         api.delete_slice(slice);
     }
@@ -104,7 +104,7 @@ async fn pods_are_found_by_the_api_and_shown_with_their_names_and_zones() {
 #[tokio::test]
 async fn missing_role_is_explained_on_the_admin_port() {
     let (api, _folder, kubeconfig) = api_server().await;
-    api.behave(Behaviour::Forbidden);
+    api.set_behaviour(Behaviour::Forbidden);
     let env = [("GRPC_TARGET", "kubernetes:///grpc-svc:grpc"), ("KUBECONFIG", &*kubeconfig), ("ZONE", "")];
     let gateway = Running::start(EXE, &env).await;
     let error = bounded(async {

@@ -14,7 +14,7 @@ use harness::{
     ipv4, refusing, running,
 };
 use serde_json::Value;
-use service::testing::{Answer, Running, Signal, bounded, exit_of};
+use service::testing::{Response, Running, Signal, bounded, exit_of};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, yield_now},
@@ -29,14 +29,18 @@ async fn start(grpc: impl ToString, http: impl ToString) -> Running {
     Running::start(EXE, &[("GRPC_TARGET", &grpc), ("HTTP_TARGET", &http), ("UPSTREAM_TIMEOUT", "20s")]).await
 }
 
-/// Returns a URL where nothing listens.
+/// Returns a URL on whose address nothing listens.
 fn nowhere() -> String {
     format!("http://{}/hellohttp", refusing())
 }
 
 /// Sends SIGTERM while `call` is in flight, lets the backend respond once the gateway drains, and returns the response
 /// of the call.
-async fn terminated(mut gateway: Running, call: JoinHandle<Answer>, finish: oneshot::Sender<()>) -> Answer {
+async fn terminated(
+    mut gateway: Running,
+    call: JoinHandle<Response>,
+    finish: oneshot::Sender<()>,
+) -> Response {
     gateway.signal(Signal::TERM);
     gateway.logs("closing").await;
     finish.send(()).unwrap();
@@ -174,7 +178,7 @@ async fn retry_policy_at_the_top_level_is_a_warning_and_the_effective_config_is_
     }
     let configured = gateway.logs("gRPC route configured").await;
     let configured: Value = serde_json::from_str(&configured).unwrap();
-    // The default's further attempts are replaced by none.
+    // A configured service config replaces the default as a whole, hedging included.
     assert!(configured["service_config"].as_str().unwrap().contains("methods: []"), "{configured}");
 
     let mut gateway = Running::start(EXE, &[("GRPC_TARGET", "ipv4:127.0.0.1:9")]).await;
@@ -182,7 +186,7 @@ async fn retry_policy_at_the_top_level_is_a_warning_and_the_effective_config_is_
     assert!(configured.contains("HedgingPolicy"), "{configured}");
 }
 
-/// A setting as in a manifest: over many lines, some of them empty.
+/// The setting has many lines, some of them empty, as in a manifest.
 #[tokio::test]
 async fn error_in_a_long_setting_is_one_line() {
     let long = " ".repeat(50) + &"{},".repeat(100);

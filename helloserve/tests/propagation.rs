@@ -1,4 +1,4 @@
-//! The headers of a request that both backends get, and those that they do not.
+//! The headers that the gateway forwards to both backends.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -10,7 +10,7 @@ use harness::{
     grpc_backend::{grpc_backend, introduction},
     http_backend::{Action, http_backend, ok},
 };
-use service::testing::Answer;
+use service::testing::Response;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -24,7 +24,7 @@ async fn seen(lines: &str, names: &[&str]) -> [(String, Vec<Option<String>>); 2]
         config.http_target = http.url();
     })
     .await;
-    let id = |answer: Answer| answer.header("x-request-id").unwrap().to_owned();
+    let id = |answer: Response| answer.header("x-request-id").unwrap().to_owned();
     let grpc_id = id(request(gateway.addr, "GET", "/hellogrpc", lines).await);
     let metadata = grpc.next_call().await.0;
     let by_grpc = |name: &&str| metadata.get(*name).map(|value| value.to_str().unwrap().to_owned());

@@ -1,4 +1,4 @@
-//! The responses, byte for byte, of the real backends, and names that are hard to encode.
+//! The exact responses with the real backends, and names that are hard to encode.
 
 mod harness;
 
@@ -11,7 +11,7 @@ use harness::{
 };
 use serde_json::Value;
 
-/// Names, and their encodings in a query.
+/// Names and their encodings in a query.
 const NAMES: [(&str, &str); 8] = [
     ("Ann", "Ann"),
     ("a b+c", "a+b%2Bc"),
@@ -24,7 +24,7 @@ const NAMES: [(&str, &str); 8] = [
 ];
 
 #[tokio::test]
-async fn real_backends_responses_are_nested_byte_for_byte() {
+async fn response_of_a_real_backend_is_nested() {
     let grpc = running("v1-hellogrpc", "pod-1", |listener, instance| {
         hellogrpc::serve(hellogrpc::Config::default(), listener, instance)
     })
@@ -96,8 +96,8 @@ async fn query_of_the_target_is_kept() {
 
 #[tokio::test]
 async fn object_of_the_http_backend_is_forwarded_with_sorted_keys() {
-    let said = " {\"z\": 1.10, \"a\": {\"y\": [1, {\"d\":2, \"c\":3}], \"x\": null}, \"n\": 12345678901234567890123} ";
-    let http = http_backend(|_, _| Action::Respond(ok(said))).await;
+    let body = " {\"z\": 1.10, \"a\": {\"y\": [1, {\"d\":2, \"c\":3}], \"x\": null}, \"n\": 12345678901234567890123} ";
+    let http = http_backend(|_, _| Action::Respond(ok(body))).await;
     let gateway = gateway(|config| config.http_target = http.url()).await;
     let answer = get(gateway.addr, "/hellohttp").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));

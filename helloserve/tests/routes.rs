@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 
 const RETRY: &str = r#"{"name":[{}],"retryPolicy":{"maxAttempts":3,"initialBackoff":"0.001s","maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE"]}}"#;
 
-/// Starts a backend that responds as `pod`.
+/// Starts a backend that responds with `name` as its hostname.
 async fn pod(name: &'static str) -> GrpcBackend {
     grpc_backend(move |caller| Box::pin(async move { Ok(introduction(caller, name)) })).await
 }
@@ -40,15 +40,15 @@ async fn ready(gateway: &InProcess, name: &str, count: usize) {
 }
 
 /// Sends 12 requests and counts the responses of each pod.
-async fn answered(gateway: &InProcess, via: &str) -> BTreeMap<String, usize> {
-    let mut answered = BTreeMap::new();
+async fn responses_by_pod(gateway: &InProcess, via: &str) -> BTreeMap<String, usize> {
+    let mut responses = BTreeMap::new();
     for _ in 0..12 {
         let answer = get(gateway.addr, &format!("/hellogrpc?name=Ann{via}")).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let body: Value = serde_json::from_str(&answer.body).unwrap();
-        *answered.entry(body["response"]["hostname"].as_str().unwrap().to_owned()).or_default() += 1;
+        *responses.entry(body["response"]["hostname"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    answered
+    responses
 }
 
 #[tokio::test]
@@ -70,10 +70,13 @@ async fn request_takes_the_route_that_it_names() {
         ready(&gateway, route, count).await;
     }
     let even = BTreeMap::from(["pod-1", "pod-2", "pod-3"].map(|pod| (pod.to_owned(), 4)));
-    assert_eq!(answered(&gateway, "").await, even);
-    assert_eq!(answered(&gateway, "&via=default").await, even);
-    assert_eq!(answered(&gateway, "&via=pick_first").await, BTreeMap::from([("pod-1".to_owned(), 12)]));
-    let elsewhere = answered(&gateway, "&via=elsewhere+%26%20more").await;
+    assert_eq!(responses_by_pod(&gateway, "").await, even);
+    assert_eq!(responses_by_pod(&gateway, "&via=default").await, even);
+    assert_eq!(
+        responses_by_pod(&gateway, "&via=pick_first").await,
+        BTreeMap::from([("pod-1".to_owned(), 12)])
+    );
+    let elsewhere = responses_by_pod(&gateway, "&via=elsewhere+%26%20more").await;
     assert_eq!(elsewhere, BTreeMap::from([("other".to_owned(), 12)]));
 
     let picked = status(&gateway, "pick_first").await;
@@ -98,7 +101,7 @@ async fn unknown_route_is_404_and_the_existing_ones_are_listed() {
         assert!(detail.contains("default, a, b") && detail.len() < 500, "{detail}");
         assert_eq!(answer.problem()["routes"], serde_json::json!(["default", "a", "b"]));
     }
-    // The HTTP backend has no routes; it is not there either.
+    // /hellohttp ignores `via`; the HTTP backend does not exist.
     problem(&get(gateway.addr, "/hellohttp?via=c").await, 503);
 }
 
@@ -135,7 +138,7 @@ async fn route_selection_can_be_disabled() {
     })
     .await;
     problem(&get(gateway.addr, "/routes").await, 404);
-    let answers = answered(&gateway, "&via=other").await;
+    let answers = responses_by_pod(&gateway, "&via=other").await;
     assert_eq!(answers, BTreeMap::from([("pod-1".to_owned(), 12)]));
 }
 
@@ -147,7 +150,7 @@ async fn admin(gateway: &InProcess, path: &str) -> Value {
     serde_json::from_slice(&body).unwrap()
 }
 
-/// Returns the number of calls that one request causes at a backend that is always unavailable.
+/// Returns the number of attempts for one request with this query when the backend is always unavailable.
 async fn attempts(via: &str) -> usize {
     let mut backend = failing(Status::unavailable("not now")).await;
     let gateway = gateway(|config| {
@@ -164,7 +167,7 @@ async fn attempts(via: &str) -> usize {
 }
 
 #[tokio::test]
-async fn retry_policy_is_that_of_the_route_or_else_the_default() {
+async fn route_without_a_service_config_has_the_default_retries() {
     for (via, expected) in [("", 4), ("via=plain", 4), ("via=never", 1), ("via=thrice", 3)] {
         assert_eq!(attempts(via).await, expected, "{via}");
     }

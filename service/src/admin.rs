@@ -1,4 +1,4 @@
-//! The admin port: how a program is watched, beside the port where it works.
+//! The admin port: health, readiness, metrics and debug pages, apart from the port that serves clients.
 
 use std::{
     fmt,
@@ -23,101 +23,103 @@ use crate::{
     http::{ConnectionConfig, finish, serve_on},
 };
 
-/// Connections of the admin port that may be open at once.
+/// The maximum number of open connections.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not zero");
 
-/// The time that the admin port may take for a response.
+/// The time limit of a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The type that Prometheus' text format has.
+/// The content type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The time that `/readyz` waits for a program that is about to be ready. Whoever asks, asks again only after a while:
-/// the kubelet after a second, and that is also how long it waits for an answer.
-const ABOUT_TO_BE: Duration = Duration::from_millis(500);
+/// The time that `/readyz` waits for the program to become ready before it answers 503. After a 503, the kubelet probes
+/// again only a second later; its probe times out after a second by default.
+const READY_WAIT: Duration = Duration::from_millis(500);
 
-/// True if a program is ready, or else why it is not, in one sentence.
-pub type Ready = Result<(), String>;
+/// The readiness of a program; the error is the reason, in one sentence.
+pub type Readiness = Result<(), String>;
 
-/// The pages of the admin port: `/healthz` and `/_ah/health` while the program lives, `/readyz` while it takes
-/// work, `/metrics`, and routes that the program adds. Clones are the same.
+/// The pages of the admin port: `/healthz` (liveness), `/readyz` and `/_ah/health` (readiness), `/metrics`, and routes
+/// that the program adds. Clones share their state.
 #[derive(Clone)]
 pub struct Admin {
-    watched: Arc<Watched>,
+    state: Arc<AdminState>,
     routes: Arc<RwLock<Routes>>,
 }
 
 /// The state behind the pages.
-struct Watched {
+struct AdminState {
     metrics: Metrics,
     shutdown: Shutdown,
-    ready: RwLock<watch::Receiver<Ready>>,
+    readiness: RwLock<watch::Receiver<Readiness>>,
 }
 
-/// The routes as they are now. Programs add theirs after the port is open: a slow start is alive already.
+/// The current routes. The port is open before a program adds its own, so that a program that starts slowly passes its
+/// liveness probe.
 struct Routes {
     plain: Router,
-    finished: Router,
+    with_middleware: Router,
 }
 
 // === impl Admin ===
 
 impl Admin {
     pub(crate) fn new(metrics: Metrics, shutdown: Shutdown) -> Self {
-        let (_always, ready) = watch::channel(Ok(()));
-        let watched = Arc::new(Watched { metrics, shutdown, ready: RwLock::new(ready) });
+        let (_sender, ready) = watch::channel(Ok(()));
+        let state = Arc::new(AdminState { metrics, shutdown, readiness: RwLock::new(ready) });
         let routes = Router::new()
             .route("/", get(hello_world))
             .route("/healthz", get(healthz))
             .route("/_ah/health", get(readyz))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics_text))
-            .with_state(Arc::clone(&watched));
+            .with_state(Arc::clone(&state));
         let routes = Routes::new(routes);
-        Self { watched, routes: Arc::new(RwLock::new(routes)) }
+        Self { state, routes: Arc::new(RwLock::new(routes)) }
     }
 
-    /// Sets where it is said whether the program is ready, or in one sentence why not. Without it, a program is ready
-    /// until it drains; with it too, a program that drains is not ready.
-    pub fn ready_as(&self, ready: watch::Receiver<Ready>) {
-        *self.watched.ready.write().unwrap_or_else(PoisonError::into_inner) = ready;
+    /// Makes the program ready only while `readiness` is `Ok`. Without this call it is ready from the start. In both
+    /// cases it is not ready while it drains.
+    pub fn set_readiness(&self, readiness: watch::Receiver<Readiness>) {
+        *self.state.readiness.write().unwrap_or_else(PoisonError::into_inner) = readiness;
     }
 
     /// Adds routes.
     ///
     /// # Panics
     ///
-    /// When a route is already there. Programs add theirs once, at start.
+    /// If a route exists already. Programs add theirs once, at start.
     pub fn merge(&self, added: Router) {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         *routes = Routes::new(routes.plain.clone().merge(added));
     }
 
-    /// Returns whether the program takes work.
+    /// Returns whether the program is ready.
     ///
     /// # Errors
     ///
-    /// The reason, in one sentence.
-    pub fn ready(&self) -> Ready {
-        self.watched.ready()
+    /// If it is not; the error is the reason, in one sentence.
+    pub fn ready(&self) -> Readiness {
+        self.state.ready()
     }
 
-    /// The routes, with those that are added later.
+    /// Returns the routes, including those that are added later.
     pub fn router(&self) -> Router {
         let routes = Arc::clone(&self.routes);
         Router::new().fallback(move |request: Request| {
-            let now = routes.read().unwrap_or_else(PoisonError::into_inner).finished.clone();
-            now.oneshot(request)
+            let current = routes.read().unwrap_or_else(PoisonError::into_inner).with_middleware.clone();
+            current.oneshot(request)
         })
     }
 
-    /// Serves the routes until the future is dropped: a program that drains is watched to its end.
+    /// Serves the routes until the future is dropped. It ignores the shutdown, so that probes and scrapes work until the
+    /// program ends.
     pub async fn serve(&self, listener: TcpListener) {
         let (_trigger, never) = Shutdown::new();
         let config = ConnectionConfig { max_connections: MAX_CONNECTIONS, ..ConnectionConfig::default() };
         let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, RESPONSE_TIMEOUT);
         let router = self.router().layer(timeout);
-        serve_on(listener, router, never, config, self.watched.metrics.connections("admin")).await;
+        serve_on(listener, router, never, config, self.state.metrics.connections("admin")).await;
     }
 }
 
@@ -127,28 +129,28 @@ impl fmt::Debug for Admin {
     }
 }
 
-// === impl Watched ===
+// === impl AdminState ===
 
-impl Watched {
-    fn ready(&self) -> Ready {
+impl AdminState {
+    fn ready(&self) -> Readiness {
         if self.shutdown.is_draining() {
             return Err("the program is stopping".to_owned());
         }
-        self.said().borrow().clone()
+        self.readiness().borrow().clone()
     }
 
-    /// The same, but waits a moment for a program that is not ready yet.
-    async fn soon_ready(&self) -> Ready {
+    /// Returns whether the program is ready, after up to [`READY_WAIT`] if it is not.
+    async fn wait_until_ready(&self) -> Readiness {
         if self.ready().is_err() && !self.shutdown.is_draining() {
-            let mut said = self.said();
-            // Ready or not, by now.
-            drop(timeout(ABOUT_TO_BE, said.wait_for(Result::is_ok)).await);
+            let mut readiness = self.readiness();
+            // The result does not matter: the readiness is read again below.
+            drop(timeout(READY_WAIT, readiness.wait_for(Result::is_ok)).await);
         }
         self.ready()
     }
 
-    fn said(&self) -> watch::Receiver<Ready> {
-        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -156,7 +158,7 @@ impl Watched {
 
 impl Routes {
     fn new(plain: Router) -> Self {
-        Self { finished: finish(plain.clone(), None), plain }
+        Self { with_middleware: finish(plain.clone(), None), plain }
     }
 }
 
@@ -168,16 +170,13 @@ async fn healthz() -> &'static str {
     "ok"
 }
 
-async fn readyz(State(watched): State<Arc<Watched>>) -> Result<&'static str, Problem> {
-    watched
-        .soon_ready()
-        .await
-        .map(|()| "ok")
-        .map_err(|why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+async fn readyz(State(state): State<Arc<AdminState>>) -> Result<&'static str, Problem> {
+    let ready = state.wait_until_ready().await;
+    ready.map(|()| "ok").map_err(|reason| Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason))
 }
 
-async fn metrics_text(State(watched): State<Arc<Watched>>) -> Result<Response, Problem> {
-    let text = watched
+async fn metrics_text(State(state): State<Arc<AdminState>>) -> Result<Response, Problem> {
+    let text = state
         .metrics
         .render()
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -192,27 +191,27 @@ mod tests {
     use crate::{Identity, Instance};
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_a_moment_before_it_is_ready_waits_for_that_moment_and_not_for_long() {
+    async fn readyz_waits_a_short_time_until_the_program_is_ready() {
         let (trigger, shutdown) = Shutdown::new();
         let identity = Identity { version: "v1-test".into(), hostname: "pod-1".into() };
         let admin = Instance::new(identity, shutdown).admin;
-        let (says, ready) = watch::channel(Err("not yet".to_owned()));
-        admin.ready_as(ready);
+        let (sender, readiness) = watch::channel(Err("not yet".to_owned()));
+        admin.set_readiness(readiness);
         let began = Instant::now();
-        assert_eq!(admin.watched.soon_ready().await, Err("not yet".to_owned()));
-        assert_eq!(began.elapsed(), ABOUT_TO_BE);
+        assert_eq!(admin.state.wait_until_ready().await, Err("not yet".to_owned()));
+        assert_eq!(began.elapsed(), READY_WAIT);
 
         let soon = async {
-            sleep(ABOUT_TO_BE / 2).await;
-            says.send(Ok(())).unwrap();
+            sleep(READY_WAIT / 2).await;
+            sender.send(Ok(())).unwrap();
         };
         let began = Instant::now();
-        assert_eq!(tokio::join!(admin.watched.soon_ready(), soon).0, Ok(()));
-        assert_eq!(began.elapsed(), ABOUT_TO_BE / 2);
+        assert_eq!(tokio::join!(admin.state.wait_until_ready(), soon).0, Ok(()));
+        assert_eq!(began.elapsed(), READY_WAIT / 2);
 
         trigger.drain();
         let began = Instant::now();
-        assert!(admin.watched.soon_ready().await.is_err());
+        assert!(admin.state.wait_until_ready().await.is_err());
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! The flags of all programs, and their identity.
+//! The flags that all programs share, and the identity that they configure.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -9,54 +9,54 @@ use std::{
 
 use clap::{Args, Command, ValueEnum};
 
-/// The flags that every program has. Each can be given in the environment, under the name `--help` shows.
+/// The flags that every program has. Each can also be set in the environment, under the name that `--help` shows.
 #[derive(Args, Clone, Debug)]
-// The programs' own flags are a group of that name already.
+// The flags of each program form a group with the same name, `Config`.
 #[group(skip)]
 pub struct Config {
     /// Address and port to listen on [default: the program's port on every address, IPv4 and IPv6]
     #[arg(long, env, value_name = "LISTEN_ADDR")]
     pub listen_addr: Option<SocketAddr>,
 
-    /// Address and port of health, readiness and metrics; the default is every address, IPv4 and IPv6; empty turns it
-    /// off
+    /// Address and port of the admin port, which has health, readiness and metrics; the default listens on every
+    /// address, IPv4 and IPv6. An empty value turns the admin port off
     #[arg(long, env, value_name = "ADMIN_ADDR", default_value_t)]
     pub admin_addr: AdminAddr,
 
-    /// Hostname to answer with [default: the machine's]
+    /// Hostname in responses [default: the machine's]
     #[arg(long, env, value_name = "POD_NAME")]
     pub pod_name: Option<String>,
 
-    /// Version to answer with [default: v1- and the program's name]
+    /// Version in responses [default: v1- and the program's name]
     #[arg(long, env, value_name = "APP_VERSION")]
     pub app_version: Option<String>,
 
-    /// The time that new work is still taken after SIGTERM, while readiness is already false
+    /// Time after SIGTERM during which new requests are still accepted, while readiness already fails
     #[arg(long, env, value_name = "DRAIN_DELAY", default_value = "0s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 
-    /// The time that the whole shutdown may take; what is then unfinished is cut off
+    /// Time limit of the whole shutdown; requests that are then unfinished are aborted
     #[arg(long, env, value_name = "SHUTDOWN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub shutdown_timeout: Duration,
 
-    /// Threads that run the program. One suits a CPU request below one core, and keeps memory small
+    /// Number of threads of the runtime. 1 fits a pod that requests less than one CPU, and keeps memory small
     #[arg(long, env, value_name = "WORKER_THREADS", default_value = "1")]
     pub worker_threads: NonZeroUsize,
 
-    /// Filter of the log: a level (off, error, warn, info, debug), or `target=level` pairs with commas
+    /// Log filter: a level (off, error, warn, info, debug), or comma-separated `target=level` pairs
     #[arg(long, env, value_name = "LOG_FILTER", default_value = "info")]
     pub log_filter: tracing_subscriber::filter::Targets,
 
-    /// Log format: text, json, or auto, which is text on a terminal and JSON otherwise
+    /// Log format: text, json, or auto (text on a terminal, JSON otherwise)
     #[arg(long, env, value_name = "LOG_FORMAT", default_value = "auto", hide_possible_values = true)]
     pub log_format: LogFormat,
 
-    /// Ask the program that already runs here whether it is healthy, over its admin port: exits 0 or 1
+    /// Check the health of the program that already runs on this machine, over its admin port, and exit with 0 or 1
     #[arg(long)]
     pub health: bool,
 }
 
-/// The address of the admin port, if it listens. In text, nothing is the empty string.
+/// The address of the admin port; `None`, or an empty string as text, turns the port off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddr(pub Option<SocketAddr>);
 
@@ -65,40 +65,40 @@ pub struct AdminAddr(pub Option<SocketAddr>);
 pub enum LogFormat {
     /// Text when standard error is a terminal, JSON otherwise.
     Auto,
-    /// One line a person reads.
+    /// One line of text per event.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The identity of a program: in its responses, its logs and its metrics.
+/// The identity of a program in its responses, logs and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The version of the program, `v1-hellogrpc` for example.
+    /// The version of the program, e.g. `v1-hellogrpc`.
     pub version: String,
-    /// The pod or the machine it runs on.
+    /// The name of the pod or machine.
     pub hostname: String,
 }
 
-/// The values that the flags of `C` have when nothing is given: no argument is read, and no environment.
+/// Returns the defaults of the flags of `C`. Reads neither arguments nor the environment.
 ///
 /// # Panics
 ///
-/// When `C` has a required flag. Programs here have none: each starts without arguments.
+/// If `C` has a required flag; the programs of this workspace have none.
 #[must_use]
 pub fn defaults<C: Args>() -> C {
     let command =
         C::augment_args(Command::new("defaults")).mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
     let matches = command.get_matches_from(["defaults"]);
-    C::from_arg_matches(&matches).expect("a program starts without arguments")
+    C::from_arg_matches(&matches).expect("no flag is required")
 }
 
-/// Reads a duration such as `500ms` or `1m 30s`, for a flag. A year is the most: timers take no more, and nobody
-/// means it.
+/// Parses a duration such as `500ms` or `1m 30s`.
 ///
 /// # Errors
 ///
-/// One sentence for the person who wrote the flag.
+/// If the text is not a duration with a unit, or is longer than a year: tokio's timers have a limit, and a longer value
+/// is a mistake.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     let duration =
@@ -109,14 +109,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 // === impl Config ===
 
 impl Config {
-    /// Returns the identity: `version` unless `APP_VERSION` is set, and the machine's hostname unless
-    /// `POD_NAME` does. Empty values count as none.
+    /// Returns the identity: `version` unless `APP_VERSION` is set, and the machine's hostname unless `POD_NAME` is set.
+    /// Empty values count as unset.
     #[must_use]
     pub fn identity(&self, version: &str) -> Identity {
-        let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        let non_empty = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         Identity {
-            version: given(&self.app_version).unwrap_or_else(|| version.to_owned()),
-            hostname: given(&self.pod_name)
+            version: non_empty(&self.app_version).unwrap_or_else(|| version.to_owned()),
+            hostname: non_empty(&self.pod_name)
                 .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
         }
     }
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_admin_address_is_none() {
+    fn empty_admin_address_turns_the_port_off() {
         assert_eq!("".parse(), Ok(AdminAddr(None)));
         assert_eq!("127.0.0.1:1".parse(), Ok(AdminAddr(Some(([127, 0, 0, 1], 1).into()))));
         assert!("8080".parse::<AdminAddr>().is_err());
     }
 
     #[test]
-    fn durations_have_a_unit_and_an_end() {
+    fn duration_without_a_unit_or_longer_than_a_year_is_an_error() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         for bad in ["", "20", "-1s", "soon", "366days", "99999999999999999999s"] {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_what_is_given_or_the_machine() {
+    fn unset_or_empty_values_fall_back_to_the_defaults() {
         let mut config: Config = defaults();
         let machine = gethostname::gethostname().to_string_lossy().into_owned();
         assert_eq!(config.identity("v1-x"), Identity { version: "v1-x".into(), hostname: machine });

@@ -1,14 +1,16 @@
-//! A gRPC server: the services of a program, with what clients, probes and scrapers expect beside them.
+//! A gRPC server: the services of a program, and beside them health, reflection and metrics.
 //!
 //! Health (`grpc.health.v1`) and server reflection (v1 and v1alpha) cover every service in the program's descriptors,
 //! metrics every method. Each response has the header `hostname`, failed calls included.
 //!
-//! Connections live and end as gRFC A9 describes (server-side connection management): age, give or take 10 %, grace,
+//! Connections are managed as in gRFC A9 (server-side connection management): maximum age with a jitter of 10 %, grace
 //! and keepalive PINGs; [`ServerConfig`] has the limits. tonic's own server is not used: in 0.14 its age has no jitter,
-//! and its grace cuts connections that never received a GOAWAY. From the server's part of gRFC A8 (client-side
-//! keepalive): every PING is answered, one at a time, and nothing further is read while an answer waits to be sent.
-//! `too_many_pings` is not implemented, because hyper does not count PINGs. hyper counts streams that are reset before
-//! they are served, CONTINUATION frames and tiny DATA frames, and answers too many with GOAWAY ENHANCE_YOUR_CALM.
+//! and its grace closes connections that never received a GOAWAY.
+//!
+//! Of the server's part in gRFC A8 (client-side keepalive): every PING is answered, one at a time, and nothing is read
+//! while an answer waits to be sent. `too_many_pings` is not implemented, because hyper does not count PINGs. hyper does
+//! count streams that are reset before they are served, CONTINUATION frames and tiny DATA frames, and answers too many
+//! of them with GOAWAY ENHANCE_YOUR_CALM.
 
 mod admission;
 mod config;
@@ -35,7 +37,7 @@ use crate::{
     metrics::measure_grpc,
 };
 
-/// The response header with the name of the pod that answered.
+/// The response header with the hostname of the server.
 pub const HOSTNAME: HeaderName = HeaderName::from_static("hostname");
 
 /// Serves `routes` on `listener` until the instance shuts down and the calls in flight have ended. `descriptors` is the
@@ -54,7 +56,7 @@ pub async fn serve(
     let hostname = HeaderValue::from_str(&instance.identity.hostname).map_err(|_| {
         let hostname = &instance.identity.hostname;
         format!(
-            "the hostname {hostname:?} cannot be sent in a header: give POD_NAME visible ASCII characters"
+            "the hostname {hostname:?} cannot be sent in a header: set POD_NAME to visible ASCII characters"
         )
     })?;
     let services = descriptors::services(descriptors)?;
@@ -73,7 +75,7 @@ pub async fn serve(
         SetResponseHeaderLayer::overriding(HOSTNAME, hostname),
         CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
             panics.inc();
-            Status::internal("the server failed while it handled this call; its log has the reason")
+            Status::internal("the server panicked while handling this call; its log has the reason")
                 .into_http::<Body>()
         }),
     );
@@ -86,12 +88,12 @@ pub async fn serve(
         .layer(map_request(require_grpc));
     tokio::join!(
         serve_http(listener, admission.in_front_of(common_layers(router)), &instance, config.connections),
-        health::follow(reporter, services, instance.shutdown.clone())
+        health::follow_shutdown(reporter, services, instance.shutdown.clone())
     );
     Ok(())
 }
 
-/// Answers a request that is not gRPC with a problem.
+/// Rejects a request that is not gRPC with 415.
 async fn require_grpc(request: Request) -> Result<Request, Problem> {
     if is_grpc(&request) {
         return Ok(request);

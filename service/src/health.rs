@@ -1,4 +1,4 @@
-//! `--health`: queries the running program, for health checks in images without a shell.
+//! The flag `--health`: checks the running program, for health checks in images without a shell.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,17 +6,17 @@ use std::{
     time::Duration,
 };
 
-/// The time that connecting, asking and the answer may each take.
+/// The time limit of connecting, of each write and of each read.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Queries `/healthz` on the admin port at `addr`, over loopback for `0.0.0.0` and `[::]`.
 ///
 /// # Errors
 ///
-/// One sentence with what answered instead of 200, or what did not answer.
+/// If the response is not 200 or there is none; the error is one sentence.
 pub(crate) fn check(addr: SocketAddr) -> Result<(), String> {
     let result = check_one(reachable(addr));
-    // Where there is no IPv6, `[::]` is every IPv4 address.
+    // On a machine without IPv6, a program that listens on `[::]` listens on IPv4.
     if result.is_err() && addr.ip() == Ipv6Addr::UNSPECIFIED {
         return check_one((Ipv4Addr::LOCALHOST, addr.port()).into());
     }
@@ -24,15 +24,15 @@ pub(crate) fn check(addr: SocketAddr) -> Result<(), String> {
 }
 
 fn check_one(addr: SocketAddr) -> Result<(), String> {
-    let status = status(addr).map_err(|error| format!("http://{addr}/healthz does not answer: {error}"))?;
+    let status = status(addr).map_err(|error| format!("http://{addr}/healthz did not respond: {error}"))?;
     if status.starts_with("HTTP/1.1 200 ") {
         Ok(())
     } else {
-        Err(format!("http://{addr}/healthz answers {status:?}"))
+        Err(format!("http://{addr}/healthz responded {status:?}"))
     }
 }
 
-/// The first line of the answer.
+/// Returns the status line of the response.
 fn status(addr: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -44,6 +44,7 @@ fn status(addr: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
+/// Returns `addr` with an unspecified address replaced by loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,9 +1,9 @@
-//! One running program.
+//! A running program.
 
 use crate::{Admin, Identity, Metrics, Shutdown};
 
-/// One running program: who it is, and how it is watched and ended. A process may hold many, each serving on
-/// listeners of its own. Clones are the same instance.
+/// A running program: its identity, metrics, admin port and shutdown. One process may run several, each on its own
+/// listeners. Clones share their state.
 ///
 /// ```
 /// use service::{Identity, Instance, Shutdown};
@@ -15,11 +15,11 @@ use crate::{Admin, Identity, Metrics, Shutdown};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// The identity in its responses.
+    /// The identity in responses, logs and metrics.
     pub identity: Identity,
     /// The metrics of the instance.
     pub metrics: Metrics,
-    /// Its health and readiness, and routes of its own beside them. Served only when there is an admin port.
+    /// The pages of the admin port. They are served only if the port is on.
     pub admin: Admin,
     /// The shutdown signal.
     pub shutdown: Shutdown,
@@ -28,7 +28,7 @@ pub struct Instance {
 // === impl Instance ===
 
 impl Instance {
-    /// A program that has served nothing yet.
+    /// Creates an instance with empty metrics.
     #[must_use]
     pub fn new(identity: Identity, shutdown: Shutdown) -> Self {
         let metrics = Metrics::new(&identity);

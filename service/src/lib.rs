@@ -1,18 +1,19 @@
 //! The parts that all programs share.
 //!
-//! A program is a thin `main.rs` over a library. The library has a `Config` (its own flags) and one entry,
-//! `serve(config, listener, instance)`; [`run()`] does the rest. The parts, in the order in which a program uses them:
+//! Each program is a library with a `Config` (its own flags) and one entry point, `serve(config, listener, instance)`, and a
+//! `main.rs` that passes both to [`run()`]. The parts, in the order in which a program uses them:
 //!
-//! - [`Config`]: the flags all programs have, and [`Identity`]: the name and version in responses.
-//! - [`logs`]: text on a terminal, JSON lines otherwise.
-//! - [`listen`]: binds a port on all addresses.
-//! - [`Shutdown`]: serving, draining, closing; triggered by signals or by a [`Trigger`].
-//! - [`Instance`]: one running program; a process may have several.
+//! - [`Config`]: the flags that all programs share, and [`Identity`]: the hostname and version in responses.
+//! - [`logs`]: logging as text on a terminal and as JSON lines otherwise.
+//! - [`listen`]: binds a port on all addresses, IPv4 and IPv6.
+//! - [`Shutdown`]: the phases serving, draining and closing, triggered by signals or by a [`Trigger`].
+//! - [`Instance`]: a running program; one process may run several.
 //! - [`Metrics`]: the metrics of an instance.
 //! - [`Admin`]: the admin port: health, readiness, metrics.
-//! - [`http`]: serves a router over HTTP/1 or HTTP/2, drains it, and limits the age of connections.
+//! - [`http`]: serves a router over HTTP/1 and HTTP/2, limits its connections and drains them.
 //! - `grpc` (feature `grpc`): serves gRPC with health, reflection and metrics.
-//! - [`Problem`]: the response to a failure. [`request_id`]: the ID that finds a request in all logs.
+//! - [`Problem`]: a failure as a response (RFC 9457).
+//! - [`request_id`]: the ID by which a request is found in the logs of all programs.
 
 mod admin;
 mod config;
@@ -32,7 +33,7 @@ mod shutdown;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
-pub use admin::{Admin, Ready};
+pub use admin::{Admin, Readiness};
 pub use config::{AdminAddr, Config, Identity, LogFormat, defaults, parse_duration};
 pub use instance::Instance;
 pub use metrics::Metrics;

@@ -1,4 +1,4 @@
-//! Binds the port of a program.
+//! Binds the ports of a program.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that the kernel completes while the program is busy.
+/// The number of connections that the kernel completes before the program accepts them.
 const BACKLOG: i32 = 1024;
 
 /// A port could not be bound.
@@ -20,21 +20,29 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// Binds `port` on every address, IPv6 and IPv4. `setting` names the flag that would choose another address.
+/// Binds `port` on every address, IPv6 and IPv4. `setting` is the flag that the error message suggests.
 ///
 /// # Errors
 ///
-/// If the port is in use or not allowed. Call within a tokio runtime.
+/// If the port is in use or needs more privileges.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
 pub fn every_address(port: u16, setting: &'static str) -> Result<TcpListener, BindError> {
     address((Ipv6Addr::UNSPECIFIED, port).into(), setting)
 }
 
-/// Binds one address. `[::]` is every address: one socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6.
-/// `setting` names the flag it came from.
+/// Binds one address. `[::]` stands for every address: one socket for IPv6 and IPv4, or for IPv4 alone on a machine without
+/// IPv6. `setting` is the flag that the error message suggests.
 ///
 /// # Errors
 ///
-/// If the address is in use, not allowed, or not of this machine. Call within a tokio runtime.
+/// If the address is in use, needs more privileges, or does not belong to this machine.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
 pub fn address(addr: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
     let every = addr.ip() == Ipv6Addr::UNSPECIFIED;
     let bound = match bind(addr) {
@@ -49,7 +57,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }
-    // On Unix this only lets us bind while old connections linger; on Windows it would share the port.
+    // On Unix this allows a bind while old connections are in TIME_WAIT; on Windows it would share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -58,7 +66,8 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Kernels without IPv6 have no such family; with `net.ipv6.conf.all.disable_ipv6` they have no such address.
+/// Returns whether a bind failed because the machine has no IPv6: either no such address family, or no such address with
+/// `net.ipv6.conf.all.disable_ipv6`.
 fn no_ipv6(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
@@ -84,12 +93,12 @@ mod tests {
     const SETTING: &str = "--listen-addr";
 
     #[tokio::test]
-    async fn every_address_is_reached_over_ipv4_and_over_ipv6_where_there_is_one() {
+    async fn every_address_accepts_ipv4_and_ipv6() {
         let listener = every_address(0, SETTING).unwrap();
         let bound = listener.local_addr().unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port())).await.unwrap();
         if bound.is_ipv6() {
-            // Loopback may be without IPv6 where sockets are not.
+            // The system may support IPv6 and still have no IPv6 address on loopback.
             if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
                 TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).await.unwrap();
             }
@@ -97,14 +106,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn says_in_one_sentence_why_it_cannot() {
+    async fn bind_error_has_the_cause_and_a_remedy() {
         let taken = every_address(0, SETTING).unwrap().local_addr().unwrap();
         // Dropped above: the port is free again at once.
         let taken = address(taken, SETTING).unwrap();
         let error = every_address(taken.local_addr().unwrap().port(), SETTING).unwrap_err().to_string();
         assert!(error.contains("in use") && error.ends_with("choose another with --listen-addr"), "{error}");
 
-        // TEST-NET-1 (RFC 5737) is no machine's own.
+        // TEST-NET-1 (RFC 5737) belongs to no machine.
         let error = address(([192, 0, 2, 1], 0).into(), SETTING).unwrap_err().to_string();
         assert!(error.ends_with("choose an address of this machine with --listen-addr"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Logs, on standard error: text for a person at a terminal, one JSON object a line for everything else.
+//! Logging to standard error: text on a terminal, one JSON object per line otherwise.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -10,7 +10,7 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::Subsc
 
 use crate::LogFormat;
 
-/// Starts to log, panics included, once per process. A second call changes nothing.
+/// Installs the subscriber of the process, and a hook that logs panics. If a subscriber is set already, it stays.
 pub fn init(filter: Targets, format: LogFormat) {
     let json = match format {
         LogFormat::Auto => !io::stderr().is_terminal(),
@@ -20,7 +20,7 @@ pub fn init(filter: Targets, format: LogFormat) {
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let result = if json {
-        // Without the module, whose key would be that of the field `target`, the target of a channel.
+        // Without the module: its key would be `target`, which is a field of channels.
         registry.with(lines.json().flatten_event(true).with_target(false).with_span_list(false)).try_init()
     } else {
         registry.with(lines.with_ansi(io::stderr().is_terminal())).try_init()
@@ -30,8 +30,8 @@ pub fn init(filter: Targets, format: LogFormat) {
         let reason = payload.downcast_ref::<String>().map(String::as_str);
         let reason = reason.or_else(|| payload.downcast_ref::<&str>().copied());
         let location = panic.location().map(tracing::field::display);
-        error!(location, reason, "panicked");
+        error!(location, reason, "thread panicked");
     }));
-    // A subscriber that is already set, for example by a test, stays.
+    // Fails if a subscriber is set already, for example by a test.
     drop(result);
 }

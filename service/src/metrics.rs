@@ -1,6 +1,6 @@
-//! The metrics of one running program, in Prometheus' text format.
+//! The metrics of a running program, in Prometheus' text format.
 //!
-//! Each [`Metrics`] has a registry of its own, so that many programs live in one process.
+//! Each [`Metrics`] has its own registry, so that several programs can run in one process.
 
 mod connections;
 #[cfg(feature = "grpc")]
@@ -18,7 +18,7 @@ pub(crate) use self::{
 };
 use crate::Identity;
 
-/// The metrics of one running program. Clones are the same metrics.
+/// The metrics of a running program. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -32,7 +32,7 @@ pub struct Metrics {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Metrics of a program that just started.
+    /// Creates the metrics that every program has.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
         let panics =
@@ -56,11 +56,11 @@ impl Metrics {
         metrics
     }
 
-    /// Adds a collector: a counter, a gauge, a vector of them, or one of the caller's making.
+    /// Adds a collector, such as a counter or a gauge.
     ///
     /// # Panics
     ///
-    /// When a metric of that name is already there. Programs register once, at start.
+    /// If a metric with the same name is registered already. Programs register theirs once, at start.
     pub fn register(&self, collector: impl Collector + 'static) {
         self.registry.register(Box::new(collector)).expect("each metric is registered once, at start");
     }
@@ -69,36 +69,37 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// When a collector of the program's own making returns what the format cannot express.
+    /// If a custom collector returns metrics that the format cannot express.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// `http_requests_total`, `http_request_duration_seconds` by path and status, `http_requests_in_flight` by path.
+    /// Returns `http_requests_total` and `http_request_duration_seconds` by path and status, and `http_requests_in_flight`
+    /// by path.
     pub(crate) fn http(&self) -> RequestMetrics {
         self.http.clone()
     }
 
-    /// `grpc_server_handled_total`, `grpc_server_handling_seconds` by method and status, `grpc_server_in_flight` by
-    /// method. `methods` are the paths that have a label of their own; the others share one, so that no client can make
-    /// labels.
+    /// Returns `grpc_server_handled_total` and `grpc_server_handling_seconds` by method and status, and
+    /// `grpc_server_in_flight` by method. Each path in `methods` has a label; all other paths share one, so that clients
+    /// cannot create labels.
     #[cfg(feature = "grpc")]
     pub(crate) fn grpc(&self, methods: impl IntoIterator<Item = String>) -> GrpcMetrics {
         GrpcMetrics::new(self.grpc.clone(), methods)
     }
 
-    /// The connections of one listener.
+    /// Returns the connection metrics of one listener.
     pub(crate) fn connections(&self, listener: &'static str) -> ConnectionMetrics {
         self.connections.of(listener)
     }
 
-    /// `panics_total`.
+    /// Returns `panics_total`.
     pub(crate) fn panics(&self) -> IntCounter {
         self.panics.clone()
     }
 }
 
-/// A constant 1 with labels for the version and the hostname.
+/// Returns the gauge `build_info`, a constant 1 with labels for the version and the hostname.
 fn build_info(identity: &Identity) -> IntGauge {
     let options = Opts::new("build_info", "The running program; always 1.")
         .const_label("version", &identity.version)

@@ -1,6 +1,6 @@
 //! The limit on open files (`RLIMIT_NOFILE`).
 
-/// Files that are kept free of client connections: for health checks, connections to backends, DNS and logs.
+/// The number of files that client connections leave to health checks, connections to backends, DNS and logs.
 const RESERVE: usize = 256;
 
 /// Raises the soft limit to the hard limit. A failure is logged.
@@ -18,7 +18,7 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Returns the number of client connections that a server may have open: `wanted`, or fewer under a low limit.
+/// Returns the maximum number of client connections: `wanted`, or fewer if the limit on open files is low.
 pub(crate) fn connections(wanted: usize) -> usize {
     #[cfg(unix)]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -27,7 +27,7 @@ pub(crate) fn connections(wanted: usize) -> usize {
     within(wanted, limit)
 }
 
-/// Leaves [`RESERVE`] files, or half of them where there are fewer than twice as many.
+/// Subtracts [`RESERVE`] from the limit, but at most half of the limit.
 fn within(wanted: usize, limit: Option<u64>) -> usize {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     wanted.min(limit - RESERVE.min(limit / 2)).max(1)
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn low_limit_lowers_the_connections() {
+    fn low_limit_on_files_lowers_the_connections() {
         assert_eq!(within(512, None), 512);
         assert_eq!(within(512, Some(20_000)), 512);
         assert_eq!(within(512, Some(600)), 344);

@@ -1,4 +1,4 @@
-//! Failures as responses: problem details of RFC 9457, `application/problem+json`.
+//! Failures as responses: problem details (RFC 9457), `application/problem+json`.
 
 use axum::{
     body::Body,
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tower_http::request_id::RequestId;
 use tracing::debug;
 
-/// A failure that becomes a response: a status, one sentence for a person, and members for programs.
+/// A failure that becomes a response: a status, a sentence for people, and members for programs.
 ///
 /// The middleware of [`crate::http::finish`] adds the member `request_id`.
 ///
@@ -23,7 +23,7 @@ use tracing::debug;
 /// use http::{StatusCode, header::RETRY_AFTER};
 /// use service::Problem;
 ///
-/// let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "1000 requests are in flight, the limit")
+/// let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the limit of 1000 requests in flight is reached")
 ///     .header(RETRY_AFTER, "1".parse().unwrap())
 ///     .with("limit", 1000);
 /// assert_eq!(problem.status(), 503);
@@ -36,7 +36,7 @@ pub struct Problem {
     members: Map<String, Value>,
 }
 
-/// The members in the order a person reads them.
+/// The members in the order in which people read them.
 #[derive(Serialize)]
 struct Rendered<'a> {
     r#type: &'static str,
@@ -52,8 +52,8 @@ struct Rendered<'a> {
 // === impl Problem ===
 
 impl Problem {
-    /// A problem without a type of its own: its title is the reason phrase of the status; `detail` is a sentence about
-    /// what failed and what to do.
+    /// Creates a problem of the type `about:blank`: its title is the reason phrase of the status. `detail` is a sentence
+    /// that says what failed and what to do.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), headers: HeaderMap::new(), members: Map::new() }
@@ -73,7 +73,7 @@ impl Problem {
         self
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
@@ -107,7 +107,7 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        // `add_request_id` finds the problem by this extension.
+        // `add_request_id` reads the problem from this extension.
         response.extensions_mut().insert(self);
         response
     }
@@ -119,7 +119,7 @@ pub(crate) async fn add_request_id(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
-        debug!(request_id = id, status = problem.status.as_u16(), detail = problem.detail, "problem");
+        debug!(request_id = id, status = problem.status.as_u16(), detail = problem.detail, "request failed");
         *response.body_mut() = Body::from(problem.render(id));
         response.headers_mut().remove(CONTENT_LENGTH);
     }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_come_after_those_of_the_standard() {
+    fn extension_members_come_after_the_standard_ones() {
         let problem =
             Problem::new(StatusCode::BAD_GATEWAY, "it \"failed\"").with("grpc_status", 13).with("b", "c");
         assert_eq!(
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_has_its_status_and_headers() {
+    fn response_has_the_status_and_headers_of_the_problem() {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy");
         let response = problem.header(RETRY_AFTER, HeaderValue::from_static("1")).into_response();
         assert_eq!(response.status(), 503);

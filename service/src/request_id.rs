@@ -1,4 +1,4 @@
-//! Request IDs, the header `x-request-id`: one per request, in the logs of all programs that handle it.
+//! Request IDs: the header `x-request-id`, by which a request is found in the logs of all programs that handled it.
 //!
 //! [`crate::http::finish`] puts a [`RequestId`] into the extensions of every request.
 
@@ -10,10 +10,10 @@ pub use tower_http::request_id::RequestId;
 /// The header that carries the ID.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest ID that is kept, in bytes: it is copied into log lines and into the calls to backends.
+/// The longest ID that is accepted, in bytes: IDs are copied into log lines and into requests to backends.
 const MAX_LENGTH: usize = 128;
 
-/// Makes IDs of 128 random bits in hexadecimal, like the trace IDs of W3C Trace Context.
+/// Generates IDs of 128 random bits in hexadecimal, like the trace IDs of W3C Trace Context.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RandomId;
 
@@ -25,7 +25,7 @@ impl MakeRequestId for RandomId {
     }
 }
 
-/// Removes an ID that does not fit into a log line: empty, longer than 128 bytes, or not in visible ASCII.
+/// Removes an ID that is empty, longer than 128 bytes, or not visible ASCII.
 pub(crate) fn remove_unusable(mut request: Request) -> Request {
     let usable = |value: &HeaderValue| {
         (1..=MAX_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn made_ids_differ() {
+    fn generated_ids_differ() {
         let request = http::Request::new(());
         let make = || RandomId.make_request_id(&request).unwrap().into_header_value();
         let (first, second) = (make(), make());

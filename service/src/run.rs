@@ -1,4 +1,4 @@
-//! From the command line to the exit code: what `main` of every program does.
+//! The main function of every program, from the command line to the exit code.
 
 use std::{error::Error, ffi::OsString, process::ExitCode};
 
@@ -11,34 +11,33 @@ use tracing::{info, warn};
 
 use crate::{Config, Instance, Shutdown, health, listen, logs, open_files};
 
-/// Exit code when the program could not do its work.
+/// The exit code of a program that could not start or serve.
 const FAILED: u8 = 1;
-/// Exit code when the command line, or the environment, is wrong.
+/// The exit code after an error in the command line or the environment.
 const USAGE: u8 = 2;
 
-/// As much of a bad value is repeated, in characters.
+/// The maximum length of an invalid value in an error message, in characters.
 const MAX_EXCERPT: usize = 100;
 
-/// A program.
+/// The name, version and port of a program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name, as on the command line: `hellogrpc`.
+    /// The name on the command line, e.g. `hellogrpc`.
     pub name: &'static str,
-    /// The purpose, in one sentence, for `--help`.
+    /// The purpose in one sentence, for `--help`.
     pub about: &'static str,
-    /// The version in responses, such as `v1-hellogrpc`, unless `APP_VERSION` is set.
+    /// The version in responses unless `APP_VERSION` is set, e.g. `v1-hellogrpc`.
     pub version: &'static str,
-    /// The port, unless `LISTEN_ADDR` is set.
+    /// The port unless `LISTEN_ADDR` is set.
     pub port: u16,
 }
 
-/// The outcome of a program: success, or an error in one sentence.
+/// The outcome of a program; the error is one sentence.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// The entry of a program once it is set up: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own
-/// flags.
+/// The entry point of a program: any `async fn(C, TcpListener, Instance) -> Outcome`, where `C` are its own flags.
 pub trait Serve<C> {
-    /// Works until the instance shuts down.
+    /// Serves until the instance shuts down.
     fn serve(self, config: C, listener: TcpListener, instance: Instance) -> impl Future<Output = Outcome>;
 }
 
@@ -52,16 +51,16 @@ where
     }
 }
 
-/// Runs a program: reads its flags (`C`, beside those of [`Config`]), starts to log, binds its port and the admin
-/// port, and lets `serve` work until a signal ends it. Returns what `main` should.
+/// Runs a program: parses its flags (`C` and those of [`Config`]), starts logging, binds its port and the admin port, and
+/// runs `serve` until a signal ends it. Returns the exit code for `main`.
 ///
-/// The exit code is 0 after a signal (also when work had to be cut off), 1 when the program cannot start or work,
-/// and 2 when a flag is wrong; each failure is one line on standard error.
+/// The exit code is 0 after a signal (also if requests had to be aborted), 1 if the program cannot start or serve, and 2
+/// if a flag is invalid. Each failure is one line on standard error.
 pub fn run<C: Args>(program: Program, serve: impl Serve<C>) -> ExitCode {
     run_from(program, std::env::args_os(), serve)
 }
 
-/// [`run`], with a command line that is not the process' own: the first argument is the program's name.
+/// Does the same as [`run`] with a given command line, whose first argument is the program's name.
 pub fn run_from<C: Args>(
     program: Program,
     arguments: impl IntoIterator<Item = OsString>,
@@ -91,18 +90,18 @@ fn start<C>(program: Program, config: &Config, own: C, serve: impl Serve<C>) -> 
         1 => runtime::Builder::new_current_thread().enable_all().build(),
         threads => runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
-    .map_err(|error| format!("cannot start: {error}"))?;
+    .map_err(|error| format!("starting the runtime failed: {error}"))?;
     let result = runtime.block_on(supervise(program, config, own, serve));
-    // Nothing that still runs may hold up the exit.
+    // Does not wait for tasks that still run.
     runtime.shutdown_background();
     result
 }
 
-/// Binds, then serves until the end.
+/// Binds the ports, then serves until the shutdown.
 async fn supervise<C>(program: Program, config: &Config, own: C, serve: impl Serve<C>) -> Outcome {
-    // Signals first: one that comes while we start must not find the default, which is to die.
+    // Installed first, because the default action of a signal that arrives during the start is to kill the process.
     let shutdown = Shutdown::from_signals(config.drain_delay, config.shutdown_timeout)
-        .map_err(|error| format!("cannot listen for signals: {error}"))?;
+        .map_err(|error| format!("installing the signal handlers failed: {error}"))?;
     let listener = match config.listen_addr {
         Some(addr) => listen::address(addr, "--listen-addr")?,
         None => listen::every_address(program.port, "--listen-addr")?,
@@ -117,14 +116,15 @@ async fn supervise<C>(program: Program, config: &Config, own: C, serve: impl Ser
         admin = admin.as_ref().and_then(|admin| admin.local_addr().ok()).map(tracing::field::display),
         version = identity.version,
         hostname = identity.hostname,
-        "{} starts", program.name
+        program = program.name,
+        "program started"
     );
     let instance = Instance::new(identity, shutdown.clone());
-    let watched = {
-        let routes = instance.admin.clone();
+    let admin_port = {
+        let pages = instance.admin.clone();
         async move {
             match admin {
-                Some(admin) => routes.serve(admin).await,
+                Some(listener) => pages.serve(listener).await,
                 None => std::future::pending().await,
             }
         }
@@ -136,9 +136,9 @@ async fn supervise<C>(program: Program, config: &Config, own: C, serve: impl Ser
         }
         () = shutdown.expired() => warn!(
             timeout = ?config.shutdown_timeout,
-            "stopped; work that was not done within the shutdown timeout was cut off"
+            "stopped; requests that did not end within the shutdown timeout were aborted"
         ),
-        () = watched => {}
+        () = admin_port => {}
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn parse<C: Args>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Config, C), ExitCode> {
     let own = C::augment_args(Command::new(program.name)).next_help_heading("Common options");
-    // The text about the program comes last: the flags bring one of their own.
+    // `about` is set last, because clap takes it from the doc comments of the flags too.
     let command = Config::augment_args(own)
         .about(program.about)
         .long_about(None)
@@ -161,7 +161,7 @@ fn parse<C: Args>(
             ))
         })
         .mut_arg("app_version", |arg| {
-            arg.help(format!("Version to answer with [default: {}]", program.version))
+            arg.help(format!("Version in responses [default: {}]", program.version))
         });
     if let Some(name) = not_utf8(&command) {
         eprintln!("{}: the environment variable {name} is not valid UTF-8", program.name);
@@ -171,11 +171,11 @@ fn parse<C: Args>(
         let matches = command.try_get_matches_from(arguments)?;
         Ok((Config::from_arg_matches(&matches)?, C::from_arg_matches(&matches)?))
     };
-    let (config, own) = read().map_err(|error| refuse(program, error))?;
+    let (config, own) = read().map_err(|error| report(program, error))?;
     if config.drain_delay >= config.shutdown_timeout {
         let (delay, timeout) = (config.drain_delay, config.shutdown_timeout);
         eprintln!(
-            "{}: DRAIN_DELAY ({delay:?}) must be shorter than SHUTDOWN_TIMEOUT ({timeout:?}), of which it is a part",
+            "{}: DRAIN_DELAY ({delay:?}) must be shorter than SHUTDOWN_TIMEOUT ({timeout:?}), which includes it",
             program.name
         );
         return Err(ExitCode::from(USAGE));
@@ -192,28 +192,27 @@ fn not_utf8(command: &Command) -> Option<String> {
         .next()
 }
 
-/// Prints `--help` and `--version` as they are, and what is wrong with the flags as one line.
-fn refuse(program: Program, mut error: clap::Error) -> ExitCode {
+/// Prints `--help`, `--version`, or an error in the flags as one line. Returns the exit code.
+fn report(program: Program, mut error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // A closed pipe is no reason to complain.
+        // Ignores a closed pipe.
         drop(error.print());
         return ExitCode::SUCCESS;
     }
-    // The value of a flag may be a page of JSON; what is wrong with it comes after it.
+    // The value of a flag may be a page of JSON, and the error follows it.
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
         let value = excerpt(value);
         error.insert(ContextKind::InvalidValue, ContextValue::String(value));
     }
     let text = error.render().to_string();
-    // What follows the first paragraph is usage and tips. A flag's name is in the paragraph, and its placeholder
-    // is the name in the environment.
+    // The first paragraph has the error with the flag and its environment variable; usage and tips follow.
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("{}: {}", program.name, line.trim_start_matches("error: "));
     ExitCode::from(USAGE)
 }
 
-/// The beginning of a text, on one line.
+/// Returns the beginning of a text, on one line.
 fn excerpt(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_EXCERPT) {

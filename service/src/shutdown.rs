@@ -1,11 +1,11 @@
-//! The end of a program, in order: readiness goes false, then the servers drain, then time is up.
+//! The shutdown of a program in phases: readiness fails, then the servers close, then unfinished work is aborted.
 
 use std::{io, process, time::Duration};
 
 use tokio::{sync::watch, time};
 use tracing::{info, warn};
 
-/// The phases of a shutdown, which only go forward.
+/// The phases of a shutdown, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
@@ -14,14 +14,14 @@ enum Phase {
     Expired,
 }
 
-/// Tells each part of a program how far its end has come. Clones hear the same.
+/// The shutdown signal of a program, with which its parts wait for a phase. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     phase: watch::Receiver<Phase>,
 }
 
-/// Ends whoever holds the [`Shutdown`] it was made with. Dropped, it closes: a program does not outlive who
-/// started it.
+/// Moves a [`Shutdown`] to its next phases. Dropping it closes the program, so that a program does not outlive the code
+/// that started it.
 #[derive(Debug)]
 pub struct Trigger {
     phase: watch::Sender<Phase>,
@@ -30,16 +30,16 @@ pub struct Trigger {
 // === impl Shutdown ===
 
 impl Shutdown {
-    /// Creates a shutdown that is triggered by hand, for tests and for several programs in one process.
+    /// Creates a shutdown that is triggered by code, for tests and for several programs in one process.
     #[must_use]
     pub fn new() -> (Trigger, Self) {
         let (sender, receiver) = watch::channel(Phase::Serving);
         (Trigger { phase: sender }, Self { phase: receiver })
     }
 
-    /// Creates a shutdown that SIGTERM or SIGINT triggers (Ctrl-C elsewhere). The first signal starts to drain, and
-    /// after `drain_delay` to close; `timeout` after that signal [`expired`](Self::expired) comes true. A second signal
-    /// ends the process at once, with the exit code a shell expects: 128 and the signal's number.
+    /// Creates a shutdown that SIGTERM or SIGINT triggers (Ctrl-C on other systems than Unix). After the first signal the
+    /// program drains, after `drain_delay` it closes, and `timeout` after the signal it [expires](Self::expired). A second
+    /// signal ends the process at once with the usual exit code: 128 plus the number of the signal.
     ///
     /// # Errors
     ///
@@ -49,11 +49,11 @@ impl Shutdown {
         let (trigger, shutdown) = Self::new();
         tokio::spawn(async move {
             let signal = signals.recv().await;
-            info!("{signal}: stopping; not ready any more");
+            info!(%signal, "shutting down; readiness fails from now on");
             tokio::select! {
                 () = trigger.wind_down(drain_delay, timeout) => {}
                 signal = signals.recv() => {
-                    warn!("{signal} again: stopping at once");
+                    warn!(%signal, "second signal; exiting at once");
                     process::exit(128 + signal.number());
                 }
             }
@@ -61,22 +61,22 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Waits until the program should stop being ready. New work is still accepted.
+    /// Waits until readiness should fail. New requests are still accepted.
     pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
-    /// Waits until the program should stop to accept, and finish what it has.
+    /// Waits until the program should stop accepting connections and finish the requests in flight.
     pub async fn closing(&self) {
         self.reached(Phase::Closing).await;
     }
 
-    /// Waits until the program should end unfinished work.
+    /// Waits until the program should abort unfinished requests.
     pub async fn expired(&self) {
         self.reached(Phase::Expired).await;
     }
 
-    /// Returns whether readiness is false.
+    /// Returns whether readiness should fail.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining || self.phase.has_changed().is_err()
@@ -85,7 +85,7 @@ impl Shutdown {
     async fn reached(&self, phase: Phase) {
         let mut receiver = self.phase.clone();
         if receiver.wait_for(|now| *now >= phase).await.is_err() && phase == Phase::Expired {
-            // A dropped trigger closes gracefully.
+            // After a dropped trigger, requests in flight may take as long as they need.
             std::future::pending::<()>().await;
         }
     }
@@ -94,25 +94,25 @@ impl Shutdown {
 // === impl Trigger ===
 
 impl Trigger {
-    /// Makes the program not ready; new work is still accepted.
+    /// Makes readiness fail; new requests are still accepted.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Servers stop to accept, and finish what they have.
+    /// Makes the servers stop accepting connections and finish the requests in flight.
     pub fn close(&self) {
         self.advance(Phase::Closing);
     }
 
-    /// Goes through all phases, and then stays.
+    /// Goes through all phases and never returns.
     async fn wind_down(&self, drain_delay: Duration, timeout: Duration) {
         let deadline = time::sleep(timeout);
         self.drain();
         if !drain_delay.is_zero() {
-            info!("draining: new work is taken for another {}", humantime::format_duration(drain_delay));
+            info!(?drain_delay, "draining: new requests are still accepted");
             time::sleep(drain_delay).await;
         }
-        info!("closing: no new connections, waiting for work in flight");
+        info!("closing: no new connections, waiting for requests in flight");
         self.close();
         deadline.await;
         self.advance(Phase::Expired);
@@ -167,7 +167,7 @@ impl Signals {
     #[cfg(not(unix))]
     async fn recv(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
-            // No signal will ever come: the program ends by other means.
+            // The system delivers no signals.
             std::future::pending::<()>().await;
         }
         Signal::Interrupt
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the current phase.
+    /// Returns which of draining, closing and expired are reached.
     fn reached(shutdown: &Shutdown) -> [bool; 3] {
         let now = |future: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| future.now_or_never().is_some();
         [
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_trigger_closes_but_cuts_nobody_off() {
+    fn dropped_trigger_closes_and_does_not_expire() {
         let (trigger, shutdown) = Shutdown::new();
         drop(trigger);
         assert_eq!((reached(&shutdown), shutdown.is_draining()), ([true, true, false], true));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_delay_is_a_part_of_the_timeout() {
+    async fn timeout_includes_the_drain_delay() {
         let (trigger, shutdown) = Shutdown::new();
         let second = Duration::from_secs(1);
         let start = time::Instant::now();

@@ -1,5 +1,5 @@
-//! For tests of the programs (feature `testing`): a client that sees the bytes, the real program as a process, a strict
-//! reader of metrics, and an API server of Kubernetes.
+//! Test support for all crates (feature `testing`): an HTTP client that shows the raw bytes, programs as processes, a
+//! strict parser of metrics, and a Kubernetes API server.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,19 +13,19 @@ use std::time::Duration;
 use tokio::time;
 
 pub use self::{
-    client::{Answer, Client},
+    client::{Client, Response},
     exposition::Exposition,
     process::{Exit, Running, Signal, exit_of},
 };
 
-/// Guards against hangs; nothing in a test takes this long, on however busy a machine.
+/// The time after which a test has hung, even on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Waits for what should happen soon.
+/// Waits for a future that should end soon.
 ///
 /// # Panics
 ///
-/// When it has not happened after a minute.
+/// If it has not ended after a minute.
 pub async fn bounded<F: Future>(future: F) -> F::Output {
-    time::timeout(BOUND, future).await.expect("this should have happened long ago")
+    time::timeout(BOUND, future).await.expect("the future should end within a minute")
 }

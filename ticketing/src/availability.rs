@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service::Ready;
+use service::Readiness;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -22,12 +22,12 @@ const FIRST_MIGRATION: Duration = Duration::from_secs(5);
 /// Tracks whether the database can be used, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Availability {
-    ready: watch::Receiver<Ready>,
+    ready: watch::Receiver<Readiness>,
     prober: JoinHandle<()>,
 }
 
 /// Updates readiness until the task is aborted. A database that was away is migrated again: it may be another one.
-async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
+async fn probe(store: Arc<Store>, sender: watch::Sender<Readiness>) {
     let mut available = false;
     loop {
         let result = if available { store.probe().await } else { store.migrate().await };
@@ -51,12 +51,12 @@ async fn probe(store: Arc<Store>, sender: watch::Sender<Ready>) {
 
 impl Availability {
     /// Returns the sender of readiness, which is false, and its receiver.
-    pub(crate) fn readiness() -> (watch::Sender<Ready>, watch::Receiver<Ready>) {
+    pub(crate) fn readiness() -> (watch::Sender<Readiness>, watch::Receiver<Readiness>) {
         watch::channel(Err("the database is not migrated yet".to_owned()))
     }
 
     /// Starts to migrate and probe the database, and waits for the first result.
-    pub(crate) async fn watch(store: Arc<Store>, sender: watch::Sender<Ready>) -> Self {
+    pub(crate) async fn watch(store: Arc<Store>, sender: watch::Sender<Readiness>) -> Self {
         let mut ready = sender.subscribe();
         let prober = tokio::spawn(probe(store, sender));
         // An error means that the database is away, which the receiver reports.

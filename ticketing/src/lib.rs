@@ -44,7 +44,7 @@ pub const PROGRAM: Program = Program {
 pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
     // Set before the first wait for the database: without it the admin port answers that the program is ready.
     let (sender, ready) = Availability::readiness();
-    instance.admin.ready_as(ready);
+    instance.admin.set_readiness(ready);
     let metrics = Metrics::new();
     let store = Arc::new(Store::open(&config, metrics.clone()).await?);
     metrics.register(&instance.metrics, &store);

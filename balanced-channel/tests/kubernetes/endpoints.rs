@@ -18,7 +18,7 @@ async fn every_event_is_with_the_channel_at_once() {
     let cluster = Cluster::new(&["127.0.31.1", "127.0.31.2", "127.0.31.3"]).await;
     let channel = cluster.channel("grpc");
     found(&channel, 0).await;
-    cluster.api.watched(1).await;
+    cluster.api.wait_for_watches(1).await;
     let mut took = Vec::new();
     for round in 0..10 {
         for count in [1, 2, 3, 2, 0] {
@@ -29,7 +29,7 @@ async fn every_event_is_with_the_channel_at_once() {
         }
         cluster.api.delete_slice("svc-a");
         if round % 2 == 0 {
-            cluster.api.order(service::testing::api_server::Order::Bookmark);
+            cluster.api.control_watches(service::testing::api_server::WatchAction::Bookmark);
         }
     }
     took.sort();
@@ -39,14 +39,18 @@ async fn every_event_is_with_the_channel_at_once() {
         took.len()
     );
     assert!(median < SOON * 20, "{took:?}");
-    assert_eq!(cluster.api.asked().iter().filter(|asked| !asked.watch).count(), 1, "one list was enough");
+    assert_eq!(
+        cluster.api.requests().iter().filter(|request| !request.watch).count(),
+        1,
+        "one list was enough"
+    );
 }
 
 #[tokio::test]
 async fn the_request_is_a_real_one_and_subchannels_have_the_names_of_pods() {
     let (cluster, channel) = Cluster::working(&["127.0.32.1", "127.0.32.2"]).await;
     assert_eq!(names(&channel), ["svc-0", "svc-1"]);
-    let [list, watch] = &cluster.api.asked()[..] else { panic!("{:?}", cluster.api.asked()) };
+    let [list, watch] = &cluster.api.requests()[..] else { panic!("{:?}", cluster.api.requests()) };
     assert_eq!(list.path, Slice::COLLECTION);
     assert_eq!(list.value("labelSelector"), Some("kubernetes.io/service-name=svc"));
     assert_eq!(list.token.as_deref(), Some("first"));
@@ -123,7 +127,7 @@ async fn a_thousand_endpoints_in_ten_slices_are_one_set() {
     }
     let channel = cluster.channel("grpc");
     found(&channel, 1000).await;
-    cluster.api.watched(1).await;
+    cluster.api.wait_for_watches(1).await;
 
     // One of them changes, one goes, and while one moves it is in two slices.
     cluster.api.put_slice(&Slice::new("svc-7", "svc", closed, pods(7).take(60)));
@@ -196,7 +200,7 @@ async fn a_port_that_no_pod_has_is_said_with_those_they_have() {
     cluster.list("svc-a", [0]);
     let channel = cluster.channel("http");
     let expected = format!("the pods of service svc have no port http: they have grpc ({})", cluster.port());
-    assert_eq!(complaint(&channel, "port").await, expected);
+    assert_eq!(resolver_error(&channel, "port").await, expected);
     let (code, message) = fails(&channel, "").await;
     assert_eq!((code, message), (Code::Unavailable, format!("kubernetes:///svc:http: {expected}")));
     // The service gets the port.

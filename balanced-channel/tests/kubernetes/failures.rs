@@ -3,7 +3,7 @@
 
 use std::{ops::AsyncFnOnce, time::Duration};
 
-use service::testing::api_server::{Behaviour, Order};
+use service::testing::api_server::{Behaviour, WatchAction};
 use tokio::time::sleep;
 
 use super::*;
@@ -33,12 +33,14 @@ async fn survives(third: &str, fail: impl AsyncFnOnce(&mut Cluster, &Channel, &C
 #[tokio::test]
 async fn a_watch_that_ends_begins_again_where_it_was() {
     survives("127.0.41.3", async |cluster, _, caller| {
-        for order in [Order::End, Order::Cut, Order::Error(500), Order::End, Order::Cut] {
-            cluster.api.order(Order::Bookmark);
-            let asked = cluster.api.asked_again(1, true);
-            cluster.api.order(order);
-            asked.await;
-            cluster.api.watched(1).await;
+        for action in
+            [WatchAction::End, WatchAction::Cut, WatchAction::Error(500), WatchAction::End, WatchAction::Cut]
+        {
+            cluster.api.control_watches(WatchAction::Bookmark);
+            let request = cluster.api.wait_for_requests(1, true);
+            cluster.api.control_watches(action);
+            request.await;
+            cluster.api.wait_for_watches(1).await;
             caller.calls(5).await;
         }
     })
@@ -49,22 +51,22 @@ async fn a_watch_that_ends_begins_again_where_it_was() {
 async fn a_version_that_is_gone_has_the_slices_listed_again() {
     survives("127.0.42.3", async |cluster, channel, _| {
         // As an event, while it is watched.
-        let asked = cluster.api.asked_again(1, false);
-        cluster.api.order(Order::Gone);
-        asked.await;
-        cluster.api.watched(1).await;
+        let request = cluster.api.wait_for_requests(1, false);
+        cluster.api.control_watches(WatchAction::Gone);
+        request.await;
+        cluster.api.wait_for_watches(1).await;
         // As an event, when the watch begins: it was away for too long.
         cluster.api.stop().await;
         cluster.api.compact();
         cluster.api.restart().await;
-        cluster.api.watched(1).await;
+        cluster.api.wait_for_watches(1).await;
         // As the status of the answer.
-        let lists = cluster.api.asked_again(2, false);
-        cluster.api.behave(Behaviour::Gone);
-        cluster.api.order(Order::End);
+        let lists = cluster.api.wait_for_requests(2, false);
+        cluster.api.set_behaviour(Behaviour::Gone);
+        cluster.api.control_watches(WatchAction::End);
         lists.await;
-        cluster.api.behave(Behaviour::Well);
-        cluster.api.watched(1).await;
+        cluster.api.set_behaviour(Behaviour::Normal);
+        cluster.api.wait_for_watches(1).await;
         content(channel).await;
     })
     .await;
@@ -74,7 +76,7 @@ async fn a_version_that_is_gone_has_the_slices_listed_again() {
 async fn an_api_server_that_is_stopped_is_missed_by_nobody_and_what_it_knows_then_is_taken() {
     survives("127.0.43.3", async |cluster, channel, caller| {
         cluster.api.stop().await;
-        let error = complaint(channel, "refused").await;
+        let error = resolver_error(channel, "refused").await;
         let expected = format!("the call to the Kubernetes API at http://{} failed: ", cluster.api.address);
         assert!(error.starts_with(&expected), "{error}");
         caller.calls(50).await;
@@ -88,18 +90,18 @@ async fn an_api_server_that_is_stopped_is_missed_by_nobody_and_what_it_knows_the
 #[tokio::test]
 async fn refusals_and_nonsense_change_nothing() {
     for (behaviour, words) in [
-        (Behaviour::Refused(500, None), "answers 500: etcdserver: no leader"),
-        (Behaviour::Refused(429, Some(1)), "answers 429"),
-        (Behaviour::Refused(503, None), "answers 503"),
+        (Behaviour::ErrorStatus(500, None), "answers 500: etcdserver: no leader"),
+        (Behaviour::ErrorStatus(429, Some(1)), "answers 429"),
+        (Behaviour::ErrorStatus(503, None), "answers 503"),
         (Behaviour::Forbidden, "may not read EndpointSlices"),
         (Behaviour::WebPage, "answers with something else"),
     ] {
         survives("127.0.44.3", async |cluster, channel, caller| {
-            cluster.api.behave(behaviour);
-            cluster.api.order(Order::End);
-            complaint(channel, words).await;
+            cluster.api.set_behaviour(behaviour);
+            cluster.api.control_watches(WatchAction::End);
+            resolver_error(channel, words).await;
             caller.calls(20).await;
-            cluster.api.behave(Behaviour::Well);
+            cluster.api.set_behaviour(Behaviour::Normal);
             content(channel).await;
         })
         .await;
@@ -111,7 +113,7 @@ async fn refusals_and_nonsense_change_nothing() {
         "\n\n",
     ] {
         survives("127.0.45.3", async |cluster, _, caller| {
-            cluster.api.order(Order::Say(nonsense));
+            cluster.api.control_watches(WatchAction::Send(nonsense));
             caller.calls(20).await;
         })
         .await;
@@ -121,11 +123,11 @@ async fn refusals_and_nonsense_change_nothing() {
 #[tokio::test]
 async fn an_api_server_that_falls_silent_stops_nothing() {
     survives("127.0.46.3", async |cluster, channel, caller| {
-        cluster.api.behave(Behaviour::Silent);
+        cluster.api.set_behaviour(Behaviour::Silent);
         // Nobody can know; the connections are there.
         caller.calls(50).await;
         assert_eq!(channel.snapshot().resolver.error, None);
-        cluster.api.behave(Behaviour::Well);
+        cluster.api.set_behaviour(Behaviour::Normal);
     })
     .await;
 }
@@ -133,10 +135,10 @@ async fn an_api_server_that_falls_silent_stops_nothing() {
 #[tokio::test]
 async fn a_slow_answer_is_waited_for() {
     survives("127.0.47.3", async |cluster, channel, caller| {
-        cluster.api.behave(Behaviour::Slow(Duration::from_millis(200)));
-        cluster.api.order(Order::Gone);
+        cluster.api.set_behaviour(Behaviour::Slow(Duration::from_millis(200)));
+        cluster.api.control_watches(WatchAction::Gone);
         caller.calls(20).await;
-        cluster.api.watched(1).await;
+        cluster.api.wait_for_watches(1).await;
         content(channel).await;
     })
     .await;
@@ -145,13 +147,13 @@ async fn a_slow_answer_is_waited_for() {
 #[tokio::test]
 async fn a_token_that_has_expired_is_read_again() {
     survives("127.0.48.3", async |cluster, channel, caller| {
-        cluster.api.take_token("second");
-        cluster.api.order(Order::End);
-        complaint(channel, "does not take this account's token (401 Unauthorized)").await;
+        cluster.api.require_token("second");
+        cluster.api.control_watches(WatchAction::End);
+        resolver_error(channel, "does not take this account's token (401 Unauthorized)").await;
         caller.calls(20).await;
         cluster.give_token("second");
         content(channel).await;
-        assert_eq!(cluster.api.asked().last().unwrap().token.as_deref(), Some("second"));
+        assert_eq!(cluster.api.requests().last().unwrap().token.as_deref(), Some("second"));
     })
     .await;
 }
@@ -161,7 +163,7 @@ async fn what_changes_while_it_is_away_is_there_when_it_is_back() {
     let (mut cluster, channel) = Cluster::working(&["127.0.49.1", "127.0.49.2", "127.0.49.3"]).await;
     let caller = Caller::start(&channel);
     cluster.api.stop().await;
-    complaint(&channel, "refused").await;
+    resolver_error(&channel, "refused").await;
     cluster.list("svc-a", [1]);
     cluster.list("svc-b", [2]);
     cluster.api.delete_slice("svc-a");

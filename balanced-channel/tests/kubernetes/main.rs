@@ -57,7 +57,7 @@ impl Cluster {
         cluster.list("svc-a", 0..ips.len());
         let channel = cluster.channel("grpc");
         ready(&channel, ips.len()).await;
-        cluster.api.watched(1).await;
+        cluster.api.wait_for_watches(1).await;
         (cluster, channel)
     }
 
@@ -138,12 +138,12 @@ async fn found(channel: &Channel, count: usize) {
     .await;
 }
 
-/// Waits for the resolver to complain with these words, and returns all of them.
-async fn complaint(channel: &Channel, words: &str) -> String {
+/// Waits until the resolver has an error that contains `words`, and returns the error.
+async fn resolver_error(channel: &Channel, words: &str) -> String {
     until(words, || channel.snapshot().resolver.error.filter(|error| error.contains(words))).await
 }
 
-/// Waits until the resolver has nothing to complain of.
+/// Waits until the resolver has no error.
 async fn content(channel: &Channel) -> ChannelSnapshot {
     until("the recovery", || {
         let snapshot = channel.snapshot();
@@ -152,7 +152,7 @@ async fn content(channel: &Channel) -> ChannelSnapshot {
     .await
 }
 
-/// The names of the subchannels that are READY.
+/// Returns the names of the READY subchannels.
 fn names(channel: &Channel) -> Vec<String> {
     let snapshot = channel.snapshot();
     snapshot.subchannels.into_iter().map(|subchannel| subchannel.name.unwrap_or_default()).collect()

@@ -11,7 +11,7 @@ use super::*;
 async fn first_complaint(cluster: &Cluster, words: &str) -> (Channel, String) {
     cluster.list("svc-a", [0]);
     let channel = cluster.channel("grpc");
-    let error = complaint(&channel, words).await;
+    let error = resolver_error(&channel, words).await;
     let (code, message) = fails(&channel, "").await;
     assert_eq!(code, Code::Unavailable);
     assert_eq!(message, format!("kubernetes:///svc:grpc: {error}"));
@@ -22,11 +22,11 @@ async fn first_complaint(cluster: &Cluster, words: &str) -> (Channel, String) {
 async fn a_missing_permission_says_which_role_is_needed_until_it_is_there() {
     for behaviour in [Behaviour::Forbidden, Behaviour::WatchForbidden] {
         let cluster = Cluster::new(&["127.0.51.1"]).await;
-        cluster.api.behave(behaviour.clone());
+        cluster.api.set_behaviour(behaviour.clone());
         cluster.list("svc-a", [0]);
         let channel = cluster.channel("grpc");
         assert_eq!(
-            complaint(&channel, "403").await,
+            resolver_error(&channel, "403").await,
             "system:serviceaccount:default:helloserve may not read EndpointSlices (403 Forbidden): bind it, in \
              namespace default, to a Role with list and watch on endpointslices of discovery.k8s.io"
         );
@@ -38,7 +38,7 @@ async fn a_missing_permission_says_which_role_is_needed_until_it_is_there() {
             // What could be listed is used.
             ready(&channel, 1).await;
         }
-        cluster.api.behave(Behaviour::Well);
+        cluster.api.set_behaviour(Behaviour::Normal);
         ready(&channel, 1).await;
         content(&channel).await;
     }

@@ -60,7 +60,7 @@ async fn in_front_of(server: SocketAddr, issuer: &Issuer) -> SocketAddr {
 #[tokio::test]
 async fn the_api_server_proves_itself_by_the_authority_of_the_kubeconfig() {
     let cluster = Cluster::new(&["127.0.71.1"]).await;
-    cluster.api.take_token("first");
+    cluster.api.require_token("first");
     cluster.list("svc-a", [0]);
     let (right, wrong) = (authority(), authority());
     let server = in_front_of(cluster.api.address, &right).await;
@@ -72,7 +72,7 @@ async fn the_api_server_proves_itself_by_the_authority_of_the_kubeconfig() {
     };
     trust(&wrong);
     let channel = cluster.channel("grpc");
-    let error = complaint(&channel, "certificate").await;
+    let error = resolver_error(&channel, "certificate").await;
     assert!(
         error.starts_with(&format!("the call to the Kubernetes API at https://{server} failed: ")),
         "{error}"

@@ -47,15 +47,15 @@ impl GrpcUpstream {
     }
 }
 
-/// Maps a gRPC status to a kind of failure. Only statuses about the request itself are passed on as the caller's
-/// fault; all others are failures behind the gateway.
+/// Maps a gRPC status to a kind of failure. Only statuses about the request itself blame the caller; all others are failures
+/// behind the gateway.
 fn kind(status: &Status) -> FailureKind {
     match status.code() {
         Code::Unavailable => FailureKind::Unavailable,
         Code::DeadlineExceeded => FailureKind::Timeout,
         Code::InvalidArgument => FailureKind::InvalidArgument,
         Code::ResourceExhausted => FailureKind::ResourceExhausted,
-        // The decoder's limit on the size of a message is reported as OUT_OF_RANGE by tonic.
+        // tonic's status for a message that exceeds the decoder's size limit.
         Code::OutOfRange => FailureKind::InvalidResponse,
         _ => FailureKind::ErrorStatus,
     }

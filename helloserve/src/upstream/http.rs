@@ -1,4 +1,5 @@
-//! Calls to the HTTP backend: one `reqwest::Client`, one deadline over the whole exchange, a bounded response.
+//! Calls to the HTTP backend through one `reqwest::Client`, with one deadline for the whole exchange and a limit on the size
+//! of the response.
 
 mod client;
 mod error;
@@ -9,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-pub(super) use client::connecting_to;
-use client::{OPENED, Opened, client};
+use client::client;
 use error::{closed_before_response, failure, request_failed, root_cause};
 use http::HeaderMap;
 use prometheus::{IntCounter, IntCounterVec, Opts};
@@ -24,22 +24,26 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
-    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError, peers::Peers, resolver::RotatingResolver,
+    FailureKind, FailureLog, MAX_RESPONSE_BYTES, UpstreamError,
+    opened::{OPENED, Opened},
+    peers::Peers,
+    resolver::RotatingResolver,
 };
 
-/// The time that an attempt to reach the backend may take, and the pause between two attempts, while the gateway starts.
+/// The timeout of a connection attempt during the start of the gateway, and the pause before the next attempt.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The value of the label `outcome` for a response that the gateway used.
 const SUCCESS: &str = "success";
 
-/// The values of the label `connection`: a request opened its connection, or it did not.
+/// The values of the label `connection`: whether a request opened its connection or reused one.
 const CONNECTIONS: [&str; 2] = ["new", "reused"];
 
-/// A client and its kept connections. Replacing the client closes all of them.
+/// A client with its pool of idle connections. Replacing the client closes all of them.
 #[derive(Clone, Debug)]
 struct PooledClient {
     client: Client,
+    /// The number of earlier clients.
     generation: u64,
 }
 
@@ -49,7 +53,7 @@ pub(crate) struct HttpUpstream {
     url: Url,
     pool: RwLock<PooledClient>,
     peers: Peers,
-    /// The longest time for a connection. Only a request that was given this time is evidence against a peer.
+    /// The timeout of a connection attempt. A request with a shorter deadline does not count against a peer.
     upstream_timeout: Duration,
     resolver: RotatingResolver,
     outcomes: IntCounterVec,
@@ -87,7 +91,7 @@ impl HttpUpstream {
         }
         let retries = IntCounter::new(
             "helloserve_http_upstream_retries_total",
-            "Requests sent again because the HTTP backend had closed a kept connection.",
+            "Requests sent again because the HTTP backend closed a reused connection.",
         )
         .expect("the name is valid");
         metrics.register(outcomes.clone());
@@ -119,7 +123,7 @@ impl HttpUpstream {
         let exchange = OPENED.scope(Opened::default(), async {
             let pool = self.pool();
             let outcome = timeout(allowed, self.exchange(&pool, name, headers)).await;
-            // A deadline that the caller chose shorter must not steer other requests.
+            // A shorter deadline of this caller says nothing about the peer.
             if outcome.is_err() && allowed >= self.upstream_timeout {
                 self.timed_out(sent, pool.generation);
             }
@@ -169,7 +173,7 @@ impl HttpUpstream {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes the kept connections of this generation.
+    /// Closes the idle connections of this generation.
     fn replace_pool(&self, generation: u64) {
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         if pool.generation == generation
@@ -179,7 +183,7 @@ impl HttpUpstream {
         }
     }
 
-    /// Closes the kept connections, and avoids the peer of the current request, which was sent at `sent`.
+    /// Closes the idle connections, and avoids the peer of the current request, which was sent at `sent`.
     fn timed_out(&self, sent: Instant, generation: u64) {
         self.replace_pool(generation);
         match OPENED.with(|opened| opened.address.get()) {
@@ -198,8 +202,9 @@ impl HttpUpstream {
         url.query_pairs_mut().append_pair("name", name);
         let send = |client: &Client| client.get(url.clone()).headers(headers.clone()).send();
         let sent = match send(&pool.client).await {
-            // A pod may close a kept connection at the moment when it is used. GET is idempotent, so it may be sent
-            // again (RFC 9110, section 9.2.2). Not on a new connection: that pod may have failed because of it.
+            // A pod may close an idle connection while a request is sent on it. GET is idempotent, so it may be sent
+            // again (RFC 9110, section 9.2.2). After a failure on a new connection it is not, because the request may
+            // have caused the failure.
             Err(error)
                 if closed_before_response(&error) && !OPENED.with(|opened| opened.connection.get()) =>
             {
@@ -216,7 +221,7 @@ impl HttpUpstream {
             OPENED.with(|opened| opened.address.set(Some(peer.ip())));
         }
         if !response.status().is_success() {
-            // The first chunk is enough: an endless body must not be read.
+            // Reads only the first chunk, because the body may be endless.
             let text = response.chunk().await.ok().flatten().unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             return Err(failure(FailureKind::ErrorStatus, format_args!("{}: {text}", response.status())));
@@ -228,7 +233,7 @@ impl HttpUpstream {
     }
 }
 
-/// Reads the body up to the limit.
+/// Reads the body; fails if it exceeds [`MAX_RESPONSE_BYTES`].
 async fn read(response: &mut Response) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| {

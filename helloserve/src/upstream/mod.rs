@@ -1,4 +1,4 @@
-//! The upstreams: the gRPC backends and the HTTP backend, and what their failures mean for a caller.
+//! The upstreams, which are the gRPC backends and the HTTP backend, and the mapping of their failures to responses.
 
 use std::{
     fmt,
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 pub(crate) mod grpc;
 pub(crate) mod http;
+mod opened;
 mod peers;
 pub(crate) mod resolver;
 
@@ -23,14 +24,14 @@ const MAX_EXCERPT: usize = 250;
 /// The shortest time between two warnings about one upstream.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The kinds of failure that a caller can tell apart.
+/// The kinds of failure that a response reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FailureKind {
-    /// The backend's name has no address, or DNS does not answer.
+    /// The backend's name has no address, or DNS did not respond.
     NameResolution,
     /// No connection could be established, or the backend reports UNAVAILABLE.
     Unavailable,
-    /// The backend took longer than it may.
+    /// The backend exceeded the deadline.
     Timeout,
     /// The backend rejected the request itself.
     InvalidArgument,
@@ -42,10 +43,10 @@ pub(crate) enum FailureKind {
     InvalidResponse,
 }
 
-/// A call that brought no usable response.
+/// A failed call to a backend.
 ///
-/// It displays as one sentence without addresses, names of other systems or texts of libraries; those are in
-/// `detail`, which goes to the log and the admin port.
+/// Its display is one sentence for callers. Addresses, messages of backends and errors of libraries are only in `detail`,
+/// which is logged.
 #[derive(Debug, thiserror::Error)]
 #[error("{backend} backend {}", .kind.sentence())]
 pub(crate) struct UpstreamError {
@@ -55,7 +56,7 @@ pub(crate) struct UpstreamError {
     pub(crate) detail: String,
 }
 
-/// Logs the failures of one upstream: all of them at the level debug, and one per minute as a warning.
+/// Logs the failures of one upstream: at most one per minute as a warning, the others at the level debug.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
     last_warning: Mutex<Option<Instant>>,
@@ -132,7 +133,7 @@ impl FailureKind {
     }
 }
 
-/// Returns the text on one line, without control characters, cut to what fits a log line.
+/// Returns the text on one line without control characters, shortened to [`MAX_EXCERPT`].
 pub(crate) fn excerpt(text: impl fmt::Display) -> String {
     let text = text.to_string();
     let mut characters = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });

@@ -1,7 +1,7 @@
-//! The peers of the kept connections, by the time of their last response.
+//! Finds the peer that has stopped responding.
 //!
-//! reqwest does not report which kept connection carries a request, so a peer that stops responding is found by
-//! comparing it with the others.
+//! reqwest does not report which pooled connection carries a request before its response starts, so that a silent peer is
+//! found by comparing the times of the peers' last responses.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The maximum number of peers remembered; more are not distinguished.
+/// The maximum number of peers. Further ones are not tracked.
 const MAX_PEERS: usize = 1024;
 
 /// Tracks the time of each peer's last response.
@@ -29,9 +29,9 @@ impl Peers {
         }
     }
 
-    /// Returns the peers that may have left a request on a kept connection, sent at `sent`, without a response: those
-    /// that have not responded since, if another has; otherwise the one that responded last, as the pool reuses the
-    /// connection that was used last.
+    /// Returns the peers that may not have responded to a request sent on a pooled connection at `sent`. If any peer has
+    /// responded since then, these are the peers that have not. Otherwise it is the peer that responded last, because the
+    /// pool reuses the connection that was used last.
     pub(super) fn silent_since(&self, sent: Instant) -> Vec<IpAddr> {
         let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.values().any(|at| *at > sent) {

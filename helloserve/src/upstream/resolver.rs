@@ -1,7 +1,8 @@
-//! DNS for the HTTP backend: asked at most once a second, each connection starting at another address.
+//! The resolver of the HTTP backend. It queries DNS at most once a second, and returns the addresses in another order for
+//! each connection.
 //!
-//! A resolver that caches for the record's time to live would send every new connection to the same pod first, for as
-//! long as 600 s with Docker's DNS. While DNS fails, the last good addresses stay in use.
+//! A resolver that caches an answer for its time to live would send every new connection to the same pod first, with
+//! Docker's DNS for up to 600 s. While DNS fails, the last known addresses stay in use.
 
 use std::{
     collections::HashMap,
@@ -20,22 +21,22 @@ use service::Metrics;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-/// The time that an answer, or a failure, is used before DNS is asked again, whatever its time to live.
+/// The time between two DNS lookups, whatever the time to live of an answer.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time for one query before it is repeated: a lost packet must not use up a request's deadline.
+/// The time after which a query is repeated, so that a lost packet does not use up the deadline of a request.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// The time that a request waits for DNS when older addresses are known.
+/// The time that a request waits for a DNS lookup when earlier addresses are known.
 const STALE_WAIT: Duration = Duration::from_millis(200);
 
-/// The time that a new connection avoids an address whose last new connection brought no response in time.
+/// The time for which new connections avoid an address that accepted a connection and did not respond in time.
 const AVOID_TIME: Duration = Duration::from_secs(5);
 
 /// The field `route` of log lines.
 const ROUTE: &str = "/hellohttp";
 
-/// Returns a name's addresses, starting with another one for each connection. Clones share their state.
+/// Resolves names; each result starts with the next address. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct RotatingResolver(Arc<Shared>);
 
@@ -51,12 +52,12 @@ struct Shared {
     last_success: Gauge,
 }
 
-/// The last good answer for a name, and when DNS was asked last.
+/// The last successful answer for a name, and the time of the last lookup.
 #[derive(Debug)]
 struct KnownName {
-    /// Empty before the first good answer.
+    /// Empty before the first successful answer.
     addresses: Vec<IpAddr>,
-    asked_at: Instant,
+    looked_up_at: Instant,
     failing: bool,
 }
 
@@ -98,14 +99,16 @@ impl RotatingResolver {
         let known = {
             let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
             match names.get_mut(name) {
-                Some(known) if !known.addresses.is_empty() && known.asked_at.elapsed() < REFRESH_INTERVAL => {
+                Some(known)
+                    if !known.addresses.is_empty() && known.looked_up_at.elapsed() < REFRESH_INTERVAL =>
+                {
                     let addresses = known.addresses.clone();
                     drop(names);
                     return Ok(self.rotated(addresses));
                 }
-                // Other requests use the known addresses while this one asks.
+                // Other requests use the known addresses during this lookup.
                 Some(known) if !known.addresses.is_empty() => {
-                    known.asked_at = Instant::now();
+                    known.looked_up_at = Instant::now();
                     Some(known.addresses.clone())
                 }
                 _ => None,
@@ -122,14 +125,14 @@ impl RotatingResolver {
         Ok(self.rotated(answer))
     }
 
-    /// Makes new connections avoid `address` for a while: it accepted one and did not respond in time.
+    /// Makes new connections avoid `address` for [`AVOID_TIME`].
     pub(crate) fn avoid(&self, address: IpAddr) {
         let mut avoided = self.0.avoided.lock().unwrap_or_else(PoisonError::into_inner);
         avoided.retain(|_, until| *until > Instant::now());
         avoided.insert(address, Instant::now() + AVOID_TIME);
     }
 
-    /// Asks DNS and keeps a good answer. Runs to its end even if the request that started it does not wait.
+    /// Queries DNS and stores a successful answer. Runs to its end even if the request that started it stops waiting.
     async fn refresh(self, name: String) -> Result<Vec<IpAddr>, ResolveError> {
         let answer = self.query(&name).await;
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +141,7 @@ impl RotatingResolver {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.0.last_success.set(now.as_secs_f64());
                 let known =
-                    KnownName { addresses: addresses.clone(), asked_at: Instant::now(), failing: false };
+                    KnownName { addresses: addresses.clone(), looked_up_at: Instant::now(), failing: false };
                 if names.insert(name.clone(), known).is_some_and(|before| before.failing) {
                     let (target, addresses) = (&self.0.target, addresses.len());
                     tracing::warn!(route = ROUTE, target, name, addresses, "name resolution works again");
@@ -148,7 +151,7 @@ impl RotatingResolver {
                 self.0.failures.inc();
                 let known = names.entry(name.clone()).or_insert_with(|| KnownName {
                     addresses: Vec::new(),
-                    asked_at: Instant::now(),
+                    looked_up_at: Instant::now(),
                     failing: false,
                 });
                 if !std::mem::replace(&mut known.failing, true) {
@@ -168,13 +171,13 @@ impl RotatingResolver {
     }
 
     async fn query(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        // Created for each query, so that a missing or changed /etc/resolv.conf is read again.
+        // Created for each lookup, so that changes of /etc/resolv.conf take effect.
         let answer = DnsLookup::new(self.0.server, name, 0).query_timeout(QUERY_TIMEOUT).lookup().await?;
         if answer.endpoints.is_empty() {
             return Err(ResolveError::new(format!("DNS lookup of {name} failed: the name has no addresses")));
         }
         let mut addresses: Vec<_> = answer.endpoints.iter().map(|endpoint| endpoint.address.ip()).collect();
-        // A server that rotates its answers could undo the rotation here.
+        // In a fixed order: a DNS server that rotates its answers could cancel out the rotation here.
         addresses.sort_unstable();
         Ok(addresses)
     }
@@ -184,7 +187,7 @@ impl RotatingResolver {
         addresses.rotate_left(first);
         let avoided = self.0.avoided.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        // A stable sort: the rotation stays, avoided addresses come last.
+        // Moves avoided addresses to the end. The sort is stable, so the others stay rotated.
         addresses.sort_by_key(|address| avoided.get(address).is_some_and(|until| *until > now));
         addresses
     }
@@ -195,8 +198,8 @@ impl Resolve for RotatingResolver {
         let this = self.clone();
         Box::pin(async move {
             let addresses = this.addresses(name.as_str()).await?;
-            super::http::connecting_to(addresses[0]);
-            // Port 0 stands for the port of the URL.
+            super::opened::connecting_to(addresses[0]);
+            // reqwest replaces port 0 by the port of the URL.
             Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }

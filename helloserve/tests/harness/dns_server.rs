@@ -1,4 +1,4 @@
-//! A DNS server that answers for every name with the same addresses, in the same order.
+//! A DNS server that answers queries for any name with the same addresses in the same order.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,11 +18,11 @@ pub(crate) struct DnsServer {
     pub(crate) addr: SocketAddr,
     /// `None` makes every query fail with SERVFAIL.
     addresses: Arc<Mutex<Option<Vec<Ipv4Addr>>>>,
-    /// The number of queries since the addresses changed.
+    /// The number of A queries since the last change of the addresses.
     queries: Arc<AtomicUsize>,
 }
 
-/// Starts a server that answers A queries with `addresses`, and others with an empty answer.
+/// Starts a server that answers A queries with `addresses` and other queries with an empty answer.
 pub(crate) async fn dns_server(addresses: Vec<Ipv4Addr>, ttl: u32) -> DnsServer {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = socket.local_addr().unwrap();
@@ -61,19 +61,19 @@ pub(crate) async fn dns_server(addresses: Vec<Ipv4Addr>, ttl: u32) -> DnsServer 
 // === impl DnsServer ===
 
 impl DnsServer {
-    /// Sets the addresses of further answers.
+    /// Sets the addresses.
     pub(crate) fn set(&self, addresses: Vec<Ipv4Addr>) {
         *self.addresses.lock().unwrap() = Some(addresses);
         self.queries.store(0, SeqCst);
     }
 
-    /// Answers every further query with SERVFAIL.
+    /// Makes every query fail with SERVFAIL.
     pub(crate) fn fail(&self) {
         *self.addresses.lock().unwrap() = None;
         self.queries.store(0, SeqCst);
     }
 
-    /// Returns the number of queries since then.
+    /// Returns the number of A queries since the start, or since the last change of the addresses.
     pub(crate) fn queries(&self) -> usize {
         self.queries.load(SeqCst)
     }

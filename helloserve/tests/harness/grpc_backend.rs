@@ -22,27 +22,27 @@ pub(crate) struct GrpcBackend {
     calls: mpsc::UnboundedReceiver<(MetadataMap, Greeting)>,
 }
 
-struct Answering<F> {
-    answer: F,
+struct ScriptedHello<F> {
+    respond: F,
     calls: mpsc::UnboundedSender<(MetadataMap, Greeting)>,
 }
 
 #[tonic::async_trait]
-impl<F: Fn(String) -> Outcome + Send + Sync + 'static> Hello for Answering<F> {
+impl<F: Fn(String) -> Outcome + Send + Sync + 'static> Hello for ScriptedHello<F> {
     async fn say_hello(&self, request: Request<Greeting>) -> Result<Response<Introduction>, Status> {
         let (metadata, _, greeting) = request.into_parts();
         let name = greeting.name.clone();
         let _ = self.calls.send((metadata, greeting));
-        (self.answer)(name).await.map(Response::new)
+        (self.respond)(name).await.map(Response::new)
     }
 }
 
-/// Starts a backend. `answer` gets the name of each call and returns its outcome.
-pub(crate) async fn grpc_backend(answer: impl Fn(String) -> Outcome + Send + Sync + 'static) -> GrpcBackend {
+/// Starts a backend. `respond` gets the name in each call and returns the call's outcome.
+pub(crate) async fn grpc_backend(respond: impl Fn(String) -> Outcome + Send + Sync + 'static) -> GrpcBackend {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, calls) = mpsc::unbounded_channel();
-    let service = HelloServer::new(Answering { answer, calls: sender });
+    let service = HelloServer::new(ScriptedHello { respond, calls: sender });
     let serving =
         Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(serving);
@@ -72,7 +72,7 @@ impl GrpcBackend {
         bounded(self.calls.recv()).await.expect("the backend runs as long as the test")
     }
 
-    /// Returns the number of calls since the last time.
+    /// Returns the number of calls since the last call of this method.
     pub(crate) fn calls(&mut self) -> usize {
         std::iter::from_fn(|| self.calls.try_recv().ok()).count()
     }

@@ -1,4 +1,4 @@
-//! A scripted HTTP backend that responds with any bytes and reports what it receives.
+//! A scripted HTTP backend that sends any bytes as a response, and reports its connections and requests.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,9 +22,9 @@ pub(crate) enum Action {
     Respond(String),
     /// Writes these bytes once the sender fires.
     RespondLater(String, oneshot::Receiver<()>),
-    /// Writes these bytes and closes.
+    /// Writes these bytes and closes the connection.
     RespondAndClose(Vec<u8>),
-    /// Writes the first bytes, then repeats the second for ever.
+    /// Writes the first bytes, then the second bytes again and again.
     RepeatForever(&'static str, &'static str),
     /// Writes nothing.
     Stall,
@@ -143,7 +143,7 @@ impl HttpBackend {
         }
     }
 
-    /// Returns all events since the last call.
+    /// Returns all events since the last call of this method.
     pub(crate) fn seen(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }

@@ -1,4 +1,4 @@
-//! A gateway on an ephemeral loopback port, scripted backends, and a client that sees every byte.
+//! A gateway on an ephemeral loopback port, scripted backends, and an HTTP client.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(dead_code, reason = "each test file uses its own part")]
@@ -20,10 +20,10 @@ use service::testing::bounded;
 use service::{Identity, Instance, Shutdown, Trigger};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// Longer than any step of a test; a test that reaches it hangs.
+/// The timeout of a hanging test; longer than any step of a test takes.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A program that runs in this process until it is dropped.
+/// A program that runs in this process. Dropping it shuts the program down.
 pub(crate) struct InProcess {
     pub(crate) addr: SocketAddr,
     pub(crate) instance: Instance,
@@ -31,8 +31,8 @@ pub(crate) struct InProcess {
     task: JoinHandle<()>,
 }
 
-/// Starts a gateway named `gw` with the defaults, an upstream timeout that only a stalled backend reaches, and the
-/// changes of `set`.
+/// Starts a gateway with the hostname `gw`: with the defaults, an upstream timeout that only a stalled backend exceeds, and
+/// the changes by `set`.
 pub(crate) async fn gateway(set: impl FnOnce(&mut Config)) -> InProcess {
     let mut config =
         Config { upstream_timeout: TEST_TIMEOUT, grpc_target: ipv4(refusing()), ..Config::default() };
@@ -87,7 +87,7 @@ pub(crate) fn ipv4(addr: SocketAddr) -> Target {
     format!("ipv4:{addr}").parse().unwrap()
 }
 
-/// Returns an address where nothing listens: its port was free a moment ago.
+/// Returns an address on which nothing listens.
 pub(crate) fn refusing() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

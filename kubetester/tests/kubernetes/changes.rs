@@ -6,7 +6,7 @@ use kubetester::drill::{
     platform::Platform,
 };
 use service::testing::{
-    api_server::{Behaviour, Order},
+    api_server::{Behaviour, WatchAction},
     bounded,
 };
 use tokio::{task::yield_now, time::Duration};
@@ -86,11 +86,11 @@ async fn pods_outside_the_selector_are_ignored() {
     let cluster = Cluster::start(2).await;
     let mut stage = stage(&cluster).await;
     bounded(stage.scale(3, &EventLog::new())).await.unwrap();
-    let asked = cluster.server().await.asked();
-    let of_pods: Vec<_> = asked.iter().filter(|asked| asked.path == PODS).collect();
-    assert!(of_pods.iter().any(|asked| asked.watch) && of_pods.iter().any(|asked| !asked.watch));
+    let requests = cluster.server().await.requests();
+    let of_pods: Vec<_> = requests.iter().filter(|request| request.path == PODS).collect();
+    assert!(of_pods.iter().any(|request| request.watch) && of_pods.iter().any(|request| !request.watch));
     assert!(
-        of_pods.iter().all(|asked| asked.value("labelSelector") == Some("app=hello,tier=grpc")),
+        of_pods.iter().all(|request| request.value("labelSelector") == Some("app=hello,tier=grpc")),
         "{of_pods:?}"
     );
 }
@@ -133,15 +133,20 @@ async fn broken_watches_miss_no_events() {
     let cluster = Cluster::start(3).await;
     let (mut stage, journal) = (stage(&cluster).await, EventLog::new());
     let broken = async {
-        for order in
-            [Order::Gone, Order::Cut, Order::End, Order::Error(500), Order::Say("no JSON\n"), Order::Bookmark]
-        {
-            cluster.server().await.order(order);
+        for action in [
+            WatchAction::Gone,
+            WatchAction::Cut,
+            WatchAction::End,
+            WatchAction::Error(500),
+            WatchAction::Send("no JSON\n"),
+            WatchAction::Bookmark,
+        ] {
+            cluster.server().await.control_watches(action);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        cluster.server().await.behave(Behaviour::Refused(500, None));
+        cluster.server().await.set_behaviour(Behaviour::ErrorStatus(500, None));
         tokio::time::sleep(Duration::from_millis(50)).await;
-        cluster.server().await.behave(Behaviour::Well);
+        cluster.server().await.set_behaviour(Behaviour::Normal);
     };
     let (restarted, ()) = bounded(async { tokio::join!(stage.restart(&journal), broken) }).await;
     restarted.unwrap();

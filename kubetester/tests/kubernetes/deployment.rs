@@ -86,11 +86,11 @@ impl Cluster {
 
     /// Returns the requests except lists, watches and reads: method, path, type and body.
     pub(crate) async fn changes(&self) -> Vec<String> {
-        let asked = self.server().await.asked().into_iter().filter(|asked| asked.method != "GET");
-        asked
-            .map(|asked| {
-                let kind = asked.content_type.unwrap_or_default();
-                format!("{} {} {kind} {}", asked.method, asked.path, asked.body)
+        let requests = self.server().await.requests().into_iter().filter(|request| request.method != "GET");
+        requests
+            .map(|request| {
+                let kind = request.content_type.unwrap_or_default();
+                format!("{} {} {kind} {}", request.method, request.path, request.body)
             })
             .collect()
     }

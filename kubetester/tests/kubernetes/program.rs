@@ -58,9 +58,9 @@ async fn each_drill_finds_its_pods_and_fails_no_call() {
         assert_eq!(pods.len(), found, "{scenario}: {pods:?}");
         assert!(pods.iter().all(|pod| pod["discovery"].is_f64()), "{scenario}: {pods:?}");
         assert_eq!(cluster.server().await.get(DEPLOYMENTS, NAME).unwrap()["spec"]["replicas"], 3);
-        let asked = cluster.server().await.asked();
+        let requests = cluster.server().await.requests();
         assert!(
-            asked.iter().all(|asked| asked.token.as_deref() == Some("secret")),
+            requests.iter().all(|request| request.token.as_deref() == Some("secret")),
             "the kubeconfig has a token"
         );
     }
@@ -103,7 +103,7 @@ async fn target_outside_the_deployment_is_an_error_before_any_change() {
 #[tokio::test]
 async fn forbidden_operation_is_exit_code_3() {
     let cluster = Arc::new(Cluster::start(3).await);
-    cluster.server().await.behave(Behaviour::Denied("patch", "deployments"));
+    cluster.server().await.set_behaviour(Behaviour::Denied("patch", "deployments"));
     let (code, _, said) = drill(&cluster, "restart").await;
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("kubetester: you may not patch deployments in the namespace default"), "{said}");
@@ -115,5 +115,5 @@ async fn freeze_is_bad_usage() {
     let (code, _, said) = drill(&cluster, "freeze").await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("an API server cannot stop and resume a process"), "{said}");
-    assert!(cluster.server().await.asked().is_empty());
+    assert!(cluster.server().await.requests().is_empty());
 }

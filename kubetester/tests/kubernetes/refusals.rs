@@ -32,7 +32,7 @@ async fn missing_permission_is_named_by_verb_and_resource() {
         ("watch", "pods", ""),
         ("delete", "pods", ""),
     ] {
-        cluster.server().await.behave(Behaviour::Denied(verb, resource));
+        cluster.server().await.set_behaviour(Behaviour::Denied(verb, resource));
         let outcome = match (verb, resource) {
             ("delete", _) => bounded(stage.kill("hellogrpc-1", &journal)).await,
             ("patch", "deployments") => bounded(stage.restart(&journal)).await,
@@ -44,10 +44,10 @@ async fn missing_permission_is_named_by_verb_and_resource() {
             &[&format!("you may not {verb} {resource} in the namespace default"), &role, "drill-job.yaml"],
         );
     }
-    cluster.server().await.behave(Behaviour::Denied("get", "deployments"));
+    cluster.server().await.set_behaviour(Behaviour::Denied("get", "deployments"));
     let found = Kubernetes::at(cluster.config().await, NAME).await.map(drop);
     told(found, &["you may not get deployments"]);
-    cluster.server().await.behave(Behaviour::Well);
+    cluster.server().await.set_behaviour(Behaviour::Normal);
     bounded(stage.put_back()).await.unwrap();
 }
 
@@ -56,7 +56,7 @@ async fn failed_restore_error_has_the_command() {
     let cluster = Cluster::start(3).await;
     let mut stage = Kubernetes::at(cluster.config().await, NAME).await.unwrap();
     bounded(stage.scale(4, &EventLog::new())).await.unwrap();
-    cluster.server().await.behave(Behaviour::Denied("patch", "deployments/scale"));
+    cluster.server().await.set_behaviour(Behaviour::Denied("patch", "deployments/scale"));
     let command = "'kubectl -n default scale deployment/hellogrpc --replicas=3'";
     told(bounded(stage.put_back()).await, &[command, "you may not patch deployments/scale"]);
 }
@@ -71,7 +71,7 @@ async fn missing_deployment_is_named() {
 #[tokio::test]
 async fn expired_credentials_are_not_missing_permissions() {
     let cluster = Cluster::start(1).await;
-    cluster.server().await.take_token("another");
+    cluster.server().await.require_token("another");
     told(Kubernetes::at(cluster.config().await, NAME).await.map(drop), &["does not know who you are"]);
 }
 

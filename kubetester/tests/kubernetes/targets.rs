@@ -53,7 +53,7 @@ async fn load_names_the_ports_of_a_service_as_call_does() {
 async fn credential_plugin_is_found_beside_its_kubeconfig() {
     let folder = tempfile::tempdir().unwrap();
     let server = ApiServer::start().await;
-    server.take_token("secret");
+    server.require_token("secret");
     let script = folder.path().join("bin/plugin");
     fs::create_dir(folder.path().join("bin")).unwrap();
     let credential = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"secret"}}"#;

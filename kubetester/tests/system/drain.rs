@@ -37,11 +37,11 @@ async fn gateway_on_sigterm_answers_the_call_in_flight() {
     let mut gateway = program("helloserve", &env).await;
 
     let mut client = Client::connect(gateway.listen).await;
-    client.ask("/hellogrpc?name=Ann").await;
+    client.send_get("/hellogrpc?name=Ann").await;
     in_hand(gateway.admin).await;
     gateway.signal(Signal::TERM);
     gateway.logs("closing").await;
-    let answer = bounded(client.answer()).await;
+    let answer = bounded(client.read_response()).await;
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.body,

@@ -6,9 +6,9 @@ use clap::Args;
 
 use crate::http::ConnectionConfig;
 
-/// The flags of a gRPC server. Each can be given in the environment, under the name that `--help` shows.
+/// The flags of a gRPC server. Each can also be set in the environment, under the name that `--help` shows.
 ///
-/// A client that meets a limit of these gets an error for that call; its connection stays.
+/// A call that exceeds one of these limits fails; its connection stays open.
 ///
 /// | limit | flag | default | metric |
 /// | --- | --- | --- | --- |
@@ -17,9 +17,8 @@ use crate::http::ConnectionConfig;
 /// | message | `--max-message-size` | 16 KiB | `grpc_server_handled_total{grpc_code="OutOfRange"}` |
 /// | upload of a unary call | – | 10 s | `grpc_server_handled_total{grpc_code="DeadlineExceeded"}` |
 ///
-/// docs/limits.md has the memory that they cost.
-///
-/// The clients of a gRPC server here are few programs with a connection each, so that the limit on connections is low.
+/// docs/limits.md has their cost in memory. The default limit on connections is low, because the clients of these servers
+/// are a few programs with one connection each.
 #[derive(Args, Clone, Debug)]
 #[command(mut_arg("max_connections", |arg| arg.default_value("128")))]
 pub struct ServerConfig {
@@ -27,18 +26,18 @@ pub struct ServerConfig {
     #[command(flatten)]
     pub connections: ConnectionConfig,
 
-    /// Unary calls that may be in flight at once, on all connections together; further ones get RESOURCE_EXHAUSTED. Half
-    /// of them are divided among MAX_CONNECTIONS, so that each connection always has its part. Health checks are always
-    /// answered
+    /// Maximum number of unary calls in flight on all connections; further calls get RESOURCE_EXHAUSTED. Half of it is
+    /// divided equally among MAX_CONNECTIONS, so that no client can use up the share of another. Health checks do not
+    /// count
     #[arg(long, env, value_name = "MAX_CONCURRENT_CALLS", default_value = "512")]
     pub max_concurrent_calls: NonZeroUsize,
 
-    /// Streaming calls that may be in flight at once, watches of the health among them; further ones get
-    /// RESOURCE_EXHAUSTED. They are divided like unary calls
+    /// Maximum number of streaming calls in flight, watches of the health service included; further calls get
+    /// RESOURCE_EXHAUSTED. It is divided like the limit on unary calls
     #[arg(long, env, value_name = "MAX_STREAMING_CALLS", default_value = "256")]
     pub max_streaming_calls: NonZeroUsize,
 
-    /// Bytes of a message, in and out
+    /// Maximum size of a message in bytes, received or sent
     #[arg(long, env, value_name = "MAX_MESSAGE_SIZE", default_value = "16384")]
     pub max_message_size: usize,
 }
@@ -46,7 +45,7 @@ pub struct ServerConfig {
 // === impl ServerConfig ===
 
 impl Default for ServerConfig {
-    /// The values that the flags have when none is given.
+    /// Returns the defaults of all flags.
     fn default() -> Self {
         crate::defaults()
     }

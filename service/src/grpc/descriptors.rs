@@ -1,9 +1,9 @@
-//! The names of services and methods, from encoded `FileDescriptorSet`s.
+//! Reads the names of services and methods from encoded `FileDescriptorSet`s.
 
 use prost::{DecodeError, Message as _};
 use prost_types::{FileDescriptorSet, ServiceDescriptorProto};
 
-/// The services that every gRPC server here has.
+/// The descriptors of the services that every gRPC server has.
 const COMMON: [&[u8]; 3] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
@@ -28,7 +28,7 @@ pub(super) fn services(descriptors: &[u8]) -> Result<Vec<String>, DecodeError> {
     Ok(decode(descriptors)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Returns each method, those of health and reflection included.
+/// Returns all methods, including those of health and reflection.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_full_and_methods_include_the_common_services() {
+    fn methods_include_those_of_health_and_reflection() {
         let health = tonic_health::pb::FILE_DESCRIPTOR_SET;
         assert_eq!(services(health).unwrap(), ["grpc.health.v1.Health"]);
         let method = |path: &str, client_streaming, server_streaming| Method {

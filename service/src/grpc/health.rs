@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health`, for the server (`""`) and for each of its services.
+//! The service `grpc.health.v1.Health`, with a status for the server (`""`) and for each of its services.
 
 use tonic_health::{
     ServingStatus,
@@ -8,19 +8,19 @@ use tonic_health::{
 
 use crate::Shutdown;
 
-/// The name that stands for the server as a whole.
+/// The service name that stands for the whole server.
 const SERVER: &str = "";
 
-/// Returns the service, and the reporter that sets what it answers. The first status is SERVING.
+/// Returns the service, and the reporter that sets its statuses. The initial status is SERVING.
 pub(super) async fn service(services: &[String]) -> (HealthServer<impl Health>, HealthReporter) {
     let (reporter, server) = health_reporter();
     set(&reporter, services, ServingStatus::Serving).await;
     (server, reporter)
 }
 
-/// Reports NOT_SERVING when the program drains, and ends all watches when it closes: they would keep their
+/// Reports NOT_SERVING when the program drains, and ends all watches when it closes: otherwise they would keep their
 /// connections open until the shutdown times out.
-pub(super) async fn follow(mut reporter: HealthReporter, services: Vec<String>, shutdown: Shutdown) {
+pub(super) async fn follow_shutdown(mut reporter: HealthReporter, services: Vec<String>, shutdown: Shutdown) {
     shutdown.draining().await;
     set(&reporter, &services, ServingStatus::NotServing).await;
     shutdown.closing().await;

@@ -1,16 +1,17 @@
 //! The response to a request that cannot be parsed.
 //!
-//! hyper answers such a request itself, without a body and without calling a service. The stream gives that response
-//! the body of a problem. Every other response has a request ID, which tells them apart.
+//! hyper answers such a request itself, without a body and without calling the service. `ObservedStream` replaces that
+//! response by one with a problem as its body. It recognizes the response by its missing request ID: every other response
+//! has one.
 
 use axum::body::Bytes;
 use http::StatusCode;
 
 use crate::Problem;
 
-/// Returns the response that replaces `written`, if that is hyper's own response to a request that it refused.
+/// Returns the response that replaces `written` if that is hyper's own response to a malformed request.
 pub(super) fn with_problem(written: &[u8]) -> Option<Bytes> {
-    // Most writes end here.
+    // The fast path of nearly all writes.
     if !written.starts_with(b"HTTP/1.1 4") {
         return None;
     }
@@ -23,9 +24,9 @@ pub(super) fn with_problem(written: &[u8]) -> Option<Bytes> {
         return None;
     }
     let detail = match status {
-        StatusCode::URI_TOO_LONG => "the URI of the request is longer than the server accepts",
+        StatusCode::URI_TOO_LONG => "the URI of the request is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            "the head of the request is larger than the server accepts (MAX_HEADER_LIST_SIZE)"
+            "the head of the request is larger than MAX_HEADER_LIST_SIZE"
         }
         StatusCode::REQUEST_TIMEOUT => "the head of the request was not complete in time",
         _ => "the request is not valid HTTP; this port does not speak TLS",
@@ -42,11 +43,11 @@ pub(super) fn with_problem(written: &[u8]) -> Option<Bytes> {
 mod tests {
     use super::*;
 
-    const REFUSED: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+    const REJECTED: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
 
     #[test]
     fn only_an_empty_client_error_without_a_request_id_is_replaced() {
-        let replaced = with_problem(REFUSED.as_bytes()).unwrap();
+        let replaced = with_problem(REJECTED.as_bytes()).unwrap();
         let text = std::str::from_utf8(&replaced).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{head}");
@@ -62,7 +63,7 @@ mod tests {
             ("\r\n\r\n", "\r\n\r\nHTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"),
             ("\r\n\r\n", "\r\n"),
         ] {
-            let other = REFUSED.replacen(from, to, 1);
+            let other = REJECTED.replacen(from, to, 1);
             assert_eq!(with_problem(other.as_bytes()), None, "{other:?}");
         }
     }

@@ -1,11 +1,11 @@
-//! The middleware that every program has, from the client to the handler:
+//! The middleware of every program, in the order from the client to the handler:
 //!
-//! 1. The request ID: replaced if it is unusable, set if it is missing, and put into the response.
-//! 2. The body of a problem gets the request ID.
-//! 3. The access log: one line per response, target `access` at level debug.
+//! 1. Request ID: removes an unusable one, sets a missing one, and copies it into the response.
+//! 2. Problems: adds the request ID to the body.
+//! 3. Access log: one line per response, with the target `access` and the level debug.
 //! 4. Metrics by route.
-//! 5. A panic becomes a response.
-//! 6. HTTP/1.1 requests need one `Host`.
+//! 5. Panics: responds 500.
+//! 6. `Host`: rejects an HTTP/1.1 request without exactly one.
 
 use std::{any::Any, time::Duration};
 
@@ -28,13 +28,13 @@ use tracing::{Span, debug, debug_span, field::display};
 
 use crate::{Metrics, Problem, metrics::measure_http, problem, request_id};
 
-/// Adds to a router what every HTTP program has: problems for unknown paths (404) and methods (405, with `Allow`), and
-/// the middleware. Call it last: it covers the routes that are there. Without `metrics`, nothing is counted.
+/// Adds the middleware, and problems as responses to unknown paths (404) and methods (405, with `Allow`). Covers only the
+/// routes that `router` has already. Without `metrics`, requests are not counted.
 pub fn finish(router: Router, metrics: Option<&Metrics>) -> Router {
     let panics = metrics.map(Metrics::panics);
     let catch_panic = CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
         panics.iter().for_each(IntCounter::inc);
-        let detail = "the server failed while it handled this request; its log has the reason";
+        let detail = "the server panicked while handling this request; its log has the reason";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
     });
     let mut router = router
@@ -69,7 +69,7 @@ type AccessLog = TraceLayer<
     (),
 >;
 
-/// Logs one line per response, inside a span that has the request.
+/// Returns the layer that logs one line per response, in a span with the fields of the request.
 fn access_log() -> AccessLog {
     TraceLayer::new_for_http()
         .make_span_with(request_span as fn(&Request) -> Span)
@@ -105,7 +105,7 @@ async fn method_not_allowed(request: Request) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Refuses an HTTP/1.1 request without a `Host` header, with more than one, or with an invalid one (RFC 9112, section
+/// Rejects an HTTP/1.1 request without a `Host` header, with more than one, or with an invalid one (RFC 9112, section
 /// 3.2).
 pub(crate) async fn require_host(request: Request) -> Result<Request, Problem> {
     if request.version() != Version::HTTP_11 {

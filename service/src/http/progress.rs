@@ -1,4 +1,4 @@
-//! The progress of a connection: its current waits, and when they began.
+//! Tracks what a connection waits for, and since when.
 
 use std::{
     collections::HashMap,
@@ -22,23 +22,23 @@ struct State {
     accepted: Instant,
     received: usize,
     http2: bool,
-    /// Requests so far; also the key of the next one.
+    /// The number of requests so far, which is also the key of the latest one.
     requests: u64,
     in_flight: usize,
-    /// The end of the last request.
+    /// The time when the last request ended.
     idle_since: Instant,
-    /// The time since which the socket has accepted no byte.
+    /// The time since which the socket has not accepted a byte.
     blocked_since: Option<Instant>,
-    /// Since when the client has not accepted more of a response, by request.
+    /// The time since which the client has not accepted more of a response, by the key of its request.
     unread: HashMap<u64, Instant>,
 }
 
-/// The reason why the server closes a connection.
+/// The timeout that a client exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// The client did not send its first bytes.
     Opening,
-    /// The client accepts nothing.
+    /// The client did not accept the bytes of a response.
     Stalled,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Exchange {
     key: u64,
 }
 
-/// The body of a response, which reports whether the handler or the client is waited for.
+/// The body of a response. Reports whether the response waits for its handler or for the client.
 pub(super) struct ObservedBody {
     inner: Body,
     exchange: Exchange,
@@ -57,7 +57,7 @@ pub(super) struct ObservedBody {
 // === impl Progress ===
 
 impl Progress {
-    /// Progress of a connection that was just accepted.
+    /// Creates the state of a connection that was just accepted.
     pub(super) fn new() -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self(Mutex::new(State {
@@ -94,19 +94,19 @@ impl Progress {
         }
     }
 
-    /// Returns whether a request came over HTTP/2.
+    /// Returns whether the last request came over HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.state().http2
     }
 
-    /// Waits until the client is too late with its first bytes, or with accepting what it is sent.
+    /// Waits until the client exceeds a timeout: for its first bytes, or for accepting the bytes of a response.
     pub(super) async fn overdue(&self, shutdown: &Shutdown) -> Overdue {
         loop {
             if shutdown.is_draining() {
-                time::sleep(waits::CHECK_WHILE_DRAINING).await;
+                time::sleep(waits::CHECK_INTERVAL_WHILE_DRAINING).await;
             } else {
-                // A connection that is stalled when the drain begins has the shorter limit from then on.
-                drop(time::timeout(waits::CHECK, shutdown.draining()).await);
+                // Wakes up when the drain begins, because the shorter timeout applies from then on.
+                drop(time::timeout(waits::CHECK_INTERVAL, shutdown.draining()).await);
             }
             if let Some(overdue) = self.state().overdue(Instant::now(), shutdown.is_draining()) {
                 return overdue;
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// Waits until there was no request for `limit`; zero is for ever.
+    /// Waits until there has been no request for `limit`; zero means forever.
     pub(super) async fn idle(&self, limit: Duration) {
         if limit.is_zero() {
             return std::future::pending().await;
@@ -155,7 +155,7 @@ impl State {
 // === impl Overdue ===
 
 impl Overdue {
-    /// The value of the label `reason`.
+    /// Returns the value of the label `reason`.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Opening => "opening",
@@ -167,15 +167,15 @@ impl Overdue {
 // === impl Exchange ===
 
 impl Exchange {
-    /// Makes the exchange end with the body of its response.
+    /// Attaches the exchange to the body of its response, so that both end together.
     pub(super) fn respond(self, body: Body) -> ObservedBody {
-        self.wait_for_client(true);
+        self.set_waiting_for_client(true);
         ObservedBody { inner: body, exchange: self }
     }
 
-    fn wait_for_client(&self, waits: bool) {
+    fn set_waiting_for_client(&self, waiting: bool) {
         let mut state = self.progress.state();
-        if waits {
+        if waiting {
             state.unread.insert(self.key, Instant::now());
         } else {
             state.unread.remove(&self.key);
@@ -198,13 +198,13 @@ impl http_body::Body for ObservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    /// hyper asks for the next frame once the client can accept it.
+    /// hyper polls for the next frame once the client can accept it.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        self.exchange.wait_for_client(frame.is_ready());
+        self.exchange.set_waiting_for_client(frame.is_ready());
         frame
     }
 

@@ -1,4 +1,4 @@
-//! Refuses connections above the limit.
+//! Rejects connections above the limit.
 
 use std::{convert::Infallible, pin::pin};
 
@@ -17,32 +17,32 @@ use tokio::{net::TcpStream, sync::Notify, time};
 use super::{executor::EagerExecutor, waits};
 use crate::Problem;
 
-/// The gRPC status UNAVAILABLE: the call was not processed, another server may take it.
+/// The gRPC status UNAVAILABLE: the call was not processed and may be sent to another server.
 const UNAVAILABLE: &str = "14";
 
-const DETAIL: &str = "the server has as many connections as it accepts; try again later";
+const DETAIL: &str = "the server is at its limit of connections; try again later";
 
 /// Answers the first request of a connection with a rejection, and ends the connection.
-pub(super) async fn refuse(stream: TcpStream, mut builder: auto::Builder<EagerExecutor>) {
-    // HTTP/2 itself refuses further requests, which costs less than a response for each.
+pub(super) async fn reject(stream: TcpStream, mut builder: auto::Builder<EagerExecutor>) {
+    // Over HTTP/2, hyper refuses further requests, which costs less than a response to each.
     builder.http2().max_concurrent_streams(1);
-    let answered = Notify::new();
+    let responded = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
-        answered.notify_one();
+        responded.notify_one();
         let response = response(&request);
         async move { Ok::<_, Infallible>(response) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let refused = async {
+    let rejection = async {
         tokio::select! {
             ended = connection.as_mut() => return drop(ended),
-            () = answered.notified() => {}
+            () = responded.notified() => {}
         }
         connection.as_mut().graceful_shutdown();
         drop(connection.await);
     };
-    // A client that sends no request in this time gets no response.
-    drop(time::timeout(waits::REFUSAL, refused).await);
+    // A client that sends no request within this time gets no response.
+    drop(time::timeout(waits::REJECTION, rejection).await);
 }
 
 fn response(request: &Request<Incoming>) -> Response {

@@ -14,23 +14,23 @@ use tracing::{debug, warn};
 use super::{
     ConnectionConfig,
     connection::{self, Shared},
-    rejection::refuse,
+    rejection::reject,
     waits,
 };
 use crate::{Instance, Shutdown, metrics::ConnectionMetrics, open_files};
 
-/// Connections that are refused at once. Further ones are closed without a response.
-const REFUSALS: usize = 16;
+/// The maximum number of connections that are being rejected with a response. Further ones are closed without one.
+const MAX_REJECTIONS: usize = 16;
 
-/// The time between two log lines about the same limit.
+/// The shortest time between two warnings.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The connections of one server.
 struct Connections {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
-    refusals: Arc<Semaphore>,
-    logged: Option<Instant>,
+    rejections: Arc<Semaphore>,
+    last_warning: Option<Instant>,
 }
 
 /// Serves `router` on `listener` until the instance shuts down and the last connection has ended. Dropping the future
@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, router: Router, instance: &Instance, c
     serve_on(listener, router, instance.shutdown.clone(), config, metrics).await;
 }
 
-/// [`serve`], with a shutdown and metrics of the caller's choice.
+/// Does the same as [`serve`] with a given shutdown and given metrics.
 pub(crate) async fn serve_on(
     listener: TcpListener,
     router: Router,
@@ -50,17 +50,17 @@ pub(crate) async fn serve_on(
 ) {
     let max = open_files::connections(config.max_connections.get());
     if max < config.max_connections.get() {
-        let wanted = config.max_connections.get();
+        let configured = config.max_connections.get();
         warn!(
             max_connections = max,
-            wanted, "the limit on open files lowers MAX_CONNECTIONS; raise it (ulimit -n)"
+            configured, "the limit on open files lowers MAX_CONNECTIONS; raise it (ulimit -n)"
         );
     }
     metrics.set_limit(max);
     let shared = Shared {
         builder: connection::builder(&config),
         config,
-        // Without it, axum would make each handler a route again for each request.
+        // Converts the handlers to routes once; otherwise axum does it for each request.
         router: router.with_state(()),
         shutdown: shutdown.clone(),
         metrics,
@@ -69,8 +69,8 @@ pub(crate) async fn serve_on(
     let mut connections = Connections {
         shared: Arc::new(shared),
         tasks: JoinSet::new(),
-        refusals: Arc::new(Semaphore::new(REFUSALS)),
-        logged: None,
+        rejections: Arc::new(Semaphore::new(MAX_REJECTIONS)),
+        last_warning: None,
     };
     loop {
         tokio::select! {
@@ -79,7 +79,7 @@ pub(crate) async fn serve_on(
                 Ok((stream, _peer)) => connections.spawn(stream),
                 Err(error) => connections.accept_failed(&error).await,
             },
-            // Ended connections are removed as they end.
+            // Removes ended connections from the set.
             Some(_ended) = connections.tasks.join_next() => {}
         }
     }
@@ -93,28 +93,28 @@ pub(crate) async fn serve_on(
 impl Connections {
     fn spawn(&mut self, stream: TcpStream) {
         let shared = Arc::clone(&self.shared);
-        if let Ok(slot) = Arc::clone(&shared.slots).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() {
             let open = shared.metrics.opened();
             self.tasks.spawn(async move {
                 connection::run(stream, shared).await;
-                drop((open, slot));
+                drop((open, permit));
             });
             return;
         }
         shared.metrics.refused();
-        if self.may_log() {
-            warn!("connection refused: MAX_CONNECTIONS are open");
+        if self.may_warn() {
+            warn!("connection rejected: MAX_CONNECTIONS are open");
         }
-        if let Ok(slot) = Arc::clone(&self.refusals).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() {
             self.tasks.spawn(async move {
-                refuse(stream, shared.builder.clone()).await;
-                drop(slot);
+                reject(stream, shared.builder.clone()).await;
+                drop(permit);
             });
         }
     }
 
-    /// Serves the connections that the kernel has completed; closing the socket would reset them. The runtime's
-    /// listener accepts only as many as its budget allows, and those that it has been told of.
+    /// Serves the connections that the kernel has completed but that were not accepted yet; closing the listener would
+    /// reset them. Accepts on the plain socket, because tokio's listener stops at its budget.
     fn spawn_backlog(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, _peer)) = listener.accept() {
@@ -125,24 +125,23 @@ impl Connections {
         }
     }
 
-    /// Clients that give up before they are accepted are not the server's fault. Without file descriptors it waits for
-    /// some to be closed.
+    /// Ignores clients that gave up before they were accepted. After any other error, such as no free file descriptor,
+    /// waits before the next attempt.
     async fn accept_failed(&mut self, error: &io::Error) {
-        let theirs = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
-        if theirs.contains(&error.kind()) {
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
             return;
         }
         self.shared.metrics.accept_failed();
-        if self.may_log() {
+        if self.may_warn() {
             warn!(%error, "accepting a connection failed");
         }
         time::sleep(waits::ACCEPT_BACKOFF).await;
     }
 
-    fn may_log(&mut self) -> bool {
-        let due = self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+    fn may_warn(&mut self) -> bool {
+        let due = self.last_warning.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
         if due {
-            self.logged = Some(Instant::now());
+            self.last_warning = Some(Instant::now());
         }
         due
     }

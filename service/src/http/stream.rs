@@ -1,4 +1,4 @@
-//! A TCP stream that reports what it receives, and when its peer accepts nothing. It reads a little at a time.
+//! A TCP stream that reports its progress, limits each read, and replaces hyper's responses to malformed requests.
 
 use std::{
     io,
@@ -15,17 +15,18 @@ use tokio::{
 
 use super::{malformed, progress::Progress};
 
-/// Bytes that a connection may read before the runtime runs other tasks. Without it, one poll reads up to 1 MiB, which may
-/// be 60 000 frames, and every other client waits.
+/// The number of bytes that a connection may read before other tasks run. Without a limit, one poll reads up to 1 MiB,
+/// which may be 60 000 frames, while every other client waits.
 const READ_BUDGET: usize = 2 * 1024;
 
-/// A TCP stream that reports to a [`Progress`]. hyper has no timeout for writes, nor one for HTTP/2's first bytes.
+/// A TCP stream that reports its reads and blocked writes to a [`Progress`]: hyper has no timeout for writes, and none for
+/// the first bytes of an HTTP/2 connection.
 pub(super) struct ObservedStream {
     inner: TcpStream,
     progress: Arc<Progress>,
-    /// Bytes read since the last yield, or since nothing was left to read.
+    /// The number of bytes read since the last yield, or since nothing was left to read.
     read: usize,
-    /// The unwritten rest of a response that replaces hyper's.
+    /// The unwritten rest of a response that replaces one of hyper's.
     replacement: Option<Bytes>,
 }
 
@@ -133,7 +134,6 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut server = ObservedStream::new(listener.accept().await.unwrap().0, Progress::new());
         client.write_all(&[0; 2 * READ_BUDGET + 1]).await.unwrap();
-        // The rest arrives with it, on loopback.
         let mut buffer = [0; 4 * READ_BUDGET];
         let mut reads = Vec::new();
         let mut yields = 0;

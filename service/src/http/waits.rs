@@ -1,36 +1,38 @@
-//! The time that a connection may wait for each thing. The flags of [`ConnectionConfig`](super::ConnectionConfig) have
-//! the waits that a user may change: age, grace, idle time and the answer to a PING.
+//! The fixed timeouts of connections. [`ConnectionConfig`](super::ConnectionConfig) has those that a user may change: age,
+//! grace, idle time and keepalive.
 
 use std::time::Duration;
 
-/// From accepting a connection to its first request, or to the end of HTTP/2's preface and the first SETTINGS frame.
+/// The time from accepting a connection to its first request, or over HTTP/2 to the end of the preface and the head of the
+/// first SETTINGS frame.
 pub(super) const OPENING: Duration = Duration::from_secs(10);
 
-/// The bytes that end [`OPENING`] for HTTP/2: the preface (24) and the head of a frame (9).
+/// The number of bytes that a client must send within [`OPENING`] over HTTP/2: the preface (24) and the head of a frame
+/// (9).
 pub(super) const OPENING_BYTES: usize = 24 + 9;
 
-/// The time for the head of an HTTP/1 request, counted from the end of the request before: also the longest idle time.
+/// The time for the head of an HTTP/1 request, from the end of the previous request: also the idle timeout over HTTP/1.
 pub(super) const HEAD: Duration = Duration::from_secs(30);
 
-/// The time for which a client may accept no bytes.
+/// The time after which a client that accepts no bytes is disconnected.
 pub(super) const STALLED: Duration = Duration::from_secs(30);
 
-/// The same while the program drains.
+/// [`STALLED`] while the program drains.
 pub(super) const STALLED_WHILE_DRAINING: Duration = Duration::from_secs(5);
 
-/// The time for one more request on an HTTP/1 connection that should end, to answer it with `connection: close`.
-/// Closing an idle connection races with the request that its client is sending, which then fails; clients that pool
-/// connections close idle ones themselves, or use them within this time.
+/// The time that an HTTP/1 connection stays open at its end for one more request, which is answered with
+/// `connection: close`. Closing an idle connection at once would fail a request that its client is sending at that moment;
+/// most clients that pool connections either use or close an idle one within this time.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// The time for a client above the limit on connections to send a request and read the refusal.
-pub(super) const REFUSAL: Duration = Duration::from_secs(1);
+/// The time that a client above the limit on connections has to send a request and read the rejection.
+pub(super) const REJECTION: Duration = Duration::from_secs(1);
 
-/// Before accepting again after the system had no file descriptor left.
+/// The pause after a failed accept, such as one without a free file descriptor.
 pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Between two checks of a connection against [`OPENING`] and [`STALLED`].
-pub(super) const CHECK: Duration = Duration::from_secs(5);
+/// The time between two checks of a connection against [`OPENING`] and [`STALLED`].
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The same while the program drains.
-pub(super) const CHECK_WHILE_DRAINING: Duration = Duration::from_secs(1);
+/// [`CHECK_INTERVAL`] while the program drains.
+pub(super) const CHECK_INTERVAL_WHILE_DRAINING: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Connections of each listener: those that are open, refused, and closed by the server.
+//! Metrics of the connections of each listener: open, rejected, and closed by the server.
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
@@ -22,7 +22,7 @@ pub(crate) struct ConnectionMetrics {
     listener: &'static str,
 }
 
-/// An open connection; dropped, it is closed.
+/// Counts a connection as open until it is dropped.
 pub(crate) struct Open(IntGauge);
 
 // === impl ConnectionVectors ===
@@ -34,7 +34,7 @@ impl ConnectionVectors {
         let counter =
             |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels).expect(valid);
         Self {
-            limit: gauge("server_connections_limit", "Client connections that may be open at once."),
+            limit: gauge("server_connections_limit", "Maximum number of open client connections."),
             open: gauge("server_connections_open", "Client connections that are open."),
             accepted: counter(
                 "server_connections_accepted_total",
@@ -43,12 +43,12 @@ impl ConnectionVectors {
             ),
             accept_failures: counter(
                 "server_accept_failures_total",
-                "Client connections that the system had no file descriptor for.",
+                "Client connections that could not be accepted, for example without a free file descriptor.",
                 &["listener"],
             ),
             refused: counter(
                 "server_connections_refused_total",
-                "Client connections refused because as many as the limit were open.",
+                "Client connections rejected because the limit on open connections was reached.",
                 &["listener"],
             ),
             closed: counter(
@@ -76,7 +76,7 @@ impl ConnectionVectors {
 // === impl ConnectionMetrics ===
 
 impl ConnectionMetrics {
-    /// Sets the limit, and makes the counters appear before they count.
+    /// Sets the limit, and creates the other series with the value 0.
     pub(crate) fn set_limit(&self, limit: usize) {
         let Self { vectors, listener } = self;
         vectors.limit.with_label_values(&[listener]).set(limit.try_into().unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! Measures gRPC calls by method. The status of a call is in its trailers, at the end of the body.
+//! Measures gRPC calls by method. The status of a call is in the trailers, after the body.
 
 use std::{
     collections::HashSet,
@@ -18,10 +18,10 @@ use http_body::{Frame, SizeHint};
 
 use super::requests::{InFlight, Names, RequestMetrics};
 
-/// The method of calls to methods that the server does not have.
+/// The label of calls to methods that the server does not have.
 const UNKNOWN_METHOD: &str = "unknown";
 
-/// The names of the status codes 0 to 16, spelled as grpc-go's Prometheus metrics do.
+/// The names of the status codes 0 to 16, spelled as in grpc-go's Prometheus metrics.
 const CODES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -69,12 +69,12 @@ struct MeasuredBody {
 // === impl GrpcMetrics ===
 
 impl GrpcMetrics {
-    /// `methods` are paths, as `/hello.Hello/SayHello`.
+    /// Creates the metrics for methods given as paths, e.g. `/hello.Hello/SayHello`.
     pub(super) fn new(requests: RequestMetrics, methods: impl IntoIterator<Item = String>) -> Self {
         let methods: HashSet<Arc<str>> =
             methods.into_iter().map(|path| path.trim_start_matches('/').into()).collect();
         for method in &methods {
-            requests.announce(method);
+            requests.create_gauge(method);
         }
         Self { requests, methods: Arc::new(methods), unknown: UNKNOWN_METHOD.into() }
     }
@@ -89,7 +89,7 @@ impl GrpcMetrics {
 pub(crate) async fn measure(State(metrics): State<GrpcMetrics>, request: Request, next: Next) -> Response {
     let mut in_flight = metrics.start(request.uri().path());
     let response = next.run(request).await;
-    // A call that failed before its first message has its status in the head ("Trailers-Only").
+    // A call that failed before its first message has its status in the headers ("Trailers-Only").
     if let Some(code) = code(response.headers()) {
         in_flight.status = code.into();
     }
@@ -129,7 +129,7 @@ impl http_body::Body for MeasuredBody {
     }
 }
 
-/// Returns the name of the status in `headers`, if there is one. A value that is no code of gRPC is Unknown.
+/// Returns the name of the status in `headers`, if there is one; `Unknown` for a value that is not a status code of gRPC.
 fn code(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get("grpc-status")?;
     let code = value.to_str().ok().and_then(|text| text.parse::<usize>().ok());

@@ -11,7 +11,7 @@ use super::requests::{Names, RequestMetrics};
 /// The path of requests that no route matched.
 const UNMATCHED: &str = "unmatched";
 
-/// The status of requests whose client left before the response: nginx's 499.
+/// The status of requests whose client disconnected before the response, as in nginx.
 const CLIENT_CLOSED_REQUEST: &str = "499";
 
 pub(super) const NAMES: Names = Names {
@@ -22,7 +22,8 @@ pub(super) const NAMES: Names = Names {
     status: "status",
 };
 
-/// Measures one request. The label is the pattern that matched, never the path as it was sent, so that no client can make labels.
+/// Measures one request. The label is the pattern of the route, not the path of the request, so that clients cannot create
+/// labels.
 pub(crate) async fn measure(State(metrics): State<RequestMetrics>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str);
     let mut in_flight = metrics.start(route.into(), CLIENT_CLOSED_REQUEST);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Metrics;
 
-/// Upper bounds of the latency histograms, in seconds: from a call on one machine to a long deadline.
+/// The upper bounds of the latency histograms in seconds, from a call on one machine to a long deadline.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -29,14 +29,14 @@ pub(super) struct Names {
     pub(super) status: &'static str,
 }
 
-/// One request in flight. It is counted when it is dropped.
+/// A request in flight. It is counted with its status and latency when it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight {
     metrics: RequestMetrics,
     target: Arc<str>,
     started: Instant,
     gauge: IntGauge,
-    /// The status that it is counted with.
+    /// The status with which the request is counted.
     pub(super) status: Cow<'static, str>,
 }
 
@@ -62,13 +62,13 @@ impl RequestMetrics {
         metrics.register(self.in_flight.clone());
     }
 
-    /// Makes the gauge of `target` appear before its first request.
+    /// Creates the gauge of `target` with the value 0, before its first request.
     #[cfg(feature = "grpc")]
-    pub(super) fn announce(&self, target: &str) {
+    pub(super) fn create_gauge(&self, target: &str) {
         self.in_flight.with_label_values(&[target]).set(0);
     }
 
-    /// Starts a request, which is counted with `status` unless it gets another.
+    /// Starts a request with `status` as its status until another is set.
     pub(super) fn start(&self, target: Arc<str>, status: &'static str) -> InFlight {
         let gauge = self.in_flight.with_label_values(&[&*target]);
         gauge.inc();

@@ -1,14 +1,13 @@
-//! A Kubernetes API server, as far as a client can tell that lists, watches, and gets, patches or deletes one: the
-//! paths, the JSON, the chunks and the refusals are a real one's ([API concepts]), and a test makes it fail in every way
-//! that real ones do.
+//! A Kubernetes API server for clients that list and watch collections, and get, patch or delete single objects. Paths, JSON,
+//! chunks and errors are like those of a real server ([API concepts]). Tests make it fail as real ones do.
 //!
 //! [API concepts]: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
-mod answer;
 mod behaviour;
+mod object;
 mod objects;
-mod one;
 mod received;
+mod response;
 mod watch;
 
 use std::{
@@ -28,13 +27,13 @@ use tokio::{
 };
 
 use self::objects::{Objects, Selector};
-pub use self::{behaviour::Behaviour, objects::Slice, received::ReceivedRequest, watch::Order};
+pub use self::{behaviour::Behaviour, objects::Slice, received::ReceivedRequest, watch::WatchAction};
 use super::bounded;
 
-/// A server on a port of loopback. Dropped, it is gone with its connections.
+/// A server on a loopback port. Dropping it stops the server and breaks its connections.
 #[derive(Debug)]
 pub struct ApiServer {
-    /// The address on which it listens, with or without a [`stop`](Self::stop).
+    /// The address on which it listens, also after a [`stop`](Self::stop) and [`restart`](Self::restart).
     pub address: SocketAddr,
     shared: Arc<Shared>,
     serving: Option<JoinHandle<()>>,
@@ -45,48 +44,48 @@ struct Shared {
     state: Mutex<State>,
     /// Counts changes of the state.
     changes: latest::Sender<u64>,
-    /// The orders to every watch.
-    orders: broadcast::Sender<Order>,
+    /// Sends the actions of [`ApiServer::control_watches`] to every watch.
+    watch_actions: broadcast::Sender<WatchAction>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     objects: Objects,
     behaviour: Behaviour,
-    /// The token that is taken; none: any, or none at all.
+    /// The only valid token; with `None`, requests with any token and without one are accepted.
     token: Option<String>,
-    asked: Vec<ReceivedRequest>,
-    /// The number of watches that are open.
+    requests: Vec<ReceivedRequest>,
+    /// The number of open watches.
     watches: usize,
 }
 
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// Starts with no objects.
+    /// Starts a server without objects.
     ///
     /// # Panics
     ///
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changes: latest::Sender::new(0),
-            orders: broadcast::Sender::new(16),
+            watch_actions: broadcast::Sender::new(16),
         });
         let serving = Some(tokio::spawn(serve(listener, shared.clone())));
         Self { address, shared, serving }
     }
 
-    /// A kubeconfig that leads here, with the account's own namespace `default`.
+    /// Returns a kubeconfig for this server with the namespace `default`.
     #[must_use]
     pub fn kubeconfig(&self, token: &str) -> String {
         kubeconfig(&format!("{{server: 'http://{}'}}", self.address), token)
     }
 
-    /// Creates or replaces an object, which has its name and labels in its metadata; `collection` is a path such as
+    /// Creates or replaces an object, whose metadata has its name and labels. `collection` is a path such as
     /// `/apis/discovery.k8s.io/v1/namespaces/default/endpointslices`.
     pub fn put(&self, collection: &str, object: Value) {
         self.shared.change(|state| state.objects.put(collection, object));
@@ -97,13 +96,13 @@ impl ApiServer {
         self.put(Slice::COLLECTION, slice.json());
     }
 
-    /// An object as it is now.
+    /// Returns an object, if it exists.
     #[must_use]
     pub fn get(&self, collection: &str, name: &str) -> Option<Value> {
         self.shared.state().objects.get(collection, name).cloned()
     }
 
-    /// The objects of a collection as they are now.
+    /// Returns the objects of a collection.
     #[must_use]
     pub fn all(&self, collection: &str) -> Vec<Value> {
         self.shared.state().objects.list(collection, &Selector::parse("")).into_iter().cloned().collect()
@@ -119,65 +118,66 @@ impl ApiServer {
         self.delete(Slice::COLLECTION, name);
     }
 
-    /// Forgets how it came to be as it is, as etcd does every few minutes: a watch that begins before now is refused.
+    /// Forgets the history of changes, as etcd's compaction does every few minutes: a watch that starts at an earlier version
+    /// gets an error.
     pub fn compact(&self) {
         self.shared.change(|state| state.objects.compact());
     }
 
-    /// Answers in this way from now on.
-    pub fn behave(&self, behaviour: Behaviour) {
+    /// Changes the responses to all requests, including those in flight.
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
         self.shared.change(|state| state.behaviour = behaviour);
     }
 
-    /// Takes only this token from now on.
-    pub fn take_token(&self, token: &str) {
+    /// Rejects requests with another token or without one.
+    pub fn require_token(&self, token: &str) {
         self.shared.change(|state| state.token = Some(token.to_owned()));
     }
 
-    /// Tells every watch to do this.
-    pub fn order(&self, order: Order) {
-        // Nobody may be watching.
-        drop(self.shared.orders.send(order));
+    /// Applies an action to every open watch.
+    pub fn control_watches(&self, action: WatchAction) {
+        // Fails if no watch is open.
+        drop(self.shared.watch_actions.send(action));
     }
 
     /// Returns the requests so far.
     #[must_use]
-    pub fn asked(&self) -> Vec<ReceivedRequest> {
-        self.shared.state().asked.clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.state().requests.clone()
     }
 
-    /// Waits until `count` more requests have come that are watches, or not, and returns the last.
+    /// Waits for `count` further requests that are watches (or with `watch` false, that are not), and returns the last.
     ///
     /// # Panics
     ///
-    /// When they have not come after a minute.
-    pub async fn asked_again(&self, count: usize, watch: bool) -> ReceivedRequest {
-        let before = self.asked().len();
+    /// If they have not come after a minute.
+    pub async fn wait_for_requests(&self, count: usize, watch: bool) -> ReceivedRequest {
+        let before = self.requests().len();
         let mut changes = self.shared.changes.subscribe();
-        let ask = async {
+        let last = async {
             loop {
-                let asked = self.asked();
-                let mut new = asked[before..].iter().filter(|asked| asked.watch == watch);
+                let requests = self.requests();
+                let mut new = requests[before..].iter().filter(|request| request.watch == watch);
                 if let Some(last) = new.nth(count - 1) {
                     return last.clone();
                 }
                 changes.changed().await.unwrap();
             }
         };
-        bounded(ask).await
+        bounded(last).await
     }
 
-    /// Waits until so many watches are open.
+    /// Waits until exactly `count` watches are open.
     ///
     /// # Panics
     ///
-    /// When it is so after a minute.
-    pub async fn watched(&self, count: usize) {
+    /// If that takes longer than a minute.
+    pub async fn wait_for_watches(&self, count: usize) {
         let mut changes = self.shared.changes.subscribe();
         bounded(changes.wait_for(|_| self.shared.state().watches == count)).await.unwrap();
     }
 
-    /// Stops as a process does that is killed: every connection breaks, and new ones are refused.
+    /// Stops like a killed process: breaks every connection and refuses new ones.
     pub async fn stop(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.abort();
@@ -185,18 +185,18 @@ impl ApiServer {
         }
     }
 
-    /// Starts again, at the same port and with the same objects.
+    /// Starts again on the same port with the same objects.
     ///
     /// # Panics
     ///
-    /// When somebody else took the port.
+    /// If another program has bound the port.
     pub async fn restart(&mut self) {
         self.stop().await;
         let listen = async {
             loop {
                 match TcpListener::bind(self.address).await {
                     Ok(listener) => return listener,
-                    // A connection that broke may hold the port for a moment.
+                    // A broken connection may hold the port for a short time.
                     Err(_) => sleep(Duration::from_millis(5)).await,
                 }
             }
@@ -213,7 +213,7 @@ impl Drop for ApiServer {
     }
 }
 
-/// A kubeconfig for a cluster, in YAML, and a token.
+/// Returns a kubeconfig for a cluster, given in YAML, and a token.
 #[must_use]
 pub fn kubeconfig(cluster: &str, token: &str) -> String {
     format!(
@@ -238,17 +238,17 @@ impl Shared {
     }
 }
 
-/// Serves until it is dropped, which breaks every connection.
+/// Serves until the future is dropped, which breaks every connection.
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        // A real one writes each event at once.
+        // A real server sends each event at once.
         stream.set_nodelay(true).unwrap();
         let shared = shared.clone();
         let service = service_fn(move |request| {
             let shared = shared.clone();
-            async move { Ok::<_, std::convert::Infallible>(answer::answer(shared, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(response::respond(shared, request).await) }
         });
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         while connections.try_join_next().is_some() {}

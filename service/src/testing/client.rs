@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client of a few lines, so that tests see the bytes.
+//! A minimal HTTP/1.1 client that sends bytes as they are, so that tests can send malformed requests.
 
 use std::net::SocketAddr;
 
@@ -9,33 +9,33 @@ use tokio::{
 
 use super::bounded;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
-    /// The lines of the head, after the first.
+    /// The header lines.
     pub head: Vec<String>,
     /// The body.
     pub body: String,
 }
 
-/// One connection. Every method panics when the server takes a minute, or breaks off.
+/// A connection. Every method panics if the server takes longer than a minute or breaks the connection.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
 }
 
-// === impl Answer ===
+// === impl Response ===
 
-impl Answer {
-    /// A header's value; `name` is in lower case, as our servers write it.
+impl Response {
+    /// Returns the value of a header; `name` is in lower case, as the servers of this workspace write it.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The members of an answer that is a problem, and says so.
+    /// Returns the members of a problem, after checking its content type, status and request ID.
     #[must_use]
     pub fn problem(&self) -> serde_json::Value {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
@@ -55,7 +55,7 @@ impl From<TcpStream> for Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Opens a connection.
     pub async fn connect(addr: SocketAddr) -> Self {
         Self { stream: bounded(TcpStream::connect(addr)).await.unwrap() }
     }
@@ -65,19 +65,19 @@ impl Client {
         bounded(self.stream.write_all(bytes.as_bytes())).await.unwrap();
     }
 
-    /// Sends a GET without waiting for its answer.
-    pub async fn ask(&mut self, path: &str) {
+    /// Sends a GET request without waiting for the response.
+    pub async fn send_get(&mut self, path: &str) {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
     }
 
-    /// Sends a GET, and reads its answer.
-    pub async fn get(&mut self, path: &str) -> Answer {
-        self.ask(path).await;
-        self.answer().await
+    /// Sends a GET request and reads the response.
+    pub async fn get(&mut self, path: &str) -> Response {
+        self.send_get(path).await;
+        self.read_response().await
     }
 
-    /// Reads one answer, whose body has a `content-length`.
-    pub async fn answer(&mut self) -> Answer {
+    /// Reads one response, whose body must have a `content-length`.
+    pub async fn read_response(&mut self) -> Response {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(bounded(self.stream.read_u8()).await.unwrap());
@@ -85,24 +85,23 @@ impl Client {
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n").map(str::to_owned);
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer { status, head: lines.collect(), body: String::new() };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut response = Response { status, head: lines.collect(), body: String::new() };
+        let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         bounded(self.stream.read_exact(&mut body)).await.unwrap();
-        answer.body = String::from_utf8(body).unwrap();
-        answer
+        response.body = String::from_utf8(body).unwrap();
+        response
     }
 
-    /// Waits until the server ends the connection, in order and without another byte.
+    /// Waits until the server closes the connection with a FIN and without another byte.
     pub async fn ended(&mut self) {
         let mut rest = Vec::new();
         bounded(self.stream.read_to_end(&mut rest)).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// Waits until the server ends the connection in any way, whatever it says before.
-    pub async fn dropped(&mut self) {
-        // A reset is an end as well.
+    /// Waits until the server closes the connection with a FIN or a reset, and ignores what it sends before.
+    pub async fn closed(&mut self) {
         drop(bounded(self.stream.read_to_end(&mut Vec::new())).await);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads Prometheus' text format (version 0.0.4), and lets nothing pass that a scraper would refuse.
+//! Parses Prometheus' text format (version 0.0.4), and rejects everything that a scraper would reject.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ type Labels = BTreeMap<String, String>;
 // === impl Exposition ===
 
 impl Exposition {
-    /// Reads a whole answer of `/metrics`.
+    /// Parses the body of a response of `/metrics`.
     ///
     /// # Panics
     ///
-    /// With the line that is wrong: a sample that is not below the TYPE of its family, a family or a series twice, a
-    /// bad name, label or number, a histogram whose buckets shrink or do not end in its count.
+    /// If a line is invalid: a sample that does not follow the TYPE of its family, a repeated family or series, an invalid
+    /// name, label or number, or a histogram whose buckets decrease or do not end with its count. The message has the line.
     pub fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line must end");
         let (mut this, mut helped, mut family) = (Self::default(), BTreeSet::new(), "");
@@ -45,18 +45,18 @@ impl Exposition {
         this
     }
 
-    /// The value of the series with this name and just these labels; none if it is not there.
+    /// Returns the value of the series with this name and exactly these labels, if it exists.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.samples.get(&(name.to_owned(), labels)).copied()
     }
 
-    /// The type of a family, such as `histogram`; none if it is not there.
+    /// Returns the type of a family, such as `histogram`, if it exists.
     pub fn kind(&self, family: &str) -> Option<&str> {
         self.types.get(family).map(String::as_str)
     }
 
-    /// The names of all families.
+    /// Returns the names of all families.
     pub fn families(&self) -> impl Iterator<Item = &str> {
         self.types.keys().map(String::as_str)
     }
@@ -95,7 +95,7 @@ impl Exposition {
     }
 }
 
-/// Reads `name{label="value",…} value`.
+/// Parses `name{label="value",…} value`.
 fn sample(line: &str) -> Option<(&str, Labels, f64)> {
     let (name, rest) = line.split_at(line.find(['{', ' '])?);
     let (labels, rest) = match rest.strip_prefix('{') {
@@ -105,7 +105,7 @@ fn sample(line: &str) -> Option<(&str, Labels, f64)> {
     is_name(name).then_some((name, labels, number(rest.strip_prefix(' ')?)?))
 }
 
-/// Reads `label="value",…}`, and says what comes after it. No label comes twice.
+/// Parses `label="value",…}` and returns the text after it. A repeated label is invalid.
 fn labels(mut text: &str) -> Option<(Labels, &str)> {
     let mut labels = Labels::new();
     loop {
@@ -133,7 +133,7 @@ fn labels(mut text: &str) -> Option<(Labels, &str)> {
     }
 }
 
-/// `[a-zA-Z_:][a-zA-Z0-9_:]*`
+/// Returns whether the text matches `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 fn is_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
     name.bytes().all(legal) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
@@ -156,14 +156,14 @@ mod tests {
                         # TYPE c counter\nc 1\n";
 
     #[test]
-    fn what_is_right_is_read() {
+    fn valid_exposition_is_parsed() {
         let read = Exposition::parse(GOOD);
         assert_eq!(read.value("h_bucket", &[("le", "1"), ("a", "x\"}")]), Some(2.0));
         assert_eq!((read.value("c", &[]), read.kind("h")), (Some(1.0), Some("histogram")));
     }
 
     #[test]
-    fn what_a_scraper_would_refuse_is_refused() {
+    fn invalid_exposition_is_rejected() {
         for (from, to) in [
             ("c 1\n", "c 1"),
             ("c 1\n", "c one\n"),

@@ -1,4 +1,4 @@
-//! A real program as a process of its own.
+//! Runs a program of the workspace as a process.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -12,21 +12,21 @@ use tokio::{
 use super::bounded;
 pub use rustix::process::Signal;
 
-/// A program that has started. Dropped, it is killed.
+/// A running program. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     logs: BufReader<ChildStderr>,
-    /// The address on which it serves.
+    /// The address of its service port.
     pub listen: SocketAddr,
     /// The address of its admin port.
     pub admin: SocketAddr,
 }
 
-/// The end of a program.
+/// The exit code and output of a program that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code; none when a signal killed it.
+    /// The exit code; `None` if a signal killed the program.
     pub code: Option<i32>,
     /// The standard error.
     pub stderr: String,
@@ -37,21 +37,20 @@ pub struct Exit {
 // === impl Running ===
 
 impl Running {
-    /// Starts `exe` on ports that the system chooses, with nothing but `env` in its environment, and waits until it
-    /// listens.
+    /// Starts `exe` on ephemeral ports, with only `env` in its environment, and waits until it listens.
     ///
     /// # Panics
     ///
-    /// When it ends instead, or takes a minute.
+    /// If the program ends instead, or takes longer than a minute.
     pub async fn start(exe: &str, env: &[(&str, &str)]) -> Self {
         Self::start_with(exe, &[], env).await
     }
 
-    /// [`start`](Self::start), with arguments.
+    /// Does the same as [`start`](Self::start) with arguments.
     ///
     /// # Panics
     ///
-    /// When it ends instead, or takes half a minute.
+    /// If the program ends instead, or takes longer than a minute.
     pub async fn start_with(exe: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let ports = [("LISTEN_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json")];
         let mut child = command(exe, arguments, &[&ports, env].concat()).spawn().unwrap();
@@ -70,11 +69,11 @@ impl Running {
         kill_process(pid.unwrap(), signal).unwrap();
     }
 
-    /// Waits for a line of the logs that has `text` in it, and returns it.
+    /// Waits for a log line that contains `text`, and returns it.
     ///
     /// # Panics
     ///
-    /// When the program ends without one, or a minute passes.
+    /// If the program ends without such a line, or a minute passes.
     pub async fn logs(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
@@ -84,7 +83,7 @@ impl Running {
         line
     }
 
-    /// Waits until it ends; `stderr` is what it wrote since [`logs`](Self::logs).
+    /// Waits until the program ends. `stderr` has only what follows the last line that [`logs`](Self::logs) read.
     pub async fn exit(mut self) -> Exit {
         let mut stderr = String::new();
         bounded(self.logs.read_to_string(&mut stderr)).await.unwrap();
@@ -93,11 +92,11 @@ impl Running {
     }
 }
 
-/// Runs `exe` to its end, with nothing but `env` in its environment.
+/// Runs `exe` to its end, with only `env` in its environment.
 ///
 /// # Panics
 ///
-/// When it cannot be started, or runs for a minute.
+/// If the program cannot be started, or runs for longer than a minute.
 pub async fn exit_of(exe: &str, arguments: &[&str], env: &[(&str, &str)]) -> Exit {
     let output = bounded(command(exe, arguments, env).output()).await.unwrap();
     Exit {

@@ -37,12 +37,12 @@ async fn admin_port_answers_health_and_metrics() {
 async fn unready_or_draining_program_answers_503() {
     let (addr, instance, trigger) = start().await;
     let mut client = Client::connect(addr).await;
-    let (says, ready) = watch::channel(Err("no backend is connected".to_owned()));
-    instance.admin.ready_as(ready);
+    let (sender, readiness) = watch::channel(Err("no backend is connected".to_owned()));
+    instance.admin.set_readiness(readiness);
     let answer = client.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.problem()["detail"], "no backend is connected");
-    says.send(Ok(())).unwrap();
+    sender.send(Ok(())).unwrap();
     assert_eq!(client.get("/readyz").await.status, 200);
     trigger.drain();
     assert_eq!(client.get("/readyz").await.problem()["detail"], "the program is stopping");

@@ -15,19 +15,19 @@ pub(crate) struct Running {
     pub(crate) addr: SocketAddr,
     pub(crate) instance: Instance,
     pub(crate) trigger: Trigger,
-    /// Lets one request of `/slow` go on.
-    go: Arc<Notify>,
-    /// Told when a request of `/slow` is in flight.
-    slow: Arc<Notify>,
-    /// Told when one is so no more.
-    over: Arc<Notify>,
+    /// Lets one request to `/slow` end.
+    finish: Arc<Notify>,
+    /// Notified when a request to `/slow` starts.
+    started: Arc<Notify>,
+    /// Notified when a request to `/slow` has ended or was cancelled.
+    ended: Arc<Notify>,
     pub(crate) server: JoinHandle<()>,
 }
 
-/// Tells when it is dropped.
-struct Tells(Arc<Notify>);
+/// Notifies when it is dropped.
+struct NotifyOnDrop(Arc<Notify>);
 
-impl Drop for Tells {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         self.0.notify_one();
     }
@@ -35,20 +35,20 @@ impl Drop for Tells {
 
 /// Starts a server with the routes of these tests.
 pub(crate) async fn start(config: ConnectionConfig) -> Running {
-    let (go, slow, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let wait = {
-        let (go, slow, over) = (Arc::clone(&go), Arc::clone(&slow), Arc::clone(&over));
+    let [finish, started, ended] = [(); 3].map(|()| Arc::new(Notify::new()));
+    let slow = {
+        let (finish, started, ended) = (Arc::clone(&finish), Arc::clone(&started), Arc::clone(&ended));
         move || async move {
-            let _tells = Tells(over);
-            slow.notify_one();
-            go.notified().await;
+            let _ended = NotifyOnDrop(ended);
+            started.notify_one();
+            finish.notified().await;
             "done"
         }
     };
     let router = Router::new()
         .route("/hello/{name}", get(|Path(name): Path<String>| async move { name }))
-        .route("/slow", get(wait));
-    Running { go, slow, over, ..start_router(router, config).await }
+        .route("/slow", get(slow));
+    Running { finish, started, ended, ..start_router(router, config).await }
 }
 
 /// Starts a server with other routes.
@@ -63,8 +63,8 @@ pub(crate) async fn start_router(router: Router, config: ConnectionConfig) -> Ru
         let instance = instance.clone();
         async move { serve(listener, router, &instance, config).await }
     });
-    let (go, slow, over) = (Arc::default(), Arc::default(), Arc::default());
-    Running { addr, instance, trigger, go, slow, over, server }
+    let [finish, started, ended] = [(); 3].map(|()| Arc::default());
+    Running { addr, instance, trigger, finish, started, ended, server }
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn unknown_path_or_method_is_a_problem() {
     let mut client = Client::connect(running.addr).await;
 
     client.send("GET /nowhere?x=1 HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n").await;
-    let answer = client.answer().await;
+    let answer = client.read_response().await;
     assert_eq!((answer.status, answer.header("x-request-id")), (404, Some("mine")));
     assert_eq!(
         answer.body,
@@ -81,7 +81,7 @@ async fn unknown_path_or_method_is_a_problem() {
     );
 
     client.send("DELETE /hello/ann HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    let answer = client.answer().await;
+    let answer = client.read_response().await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
     assert_eq!(answer.problem()["request_id"].as_str(), answer.header("x-request-id"));
     assert_eq!(answer.problem()["detail"], "/hello/ann does not take DELETE; see the Allow header");
@@ -114,16 +114,16 @@ async fn closing_server_answers_the_request_in_flight() {
     let mut idle = Client::connect(running.addr).await;
     assert_eq!(idle.get("/hello/ann").await.header("connection"), None);
     busy.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    bounded(running.slow.notified()).await;
+    bounded(running.started.notified()).await;
 
     running.trigger.close();
-    // An idle connection gets one more request answered, and is told.
+    // One more request on an idle connection gets a response with `connection: close`.
     let answer = idle.get("/hello/bob").await;
     assert_eq!((answer.body.as_str(), answer.header("connection")), ("bob", Some("close")));
     idle.ended().await;
 
-    running.go.notify_one();
-    let answer = busy.answer().await;
+    running.finish.notify_one();
+    let answer = busy.read_response().await;
     assert_eq!((answer.body.as_str(), answer.header("connection")), ("done", Some("close")));
     busy.ended().await;
     bounded(running.server).await.unwrap();
@@ -185,9 +185,9 @@ async fn client_that_leaves_cancels_its_request() {
     let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
     client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    bounded(running.slow.notified()).await;
+    bounded(running.started.notified()).await;
     drop(client);
-    bounded(running.over.notified()).await;
+    bounded(running.ended.notified()).await;
 }
 
 #[tokio::test]
@@ -195,17 +195,17 @@ async fn pipelined_requests_are_answered_in_order() {
     let running = start(ConnectionConfig::default()).await;
     let mut client = Client::connect(running.addr).await;
     client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    bounded(running.slow.notified()).await;
+    bounded(running.started.notified()).await;
     client.send("GET /hello/ann HTTP/1.1\r\nhost: test\r\n\r\nGET /hello/bob").await;
     client.send(" HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    running.go.notify_one();
+    running.finish.notify_one();
     for body in ["done", "ann", "bob"] {
-        assert_eq!(client.answer().await.body, body);
+        assert_eq!(client.read_response().await.body, body);
     }
 }
 
 #[tokio::test]
-async fn malformed_or_large_head_is_refused() {
+async fn malformed_or_large_head_is_rejected() {
     let running = start(ConnectionConfig::default()).await;
     let long = "x".repeat(200_000);
     let fields: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
@@ -220,10 +220,10 @@ async fn malformed_or_large_head_is_refused() {
     ] {
         let mut client = Client::connect(running.addr).await;
         client.send(&head).await;
-        let answer = client.answer().await;
+        let answer = client.read_response().await;
         assert_eq!(answer.status, status, "{}", &head[..40.min(head.len())]);
         assert!(answer.problem()["detail"].is_string());
-        client.dropped().await;
+        client.closed().await;
     }
     let text = running.instance.metrics.render().unwrap();
     let counted = r#"server_connections_closed_total{listener="service",reason="parse"} 6"#;
@@ -236,6 +236,6 @@ async fn unfinished_head_closes_the_connection() {
         let running = start(ConnectionConfig::default()).await;
         let mut client = Client::connect(running.addr).await;
         client.send(head).await;
-        client.dropped().await;
+        client.closed().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Limits of connections, and the waits that a client may cause, over real sockets.
+//! Limits and timeouts of connections, over real sockets.
 
 use std::{io::Write as _, num::NonZeroUsize, time::Duration};
 
@@ -41,7 +41,7 @@ async fn silent_client_or_unfinished_preface_is_closed() {
         client.send(first).await;
         let after = closed_after(&running, "opening").await;
         assert!(after < Duration::from_secs(20), "{first:?}: {after:?}");
-        client.dropped().await;
+        client.closed().await;
     }
 }
 
@@ -73,7 +73,7 @@ async fn connection_above_the_limit_gets_503() {
     assert_counted(&running, r#"server_connections_refused_total{listener="service"} 1"#);
     assert_counted(&running, r#"server_connections_open{listener="service"} 2"#);
 
-    // A connection that ends makes room.
+    // Once a connection has ended, another one is accepted.
     drop(open);
     bounded(async { while Client::connect(running.addr).await.get("/hello/ann").await.status != 200 {} })
         .await;
@@ -81,7 +81,7 @@ async fn connection_above_the_limit_gets_503() {
 
 #[tokio::test]
 async fn connections_of_the_backlog_are_served_at_shutdown() {
-    // More than the runtime accepts at once (128), and no more than fit into the backlog of any system (somaxconn).
+    // More than tokio's budget accepts at once (128), and no more than fit into the backlog (somaxconn).
     let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
     let clients = limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(128).min(1000);
     let running = start(ConnectionConfig {
@@ -89,7 +89,7 @@ async fn connections_of_the_backlog_are_served_at_shutdown() {
         ..ConnectionConfig::default()
     })
     .await;
-    // The runtime has one thread: without an await, the server accepts none of them before it is told to close.
+    // The runtime has one thread, so without an await the server accepts none of them before it closes.
     let queued: Vec<_> = (0..clients)
         .map(|_| {
             let mut client = std::net::TcpStream::connect(running.addr).unwrap();
@@ -100,7 +100,7 @@ async fn connections_of_the_backlog_are_served_at_shutdown() {
         .collect();
     running.trigger.close();
     for mut client in queued {
-        assert_eq!(client.answer().await.body, "ann");
+        assert_eq!(client.read_response().await.body, "ann");
     }
     bounded(running.server).await.unwrap();
 }
@@ -112,7 +112,7 @@ async fn client_that_reads_nothing_is_closed() {
     for draining in [false, true] {
         let running = start_router(router.clone(), ConnectionConfig::default()).await;
         let mut client = Client::connect(running.addr).await;
-        client.ask("/large").await;
+        client.send_get("/large").await;
         if draining {
             running.trigger.drain();
         }

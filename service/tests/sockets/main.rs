@@ -1,4 +1,4 @@
-//! The servers of this crate over real sockets, byte for byte.
+//! Tests of the HTTP and gRPC servers over real sockets.
 
 #![allow(clippy::unwrap_used)]
 

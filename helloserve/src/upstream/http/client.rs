@@ -1,42 +1,15 @@
-//! The `reqwest::Client` of the HTTP backend, and the connection that it uses for each request.
+//! The `reqwest::Client` for the HTTP backend.
 
-use std::{cell::Cell, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use reqwest::{Client, redirect};
-use tokio::task_local;
 use tower::util::MapRequestLayer;
 
-use crate::upstream::resolver::RotatingResolver;
+use crate::upstream::{opened::connecting, resolver::RotatingResolver};
 
-/// The time that an idle connection is kept. A person who repeats a request by hand gets a new connection, and so perhaps
-/// another pod, each time; a load reuses its connections.
+/// The time after which an idle connection is closed. It is short so that a person who repeats a request by hand gets a new
+/// connection each time, and so perhaps another pod. Under load, connections are reused.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
-
-task_local! {
-    /// The connection that the current request opened, if it opened one.
-    pub(super) static OPENED: Opened;
-}
-
-/// The connection of a request.
-#[derive(Debug, Default)]
-pub(super) struct Opened {
-    /// True if the request opened it.
-    pub(super) connection: Cell<bool>,
-    /// The peer. Of a kept connection, it is known once the response begins.
-    pub(super) address: Cell<Option<IpAddr>>,
-}
-
-/// Remembers for the current request that it opens a connection.
-fn connecting<R>(request: R) -> R {
-    // A connection that the client opens in the background belongs to no request.
-    let _ = OPENED.try_with(|opened| opened.connection.set(true));
-    request
-}
-
-/// Remembers for the current request which address its new connection goes to.
-pub(in crate::upstream) fn connecting_to(address: IpAddr) {
-    let _ = OPENED.try_with(|opened| opened.address.set(Some(address)));
-}
 
 /// Creates a client without connections.
 pub(super) fn client(resolver: &RotatingResolver, connect_timeout: Duration) -> reqwest::Result<Client> {

@@ -1,4 +1,4 @@
-//! The failures of reqwest as failures of the upstream.
+//! Converts reqwest's errors to upstream errors.
 
 use std::{error::Error as StdError, io};
 
@@ -23,16 +23,17 @@ pub(super) fn failure(kind: FailureKind, detail: impl std::fmt::Display) -> Upst
 /// Returns whether the connection closed before any part of a response arrived.
 pub(super) fn closed_before_response(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
-        let by_hyper = cause
+        let in_hyper = cause
             .downcast_ref::<hyper::Error>()
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
-        let by_kernel = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+        let in_socket = cause.downcast_ref::<io::Error>().is_some_and(|error| {
             matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
         });
-        by_hyper || by_kernel
+        in_hyper || in_socket
     })
 }
 
+/// Returns the error and its chain of sources.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }

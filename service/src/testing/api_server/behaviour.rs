@@ -1,27 +1,27 @@
-//! The behaviour of the server, as a test sets it.
+//! The behaviour of the server, which tests set.
 
 use std::time::Duration;
 
-/// The response to requests, those in flight included.
+/// The response to all requests, including those in flight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
-    /// As they should be.
+    /// Correct responses.
     #[default]
-    Well,
-    /// Not at all: connections are taken, and nothing is said, to watches that are open neither.
+    Normal,
+    /// No responses, and no events on open watches. Connections are accepted.
     Silent,
-    /// In pieces, with this long before each.
+    /// Correct responses in pieces, with a pause before each.
     Slow(Duration),
-    /// With 403, as RBAC does for an account without a role.
+    /// 403 to every request, as for an account without a role (RBAC).
     Forbidden,
-    /// With 403, but only to watches: a Role with `list` and no `watch`.
+    /// 403 to watches only, as for a Role with `list` and without `watch`.
     WatchForbidden,
-    /// With 403, but only to this verb on this resource, such as `patch` on `deployments/scale`.
+    /// 403 to one verb on one resource, such as `patch` on `deployments/scale`.
     Denied(&'static str, &'static str),
-    /// Watches with the HTTP status 410.
+    /// 410 to watches, as for a resource version that is too old.
     Gone,
-    /// With another status, and a `retry-after` if there is one, in seconds.
-    Refused(u16, Option<u32>),
-    /// With a web page, as a proxy does that is in the way.
+    /// Another error status, with an optional `retry-after` in seconds.
+    ErrorStatus(u16, Option<u32>),
+    /// A web page, as from a proxy between client and server.
     WebPage,
 }

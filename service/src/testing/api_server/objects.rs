@@ -1,4 +1,4 @@
-//! The objects of an API server, and how they came to be so.
+//! The objects of an API server and the history of their changes.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug)]
 pub(super) struct Objects {
     pub(super) version: u64,
-    /// Nothing before it is known any more.
+    /// The version before which the history is forgotten.
     compacted: u64,
     objects: BTreeMap<(String, String), Value>,
     history: Vec<Change>,
@@ -27,22 +27,22 @@ pub(super) struct Change {
     pub(super) object: Value,
 }
 
-/// A selector of objects by their labels: `name=value` pairs.
+/// A label selector: `name=value` pairs.
 #[derive(Clone, Debug)]
 pub(super) struct Selector(Vec<(String, String)>);
 
-/// An EndpointSlice as the controller of Kubernetes writes them.
+/// An EndpointSlice as Kubernetes' controller writes it.
 #[derive(Clone, Debug)]
 pub struct Slice {
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// The service it belongs to.
+    /// The service whose endpoints it lists.
     pub service: String,
     /// IPv4, IPv6 or FQDN.
     pub address_type: &'static str,
-    /// Its endpoints, as in the API; null is how a real one writes none.
+    /// The endpoints in the API's JSON. A real server writes null for none.
     pub endpoints: Value,
-    /// Its ports, as in the API.
+    /// The ports in the API's JSON.
     pub ports: Value,
 }
 
@@ -74,14 +74,14 @@ impl Objects {
 
     pub(super) fn delete(&mut self, collection: &str, name: &str) {
         let key = (collection.to_owned(), name.to_owned());
-        let mut object = self.objects.remove(&key).expect("only what is there can be deleted");
+        let mut object = self.objects.remove(&key).expect("a deleted object exists");
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.history.push(Change { version: self.version, collection: key.0, kind: "DELETED", object });
     }
 
     pub(super) fn compact(&mut self) {
-        // What is compacted has happened: no watch that stands at the present is refused.
+        // Compacts up to a new version, so that a watch must be at the current version to continue.
         self.version += 1;
         self.compacted = self.version;
         self.history.clear();
@@ -92,11 +92,11 @@ impl Objects {
     }
 
     pub(super) fn list(&self, collection: &str, selector: &Selector) -> Vec<&Value> {
-        let of = |((place, _), object): (&(String, String), _)| (place == collection).then_some(object);
-        self.objects.iter().filter_map(of).filter(|object| selector.matches(object)).collect()
+        let in_collection = self.objects.iter().filter(|((of, _), _)| of == collection);
+        in_collection.map(|(_, object)| object).filter(|object| selector.matches(object)).collect()
     }
 
-    /// Returns the changes since a version; `None` if they are forgotten.
+    /// Returns the changes since a version, or `None` if they are forgotten.
     pub(super) fn since(&self, version: u64, collection: &str, selector: &Selector) -> Option<Vec<Change>> {
         if version < self.compacted {
             return None;
@@ -124,10 +124,10 @@ impl Selector {
 // === impl Slice ===
 
 impl Slice {
-    /// The collection of the objects in the namespace `default`.
+    /// The path of the EndpointSlices in the namespace `default`.
     pub const COLLECTION: &'static str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
-    /// A slice of IPv4 endpoints with one port, `grpc`.
+    /// Creates a slice of IPv4 endpoints with one port named `grpc`.
     #[must_use]
     pub fn new(name: &str, service: &str, port: u16, endpoints: impl IntoIterator<Item = Value>) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl Slice {
         }
     }
 
-    /// A pod that is ready, in no zone.
+    /// Returns the endpoint of a ready pod without a zone.
     #[must_use]
     pub fn pod(name: &str, address: &str) -> Value {
         json!({
@@ -152,7 +152,7 @@ impl Slice {
         })
     }
 
-    /// The same in a zone.
+    /// Returns the endpoint of a ready pod in a zone.
     #[must_use]
     pub fn pod_in(name: &str, address: &str, zone: &str) -> Value {
         let mut pod = Self::pod(name, address);
@@ -160,7 +160,7 @@ impl Slice {
         pod
     }
 
-    /// A pod that is told to end and still serves.
+    /// Returns the endpoint of a terminating pod that still serves.
     #[must_use]
     pub fn draining(name: &str, address: &str) -> Value {
         let mut pod = Self::pod(name, address);
@@ -168,7 +168,7 @@ impl Slice {
         pod
     }
 
-    /// The object that it is.
+    /// Returns the object in JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let Self { name, service, address_type, endpoints, ports } = self;
@@ -207,7 +207,7 @@ impl Slice {
     }
 }
 
-/// Why it refuses, as the API says it.
+/// Returns the API's `Status` object for an error.
 pub(super) fn status(code: u16, reason: &str, message: &str) -> Value {
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

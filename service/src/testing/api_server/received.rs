@@ -1,55 +1,55 @@
-//! A request, and what it asks for.
+//! The requests that the API server received.
 
 use axum::body::Body;
 use http::{Request, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-/// The longest body that is read, in bytes.
+/// The maximum size of a request's body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// A request as it came.
+/// A request that the API server received.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     /// The method, such as GET.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, in pairs.
+    /// The query as pairs of names and values.
     pub query: Vec<(String, String)>,
-    /// True if it is a watch.
+    /// True if the request is a watch.
     pub watch: bool,
     /// The bearer token.
     pub token: Option<String>,
-    /// The content type, if it has one.
+    /// The content type.
     pub content_type: Option<String>,
     /// The body.
     pub body: String,
-    /// The time of its arrival.
+    /// The time when it arrived.
     pub at: Instant,
 }
 
-/// The path of one object: `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
+/// The path of one object, e.g. `/apis/apps/v1/namespaces/default/deployments/hellogrpc/scale`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    /// The path down to the plural.
+pub(super) struct ObjectPath<'a> {
+    /// The path of the collection, which ends with the plural of the resource.
     pub(super) collection: &'a str,
     pub(super) name: &'a str,
-    /// Such as `scale`.
+    /// The subresource, e.g. `scale`.
     pub(super) subresource: Option<&'a str>,
 }
 
 // === impl ReceivedRequest ===
 
 impl ReceivedRequest {
-    pub(super) async fn of(request: Request<Incoming>) -> Self {
+    pub(super) async fn read(request: Request<Incoming>) -> Self {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(Body::new(body), MAX_BODY).await.unwrap_or_default();
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
         let query = pairs.map(|pairs| pairs.0).unwrap_or_default();
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let token = header(header::AUTHORIZATION).and_then(|token| token.strip_prefix("Bearer "));
-        let mut asked = Self {
+        let mut received = Self {
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
             watch: false,
@@ -59,43 +59,43 @@ impl ReceivedRequest {
             body: String::from_utf8_lossy(&body).into_owned(),
             at: Instant::now(),
         };
-        asked.watch = asked.value("watch").is_some_and(|value| value == "true" || value == "1");
-        asked
+        received.watch = received.value("watch").is_some_and(|value| value == "true" || value == "1");
+        received
     }
 
-    /// Returns the verb in the words of RBAC.
+    /// Returns the verb as in RBAC, e.g. `list`.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self.method.as_str() {
             "PATCH" => "patch",
             "DELETE" => "delete",
             _ if self.watch => "watch",
-            _ if Place::of(&self.path).is_some() => "get",
+            _ if ObjectPath::parse(&self.path).is_some() => "get",
             _ => "list",
         }
     }
 
-    /// Returns the resource in the words of RBAC: `pods`, `deployments/scale`.
+    /// Returns the resource as in RBAC, e.g. `pods` or `deployments/scale`.
     #[must_use]
     pub fn resource(&self) -> String {
-        match Place::of(&self.path) {
-            Some(place) => place.resource(),
+        match ObjectPath::parse(&self.path) {
+            Some(path) => path.resource(),
             None => self.path.rsplit('/').next().unwrap_or_default().to_owned(),
         }
     }
 
-    /// A value of the query.
+    /// Returns the value of a query parameter.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-// === impl Place ===
+// === impl ObjectPath ===
 
-impl<'a> Place<'a> {
-    /// Parses a path; `None` for the path of a collection.
-    pub(super) fn of(path: &'a str) -> Option<Self> {
+impl<'a> ObjectPath<'a> {
+    /// Parses the path of an object; returns `None` for the path of a collection.
+    pub(super) fn parse(path: &'a str) -> Option<Self> {
         let (_, inner) = path.split_once("/namespaces/")?;
         let mut parts = inner.split('/').skip(2);
         let name = parts.next()?;
@@ -104,7 +104,7 @@ impl<'a> Place<'a> {
         Some(Self { collection: &path[..path.len() - rest], name, subresource })
     }
 
-    /// In the words of RBAC: `deployments/scale`.
+    /// Returns the resource as in RBAC, e.g. `deployments/scale`.
     pub(super) fn resource(&self) -> String {
         match self.subresource {
             Some(sub) => format!("{}/{sub}", self.plural()),

@@ -1,4 +1,4 @@
-//! A watch as an API server sends it: one JSON object a line, each in a chunk of its own.
+//! Sends the events of a watch: one JSON object per line, each in its own chunk.
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
@@ -17,37 +17,37 @@ use super::{
     objects::{Change, Selector, status},
 };
 
-/// An order of a test to every watch.
+/// An action that a test applies to every open watch.
 #[derive(Clone, Copy, Debug)]
-pub enum Order {
-    /// Say that nothing else has changed.
+pub enum WatchAction {
+    /// Send a bookmark.
     Bookmark,
-    /// Say that the version is forgotten, and end.
+    /// Send the error that the resource version is too old, and end.
     Gone,
-    /// Refuse to go on with this status, and end.
+    /// Send an error with this status code, and end.
     Error(u16),
-    /// End in order.
+    /// End the response normally.
     End,
-    /// Break off, in the middle of a line.
+    /// Break the connection in the middle of a line.
     Cut,
-    /// Say this, whatever it is.
-    Say(&'static str),
+    /// Send these bytes.
+    Send(&'static str),
 }
 
-/// One watch.
+/// An open watch.
 pub(super) struct Watch {
     shared: Arc<Shared>,
     collection: String,
     selector: Selector,
-    /// The position in the history up to which events were sent.
+    /// The version up to which changes were sent.
     version: u64,
     bookmarks: bool,
     ends: Instant,
     changes: latest::Receiver<u64>,
-    orders: broadcast::Receiver<Order>,
-    /// The pieces that are still to be sent.
+    actions: broadcast::Receiver<WatchAction>,
+    /// The queue of pieces to be sent.
     pieces: VecDeque<io::Result<Bytes>>,
-    over: bool,
+    ended: bool,
 }
 
 // === impl Watch ===
@@ -59,13 +59,24 @@ impl Watch {
         selector: Selector,
         version: u64,
         bookmarks: bool,
-        lasts: Duration,
+        timeout: Duration,
     ) -> Self {
-        let (changes, orders) = (shared.changes.subscribe(), shared.orders.subscribe());
+        let (changes, actions) = (shared.changes.subscribe(), shared.watch_actions.subscribe());
         shared.change(|state| state.watches += 1);
-        let ends = Instant::now() + lasts;
+        let ends = Instant::now() + timeout;
         let pieces = VecDeque::new();
-        Self { shared, collection, selector, version, bookmarks, ends, changes, orders, pieces, over: false }
+        Self {
+            shared,
+            collection,
+            selector,
+            version,
+            bookmarks,
+            ends,
+            changes,
+            actions,
+            pieces,
+            ended: false,
+        }
     }
 
     pub(super) fn lines(self) -> impl Stream<Item = io::Result<Bytes>> {
@@ -83,36 +94,36 @@ impl Watch {
                     }
                     return Some(piece);
                 }
-                if self.over {
+                if self.ended {
                     return None;
                 }
-                if self.tell(&behaviour) {
+                if self.queue_changes(&behaviour) {
                     continue;
                 }
             }
             select! {
                 _ = self.changes.changed() => {}
-                Ok(order) = self.orders.recv() => self.obey(order),
-                () = sleep_until(self.ends) => self.over = true,
+                Ok(action) = self.actions.recv() => self.apply(action),
+                () = sleep_until(self.ends) => self.ended = true,
             }
         }
     }
 
-    /// Tells what has changed; says whether anything has.
-    fn tell(&mut self, behaviour: &Behaviour) -> bool {
+    /// Queues the events of new changes. Returns whether there were any.
+    fn queue_changes(&mut self, behaviour: &Behaviour) -> bool {
         let state = self.shared.state();
         let changes = state.objects.since(self.version, &self.collection, &self.selector);
         self.version = self.version.max(state.objects.version);
         drop(state);
         let Some(changes) = changes else {
-            self.obey(Order::Gone);
+            self.apply(WatchAction::Gone);
             return true;
         };
         for Change { kind, object, .. } in &changes {
             let line = line(kind, object);
             if matches!(behaviour, Behaviour::Slow(_)) {
-                let (one, two) = line.split_at(line.len() / 2);
-                self.pieces.extend([one, two].map(|piece| Ok(piece.to_owned().into())));
+                let (first, second) = line.split_at(line.len() / 2);
+                self.pieces.extend([first, second].map(|piece| Ok(piece.to_owned().into())));
             } else {
                 self.pieces.push_back(Ok(line.into()));
             }
@@ -120,10 +131,10 @@ impl Watch {
         !changes.is_empty()
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Bookmark if !self.bookmarks => {}
-            Order::Bookmark => {
+    fn apply(&mut self, action: WatchAction) {
+        match action {
+            WatchAction::Bookmark if !self.bookmarks => {}
+            WatchAction::Bookmark => {
                 let bookmark = json!({
                     "kind": "EndpointSlice",
                     "apiVersion": "discovery.k8s.io/v1",
@@ -132,22 +143,22 @@ impl Watch {
                 });
                 self.pieces.push_back(Ok(line("BOOKMARK", &bookmark).into()));
             }
-            Order::Gone => {
+            WatchAction::Gone => {
                 let message = format!("too old resource version: {} (100000)", self.version);
                 self.pieces.push_back(Ok(line("ERROR", &status(410, "Expired", &message)).into()));
-                self.over = true;
+                self.ended = true;
             }
-            Order::Error(code) => {
+            WatchAction::Error(code) => {
                 let error = status(code, "InternalError", "etcdserver: leader changed");
                 self.pieces.push_back(Ok(line("ERROR", &error).into()));
-                self.over = true;
+                self.ended = true;
             }
-            Order::End => self.over = true,
-            Order::Cut => {
+            WatchAction::End => self.ended = true,
+            WatchAction::Cut => {
                 self.pieces.push_back(Ok(Bytes::from_static(b"{\"type\":\"MODIFIED\",\"object\":{\"ki")));
                 self.pieces.push_back(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            Order::Say(text) => self.pieces.push_back(Ok(Bytes::from_static(text.as_bytes()))),
+            WatchAction::Send(text) => self.pieces.push_back(Ok(Bytes::from_static(text.as_bytes()))),
         }
     }
 }

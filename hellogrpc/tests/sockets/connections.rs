@@ -9,6 +9,11 @@ use service::{
     testing::{Client, bounded},
 };
 
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+};
+
 use crate::{
     Running, greeting,
     http2_frames::{FrameStream, GOAWAY, PING},
@@ -46,7 +51,37 @@ async fn a_closing_server_sends_goaway_and_answers_calls_in_flight() {
     }
     assert_eq!(frames.next().await, None);
     bounded(running.serving).await.unwrap();
-    assert!(tokio::net::TcpStream::connect(running.addr).await.is_err());
+    assert!(TcpStream::connect(running.addr).await.is_err());
+}
+
+/// Otherwise it would be used for calls that are cut off at the end of the program.
+#[tokio::test]
+async fn connection_without_a_call_gets_goaway_at_once_from_a_closing_server() {
+    for accepted in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        // The kernel completes connections before the server accepts them.
+        let mut http1 = bounded(TcpStream::connect(addr)).await.unwrap();
+        let mut frames = FrameStream::connect(addr).await;
+        let running = Running::serve(Config::default(), listener);
+        if accepted {
+            frames.ping(false, [1; 8]).await;
+            assert_eq!(frames.next().await.unwrap().kind, PING);
+        }
+        running.trigger.close();
+        // HTTP/1 has no GOAWAY, so an unused connection stays open for another second.
+        let mut byte = [0];
+        tokio::select! {
+            biased;
+            ended = http1.read(&mut byte) => panic!("the HTTP/1 connection ended first: {ended:?}"),
+            frame = frames.next() => assert_eq!(frame.unwrap().goaway(), (LAST_POSSIBLE_STREAM, NO_ERROR)),
+        }
+        let ping = frames.next().await.unwrap();
+        frames.ping(true, ping.payload.try_into().unwrap()).await;
+        assert_eq!(frames.next().await.unwrap().goaway(), (0, NO_ERROR));
+        assert_eq!(frames.next().await, None);
+        bounded(running.serving).await.unwrap();
+    }
 }
 
 #[tokio::test]

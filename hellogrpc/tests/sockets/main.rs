@@ -29,10 +29,13 @@ struct Running {
 
 impl Running {
     async fn start(config: Config) -> Self {
+        Self::serve(config, TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn serve(config: Config, listener: TcpListener) -> Self {
         let (trigger, shutdown) = Shutdown::new();
         let identity = Identity { version: "v1-hellogrpc".into(), hostname: "pod-1".into() };
         let instance = Instance::new(identity, shutdown);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let serving = hellogrpc::serve(config, listener, instance.clone());
         let serving = tokio::spawn(async move { serving.await.unwrap() });

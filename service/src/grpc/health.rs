@@ -19,7 +19,8 @@ pub(super) async fn service(services: &[String]) -> (HealthServer<impl Health>, 
 }
 
 /// Reports NOT_SERVING when the program drains, and ends all watches when it closes: otherwise they would keep their
-/// connections open until the shutdown times out.
+/// connections open until the shutdown times out. They end with OK. The health protocol has clients watch again after
+/// any status but UNIMPLEMENTED, OK included (`health.proto`), and they do so elsewhere, because of the GOAWAY.
 pub(super) async fn follow_shutdown(mut reporter: HealthReporter, services: Vec<String>, shutdown: Shutdown) {
     shutdown.draining().await;
     set(&reporter, &services, ServingStatus::NotServing).await;

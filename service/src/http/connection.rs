@@ -160,13 +160,14 @@ async fn end_gracefully<C: Connection>(
             () = shutdown.closing() => {}
         }
     }
-    if !progress.is_http2() {
-        tokio::select! {
-            // First the connection: on a busy machine, a request may have arrived long before it is read.
-            biased;
-            ended = connection.as_mut() => return finished(ended, metrics),
-            () = time::sleep(waits::LINGER) => {}
-        }
+    // A client of HTTP/2 is told at once: calls on a connection that is opened now, or was not used so far, would only be
+    // cut off at the end of the program.
+    tokio::select! {
+        // First the connection: on a busy machine, a request may have arrived long before it is read.
+        biased;
+        ended = connection.as_mut() => return finished(ended, metrics),
+        () = progress.speaks_http2() => {}
+        () = time::sleep(waits::LINGER) => {}
     }
 
     // Ending. No new request; those in flight get their responses.

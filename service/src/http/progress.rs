@@ -10,13 +10,23 @@ use std::{
 
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
-use tokio::time::{self, Instant};
+use tokio::{
+    sync::Notify,
+    time::{self, Instant},
+};
 
 use super::waits;
 use crate::Shutdown;
 
+/// The beginning of HTTP/2's preface (RFC 9113, section 3.4). No HTTP/1 request begins with it.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0";
+
 /// Tracks the requests of one connection, and what it waits for its client to accept.
-pub(super) struct Progress(Mutex<State>);
+pub(super) struct Progress {
+    state: Mutex<State>,
+    /// Notified once the client is known to speak HTTP/2.
+    http2: Notify,
+}
 
 struct State {
     accepted: Instant,
@@ -60,7 +70,7 @@ impl Progress {
     /// Creates the state of a connection that was just accepted.
     pub(super) fn new() -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Mutex::new(State {
+        let state = State {
             accepted: now,
             received: 0,
             http2: false,
@@ -69,20 +79,32 @@ impl Progress {
             idle_since: now,
             blocked_since: None,
             unread: HashMap::new(),
-        })))
+        };
+        Arc::new(Self { state: Mutex::new(state), http2: Notify::new() })
     }
 
     /// Starts a request.
     pub(super) fn start(self: &Arc<Self>, http2: bool) -> Exchange {
         let mut state = self.state();
-        state.http2 = http2;
+        self.recognize(&mut state, http2);
         state.in_flight += 1;
         state.requests += 1;
         Exchange { progress: Arc::clone(self), key: state.requests }
     }
 
-    pub(super) fn received(&self, bytes: usize) {
-        self.state().received += bytes;
+    pub(super) fn received(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        if state.received == 0 {
+            self.recognize(&mut state, bytes.starts_with(HTTP2));
+        }
+        state.received += bytes.len();
+    }
+
+    fn recognize(&self, state: &mut State, http2: bool) {
+        if http2 && !state.http2 {
+            state.http2 = true;
+            self.http2.notify_one();
+        }
     }
 
     pub(super) fn write_blocked(&self, blocked: bool) {
@@ -94,9 +116,12 @@ impl Progress {
         }
     }
 
-    /// Returns whether the last request came over HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
-        self.state().http2
+    /// Waits until the client is known to speak HTTP/2: from its first bytes, or from its first request if those came in
+    /// pieces. One task may wait.
+    pub(super) async fn speaks_http2(&self) {
+        while !self.state().http2 {
+            self.http2.notified().await;
+        }
     }
 
     /// Waits until the client exceeds a timeout: for its first bytes, or for accepting the bytes of a response.
@@ -133,7 +158,7 @@ impl Progress {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -71,10 +71,10 @@ impl AsyncRead for ObservedStream {
         let length = buf.remaining().min(READ_BUDGET - self.read);
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
         let result = Pin::new(&mut self.inner).poll_read(cx, &mut part);
+        self.progress.received(part.filled());
         let received = part.filled().len();
         buf.advance(received);
         self.read = if result.is_pending() { 0 } else { self.read + received };
-        self.progress.received(received);
         result
     }
 }

@@ -1,17 +1,13 @@
-//! Bounds the requests in flight. There is no queue: under overload, waiting only makes every response late.
+//! Limits the requests in flight. There is no queue: under overload, waiting only makes every response late.
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::{
-    body::{Body, Bytes},
-    extract::FromRequestParts,
-};
-use http::{Extensions, request::Parts};
+use axum::body::{Body, Bytes};
+use http::Extensions;
 use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 use service::{
@@ -19,7 +15,7 @@ use service::{
     http::{InFlightLimit, Kind},
 };
 
-use crate::{config::Config, error::Error, gateway::Gateway};
+use crate::config::Config;
 
 /// Bytes of a response that are handed to the connection at a time.
 const PART: usize = 4096;
@@ -32,7 +28,7 @@ pub(crate) struct Admission {
     shed: IntCounter,
 }
 
-/// The right to be in flight, until it is dropped. As an extractor it admits the request before its body is read.
+/// The right to be in flight, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(service::http::Permit);
 
@@ -67,7 +63,7 @@ impl Admission {
         Self { in_flight: InFlightLimit::new(Kind::Unary, limit, connections), limit, shed }
     }
 
-    fn try_acquire(&self, extensions: &Extensions) -> Result<Permit, Overloaded> {
+    pub(crate) fn try_acquire(&self, extensions: &Extensions) -> Result<Permit, Overloaded> {
         self.in_flight.try_acquire(extensions).map(Permit).ok_or_else(|| {
             self.shed.inc();
             Overloaded { limit: self.limit }
@@ -81,14 +77,6 @@ impl Permit {
     /// Returns the body of the response to the request.
     pub(crate) fn body(self, bytes: Bytes) -> Body {
         Body::new(AdmittedBody { rest: bytes, permit: self.0 })
-    }
-}
-
-impl FromRequestParts<Arc<Gateway>> for Permit {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
-        Ok(gateway.admission.try_acquire(&parts.extensions)?)
     }
 }
 

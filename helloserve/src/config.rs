@@ -9,12 +9,11 @@ use url::Url;
 
 use crate::{grpc_target::grpc_target, route_config::RouteConfigs};
 
-/// The service config of the default channel. A greeting may be given twice, so a call is hedged: sent elsewhere at once
-/// when it fails with UNAVAILABLE, and a second time when no response begins within 250 ms, because a frozen or
-/// unreachable backend never reports that it failed. The channel's hedging budget keeps backends that are all slow from
-/// getting more than a few percent more calls. The token bucket stops further attempts when most calls fail, so that
-/// backends that are down do not get four times the load; 1000 tokens, the maximum, are enough for a pod that is killed
-/// under load.
+/// The default service config. A greeting is idempotent, so its call is hedged: sent to another backend at once when it
+/// fails with UNAVAILABLE, and also when no response starts within 250 ms, because a frozen or unreachable backend never
+/// reports a failure. When all backends are slow, the channel's hedging budget limits the additional calls to a few
+/// percent. The token bucket stops further attempts when most calls fail, so that failing backends do not get four times
+/// the load; 1000 tokens, the maximum, are enough for a pod that is killed under load.
 const HEDGING: &str = r#"{"methodConfig":[{"name":[{}],"hedgingPolicy":{"maxAttempts":4,"hedgingDelay":"0.25s","nonFatalStatusCodes":["UNAVAILABLE"]}}],"retryThrottling":{"maxTokens":1000,"tokenRatio":0.1}}"#;
 
 /// The gateway's configuration. Each flag can also be set in the environment, under the name that `--help` shows.
@@ -25,14 +24,15 @@ pub struct Config {
     pub connections: ConnectionConfig,
 
     /// gRPC backend, a target in gRPC's naming syntax: dns:///host:port, dns://server:port/host:port,
-    /// ipv4:address:port,address:port and so on; or kubernetes:///service.namespace:port, whose EndpointSlices are
-    /// watched (list and watch on endpointslices of discovery.k8s.io). TLS (https://) is not supported
+    /// ipv4:address:port,address:port and so on; or kubernetes:///service.namespace:port, which watches the Service's
+    /// EndpointSlices and needs a Role with list and watch on endpointslices of discovery.k8s.io. TLS (https://) is not
+    /// supported
     #[arg(long, env, value_name = "GRPC_TARGET", default_value = "dns:///grpc-svc:8000", value_parser = grpc_target)]
     pub grpc_target: Target,
 
     /// Load balancing, retries and hedging of calls to the gRPC backend: gRPC's service config, in JSON. The default
-    /// balances by round_robin, and makes up to 3 more attempts at other backends: at once when one fails with
-    /// UNAVAILABLE, beside it when one has no response within 250 ms. {} turns further attempts off
+    /// balances by round_robin and makes up to 3 more attempts at other backends: at once when an attempt fails with
+    /// UNAVAILABLE, and in parallel when an attempt has no response within 250 ms. {} turns further attempts off
     #[arg(long, env, value_name = "GRPC_SERVICE_CONFIG", default_value = HEDGING)]
     pub grpc_service_config: ServiceConfig,
 
@@ -43,7 +43,7 @@ pub struct Config {
     pub grpc_routes: RouteConfigs,
 
     /// Let callers select a route with ?via= and list the routes at /routes. With false, ?via= is ignored and /routes is
-    /// 404: any caller could send all of its requests to one backend
+    /// 404, so that callers cannot send all of their requests to one backend
     #[arg(long, env, value_name = "ROUTE_SELECTION", default_value = "true", action = ArgAction::Set)]
     pub route_selection: bool,
 
@@ -52,9 +52,9 @@ pub struct Config {
     #[arg(long, env, value_name = "GRPC_CALL_METRICS", default_value = "false", action = ArgAction::Set)]
     pub grpc_call_metrics: bool,
 
-    /// Failure zone of the gateway, such as the label topology.kubernetes.io/zone of its node. gRPC calls stay in the zone
-    /// as long as its backends are available and not overloaded by that. Only kubernetes:/// targets know the zones of
-    /// backends. Empty: all zones are equal
+    /// Zone of the gateway, e.g. the label topology.kubernetes.io/zone of its node. gRPC calls stay in the zone as long as
+    /// its backends are available and that does not overload them. Only kubernetes:/// targets know the zones of backends.
+    /// Empty: calls go to all zones
     #[arg(long, env, value_name = "ZONE", default_value = "")]
     pub zone: String,
 
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unusable_http_target_is_refused_with_a_remedy() {
+    fn unusable_http_target_is_an_error_with_a_remedy() {
         for (target, word) in [
             ("https://svc/x", "http://"),
             ("ftp://svc/x", "http://"),
@@ -146,13 +146,13 @@ mod tests {
         let config = Config::default().grpc_service_config;
         let [(MethodName::Default, method)] = &config.methods[..] else { panic!("{config:?}") };
         let policy = method.hedging_policy.unwrap();
-        assert!(policy.hedging_delay < Config::default().upstream_timeout / 2, "time for another");
+        assert!(policy.hedging_delay < Config::default().upstream_timeout / 2, "time for another attempt");
         let non_fatal = policy.non_fatal_status_codes;
         assert_eq!(non_fatal.iter().collect::<Vec<_>>(), [tonic::Code::Unavailable]);
     }
 
     #[test]
-    fn zero_or_malformed_duration_is_refused() {
+    fn zero_or_malformed_duration_is_an_error() {
         assert_eq!(positive_duration("250ms"), Ok(Duration::from_millis(250)));
         for text in ["0s", "1", "", "-1s", "soon"] {
             assert!(positive_duration(text).is_err(), "{text}");

@@ -1,18 +1,20 @@
-//! The extractor of the handlers: a request's query, time limit and propagated headers.
+//! The extractors of the handlers: the admission of a request, and its query, time limit and propagated headers.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Query, Request},
+    extract::{FromRequest, FromRequestParts, Query, Request},
 };
-use http::HeaderMap;
+use http::{HeaderMap, request::Parts};
 use http_body::Body as _;
 use serde::Deserialize;
 use service::request_id::RequestId;
 use tokio::time::timeout;
 
-use crate::{deadline::effective_timeout, error::Error, gateway::Gateway, propagation::propagated};
+use crate::{
+    admission::Permit, deadline::effective_timeout, error::Error, gateway::Gateway, propagation::propagated,
+};
 
 /// The longest name that the gateway forwards, in bytes after decoding.
 const MAX_NAME_BYTES: usize = 1024;
@@ -35,6 +37,17 @@ pub(crate) struct GreetingRequest {
     pub(crate) headers: HeaderMap,
     /// The time limit of the backend, from the first connection attempt to the last byte of the response.
     pub(crate) timeout: Duration,
+}
+
+// === impl Permit ===
+
+/// Runs before the body is read, so that a rejected request costs little.
+impl FromRequestParts<Arc<Gateway>> for Permit {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Error> {
+        Ok(gateway.admission.try_acquire(&parts.extensions)?)
+    }
 }
 
 // === impl GreetingRequest ===

@@ -1,4 +1,4 @@
-//! Bounds the calls in flight and the time that an upload may take.
+//! Limits the calls in flight, and the time that an upload may take.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -16,11 +16,11 @@ use crate::{
     http::{InFlightLimit, Kind, Permit},
 };
 
-/// Health checks are always admitted.
+/// The method that is always admitted.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// The time from the head of a call to the end of its request, unless the client streams.
-const UPLOAD: Duration = Duration::from_secs(10);
+/// The time limit from the headers of a call to the end of its request, unless the client streams.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Counts the calls in flight against the limits.
 pub(super) struct Admission {
@@ -49,7 +49,7 @@ impl Admission {
     ) -> Self {
         let options = Opts::new(
             "grpc_server_rejected_total",
-            "Calls answered RESOURCE_EXHAUSTED because as many as the limit were in flight.",
+            "Calls answered RESOURCE_EXHAUSTED because the limit on calls in flight was reached.",
         );
         let rejected = IntCounterVec::new(options, &["limit"]).expect("the name and label are valid");
         metrics.register(rejected.clone());
@@ -67,20 +67,20 @@ impl Admission {
         }
     }
 
-    /// Returns a router in front of `router` that rejects calls above the limits. A rejection costs little: the call does
-    /// not reach the middleware.
+    /// Wraps `router` in one that rejects calls above the limits. Rejected calls do not reach the middleware, so that they
+    /// cost little.
     pub(super) fn in_front_of(self, router: Router) -> Router {
-        // Without it, axum would make each handler a route again for each call.
+        // Converts the handlers to routes once; otherwise axum does it for each call.
         let router = router.with_state(());
         let admission = Arc::new(self);
         Router::new().fallback_service(service_fn(move |request: Request| {
-            let admitted = admission.admit(request);
+            let decision = admission.admit(request);
             let mut router = router.clone();
             async move {
-                match admitted {
+                match decision {
                     Decision::Admit(request, None) => router.call(request).await,
                     Decision::Admit(request, Some(permit)) => {
-                        router.call(request).await.map(|response| until_its_end(response, permit))
+                        router.call(request).await.map(|response| hold_until_end(response, permit))
                     }
                     Decision::Reject(response) => Ok(response),
                 }
@@ -91,7 +91,7 @@ impl Admission {
     /// Decides about one call.
     fn admit(&self, request: Request) -> Decision {
         let path = request.uri().path();
-        // A request that is not gRPC gets its problem at once.
+        // A request that is not gRPC is rejected later, by `require_grpc`.
         if path == HEALTH_CHECK || !is_grpc(&request) {
             return Decision::Admit(request, None);
         }
@@ -102,8 +102,7 @@ impl Admission {
         };
         let Some(permit) = calls.try_acquire(request.extensions()) else {
             self.rejected.with_label_values(&[limit]).inc();
-            let message =
-                format!("as many calls are in flight as the server accepts ({limit}); try again later");
+            let message = format!("the server is at its limit of calls in flight ({limit}); try again later");
             let mut response = Status::resource_exhausted(message).into_http();
             response.headers_mut().insert(HOSTNAME, self.hostname.clone());
             return Decision::Reject(response);
@@ -111,14 +110,14 @@ impl Admission {
         let request = if self.client_streaming_methods.contains(path) {
             request
         } else {
-            request.map(|body| Body::new(DeadlineBody::new(UPLOAD, body).map_err(too_slow)))
+            request.map(|body| Body::new(DeadlineBody::new(UPLOAD_TIMEOUT, body).map_err(upload_error)))
         };
         Decision::Admit(request, Some(permit))
     }
 }
 
-/// Holds the permit until the end of the response's body: a call does not end with the head of its response.
-fn until_its_end(response: Response, permit: Permit) -> Response {
+/// Holds the permit until the end of the response's body: a call is in flight until its trailers are sent.
+fn hold_until_end(response: Response, permit: Permit) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _in_flight = &permit;
@@ -127,10 +126,11 @@ fn until_its_end(response: Response, permit: Permit) -> Response {
     })
 }
 
-fn too_slow(error: impl Into<axum::BoxError>) -> axum::BoxError {
+/// Converts a timeout to DEADLINE_EXCEEDED; other errors stay.
+fn upload_error(error: impl Into<axum::BoxError>) -> axum::BoxError {
     let error = error.into();
     if error.is::<tower_http::timeout::TimeoutError>() {
-        let seconds = UPLOAD.as_secs();
+        let seconds = UPLOAD_TIMEOUT.as_secs();
         return Status::deadline_exceeded(format!("the request was not complete within {seconds} s")).into();
     }
     error

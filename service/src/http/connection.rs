@@ -24,45 +24,45 @@ use tracing::debug;
 
 use super::{
     ConnectionConfig, executor::EagerExecutor, progress::Progress, quota::ConnectionQuota,
-    stream::ObservedStream, waits,
+    stream::ObservedStream, timeouts,
 };
 use crate::{Shutdown, metrics::ConnectionMetrics};
 
-/// Bytes that an HTTP/2 client may send of a request's body before the server reads it: a message of the default size, with
-/// its prefix.
+/// The flow-control window of an HTTP/2 stream in bytes: room for a gRPC message of the default maximum size with its
+/// prefix.
 const STREAM_WINDOW: u32 = 20 * 1024;
 
-/// The same for all requests of a connection. RFC 9113 (section 6.9.2) allows no less.
+/// The flow-control window of an HTTP/2 connection in bytes, the smallest that RFC 9113 (section 6.9.2) allows.
 const CONNECTION_WINDOW: u32 = 64 * 1024 - 1;
 
-/// Bytes of a response that are kept for an HTTP/2 client that has not accepted them.
+/// The number of bytes of a response that are buffered while an HTTP/2 client does not accept them.
 const SEND_BUFFER: usize = 16 * 1024;
 
-/// Everything that the connections of a server share.
+/// The state that the connections of a server share.
 pub(super) struct Shared {
     pub(super) builder: auto::Builder<EagerExecutor>,
     pub(super) config: ConnectionConfig,
     pub(super) router: Router,
     pub(super) shutdown: Shutdown,
     pub(super) metrics: ConnectionMetrics,
-    /// One permit for each connection that may be opened.
-    pub(super) slots: Arc<Semaphore>,
+    /// One permit for each further connection that may be opened.
+    pub(super) permits: Arc<Semaphore>,
 }
 
-/// Returns hyper's server with the limits of `config`.
+/// Returns hyper's connection builder with the limits of `config`.
 pub(super) fn builder(config: &ConnectionConfig) -> auto::Builder<EagerExecutor> {
     let mut builder = auto::Builder::new(EagerExecutor);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(waits::HEAD)
+        .header_read_timeout(timeouts::HEAD)
         .max_buf_size(config.max_header_list_size as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.max_concurrent_streams)
-        // A client may reset all of its calls together, when their deadlines end. h2 takes more than 20 for an attack
-        // (CVE-2023-44487), and would end the connection with every other call on it.
+        // A client may reset all of its calls together, when they share a deadline. By default h2 treats more than 20 as
+        // an attack (CVE-2023-44487) and ends the connection, which fails the other calls on it.
         .max_pending_accept_reset_streams(config.max_concurrent_streams as usize)
         .max_header_list_size(config.max_header_list_size)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -73,9 +73,11 @@ pub(super) fn builder(config: &ConnectionConfig) -> auto::Builder<EagerExecutor>
     builder
 }
 
-/// Serves a connection until the client leaves or is overdue, the connection is too old or idle, or the program ends.
+/// Serves a connection until the client closes it or exceeds a timeout, until the connection is too old or idle, or until
+/// the program shuts down.
 pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
-    // Responses are small and whole: waiting to fill a packet only delays them. A failure shows on first use.
+    // Responses are small and written whole, so Nagle's algorithm would only delay them. A broken socket fails on its
+    // first use anyway.
     drop(stream.set_nodelay(true));
     let progress = Progress::new();
     let ending = Arc::new(AtomicBool::new(false));
@@ -104,20 +106,20 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
         () = end_gracefully(connection, &shared, &progress, &ending) => {}
         overdue = progress.overdue(&shared.shutdown) => {
             shared.metrics.closed(overdue.label());
-            debug!(reason = overdue.label(), "connection closed");
+            debug!(reason = overdue.label(), "connection closed by a timeout");
         }
     }
 }
 
-/// A connection of hyper-util, whose type has the service in it.
-trait Connection: Future<Output = Result<(), Error>> {
-    /// Takes no new request; the future ends once those in flight have their responses.
+/// Hides the type parameters of hyper-util's connection.
+trait GracefulConnection: Future<Output = Result<(), Error>> {
+    /// Stops accepting requests; the future ends once those in flight have their responses.
     fn shut_down(self: Pin<&mut Self>);
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-impl<I, S, B> Connection for auto::Connection<'_, I, S, EagerExecutor>
+impl<I, S, B> GracefulConnection for auto::Connection<'_, I, S, EagerExecutor>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     S: hyper::service::Service<Request<Incoming>, Response = http::Response<B>>,
@@ -132,7 +134,8 @@ where
     }
 }
 
-async fn end_gracefully<C: Connection>(
+/// Drives the connection; ends it gracefully when it is too old or idle, or when the program shuts down.
+async fn end_gracefully<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     shared: &Shared,
     progress: &Progress,
@@ -146,7 +149,7 @@ async fn end_gracefully<C: Connection>(
         }
     });
 
-    // Serving. A program that drains accepts requests, but not for long: clients may as well connect elsewhere.
+    // Serving. A draining program still accepts requests, but HTTP/1 clients are told to connect elsewhere.
     let aged = tokio::select! {
         ended = connection.as_mut() => return finished(ended, metrics),
         () = &mut too_old => true,
@@ -160,14 +163,14 @@ async fn end_gracefully<C: Connection>(
             () = shutdown.closing() => {}
         }
     }
-    // A client of HTTP/2 is told at once: calls on a connection that is opened now, or was not used so far, would only be
-    // cut off at the end of the program.
+    // An HTTP/2 client gets its GOAWAY at once: calls on a connection that is new, or had none so far, would be cut off
+    // when the program ends.
     tokio::select! {
         // First the connection: on a busy machine, a request may have arrived long before it is read.
         biased;
         ended = connection.as_mut() => return finished(ended, metrics),
         () = progress.speaks_http2() => {}
-        () = time::sleep(waits::LINGER) => {}
+        () = time::sleep(timeouts::LINGER) => {}
     }
 
     // Ending. No new request; those in flight get their responses.
@@ -176,17 +179,17 @@ async fn end_gracefully<C: Connection>(
         ended = connection => finished(ended, metrics),
         () = sleep_unless_zero(config.max_connection_age_grace) => {
             metrics.closed("grace");
-            debug!(reason = "grace", "connection closed");
+            debug!(reason = "grace", "connection closed by a timeout");
         }
     }
 }
 
 /// Waits for the age at which a connection is closed. While MAX_CONNECTIONS are open it waits for one more age: the client
 /// could not connect again, as clients that send nothing may have taken each free slot.
-async fn aged(Shared { config, shutdown, slots, .. }: &Shared) {
+async fn aged(Shared { config, shutdown, permits, .. }: &Shared) {
     loop {
         sleep_unless_zero(config.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
-        if slots.available_permits() > 0 || shutdown.is_draining() {
+        if permits.available_permits() > 0 || shutdown.is_draining() {
             return;
         }
     }

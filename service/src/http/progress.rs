@@ -15,7 +15,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::waits;
+use super::timeouts;
 use crate::Shutdown;
 
 /// The beginning of HTTP/2's preface (RFC 9113, section 3.4). No HTTP/1 request begins with it.
@@ -128,10 +128,10 @@ impl Progress {
     pub(super) async fn overdue(&self, shutdown: &Shutdown) -> Overdue {
         loop {
             if shutdown.is_draining() {
-                time::sleep(waits::CHECK_INTERVAL_WHILE_DRAINING).await;
+                time::sleep(timeouts::CHECK_INTERVAL_WHILE_DRAINING).await;
             } else {
                 // Wakes up when the drain begins, because the shorter timeout applies from then on.
-                drop(time::timeout(waits::CHECK_INTERVAL, shutdown.draining()).await);
+                drop(time::timeout(timeouts::CHECK_INTERVAL, shutdown.draining()).await);
             }
             if let Some(overdue) = self.state().overdue(Instant::now(), shutdown.is_draining()) {
                 return overdue;
@@ -166,11 +166,11 @@ impl Progress {
 
 impl State {
     fn overdue(&self, now: Instant, draining: bool) -> Option<Overdue> {
-        let opened = self.requests > 0 || self.received >= waits::OPENING_BYTES;
-        if !opened && now - self.accepted >= waits::OPENING {
+        let opened = self.requests > 0 || self.received >= timeouts::OPENING_BYTES;
+        if !opened && now - self.accepted >= timeouts::OPENING {
             return Some(Overdue::Opening);
         }
-        let limit = if draining { waits::STALLED_WHILE_DRAINING } else { waits::STALLED };
+        let limit = if draining { timeouts::STALLED_WHILE_DRAINING } else { timeouts::STALLED };
         let stalled =
             self.blocked_since.iter().chain(self.unread.values()).any(|since| now - *since >= limit);
         stalled.then_some(Overdue::Stalled)

@@ -1,7 +1,7 @@
-//! Bounds the requests in flight, with a part for each connection.
+//! Limits the requests in flight, and reserves a part for each connection.
 //!
-//! Half of a limit is divided equally among the connections that the server accepts, and the other half is for all of
-//! them: a client that fills the server with requests cannot keep the others out.
+//! Half of a limit is divided equally among the connections that the server accepts; all connections share the other half.
+//! A client that fills the server with requests therefore cannot lock the others out.
 
 use std::sync::{
     Arc,

@@ -14,7 +14,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpStream, sync::Notify, time};
 
-use super::{executor::EagerExecutor, waits};
+use super::{executor::EagerExecutor, timeouts};
 use crate::Problem;
 
 /// The gRPC status UNAVAILABLE: the call was not processed and may be sent to another server.
@@ -42,7 +42,7 @@ pub(super) async fn reject(stream: TcpStream, mut builder: auto::Builder<EagerEx
         drop(connection.await);
     };
     // A client that sends no request within this time gets no response.
-    drop(time::timeout(waits::REJECTION, rejection).await);
+    drop(time::timeout(timeouts::REJECTION, rejection).await);
 }
 
 fn response(request: &Request<Incoming>) -> Response {

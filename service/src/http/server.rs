@@ -15,7 +15,7 @@ use super::{
     ConnectionConfig,
     connection::{self, Shared},
     rejection::reject,
-    waits,
+    timeouts,
 };
 use crate::{Instance, Shutdown, metrics::ConnectionMetrics, open_files};
 
@@ -64,7 +64,7 @@ pub(crate) async fn serve_on(
         router: router.with_state(()),
         shutdown: shutdown.clone(),
         metrics,
-        slots: Arc::new(Semaphore::new(max)),
+        permits: Arc::new(Semaphore::new(max)),
     };
     let mut connections = Connections {
         shared: Arc::new(shared),
@@ -93,7 +93,7 @@ pub(crate) async fn serve_on(
 impl Connections {
     fn spawn(&mut self, stream: TcpStream) {
         let shared = Arc::clone(&self.shared);
-        if let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() {
             let open = shared.metrics.opened();
             self.tasks.spawn(async move {
                 connection::run(stream, shared).await;
@@ -135,7 +135,7 @@ impl Connections {
         if self.may_warn() {
             warn!(%error, "accepting a connection failed");
         }
-        time::sleep(waits::ACCEPT_BACKOFF).await;
+        time::sleep(timeouts::ACCEPT_BACKOFF).await;
     }
 
     fn may_warn(&mut self) -> bool {

@@ -40,7 +40,9 @@ class Program:
         """Returns once the program is ready."""
         self.admin = "127.0.0.1", free_port()
         environment = os.environ | self.settings | {
-            "LISTEN_ADDR": "{}:{}".format(*self.address), "ADMIN_ADDR": "{}:{}".format(*self.admin), "LOG_FORMAT": "json"}
+            "LISTEN_ADDR": "{}:{}".format(*self.address), "ADMIN_ADDR": "{}:{}".format(*self.admin), "LOG_FORMAT": "json",
+            # As in the images.
+            "MIMALLOC_PURGE_DELAY": "1"}
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen([self.folder / self.name], env=environment, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)

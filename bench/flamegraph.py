@@ -1,6 +1,6 @@
 """Draws the output of `perf script` as a flame graph: width is time, height is the call stack.
 
-    perf script | bench/flamegraph.py 'TITLE' > docs/performance.svg
+    perf script | bench/flamegraph.py 'TITLE' > flames.svg
 
 The SVG has no scripts, so that it is displayed wherever images are. Hover over a frame for its full name and share.
 """

@@ -148,14 +148,15 @@ impl Kubernetes {
     fn late(&self, until: Until) -> Trouble {
         let Cluster { namespace, deployment, .. } = &self.cluster;
         let ready = self.pods.ready().count();
-        let wanted = match until {
-            Until::Ready(pods) | Until::Exactly(pods) => format!("{pods} pods"),
-            Until::RolledOut(_) => "the end of its rollout".to_owned(),
+        let problem = match until {
+            Until::Ready(pods) | Until::Exactly(pods) => {
+                format!("{deployment} has {ready} of {pods} pods ready")
+            }
+            Until::RolledOut(_) => {
+                format!("the rollout of {deployment} has not ended ({ready} pods are ready)")
+            }
         };
-        Trouble(format!(
-            "{deployment} has {ready} ready pods and not {wanted} after {WITHIN:?}; 'kubectl -n {namespace} describe \
-             pods' says why"
-        ))
+        Trouble(format!("{problem} after {WITHIN:?}; 'kubectl -n {namespace} describe pods' says why"))
     }
 }
 

@@ -24,7 +24,7 @@ const SERVERS: usize = 3;
 const MESSAGES: usize = 20;
 
 async fn servers(count: usize) -> (Vec<ScriptedServer>, Vec<Endpoint>) {
-    // What is sent at once is a request for a stream of responses; what begins with nothing talks.
+    // The first calls of each server exchange messages in both directions; the others get a stream of responses.
     let step = |number: usize| match number < STREAMS / SERVERS {
         true => Step { read: 0, answer: ScriptedResponse::Echo },
         false => Step::from(ScriptedResponse::Messages(MESSAGES, 10)),

@@ -24,11 +24,11 @@ pub(crate) struct Published {
 pub(crate) enum ChannelPicker {
     /// It is sent.
     Ready(Box<dyn Picker>),
-    /// It waits: connections are on their way.
+    /// The call waits: connections are being established.
     Connecting,
-    /// It fails, unless it is wait-for-ready.
+    /// The call fails, unless it is wait-for-ready.
     TransientFailure(Unavailable),
-    /// It fails: the channel's tasks have ended.
+    /// The call fails: the channel's tasks have ended.
     Closed,
 }
 

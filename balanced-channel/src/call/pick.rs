@@ -75,7 +75,7 @@ fn untried(picker: &dyn Picker, call: &Call<'_>) -> Option<PickResult> {
         tried.iter().rposition(same)
     };
     for _ in 1..MAX_PICKS {
-        // None, never tried, is less than any try.
+        // A subchannel that was never tried is preferred to one that was.
         let Some(last) = when(&best) else { break };
         let Some(other) = picker.pick(&args) else { break };
         if when(&other) < Some(last) {

@@ -1,8 +1,8 @@
-//! True if a failed attempt is followed by another, and when ([gRFC A6]).
+//! Decides whether another attempt follows a failed one, and when ([gRFC A6]).
 //!
-//! What no server has seen is sent again at once, whatever the policy (transparent retry). What
-//! failed with a code that the method's policy covers is sent again after a backoff, or after the
-//! time that the server asks for, as long as attempts, throttle and deadline allow.
+//! A call that no server has processed is sent again at once, whatever the policy (transparent retry). A call that failed with a
+//! code of the method's policy is sent again after a backoff, or after the time that the server requests (pushback), as
+//! long as attempts, throttle and deadline allow.
 //!
 //! [gRFC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 

@@ -10,8 +10,8 @@
 //! | `grpc.lb.outlier_detection.*` | [gRFC A91] |
 //! | `balanced_channel.endpoint.*`, by name, address and zone | none |
 //!
-//! Those of the first two lines are measured if
-//! [`Builder::call_metrics`](crate::Builder::call_metrics) is set. Those of a policy are there if
+//! The metrics of the first two lines are measured if
+//! [`Builder::call_metrics`](crate::Builder::call_metrics) is set. The metrics of a policy exist if
 //! the channel has that policy. Optional labels that only xDS can fill are left out.
 //!
 //! [gRFC A66]: https://github.com/grpc/proposal/blob/master/A66-otel-stats.md

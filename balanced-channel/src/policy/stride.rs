@@ -40,7 +40,7 @@ impl Stride {
             let turn = turn.fetch_add(1, Ordering::Relaxed);
             let (round, item) = (turn / items, turn % items);
             let weight = u64::from(self.weights[item as usize]);
-            // What an item has earned up to this round passes a whole turn in just these rounds.
+            // An item gets a turn in those rounds in which its accumulated weight passes a multiple of FULL.
             let earned = weight.wrapping_mul(round % FULL) + item.wrapping_mul(PHASE) % FULL;
             if earned % FULL < weight {
                 return item as usize;

@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for PolicyListVisitor {
             match entry {
                 PolicyEntry::Unknown(name) => unknown.push(name),
                 PolicyEntry::Known(choice) => {
-                    // What comes after the first known one is for other clients.
+                    // The entries after the first known one are for other clients.
                     while list.next_element::<IgnoredAny>()?.is_some() {}
                     return Ok(PolicyListJson(choice));
                 }

@@ -12,8 +12,6 @@
 
 use http::HeaderMap;
 
-use super::shared::Shared;
-
 /// The smallest limit, in bytes: the size of HPACK's table.
 const MIN: u32 = 4096;
 /// The limit of h2, as a multiple of the channel's.
@@ -59,14 +57,28 @@ impl HeaderListLimit {
     }
 
     pub(super) fn check_headers(self, headers: &HeaderMap) -> Result<(), HeaderListTooLarge> {
-        match header_list_size(headers) > self.0 as usize {
-            true => Err(self.exceeded_by("response headers")),
-            false => Ok(()),
+        if header_list_size(headers) > self.0 as usize {
+            return Err(self.exceeded_by("response headers"));
         }
+        Ok(())
     }
 
-    /// Returns the error for a list of which h2 has thrown away the rest, or the whole.
-    fn exceeded_by(self, part: &'static str) -> HeaderListTooLarge {
+    /// Checks the trailers that h2 delivers. `long_block` is the length of their encoded block, if it was long.
+    pub(super) fn check_trailers(
+        self,
+        trailers: &HeaderMap,
+        long_block: Option<usize>,
+    ) -> Result<(), HeaderListTooLarge> {
+        let size = header_list_size(trailers);
+        let is_cut = |block: usize| block > 4 * size + BLOCK_OVERHEAD;
+        if size > self.0 as usize || long_block.is_some_and(is_cut) {
+            return Err(self.exceeded_by("response trailers"));
+        }
+        Ok(())
+    }
+
+    /// Returns the error for a list of which h2 has dropped a part or everything.
+    pub(super) fn exceeded_by(self, part: &'static str) -> HeaderListTooLarge {
         HeaderListTooLarge { part, limit: self.0 }
     }
 }
@@ -74,25 +86,5 @@ impl HeaderListLimit {
 impl Default for HeaderListLimit {
     fn default() -> Self {
         Self(16 << 10)
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// Checks the trailers that h2 has delivered for a stream.
-    pub(super) fn check_trailers(&self, stream: u32, trailers: &HeaderMap) -> Result<(), HeaderListTooLarge> {
-        let (limit, size) = (self.header_list_limit, header_list_size(trailers));
-        let cut = |block: usize| block > 4 * size + BLOCK_OVERHEAD;
-        if size > limit.0 as usize || self.observed.long_block(stream).is_some_and(cut) {
-            return Err(limit.exceeded_by("response trailers"));
-        }
-        Ok(())
-    }
-
-    /// Returns the reason why h2 reset a stream or closed a connection itself, if that was a header list of the stream.
-    pub(super) fn header_list_error(&self, stream: u32, error: &h2::Error) -> Option<HeaderListTooLarge> {
-        let by_size = error.is_library() && self.observed.long_block(stream).is_some();
-        by_size.then(|| self.header_list_limit.exceeded_by("response headers or trailers"))
     }
 }

@@ -112,7 +112,8 @@ impl IncomingBody {
         if self.state == State::Trailers {
             let trailers = ready!(self.stream.poll_trailers(cx)).map_err(|error| self.error(error))?;
             if let (Some(trailers), Some(StreamPermit(shared))) = (&trailers, &self.permit) {
-                shared.check_trailers(self.stream.stream_id().as_u32(), trailers)?;
+                let long_block = shared.observed.long_block(self.stream.stream_id().as_u32());
+                shared.header_list_limit.check_trailers(trailers, long_block)?;
             }
             self.end();
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));

@@ -10,13 +10,18 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{chain, header_list::HeaderListLimit, sniffer::frame_reader::GoAway, stream_quota::StreamQuota};
+use super::{
+    chain,
+    header_list::{HeaderListLimit, HeaderListTooLarge},
+    sniffer::frame_reader::GoAway,
+    stream_quota::StreamQuota,
+};
 use crate::metrics::Disconnect;
 
 /// The maximum number of long header blocks that are remembered.
 const MAX_LONG_BLOCKS: usize = 128;
 
-/// One connection, as its calls, its wire and its task see it.
+/// The shared state of one connection.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The streams that calls may open.
@@ -29,23 +34,21 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
 }
 
-/// The counters of bytes that passed. Only the IO writes them; no task waits for them.
+/// The facts that the IO observes in the bytes of a connection. No task waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// The number of reads that returned bytes.
     pub(super) reads: Counter,
-    /// The number of frames that of headers or data were read.
+    /// The number of HEADERS and DATA frames that were read.
     pub(super) responses: Counter,
     /// The last stream whose headers were written.
     pub(super) last_opened_stream: AtomicU32,
-    /// The peer has sent its SETTINGS.
+    /// True once the peer has sent its SETTINGS.
     pub(super) settings: AtomicBool,
     pub(super) goaway: OnceLock<GoAway>,
-    /// Set by the task when the peer has been silent for too long: the wire fails.
+    /// Set by the task when the peer has been silent for too long; the IO then fails.
     pub(super) keepalive_timed_out: AtomicBool,
-    /// True once there was a long header block.
-    any_long_block: AtomicBool,
-    /// The last streams with a long header block, and its length.
+    /// The latest streams with a long header block, and its length.
     long_blocks: Mutex<Vec<(u32, usize)>>,
 }
 
@@ -56,13 +59,13 @@ pub(super) struct Counter(AtomicU64);
 /// The state of the connection as reported by the peer, or by its silence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PeerState {
-    /// It has sent its SETTINGS: it speaks HTTP/2.
+    /// True if the peer has sent its SETTINGS, so it speaks HTTP/2.
     pub(super) open: bool,
-    /// It has left a ping unanswered.
+    /// True if the peer has left a PING unanswered.
     pub(super) silent: bool,
-    /// There are no new calls, and those in flight go on.
+    /// The reason why the connection takes no new calls, while those in flight go on.
     pub(super) draining: Option<DrainReason>,
-    /// True if it had begun to answer a call when it began to drain.
+    /// True if the peer had begun to answer a call when the connection began to drain.
     pub(super) answered: bool,
     pub(super) lost: Option<ConnectionLost>,
 }
@@ -79,7 +82,7 @@ pub(crate) struct ConnectionLost {
 pub(crate) enum DrainReason {
     /// The peer sent GOAWAY.
     GoAway(GoAway),
-    /// There are 2^30 streams in a connection.
+    /// The connection has used its 2^30 stream IDs.
     StreamIdsExhausted,
 }
 
@@ -96,7 +99,13 @@ impl Shared {
         }
     }
 
-    /// Takes no more calls.
+    /// Returns the error for a stream that h2 reset, or whose connection h2 closed, because of a header list.
+    pub(super) fn header_list_error(&self, stream: u32, error: &h2::Error) -> Option<HeaderListTooLarge> {
+        let by_size = error.is_library() && self.observed.long_block(stream).is_some();
+        by_size.then(|| self.header_list_limit.exceeded_by("response headers or trailers"))
+    }
+
+    /// Lets the connection take no more calls.
     pub(super) fn drain(&self, why: DrainReason) {
         self.quota.close();
         self.peer.send_if_modified(|peer| {
@@ -121,14 +130,10 @@ impl Observed {
             blocks.remove(0);
         }
         blocks.push((stream, length));
-        self.any_long_block.store(true, Ordering::Relaxed);
     }
 
     /// Returns the length of the last header block of a stream, if it was long.
     pub(super) fn long_block(&self, stream: u32) -> Option<usize> {
-        if !self.any_long_block.load(Ordering::Relaxed) {
-            return None;
-        }
         let blocks = self.long_blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.iter().find(|(other, _)| *other == stream).map(|(_, length)| *length)
     }
@@ -149,8 +154,8 @@ impl Counter {
 // === impl PeerState ===
 
 impl PeerState {
-    /// Why a connection that has ended never took a call. One that was open may still have said
-    /// GOAWAY, and that is how it ended then.
+    /// Returns the reason why a connection ended before it took a call. A connection that was open and got a GOAWAY ended by
+    /// that.
     pub(super) fn failure(&self) -> Option<&ConnectionLost> {
         self.lost.as_ref().filter(|_| !self.open || self.draining.is_none())
     }
@@ -169,7 +174,7 @@ impl ConnectionLost {
 // === impl DrainReason ===
 
 impl DrainReason {
-    /// Returns whether nothing is wrong.
+    /// Returns whether the peer reported no error.
     pub(crate) fn is_graceful(self) -> bool {
         match self {
             Self::GoAway(goaway) => goaway.error == 0,
@@ -177,7 +182,7 @@ impl DrainReason {
         }
     }
 
-    /// The same, for the metrics.
+    /// Returns the reason as the metrics have it.
     pub(crate) fn disconnect(self) -> Disconnect {
         match self {
             Self::GoAway(goaway) => Disconnect::GoAway(goaway.error),

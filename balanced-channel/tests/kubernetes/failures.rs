@@ -124,7 +124,7 @@ async fn refusals_and_nonsense_change_nothing() {
 async fn an_api_server_that_falls_silent_stops_nothing() {
     survives("127.0.46.3", async |cluster, channel, caller| {
         cluster.api.set_behaviour(Behaviour::Silent);
-        // Nobody can know; the connections are there.
+        // The silence is not noticed yet, and the connections stay in use.
         caller.calls(50).await;
         assert_eq!(channel.snapshot().resolver.error, None);
         cluster.api.set_behaviour(Behaviour::Normal);

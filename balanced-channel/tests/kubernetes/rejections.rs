@@ -35,7 +35,7 @@ async fn a_missing_permission_says_which_role_is_needed_until_it_is_there() {
             assert_eq!(code, Code::Unavailable);
             assert!(message.contains("to a Role with list and watch"), "{message}");
         } else {
-            // What could be listed is used.
+            // The endpoints that could be listed are used.
             ready(&channel, 1).await;
         }
         cluster.api.set_behaviour(Behaviour::Normal);

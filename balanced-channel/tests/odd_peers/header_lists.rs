@@ -15,15 +15,15 @@ async fn first(large: ScriptedResponse) -> ScriptedServer {
 async fn response_above_the_limit_of_a_header_list_is_resource_exhausted() {
     for (large, part) in [
         (ScriptedResponse::LargeHeaders(17, 1000), "headers"),
-        // What h2 itself rejects: of these, one field alone and many.
+        // h2 itself rejects these: one large field, and many fields.
         (ScriptedResponse::LargeHeaders(1, 200_000), "headers"),
         (ScriptedResponse::LargeHeaders(200, 1000), "headers"),
         (ScriptedResponse::LargeTrailers(17, 1000), "trailers"),
-        // What h2 cuts without an error: after the status, and after many fields.
+        // h2 cuts these without an error: after the status, and after many fields.
         (ScriptedResponse::LargeTrailers(1, 200_000), "trailers"),
         (ScriptedResponse::LargeTrailers(200, 1000), "trailers"),
         (ScriptedResponse::LargeTrailers(1, 140_000), "trailers"),
-        // That for which h2 closes the connection.
+        // h2 closes the connection for this one.
         (ScriptedResponse::LargeTrailers(1, 900_000), "trailers"),
     ] {
         let server = first(large).await;

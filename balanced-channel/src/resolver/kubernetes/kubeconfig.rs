@@ -15,7 +15,7 @@ use kube::{
 ///
 /// # Errors
 ///
-/// When there is no file, or one cannot be read.
+/// Fails if there is no file, or one cannot be read.
 pub fn kubeconfig() -> Result<Kubeconfig, KubeconfigError> {
     let listed = env::var_os("KUBECONFIG").unwrap_or_default();
     let mut paths: Vec<_> = env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();

@@ -7,11 +7,11 @@ use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 
 /// Returns the configuration without the proxy that kube took from `HTTPS_PROXY`, if `NO_PROXY` covers the server: kube
-/// itself has no regard to `NO_PROXY`.
+/// itself ignores `NO_PROXY`.
 ///
 /// # Errors
 ///
-/// When the server is to be reached through a proxy, by the kubeconfig or by `HTTPS_PROXY`.
+/// Returns a sentence if the kubeconfig or `HTTPS_PROXY` has a proxy for the server.
 pub fn without_proxy(mut config: Config) -> Result<Config, String> {
     let variable = |names: [&str; 2]| {
         names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty())

@@ -62,7 +62,7 @@ impl Slices {
     ///
     /// # Errors
     ///
-    /// When the slices have endpoints, and none of them the port.
+    /// Fails if the slices have endpoints and none of them has the port.
     pub(crate) fn endpoints(&mut self, service: &Service) -> Result<Vec<Endpoint>, NoSuchPort> {
         let (v4, v6) = (self.of(Family::V4, service), self.of(Family::V6, service));
         let (v4_used, v6_used) = (best(v4), best(v6));

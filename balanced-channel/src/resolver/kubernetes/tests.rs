@@ -1,8 +1,11 @@
 //! The times at which the resolver sends requests to the API server and publishes endpoints, in paused time. A scripted
 //! server takes the place of the network.
 
+use std::time::Duration;
+
 use api_server::{ApiServer, Behaviour};
 use kube::Client;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;

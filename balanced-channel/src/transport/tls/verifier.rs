@@ -55,7 +55,7 @@ impl CaFileVerifier {
     ///
     /// # Errors
     ///
-    /// When a certificate cannot be read.
+    /// Fails if a certificate cannot be read.
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {

@@ -1,7 +1,7 @@
 //! The log lines during an outage of the API server: one for each error, and one at its end.
 
 use std::{
-    io,
+    io, mem,
     sync::{Arc, Mutex},
 };
 
@@ -48,7 +48,7 @@ impl MakeWriter<'_> for Log {
 
 const REFUSED: &str = "the call failed: refused";
 const RESET: &str = "the call failed: reset";
-const TARGET: &str = "balanced_channel::resolver::kubernetes:";
+const TARGET: &str = "balanced_channel::resolver::kubernetes::watcher:";
 
 /// Makes the server unreachable with one error after the other. Returns the log lines until it responds again.
 async fn outage(

@@ -171,7 +171,7 @@ impl From<Unreachable> for Stop {
     fn from(error: Unreachable) -> Self {
         let code = match error {
             Unreachable::Usage(_) => USAGE,
-            Unreachable::Peer { .. } | Unreachable::Untold { .. } => COULD_NOT_RUN,
+            Unreachable::Peer { .. } | Unreachable::UnknownMethods { .. } => COULD_NOT_RUN,
         };
         Self::new(code, error.to_string())
     }

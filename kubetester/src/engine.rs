@@ -101,7 +101,7 @@ impl Run {
 
 /// Carries out a plan. Returns the callers too, so that they can make more calls over their connections.
 ///
-/// When `stop` is cancelled, makes no more calls and waits for those in flight.
+/// Cancelling `stop` ends the load: no more calls are made, and those in flight are waited for.
 pub async fn run<C: Call>(
     plan: &Plan,
     callers: Vec<C>,

@@ -1,7 +1,7 @@
-//! The gRPC method that is called: what it is, its request, encoded once, and what is read of its answers.
+//! The gRPC method that is called: its descriptor, its request, encoded once, and what is read from its responses.
 //!
-//! What a method's messages look like is compiled from .proto files (`protos`), for the one of this system built in,
-//! or else asked of the server, which is the transport's to do.
+//! The descriptors of a method are compiled from .proto files (`protos`), are built in for the methods of this system, or
+//! come from the server by reflection, which is the transport's work.
 
 mod answer;
 mod choice;
@@ -50,7 +50,7 @@ pub enum Unfit {
     Usage(String),
     /// The server does not say what its methods are.
     #[error("{0}")]
-    Untold(String),
+    UnknownMethods(String),
     /// The server has no reflection.
     #[error("{0}")]
     NoReflection(String),
@@ -63,7 +63,7 @@ impl Method {
     ///
     /// # Errors
     ///
-    /// When there is no such method, it takes a stream of requests, or the JSON does not fit.
+    /// Fails if there is no such method, if it takes a stream of requests, or if the JSON does not fit.
     pub fn find(pool: &DescriptorPool, name: &MethodName, json: &str) -> Result<Self, Unfit> {
         let method = find(pool, name)?;
         if method.is_client_streaming() {
@@ -90,7 +90,7 @@ pub fn built_in() -> DescriptorPool {
 ///
 /// # Errors
 ///
-/// When there is no such method; names those that there are.
+/// Fails if there is no such method; the error names the methods that exist.
 pub fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, Unfit> {
     let Some(service) = pool.get_service_by_name(&name.service) else {
         let services: Vec<_> = pool.services().map(|service| service.full_name().to_owned()).collect();

@@ -7,7 +7,9 @@ mod drill;
 mod format;
 mod load;
 pub mod machines;
+mod pods;
 mod streams;
+mod style;
 mod table;
 mod verdict;
 

@@ -106,7 +106,7 @@ impl Connection {
         match timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Unfit::Usage(why))) => stop(USAGE, why),
-            Ok(Err(Unfit::Untold(why) | Unfit::NoReflection(why))) => stop(COULD_NOT_RUN, why),
+            Ok(Err(Unfit::UnknownMethods(why) | Unfit::NoReflection(why))) => stop(COULD_NOT_RUN, why),
             Err(_) => {
                 let time = humantime::format_duration(self.timeout);
                 stop(COULD_NOT_RUN, format!("no answer to reflection within {time}"))

@@ -51,7 +51,7 @@ impl DnsServer {
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound, or no port of it is free for both.
+    /// Fails if the address cannot be bound, or no port of it is free for both.
     pub async fn start(ip: IpAddr) -> io::Result<Self> {
         let (udp, tcp) = bind_both(ip).await?;
         let address = tcp.local_addr()?;

@@ -72,7 +72,7 @@ impl Demo {
     ///
     /// # Errors
     ///
-    /// When there are no loopback addresses, or a program does not start.
+    /// Fails if there are no loopback addresses, or a program does not start.
     pub async fn start(settings: Settings) -> Result<Self, Trouble> {
         let block = Block::claim().map_err(|error| Trouble::new("cannot get loopback addresses", error))?;
         let block = block.ok_or_else(|| {

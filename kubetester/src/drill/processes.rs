@@ -58,7 +58,7 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// When a program does not start or ends at once, or a process is not there or belongs to another user.
+    /// Fails if a program does not start or ends at once, or if a process does not exist or belongs to another user.
     pub async fn start(options: &Options) -> Result<Self, Trouble> {
         let mut pods = Vec::new();
         for ProcessId { name, pid } in &options.pid {
@@ -132,7 +132,7 @@ impl Platform for Processes {
                 journal.note(What::Ready, pod);
                 Ok(())
             }
-            // How it was started is not known.
+            // The command of a running process is unknown.
             Process::Running { .. } => Ok(()),
         }
     }

@@ -51,7 +51,7 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// When nothing answers before it begins, or the platform is in trouble.
+    /// Fails if no call succeeds before it begins, or if the platform reports an error.
     pub async fn play(
         self,
         times: &Times,

@@ -71,7 +71,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// When a JSON pointer leads to nothing that the message can hold.
+    /// Fails if a JSON pointer leads to no field of the message.
     pub fn new(pod_from: &PodFrom, message: &MessageDescriptor, peer_is_pod: bool) -> Result<Self, Unfit> {
         let place = match pod_from {
             PodFrom::Known => Place::Known(KnownField::of(message), KnownPlaces::new(peer_is_pod)),
@@ -115,11 +115,11 @@ impl Reader {
         }
     }
 
-    /// Returns the pod, if the answer tells it.
+    /// Returns the pod, if the answer names it.
     ///
     /// # Errors
     ///
-    /// When the answer is no such message; not every place makes that known.
+    /// Fails if the answer cannot be decoded; not every place of the pod's name needs that.
     pub fn pod(&self, answer: PodExtractor<'_>) -> Result<Option<Pod>, String> {
         let PodExtractor { headers, trailers, message, succeeded, peer } = answer;
         let find = |place: &PodFrom, body: &[u8]| place.find(Evidence { headers, trailers, body, peer });
@@ -157,11 +157,11 @@ impl Reader {
         Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
     }
 
-    /// The whole answer as JSON.
+    /// Returns the whole answer as JSON.
     ///
     /// # Errors
     ///
-    /// When it is no such message.
+    /// Fails if the message cannot be decoded.
     pub fn json(&self, message: &[u8]) -> Result<String, String> {
         let decoded = DynamicMessage::decode(self.message.clone(), message);
         let decoded = decoded.map_err(|why| self.unreadable(&why))?;

@@ -40,7 +40,7 @@ impl Choice {
     ///
     /// # Errors
     ///
-    /// When a file does not compile, there is no such method in them, or the request does not fit it.
+    /// Fails if a file does not compile, if the files have no such method, or if the request does not fit it.
     pub fn method(&self) -> Result<Result<Method, &MethodName>, Unfit> {
         let Some(name) = &self.method else {
             let hello = HELLO.parse().expect("it is a service and a method");

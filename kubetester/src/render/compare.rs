@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
     count, counted,
+    style::{BAD, BOLD, GOOD},
     table::{align_right, table},
     time,
     verdict::labelled,
@@ -18,10 +18,6 @@ use crate::{
 
 /// The maximum number of causes of errors that are listed for a target.
 const CAUSES: usize = 3;
-
-const BOLD: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn compare(comparison: &Comparison) -> String {

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
     count, percent,
+    style::{BAD, BOLD, GOOD},
     table::{align_right, table},
     time,
 };
@@ -14,10 +14,6 @@ use crate::{
     diff::{Change, Diff, Figure, TargetDiff},
     verdict::figure,
 };
-
-const BOLD: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn diff(diff: &Diff) -> String {

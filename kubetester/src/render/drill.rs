@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write as _};
 
-use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 
 use super::{
     count, counted,
     load::{errors, expectations, more_pods, notes, pods},
+    style::{BAD, BOLD},
     table::{align_right, table},
     time,
     verdict::labelled,
@@ -17,9 +17,6 @@ use crate::drill::{
     event_log::Event,
     result::DrillResult,
 };
-
-const BOLD: Style = Style::new().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn drill(result: &DrillResult) -> String {

@@ -5,12 +5,14 @@ use std::{
     iter,
 };
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use comfy_table::Table;
 
 use super::{
     bar, count, counted, percent,
+    pods::{BAR, NO_POD, PODS, listed},
     streams::streams,
+    style::{BAD, BOLD, GOOD},
     table::{align_right, table},
     time,
     verdict::labelled,
@@ -21,19 +23,8 @@ use crate::{
     verdict::{Tone, figure},
 };
 
-/// The length of the bar of a pod that took every call, in characters.
-pub(super) const BAR: usize = 24;
 /// The maximum number of causes of errors that are listed.
 const CAUSES: usize = 10;
-/// The maximum number of pods that are listed.
-pub(super) const PODS: usize = 40;
-
-/// The label of calls whose pod is unknown.
-pub(super) const NO_POD: &str = "(no pod known)";
-
-pub(super) const BOLD: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn load(result: &LoadResult) -> String {
@@ -147,12 +138,7 @@ pub(super) fn more_pods(page: &mut String, result: &LoadResult) -> fmt::Result {
 /// Returns a table with a row for each pod that answered. If there are too many, it has the busiest pods only.
 pub(super) fn pods(result: &LoadResult) -> Table {
     let mut table = table(&["pod", "calls", "share", "", "errors", "p50", "p99", "first call"]);
-    let mut pods: Vec<_> = result.pods.iter().collect();
-    if pods.len() > PODS {
-        pods.sort_by_key(|pod| std::cmp::Reverse(pod.calls));
-        pods.truncate(PODS);
-    }
-    for pod in pods {
+    for pod in listed(&result.pods, |pod| pod.calls) {
         table.add_row([
             pod.name.clone(),
             count(pod.calls),

@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use comfy_table::Table;
 
 use super::{
-    bar, count, counted,
-    load::{BAD, BAR, BOLD, NO_POD, PODS},
-    percent,
+    bar, count, counted, percent,
+    pods::{BAR, NO_POD, PODS, listed},
+    style::{BAD, BOLD},
     table::{align_right, table},
     time,
 };
@@ -56,12 +56,7 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
 /// A line for each pod; of many, only those that hold most.
 fn pods(streams: &Streams) -> Table {
     let mut table = table(&["pod", "held", "share", "", "opened", "ended early", "first opened", ""]);
-    let mut pods: Vec<_> = streams.pods.iter().collect();
-    if pods.len() > PODS {
-        pods.sort_by_key(|pod| std::cmp::Reverse(pod.held));
-        pods.truncate(PODS);
-    }
-    for pod in pods {
+    for pod in listed(&streams.pods, |pod| pod.held) {
         table.add_row([
             pod.name.clone(),
             count(pod.held),

@@ -107,7 +107,7 @@ async fn stream_that_ends_is_opened_again_at_once_and_its_move_is_recorded() {
     let unavailable = &ledger.endings[&("UNAVAILABLE".to_owned(), Some("a".to_owned()))];
     assert_eq!(unavailable.lifetimes.max().as_secs(), 10);
     assert_eq!(ledger.pods["b"].first_at.as_millis(), 10_002, "the pause before it is none");
-    // What ended with OK did not fail.
+    // A stream that ended with OK did not fail.
     assert_eq!((ledger.tally.succeeded, ledger.tally.failed()), (4, 1));
     assert_eq!(ledger.tally.errors["gRPC UNAVAILABLE"], 1);
 }

@@ -26,7 +26,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When there is no response, or never can be one.
+    /// Fails if there is no response, or if there can be none.
     pub async fn reply(
         &mut self,
         name: &str,

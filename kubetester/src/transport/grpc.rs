@@ -129,13 +129,13 @@ impl Server {
         let client = self.connections[0].client(self.shared.options);
         let learned = timeout(patience, self.shared.called(&client)).await;
         let patience = humantime::format_duration(patience);
-        let late = |_| Err(Unfit::Untold(format!("no answer to reflection within {patience}")));
+        let late = |_| Err(Unfit::UnknownMethods(format!("no answer to reflection within {patience}")));
         learned.unwrap_or_else(late).map(drop).map_err(|unfit| match unfit {
             Unfit::Usage(sentence) => Unreachable::Usage(format!("{target}: {sentence}")),
-            Unfit::Untold(why) | Unfit::NoReflection(why) => {
+            Unfit::UnknownMethods(why) | Unfit::NoReflection(why) => {
                 let method =
                     self.shared.choice.method.as_ref().map(MethodName::to_string).unwrap_or_default();
-                Unreachable::Untold { target: target.to_string(), method, why }
+                Unreachable::UnknownMethods { target: target.to_string(), method, why }
             }
         })
     }
@@ -174,7 +174,7 @@ impl Caller {
         let Self { client, shared } = self;
         let called = shared.called(client).await.map_err(|unfit| match unfit {
             Unfit::Usage(sentence) => CallError::Usage(sentence),
-            Unfit::Untold(why) | Unfit::NoReflection(why) => CallError::NoReply(why),
+            Unfit::UnknownMethods(why) | Unfit::NoReflection(why) => CallError::NoReply(why),
         })?;
         let streams = called.method.streams;
         let mut unreadable = None;

@@ -19,7 +19,7 @@ use tokio_rustls::{
 use self::insecure::TrustAnyone;
 use super::{Unreachable, cause};
 
-/// Whom to trust, and who to be.
+/// The options for TLS: the trusted certificates, and the client's own.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "TLS")]
 #[group(skip)]

@@ -73,7 +73,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When neither is there, or cannot be used.
+    /// Fails if neither exists, or if it cannot be used.
     pub(super) async fn find(
         context: Option<String>,
         namespace: Option<String>,
@@ -103,7 +103,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When the credentials of `config` cannot be used.
+    /// Fails if the credentials of `config` cannot be used.
     pub(super) fn new(
         config: Config,
         namespace: Option<String>,
@@ -184,11 +184,11 @@ impl Cluster {
         self.persist(FOLLOW, watch).await
     }
 
-    /// Returns the meaning of a watch's error: a refusal comes as one.
+    /// Classifies the error of a watch; the API server also reports a refusal as one.
     ///
     /// # Errors
     ///
-    /// When another watch would fare no better.
+    /// Fails if the error is final: another watch would end in the same way.
     pub(super) fn watch_broke(&self, error: &kube::Error) -> Result<(), Trouble> {
         match self.failure(FOLLOW, error) {
             Failure::Final(trouble) => Err(trouble),

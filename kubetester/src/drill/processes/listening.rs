@@ -15,7 +15,7 @@ const LISTEN: &str = "0A";
 ///
 /// # Errors
 ///
-/// When the files of the process cannot be read.
+/// Fails if the files of the process cannot be read.
 pub(super) fn addresses(pid: Pid) -> io::Result<Vec<SocketAddr>> {
     let mut sockets = HashSet::new();
     for file in fs::read_dir(format!("/proc/{pid}/fd"))? {

@@ -99,7 +99,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// When the program has ended before.
+    /// Fails if the program has ended before.
     pub(super) async fn order(&mut self, order: Order) -> Result<(), Trouble> {
         if let Some(event) = self.event().now_or_never() {
             return Err(self.ended_by_itself(event.as_deref()));
@@ -124,7 +124,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// When it has ended before.
+    /// Fails if the program has ended before.
     pub(super) async fn end(mut self, limit: Duration) -> Result<(), Trouble> {
         self.order(Order::Terminate).await?;
         // A frozen program takes the signal when it goes on.

@@ -118,7 +118,7 @@ where
                         match too_large("trailers", trailers, limit) {
                             Some(status) => {
                                 trailers.clear();
-                                // It fails only for a message that no header can carry.
+                                // The status can be encoded: its message is ASCII.
                                 drop(status.add_header(trailers));
                             }
                             None => last.lock().complete = true,

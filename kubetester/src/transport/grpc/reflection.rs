@@ -221,5 +221,5 @@ fn add(files: &mut Files, described: Vec<Vec<u8>>) -> Result<(), Unfit> {
 }
 
 fn untold(why: &str) -> Unfit {
-    Unfit::Untold(format!("reflection fails: {why}; say what its methods are with --proto FILE"))
+    Unfit::UnknownMethods(format!("reflection fails: {why}; say what its methods are with --proto FILE"))
 }

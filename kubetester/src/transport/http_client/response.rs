@@ -26,7 +26,7 @@ pub(super) fn content(response: &Response<Bytes>, error: Option<String>) -> Cont
     }
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let inner = json.get("response").unwrap_or(&json);
-    // What makes it a greeting of this system is that it names all three.
+    // A greeting of this system has all three fields.
     if json.get("name").is_some() && inner.get("version").is_some() && inner.get("hostname").is_some() {
         let text =
             |value: &Value, field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();

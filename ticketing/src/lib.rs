@@ -5,7 +5,7 @@
 //! - `idempotency`: the key that makes a repeated Create return the first one's customer.
 //! - `store`: the customers in SQLite or PostgreSQL.
 //! - `availability`: migrates the database, probes it, and sets readiness.
-//! - `metrics`: connections and query latency.
+//! - `pool_metrics`: the connections to the database.
 //!
 //! [`service::grpc`] adds health, reflection, metrics of calls and the header `hostname`, and limits connections.
 
@@ -13,7 +13,7 @@ mod availability;
 mod config;
 mod customers;
 mod idempotency;
-mod metrics;
+mod pool_metrics;
 mod store;
 mod validation;
 
@@ -24,7 +24,7 @@ use service::{Instance, Outcome, Program, grpc};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-use self::{availability::Availability, customers::Customers, metrics::Metrics, store::Store};
+use self::{availability::Availability, customers::Customers, store::Store};
 pub use config::Config;
 
 /// The program: its name, version and port.
@@ -40,14 +40,13 @@ pub const PROGRAM: Program = Program {
 ///
 /// # Errors
 ///
-/// When the database URL cannot be parsed, or the SQLite file cannot be opened.
+/// Fails if the database URL cannot be parsed, or if the SQLite file cannot be opened.
 pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
     // Set before the first wait for the database: without it the admin port answers that the program is ready.
     let (sender, ready) = Availability::readiness();
     instance.admin.set_readiness(ready);
-    let metrics = Metrics::new();
-    let store = Arc::new(Store::open(&config, metrics.clone()).await?);
-    metrics.register(&instance.metrics, &store);
+    let store = Arc::new(Store::open(&config, &instance.metrics).await?);
+    pool_metrics::register(&instance.metrics, &store);
     let availability = Availability::watch(Arc::clone(&store), sender).await;
     let max = config.server.max_message_size;
     let customers = Customers::new(&instance.identity, Arc::clone(&store), availability, max);

@@ -2,6 +2,7 @@
 //! are the same.
 
 mod error;
+mod latency;
 mod open;
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sqlx::{PgPool, Pool, SqlitePool};
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::error::Error;
-use crate::metrics::Metrics;
+use self::latency::QueryLatency;
 
 const GET: &str = "SELECT number, first_name, last_name FROM customers WHERE number = $1";
 const CREATE: &str = "INSERT INTO customers (first_name, last_name, idempotency_key) VALUES ($1, $2, $3) \
@@ -52,7 +53,7 @@ pub(crate) struct Usage {
 pub(crate) struct Store {
     pools: Pools,
     statement_timeout: Duration,
-    metrics: Metrics,
+    latency: QueryLatency,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Store {
     pub(crate) async fn get(&self, number: i64) -> Result<Option<Row>, Error> {
         let started = Instant::now();
         let row = rows!(self, readers, GET, [number]).next();
-        self.metrics.get.observe(started.elapsed().as_secs_f64());
+        self.latency.get.observe(started.elapsed().as_secs_f64());
         Ok(row)
     }
 
@@ -119,7 +120,7 @@ impl Store {
         if row.is_none() {
             row = rows!(self, readers, BY_KEY, [&key]).next();
         }
-        self.metrics.create.observe(started.elapsed().as_secs_f64());
+        self.latency.create.observe(started.elapsed().as_secs_f64());
         // The customer with the conflicting key was deleted in the meantime.
         let row = row.ok_or(Error::Conflict)?;
         let same = row.first_name == first_name && row.last_name == last_name;
@@ -130,7 +131,7 @@ impl Store {
     pub(crate) async fn list(&self, after: i64, limit: u32) -> Result<Vec<Row>, Error> {
         let started = Instant::now();
         let rows = rows!(self, readers, LIST, [after, i64::from(limit)]).collect();
-        self.metrics.list.observe(started.elapsed().as_secs_f64());
+        self.latency.list.observe(started.elapsed().as_secs_f64());
         Ok(rows)
     }
 

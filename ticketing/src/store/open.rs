@@ -10,8 +10,8 @@ use sqlx::{
 };
 use tokio::time::{self, Instant, timeout};
 
-use super::{Error, Pools, Store};
-use crate::{Config, metrics::Metrics};
+use super::{Error, Pools, QueryLatency, Store};
+use crate::Config;
 
 /// The time that an SQLite file may be busy while several programs open it together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,9 +38,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL cannot be parsed, or the SQLite file cannot be opened. The sentence does not contain the URL, which
+    /// Fails if the URL cannot be parsed, or if the SQLite file cannot be opened. The sentence does not contain the URL, which
     /// may have a password in it.
-    pub(crate) async fn open(config: &Config, metrics: Metrics) -> Result<Self, String> {
+    pub(crate) async fn open(config: &Config, metrics: &service::Metrics) -> Result<Self, String> {
         let url = config.database_url.as_str();
         let invalid = |error: sqlx::Error| format!("DATABASE_URL is invalid: {error}");
         let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -55,7 +55,7 @@ impl Store {
             }
             _ => return Err("DATABASE_URL must begin with sqlite: or postgres://".to_owned()),
         };
-        Ok(Self { pools, statement_timeout: config.statement_timeout, metrics })
+        Ok(Self { pools, statement_timeout: config.statement_timeout, latency: QueryLatency::new(metrics) })
     }
 
     /// Brings the schema up to date. Safe when several programs do it together.

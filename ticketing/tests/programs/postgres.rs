@@ -67,7 +67,7 @@ async fn is_unavailable_within_a_second(client: &mut Client) {
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}: {status}", began.elapsed());
     }
-    // What needs no database is answered.
+    // A call that needs no database is answered.
     assert_eq!(bounded(client.get_customer(id(""))).await.unwrap().into_inner().id, "pod-1");
 }
 

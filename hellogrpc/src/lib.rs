@@ -40,7 +40,7 @@ pub const PROGRAM: Program = Program {
 ///
 /// # Errors
 ///
-/// When the instance's hostname cannot be sent in a header.
+/// Fails if the instance's hostname cannot be sent in a header.
 pub async fn serve(config: Config, listener: TcpListener, instance: Instance) -> Outcome {
     let responder = Responder { identity: instance.identity.clone(), delay: config.response_delay };
     let max = config.server.max_message_size;

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 use service::{
     Metrics,
-    http::{InFlightLimit, Kind},
+    http::{InFlightLimit, RequestKind},
 };
 
 use crate::config::Config;
@@ -60,7 +60,7 @@ impl Admission {
         metrics.register(shed.clone());
         let limit = config.max_concurrent_requests.get();
         let connections = config.connections.max_connections.get();
-        Self { in_flight: InFlightLimit::new(Kind::Unary, limit, connections), limit, shed }
+        Self { in_flight: InFlightLimit::new(RequestKind::Unary, limit, connections), limit, shed }
     }
 
     pub(crate) fn try_acquire(&self, extensions: &Extensions) -> Result<Permit, Overloaded> {

@@ -179,7 +179,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// Those of [`GrpcUpstream::greet`].
+    /// Fails as [`GrpcUpstream::greet`] does.
     pub(crate) async fn greet(
         &self,
         name: String,

@@ -167,7 +167,7 @@ async fn requests_are_counted_by_the_connection_that_they_open_or_reuse() {
         let labels = [("outcome", "success"), ("connection", connection)];
         metrics.value("helloserve_http_upstream_requests_total", &labels).unwrap()
     };
-    // Whether a connection is reused depends on the time between the requests.
+    // The time between the requests decides whether a connection is reused.
     assert_eq!(count("new") + count("reused"), 3.0);
     assert!(count("new") >= 1.0);
 }

@@ -98,7 +98,7 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// If it is not; the error is the reason, in one sentence.
+    /// Returns the reason in one sentence if it is not.
     pub fn ready(&self) -> Readiness {
         self.state.ready()
     }

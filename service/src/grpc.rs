@@ -7,8 +7,8 @@
 //! and keepalive PINGs; [`ServerConfig`] has the limits. tonic's own server is not used: in 0.14 its age has no jitter,
 //! and its grace closes connections that never received a GOAWAY.
 //!
-//! Of the server's part in gRFC A8 (client-side keepalive): every PING is answered, one at a time, and nothing is read
-//! while an answer waits to be sent. `too_many_pings` is not implemented, because hyper does not count PINGs. hyper does
+//! Clients may send keepalive PINGs (gRFC A8): every PING is answered, one at a time, and nothing is read while an answer
+//! waits to be sent. `too_many_pings` is not implemented, because hyper does not count PINGs. hyper does
 //! count streams that are reset before they are served, CONTINUATION frames and tiny DATA frames, and answers too many
 //! of them with GOAWAY ENHANCE_YOUR_CALM.
 

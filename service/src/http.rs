@@ -16,10 +16,10 @@
 mod config;
 mod connection;
 mod executor;
+mod in_flight;
 mod malformed;
 mod middleware;
 mod progress;
-mod quota;
 mod rejection;
 mod server;
 mod stream;
@@ -30,7 +30,7 @@ pub(crate) use self::middleware::common_layers;
 pub(crate) use self::server::serve_on;
 pub use self::{
     config::ConnectionConfig,
+    in_flight::{InFlightLimit, Permit, RequestKind},
     middleware::finish,
-    quota::{InFlightLimit, Kind, Permit},
     server::serve,
 };

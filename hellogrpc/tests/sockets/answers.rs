@@ -52,7 +52,7 @@ async fn messages_and_headers_over_the_limits_are_errors_and_keep_the_connection
     let status = bounded(client.say_hello(request)).await.unwrap_err();
     assert_ne!(status.code(), Code::Ok);
 
-    // None of them broke the connection.
+    // The connection has survived all of them.
     assert_eq!(bounded(client.say_hello(greeting("Ann"))).await.unwrap().into_inner(), introduction("Ann"));
 }
 

@@ -13,7 +13,7 @@ use tower_http::timeout::DeadlineBody;
 use super::{HOSTNAME, ServerConfig, descriptors::Method, is_grpc};
 use crate::{
     Metrics,
-    http::{InFlightLimit, Kind, Permit},
+    http::{InFlightLimit, Permit, RequestKind},
 };
 
 /// The method that is always admitted.
@@ -59,8 +59,12 @@ impl Admission {
         let connections = config.connections.max_connections.get();
         Self {
             hostname,
-            unary: InFlightLimit::new(Kind::Unary, config.max_concurrent_calls.get(), connections),
-            streaming: InFlightLimit::new(Kind::Streaming, config.max_streaming_calls.get(), connections),
+            unary: InFlightLimit::new(RequestKind::Unary, config.max_concurrent_calls.get(), connections),
+            streaming: InFlightLimit::new(
+                RequestKind::Streaming,
+                config.max_streaming_calls.get(),
+                connections,
+            ),
             streaming_methods: paths(|method| method.client_streaming || method.server_streaming),
             client_streaming_methods: paths(|method| method.client_streaming),
             rejected,

@@ -23,7 +23,7 @@ use tower::Service as _;
 use tracing::debug;
 
 use super::{
-    ConnectionConfig, executor::EagerExecutor, progress::Progress, quota::ConnectionQuota,
+    ConnectionConfig, executor::EagerExecutor, in_flight::ConnectionQuota, progress::Progress,
     stream::ObservedStream, timeouts,
 };
 use crate::{Shutdown, metrics::ConnectionMetrics};

@@ -11,7 +11,7 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::{
-    sync::Notify,
+    sync::SetOnce,
     time::{self, Instant},
 };
 
@@ -24,14 +24,13 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 /// Tracks the requests of one connection, and what it waits for its client to accept.
 pub(super) struct Progress {
     state: Mutex<State>,
-    /// Notified once the client is known to speak HTTP/2.
-    http2: Notify,
+    /// Set once the client is known to speak HTTP/2.
+    http2: SetOnce<()>,
 }
 
 struct State {
     accepted: Instant,
     received: usize,
-    http2: bool,
     /// The number of requests so far, which is also the key of the latest one.
     requests: u64,
     in_flight: usize,
@@ -73,20 +72,21 @@ impl Progress {
         let state = State {
             accepted: now,
             received: 0,
-            http2: false,
             requests: 0,
             in_flight: 0,
             idle_since: now,
             blocked_since: None,
             unread: HashMap::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), http2: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), http2: SetOnce::new() })
     }
 
     /// Starts a request.
     pub(super) fn start(self: &Arc<Self>, http2: bool) -> Exchange {
+        if http2 {
+            self.recognize_http2();
+        }
         let mut state = self.state();
-        self.recognize(&mut state, http2);
         state.in_flight += 1;
         state.requests += 1;
         Exchange { progress: Arc::clone(self), key: state.requests }
@@ -94,17 +94,15 @@ impl Progress {
 
     pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state();
-        if state.received == 0 {
-            self.recognize(&mut state, bytes.starts_with(HTTP2));
+        if state.received == 0 && bytes.starts_with(HTTP2) {
+            self.recognize_http2();
         }
         state.received += bytes.len();
     }
 
-    fn recognize(&self, state: &mut State, http2: bool) {
-        if http2 && !state.http2 {
-            state.http2 = true;
-            self.http2.notify_one();
-        }
+    fn recognize_http2(&self) {
+        // Further requests find it set.
+        drop(self.http2.set(()));
     }
 
     pub(super) fn write_blocked(&self, blocked: bool) {
@@ -117,11 +115,9 @@ impl Progress {
     }
 
     /// Waits until the client is known to speak HTTP/2: from its first bytes, or from its first request if those came in
-    /// pieces. One task may wait.
+    /// pieces.
     pub(super) async fn speaks_http2(&self) {
-        while !self.state().http2 {
-            self.http2.notified().await;
-        }
+        self.http2.wait().await;
     }
 
     /// Waits until the client exceeds a timeout: for its first bytes, or for accepting the bytes of a response.

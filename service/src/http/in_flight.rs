@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A limit on the requests in flight of one kind.
 #[derive(Debug)]
 pub struct InFlightLimit {
-    kind: Kind,
+    kind: RequestKind,
     /// The requests that each connection may always have in flight.
     guaranteed: usize,
     shared: Arc<Semaphore>,
@@ -22,7 +22,7 @@ pub struct InFlightLimit {
 
 /// The kinds of requests, each of which has a limit of its own.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum RequestKind {
     /// One response to one request.
     Unary,
     /// A call that streams in either direction.
@@ -55,14 +55,14 @@ struct Counters {
 #[derive(Debug)]
 struct QuotaPermit {
     quota: ConnectionQuota,
-    kind: Kind,
+    kind: RequestKind,
 }
 
 // === impl InFlightLimit ===
 
 impl InFlightLimit {
     /// Returns a limit of `limit` requests, at most [`Semaphore::MAX_PERMITS`], for a server that accepts `connections`.
-    pub fn new(kind: Kind, limit: usize, connections: usize) -> Self {
+    pub fn new(kind: RequestKind, limit: usize, connections: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let guaranteed = limit / 2 / connections;
         let shared = Arc::new(Semaphore::new(limit - guaranteed * connections));
@@ -84,16 +84,16 @@ impl InFlightLimit {
 
 impl ConnectionQuota {
     /// Admits one more, if fewer than `guaranteed` are in flight.
-    fn try_acquire(&self, kind: Kind, guaranteed: usize) -> Option<QuotaPermit> {
+    fn try_acquire(&self, kind: RequestKind, guaranteed: usize) -> Option<QuotaPermit> {
         let more = |used: usize| (used < guaranteed).then_some(used + 1);
         self.counter(kind).fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(QuotaPermit { quota: self.clone(), kind })
     }
 
-    fn counter(&self, kind: Kind) -> &AtomicUsize {
+    fn counter(&self, kind: RequestKind) -> &AtomicUsize {
         match kind {
-            Kind::Unary => &self.0.unary,
-            Kind::Streaming => &self.0.streaming,
+            RequestKind::Unary => &self.0.unary,
+            RequestKind::Streaming => &self.0.streaming,
         }
     }
 }

@@ -2,7 +2,7 @@
 
     python .ci/check_style.py
 
-- A doc comment starts with the thing that it describes, not with a question word or a riddle.
+- A paragraph of a doc comment, and a comment, starts with the thing that it describes, not with a question word.
 - Modules and types do not use the words of BANNED as their whole name.
 - No production function has test-only code in it.
 
@@ -13,12 +13,15 @@ import re
 import subprocess
 import sys
 
-OPENINGS = re.compile(r"(Who|What|When|Where|Whether|Of|None|Nobody|So many|How|Those|That)\b")
+OPENINGS = re.compile(r"(Who|Whom|Whose|What|When|Where|Whether|Of|None|Nobody|So many|How|Those|That)\b")
+# A comment inside the code may begin with a time or a place.
+RIDDLES = re.compile(r"(Who|Whom|Whose|What|Whether|Of|None|Nobody|So many|How|Those|That)\b")
 BANNED = """member pool assembly looks stage streak sign host record nearby link passed leaving lost wire frames pipe slots
 heartbeat watchdog complaints crew trail lives spans words printable findings answered refusal told asked""".split()
 # A library's own name for a thing is no finding.
 ITEM = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?(?:mod|struct|enum|trait|type|union) (\w+)")
 DOC = re.compile(r"^\s*//[/!] ?(.*)")
+COMMENT = re.compile(r"^\s*// (.*)")
 
 
 def snake(name):
@@ -26,13 +29,17 @@ def snake(name):
 
 
 def findings(path, text):
-    in_doc = False
+    in_paragraph = in_comment = False
     depth_of_function = None
     for number, line in enumerate(text.splitlines(), 1):
         doc = DOC.match(line)
-        if doc and not in_doc and OPENINGS.match(doc.group(1)):
+        if doc and not in_paragraph and OPENINGS.match(doc.group(1)):
             yield number, f"a doc comment starts with {doc.group(1).split()[0]!r}; start with the thing and what it does"
-        in_doc = bool(doc)
+        in_paragraph = bool(doc and doc.group(1).strip())
+        comment = COMMENT.match(line)
+        if comment and not in_comment and RIDDLES.match(comment.group(1)):
+            yield number, f"a comment starts with {comment.group(1).split()[0]!r}; start with what it is about"
+        in_comment = bool(comment)
         item = ITEM.match(line)
         if item and snake(item.group(1)) in BANNED:
             yield number, f"{item.group(1)!r} is not a term of gRPC, HTTP or Kubernetes; choose the field's word"

@@ -30,7 +30,7 @@ def files_are_shown(readme):
 
 
 def tests_exist(readme):
-    table = readme.split("## How it behaves when", 1)[1].split("\n## ", 1)[0]
+    table = readme.split("## Behaviour in failures", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`([\w/]+\.rs)`", table))
     missing = [name for name in named if not (CRATE / ("" if name.startswith("src/") else "tests") / name).exists()]
     assert named and not missing, f"README.md names tests that do not exist: {missing}"

@@ -22,12 +22,16 @@ use std::any::Any;
 use axum::{
     body::Body,
     extract::Request,
-    middleware::{from_fn_with_state, map_request},
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tokio::net::TcpListener;
 use tonic::{Status, service::Routes};
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer,
+    validate_request::ValidateRequestHeaderLayer,
+};
 
 use self::admission::Admission;
 pub use self::config::ServerConfig;
@@ -71,6 +75,7 @@ pub async fn serve(
     let measured = instance.metrics.grpc(methods.into_iter().map(|method| method.path));
     let panics = instance.metrics.panics();
     let layers = (
+        ValidateRequestHeaderLayer::custom(require_grpc),
         from_fn_with_state(measured, measure_grpc),
         SetResponseHeaderLayer::overriding(HOSTNAME, hostname),
         CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
@@ -84,8 +89,7 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
-        .layer(layers)
-        .layer(map_request(require_grpc));
+        .layer(layers);
     tokio::join!(
         serve_http(listener, admission.in_front_of(common_layers(router)), &instance, config.connections),
         health::follow_shutdown(reporter, services, instance.shutdown.clone())
@@ -94,12 +98,13 @@ pub async fn serve(
 }
 
 /// Rejects a request that is not gRPC with 415.
-async fn require_grpc(request: Request) -> Result<Request, Problem> {
-    if is_grpc(&request) {
-        return Ok(request);
+#[expect(clippy::result_large_err, reason = "the error is the response")]
+fn require_grpc(request: &mut Request) -> Result<(), Response> {
+    if is_grpc(request) {
+        return Ok(());
     }
     let detail = "this port speaks gRPC: send content-type application/grpc over HTTP/2";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response())
 }
 
 fn is_grpc(request: &Request) -> bool {

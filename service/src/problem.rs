@@ -1,9 +1,8 @@
 //! Failures as responses: problem details (RFC 9457), `application/problem+json`.
 
 use axum::{
-    body::Body,
-    extract::Request,
-    middleware::Next,
+    BoxError,
+    body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
 use http::{
@@ -113,11 +112,14 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Adds the request ID to the body of a problem, and logs the problem.
-pub(crate) async fn add_request_id(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
-    let mut response = next.run(request).await;
+/// Adds the request ID of the response to the body of a problem, and logs the problem.
+pub(crate) fn add_request_id<B>(response: Response<B>) -> Response
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let mut response = response.map(Body::new);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let id = response.extensions().get::<RequestId>().cloned();
         let id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
         debug!(request_id = id, status = problem.status.as_u16(), detail = problem.detail, "request failed");
         *response.body_mut() = Body::from(problem.render(id));

@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, response::Response, routing::Route};
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use prometheus::{IntCounterVec, Opts};
 use tonic::Status;
-use tower::{Service as _, service_fn};
+use tower::{Service as _, layer::layer_fn, service_fn};
 use tower_http::timeout::DeadlineBody;
 
 use super::{HOSTNAME, ServerConfig, descriptors::Method, is_grpc};
@@ -71,24 +71,25 @@ impl Admission {
         }
     }
 
-    /// Wraps `router` in one that rejects calls above the limits. Rejected calls do not reach the middleware, so that they
+    /// Adds a layer to `router` that rejects calls above the limits. Rejected calls do not reach the middleware, so that they
     /// cost little.
     pub(super) fn in_front_of(self, router: Router) -> Router {
-        // Converts the handlers to routes once; otherwise axum does it for each call.
-        let router = router.with_state(());
         let admission = Arc::new(self);
-        Router::new().fallback_service(service_fn(move |request: Request| {
-            let decision = admission.admit(request);
-            let mut router = router.clone();
-            async move {
-                match decision {
-                    Decision::Admit(request, None) => router.call(request).await,
-                    Decision::Admit(request, Some(permit)) => {
-                        router.call(request).await.map(|response| hold_until_end(response, permit))
+        router.layer(layer_fn(move |route: Route| {
+            let admission = Arc::clone(&admission);
+            service_fn(move |request: Request| {
+                let decision = admission.admit(request);
+                let mut route = route.clone();
+                async move {
+                    match decision {
+                        Decision::Admit(request, None) => route.call(request).await,
+                        Decision::Admit(request, Some(permit)) => {
+                            route.call(request).await.map(|response| hold_until_end(response, permit))
+                        }
+                        Decision::Reject(response) => Ok(response),
                     }
-                    Decision::Reject(response) => Ok(response),
                 }
-            }
+            })
         }))
     }
 

@@ -1,7 +1,7 @@
 //! The middleware of every program, in the order from the client to the handler:
 //!
-//! 1. Request ID: removes an unusable one, sets a missing one, and copies it into the response.
-//! 2. Problems: adds the request ID to the body.
+//! 1. Problems: adds the request ID to the body.
+//! 2. Request ID: removes an unusable one, sets a missing one, and copies it into the response.
 //! 3. Access log: one line per response, with the target `access` and the level debug.
 //! 4. Metrics by route.
 //! 5. Panics: responds 500.
@@ -12,17 +12,21 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::Request,
-    middleware::{from_fn, from_fn_with_state, map_request},
+    middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, Version, header::HOST, uri::Authority};
 use prometheus::IntCounter;
-use tower::{ServiceBuilder, util::MapRequestLayer};
+use tower::{
+    ServiceBuilder,
+    util::{MapRequestLayer, MapResponseLayer},
+};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     classify::{ServerErrorsAsFailures, SharedClassifier},
     request_id::{PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
+    validate_request::ValidateRequestHeaderLayer,
 };
 use tracing::{Span, debug, debug_span, field::display};
 
@@ -40,7 +44,7 @@ pub fn finish(router: Router, metrics: Option<&Metrics>) -> Router {
     let mut router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer((catch_panic, map_request(require_host)));
+        .layer((catch_panic, ValidateRequestHeaderLayer::custom(require_host)));
     if let Some(metrics) = metrics {
         router = router.layer(from_fn_with_state(metrics.http(), measure_http));
     }
@@ -51,10 +55,10 @@ pub fn finish(router: Router, metrics: Option<&Metrics>) -> Router {
 pub(crate) fn common_layers(router: Router) -> Router {
     router.layer(
         ServiceBuilder::new()
+            .layer(MapResponseLayer::new(problem::add_request_id))
             .layer(MapRequestLayer::new(request_id::remove_unusable))
             .layer(SetRequestIdLayer::x_request_id(request_id::RandomId))
             .layer(PropagateRequestIdLayer::x_request_id())
-            .layer(from_fn(problem::add_request_id))
             .layer(access_log()),
     )
 }
@@ -107,19 +111,19 @@ async fn method_not_allowed(request: Request) -> Problem {
 
 /// Rejects an HTTP/1.1 request without a `Host` header, with more than one, or with an invalid one (RFC 9112, section
 /// 3.2).
-pub(crate) async fn require_host(request: Request) -> Result<Request, Problem> {
+#[expect(clippy::result_large_err, reason = "the error is the response")]
+pub(crate) fn require_host(request: &mut Request) -> Result<(), Response> {
     if request.version() != Version::HTTP_11 {
-        return Ok(request);
+        return Ok(());
     }
     let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => Ok(request),
-        (Some(_), None) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "the Host header is not a host and port"))
+    let detail = match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.is_empty() || Authority::try_from(host.as_bytes()).is_ok() => {
+            return Ok(());
         }
-        (None, _) => Err(Problem::new(StatusCode::BAD_REQUEST, "an HTTP/1.1 request needs a Host header")),
-        (Some(_), Some(_)) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "the request has more than one Host header"))
-        }
-    }
+        (Some(_), None) => "the Host header is not a host and port",
+        (None, _) => "an HTTP/1.1 request needs a Host header",
+        (Some(_), Some(_)) => "the request has more than one Host header",
+    };
+    Err(Problem::new(StatusCode::BAD_REQUEST, detail).into_response())
 }

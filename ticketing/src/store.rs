@@ -32,6 +32,9 @@ pub(crate) struct Row {
     pub(crate) last_name: String,
 }
 
+/// The number, first name and last name of a customer.
+type Columns = (i64, String, String);
+
 /// The result of a Create.
 #[derive(Debug)]
 pub(crate) enum Created {
@@ -66,16 +69,17 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// Runs a query on a connection to the database, within the store's timeouts, and returns its rows.
-macro_rules! rows {
-    ($store:ident, $pool:ident, $sql:expr, [$($bind:expr),*]) => {{
-        let rows: Vec<(i64, String, String)> = match &$store.pools {
+/// Runs a query on a connection to the database, within the store's timeouts, and returns what `$fetch` does: all rows, or
+/// the first one.
+macro_rules! query {
+    ($store:ident, $pool:ident, $fetch:ident, $sql:expr, [$($bind:expr),*]) => {
+        match &$store.pools {
             // A statement of SQLite waits only for locks.
             Pools::Sqlite { $pool, .. } => {
                 let mut connection = $pool.acquire().await?;
                 let deadline = Instant::now() + $store.statement_timeout;
                 loop {
-                    match sqlx::query_as($sql)$(.bind($bind))*.fetch_all(&mut *connection).await.map_err(Error::from) {
+                    match sqlx::query_as($sql)$(.bind($bind))*.$fetch(&mut *connection).await.map_err(Error::from) {
                         Err(error) if error.is_locked() && Instant::now() < deadline => {}
                         result => break result?,
                     }
@@ -83,7 +87,7 @@ macro_rules! rows {
             }
             Pools::Postgres(pool) => {
                 let mut connection = pool.acquire().await?;
-                let query = sqlx::query_as($sql)$(.bind($bind))*.fetch_all(&mut *connection);
+                let query = sqlx::query_as($sql)$(.bind($bind))*.$fetch(&mut *connection);
                 let Ok(result) = timeout($store.statement_timeout + STATEMENT_TIMEOUT_MARGIN, query).await else {
                     // The pool would wait for an answer on it.
                     drop(connection.detach());
@@ -91,9 +95,8 @@ macro_rules! rows {
                 };
                 result?
             }
-        };
-        rows.into_iter().map(Row::from)
-    }};
+        }
+    };
 }
 
 // === impl Store ===
@@ -102,9 +105,9 @@ impl Store {
     /// Returns the customer with this number.
     pub(crate) async fn get(&self, number: i64) -> Result<Option<Row>, Error> {
         let started = Instant::now();
-        let row = rows!(self, readers, GET, [number]).next();
+        let row: Option<Columns> = query!(self, readers, fetch_optional, GET, [number]);
         self.latency.get.observe(started.elapsed().as_secs_f64());
-        Ok(row)
+        Ok(row.map(Row::from))
     }
 
     /// Adds a customer, unless one with this key is there.
@@ -116,13 +119,15 @@ impl Store {
     ) -> Result<Created, Error> {
         let started = Instant::now();
         // Each statement is a transaction: after a conflict the first customer is committed, and BY_KEY sees it.
-        let mut row = rows!(self, writer, CREATE, [&first_name, &last_name, &key]).next();
+        // SQLite commits it after its last row.
+        let created: Vec<Columns> = query!(self, writer, fetch_all, CREATE, [&first_name, &last_name, &key]);
+        let mut row = created.into_iter().next();
         if row.is_none() {
-            row = rows!(self, readers, BY_KEY, [&key]).next();
+            row = query!(self, readers, fetch_optional, BY_KEY, [&key]);
         }
         self.latency.create.observe(started.elapsed().as_secs_f64());
         // The customer with the conflicting key was deleted in the meantime.
-        let row = row.ok_or(Error::Conflict)?;
+        let row = Row::from(row.ok_or(Error::Conflict)?);
         let same = row.first_name == first_name && row.last_name == last_name;
         Ok(if same { Created::Customer(row) } else { Created::KeyReused })
     }
@@ -130,14 +135,14 @@ impl Store {
     /// Returns up to `limit` customers after the number `after`, in the order of their numbers.
     pub(crate) async fn list(&self, after: i64, limit: u32) -> Result<Vec<Row>, Error> {
         let started = Instant::now();
-        let rows = rows!(self, readers, LIST, [after, i64::from(limit)]).collect();
+        let rows: Vec<Columns> = query!(self, readers, fetch_all, LIST, [after, i64::from(limit)]);
         self.latency.list.observe(started.elapsed().as_secs_f64());
-        Ok(rows)
+        Ok(rows.into_iter().map(Row::from).collect())
     }
 
     /// Checks that customers can be read.
     pub(crate) async fn probe(&self) -> Result<(), Error> {
-        rows!(self, readers, PROBE, []).for_each(drop);
+        let _row: Option<Columns> = query!(self, readers, fetch_optional, PROBE, []);
         Ok(())
     }
 
@@ -167,8 +172,8 @@ impl Store {
 
 // === impl Row ===
 
-impl From<(i64, String, String)> for Row {
-    fn from((number, first_name, last_name): (i64, String, String)) -> Self {
+impl From<Columns> for Row {
+    fn from((number, first_name, last_name): Columns) -> Self {
         Self { number, first_name, last_name }
     }
 }

@@ -40,37 +40,35 @@ RUN find . -name '*.rs' ! -path './target/*' -exec touch {} + \
 # 65532 is the user that other minimal images call `nonroot`. A number, because Kubernetes cannot see from a name
 # that it is not root.
 
-FROM scratch AS hellogrpc
+FROM scratch AS base
+# mimalloc returns the memory of a burst of calls to the system after a millisecond, not after a second.
+ENV MIMALLOC_PURGE_DELAY=1
+USER 65532:65532
+
+FROM base AS hellogrpc
 LABEL org.opencontainers.image.title="hellogrpc" \
       org.opencontainers.image.description="The gRPC backend: says hello, and who it is" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
 COPY --from=build /out/hellogrpc /hellogrpc
-# mimalloc returns the memory of a burst of calls to the system after a millisecond, not after a second.
-ENV MIMALLOC_PURGE_DELAY=1
-USER 65532:65532
 EXPOSE 8000 8080
 ENTRYPOINT ["/hellogrpc"]
 
-FROM scratch AS hellohttp
+FROM base AS hellohttp
 LABEL org.opencontainers.image.title="hellohttp" \
       org.opencontainers.image.description="The HTTP backend: says hello, and who it is" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
 COPY --from=build /out/hellohttp /hellohttp
-ENV MIMALLOC_PURGE_DELAY=1
-USER 65532:65532
 EXPOSE 8100 8080
 ENTRYPOINT ["/hellohttp"]
 
-FROM scratch AS helloserve
+FROM base AS helloserve
 LABEL org.opencontainers.image.title="helloserve" \
       org.opencontainers.image.description="The gateway: hands HTTP requests on to the gRPC and the HTTP backends" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
 COPY --from=build /out/helloserve /helloserve
-ENV MIMALLOC_PURGE_DELAY=1
-USER 65532:65532
 EXPOSE 8200 8080
 ENTRYPOINT ["/helloserve"]
 
@@ -104,13 +102,12 @@ ARG PROFILE=dist
 RUN cargo build --locked --profile "$PROFILE" --bins --target "$(rustc -vV | sed -n 's/^host: //p')" -p ticketing \
  && cp target/*/*/ticketing /out
 
-FROM scratch AS ticketing
+FROM base AS ticketing
 LABEL org.opencontainers.image.title="ticketing" \
       org.opencontainers.image.description="Customers over gRPC, in SQLite or PostgreSQL" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="v1"
 COPY --from=build-ticketing /out/ticketing /ticketing
-USER 65532:65532
 EXPOSE 12345 8080
 ENTRYPOINT ["/ticketing"]
 

@@ -8,5 +8,5 @@ mod zone;
 
 pub use self::{
     server::DnsServer,
-    zone::{Conduct, DEFAULT_TTL, Zone},
+    zone::{DEFAULT_TTL, ResponseMode, Zone},
 };

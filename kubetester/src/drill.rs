@@ -1,11 +1,11 @@
-//! Drills: breaks something on purpose while load runs, puts it right again, and says what it cost.
+//! Drills: break something on purpose while load runs, restore it, and measure the effect on the calls.
 //!
-//! - [`scenario`]: what is done, in which order.
-//! - [`platform`]: the system that it is done to, behind one trait; [`demo`], [`compose`],
-//!   [`processes`] and [`kubernetes`] are such systems.
-//! - [`event_log`]: what happened when. [`success_log`]: which pod answered when. [`paths`]: the calls by path.
-//! - [`analysis`]: the two compared: the longest gap, which pods were lost, which were found and how soon.
-//! - [`expect`], [`verdict`], [`result`]: whether that was good enough, in words, and as one document.
+//! - [`scenario`]: the sequence of events.
+//! - [`platform`]: the trait of the drilled system; [`demo`], [`compose`],
+//!   [`processes`] and [`kubernetes`] implement it.
+//! - [`event_log`]: the times of events. [`success_log`]: the times of answers by pod. [`paths`]: the calls by path.
+//! - [`analysis`]: compares events and answers: the longest gap, the lost pods, and the discovery time of new pods.
+//! - [`expect`]: checks the expectations. [`verdict`]: the outcome in sentences. [`result`]: the JSON document.
 
 pub mod analysis;
 pub mod compose;

@@ -13,7 +13,7 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::{op::ResponseCode, rr::RecordType},
 };
-use kubetester::dns::{Conduct, DnsServer};
+use kubetester::dns::{DnsServer, ResponseMode};
 
 async fn server() -> DnsServer {
     DnsServer::start(Ipv4Addr::LOCALHOST.into()).await.unwrap()
@@ -112,14 +112,14 @@ async fn outage_is_servfail_or_silence_and_ends() {
     server.zone().set("grpc-svc", pods(3));
     let resolver = resolver(&server, true);
 
-    server.zone().set_conduct(Conduct::Fail);
+    server.zone().set_response_mode(ResponseMode::Fail);
     let error = resolver.lookup("grpc-svc.", RecordType::A).await.unwrap_err();
     assert_eq!(code(&error), Some(ResponseCode::ServFail), "{error}");
 
-    server.zone().set_conduct(Conduct::Silent);
+    server.zone().set_response_mode(ResponseMode::Silent);
     let error = resolver.lookup("grpc-svc.", RecordType::A).await.unwrap_err();
     assert!(matches!(error, NetError::Timeout), "{error:?}");
 
-    server.zone().set_conduct(Conduct::Answer);
+    server.zone().set_response_mode(ResponseMode::Answer);
     assert_eq!(addresses(&resolver, "grpc-svc.").await.len(), 3);
 }

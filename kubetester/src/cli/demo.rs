@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The maximum time for the gateway to connect to its backends.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of the bar of a pod that took every call, in characters.
 const BAR: usize = 36;
 
@@ -114,7 +114,7 @@ impl Demo {
         extra: Option<&mut Ticketing>,
         shutdown: &Shutdown,
     ) -> Result<ExitCode, Stop> {
-        system.connected(CONNECT_WITHIN).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))?;
+        system.connected(CONNECT_TIMEOUT).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))?;
         show(&what_runs(system))?;
         if !self.once {
             show(&commands(system))?;

@@ -1,6 +1,6 @@
-//! `kubetester drill`: breaks something on purpose while load runs and reports the effect. `hold` runs the drill.
+//! `kubetester drill`: breaks something on purpose while load runs and reports the effect.
 
-mod hold;
+mod run;
 
 use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::{
         compose::{self, Compose},
         demo::{self, Demo},
         expect::DrillExpectations,
-        kubernetes::{Kubernetes, Place},
-        platform::{Aim, Platform, Trouble},
+        kubernetes::{DeploymentOptions, Kubernetes},
+        platform::{DrillTarget, Platform, PlatformError},
         processes::{self, Processes},
         scenario::Scenario,
     },
@@ -65,7 +65,7 @@ pub(super) struct Drill {
     /// the pods over tonic's own balancer; or, with --on compose, processes and kubernetes, any target of `load` that leads
     /// to the drilled pods [default: /hellogrpc; dns-outage: /hellogrpc and /hellohttp in turn]
     #[arg(long, alias = "url", value_name = "TARGET")]
-    target: Option<Aim>,
+    target: Option<DrillTarget>,
 
     /// Calls a second, evenly spaced, whether or not earlier calls were answered
     #[arg(short = 'q', long, value_name = "CALLS/S", default_value = "500", value_parser = number::rate)]
@@ -140,7 +140,7 @@ pub(super) struct Drill {
     processes: processes::Options,
 
     #[command(flatten)]
-    place: Place,
+    deployment: DeploymentOptions,
 
     #[command(flatten)]
     expectations: DrillExpectations,
@@ -177,23 +177,23 @@ impl Drill {
         self.output.check()?;
         let about = self.report.about()?;
         let interrupt = interrupt()?;
-        let mut stage = tokio::select! {
-            stage = self.stage() => stage?,
+        let mut platform = tokio::select! {
+            platform = self.platform() => platform?,
             () = interrupt.cancelled() => return Err(interrupted("nothing was done yet")),
         };
         let held = tokio::select! {
-            held = self.hold(scenario, &mut *stage) => held,
+            held = self.run_drill(scenario, &mut *platform) => held,
             () = interrupt.cancelled() => Err(interrupted("everything is put back as it was")),
         };
-        let back = stage.put_back().await;
+        let back = platform.restore().await;
         let mut result = match (held, back) {
             (Ok(result), Ok(())) => result,
             (Err(stop), Ok(())) => return Err(stop),
-            (Ok(_), Err(trouble)) => return Err(not_put_back(&trouble)),
-            (Err(stop), Err(trouble)) => {
+            (Ok(_), Err(error)) => return Err(not_restored(&error)),
+            (Err(stop), Err(error)) => {
                 return Err(Stop::new(
                     COULD_NOT_RUN,
-                    format!("{}; {}", stop.sentence, not_put_back(&trouble).sentence),
+                    format!("{}; {}", stop.sentence, not_restored(&error).sentence),
                 ));
             }
         };
@@ -208,7 +208,7 @@ impl Drill {
     }
 
     fn scenario(&self) -> Result<Scenario, Stop> {
-        if let (On::Demo, Some(Aim::Target(target))) = (self.on, &self.target) {
+        if let (On::Demo, Some(DrillTarget::Target(target))) = (self.on, &self.target) {
             let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on compose, \
                        --on processes or --on kubernetes";
             let sentence = format!("{target} is outside the demo that this drill starts: {why}");
@@ -246,7 +246,7 @@ impl Drill {
         }
     }
 
-    async fn stage(&self) -> Result<Box<dyn Platform>, Stop> {
+    async fn platform(&self) -> Result<Box<dyn Platform>, Stop> {
         Ok(match self.on {
             On::Demo => {
                 let http = self.calls_http();
@@ -261,7 +261,7 @@ impl Drill {
                 Box::new(Compose::find(settings).await?)
             }
             On::Processes => Box::new(Processes::start(&self.processes).await?),
-            On::Kubernetes => Box::new(Kubernetes::find(self.place.clone()).await?),
+            On::Kubernetes => Box::new(Kubernetes::find(self.deployment.clone()).await?),
         })
     }
 }
@@ -288,12 +288,12 @@ fn interrupted(state: &str) -> Stop {
     Stop::new(COULD_NOT_RUN, format!("interrupted before the drill was over; {state}"))
 }
 
-fn not_put_back(trouble: &Trouble) -> Stop {
-    Stop::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {trouble}"))
+fn not_restored(error: &PlatformError) -> Stop {
+    Stop::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {error}"))
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        Self::new(COULD_NOT_RUN, trouble.to_string())
+impl From<PlatformError> for Stop {
+    fn from(error: PlatformError) -> Self {
+        Self::new(COULD_NOT_RUN, error.to_string())
     }
 }

@@ -24,7 +24,7 @@ pub struct Zone {
 
 /// The server's reaction to queries. The drills change it to simulate failures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Conduct {
+pub enum ResponseMode {
     /// Answers from the zone.
     #[default]
     Answer,
@@ -61,7 +61,7 @@ pub(super) enum Family {
 struct State {
     names: HashMap<String, Entry>,
     ttl: u32,
-    conduct: Conduct,
+    response_mode: ResponseMode,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +77,11 @@ struct Entry {
 
 impl Default for Zone {
     fn default() -> Self {
-        let state = State { names: HashMap::new(), ttl: seconds(DEFAULT_TTL), conduct: Conduct::default() };
+        let state = State {
+            names: HashMap::new(),
+            ttl: seconds(DEFAULT_TTL),
+            response_mode: ResponseMode::default(),
+        };
         Self { state: Mutex::new(state), queries: AtomicU64::new(0) }
     }
 }
@@ -101,8 +105,8 @@ impl Zone {
     }
 
     /// Sets the server's reaction to queries from now on.
-    pub fn set_conduct(&self, conduct: Conduct) {
-        self.state().conduct = conduct;
+    pub fn set_response_mode(&self, response_mode: ResponseMode) {
+        self.state().response_mode = response_mode;
     }
 
     /// Returns the number of queries received so far, whatever the answer was.
@@ -120,11 +124,11 @@ impl Zone {
         let earlier = self.queries.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let ttl = state.ttl;
-        match state.conduct {
-            Conduct::Fail => Answer::Failure,
-            Conduct::Silent => Answer::Nothing,
-            Conduct::Lossy if earlier.is_multiple_of(2) => Answer::Nothing,
-            Conduct::Answer | Conduct::Lossy => match state.names.get_mut(&canonical(name)) {
+        match state.response_mode {
+            ResponseMode::Fail => Answer::Failure,
+            ResponseMode::Silent => Answer::Nothing,
+            ResponseMode::Lossy if earlier.is_multiple_of(2) => Answer::Nothing,
+            ResponseMode::Answer | ResponseMode::Lossy => match state.names.get_mut(&canonical(name)) {
                 Some(entry) => Answer::Addresses { addresses: entry.next(family), ttl },
                 None => Answer::NoSuchName { ttl },
             },
@@ -207,15 +211,15 @@ mod tests {
     fn conduct_decides_between_answer_failure_and_silence() {
         let zone = Zone::default();
         zone.set("a", [ip("127.0.0.1")]);
-        zone.set_conduct(Conduct::Fail);
+        zone.set_response_mode(ResponseMode::Fail);
         assert_eq!(zone.answer("a", Family::V4), Answer::Failure);
-        zone.set_conduct(Conduct::Silent);
+        zone.set_response_mode(ResponseMode::Silent);
         assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
-        zone.set_conduct(Conduct::Lossy);
+        zone.set_response_mode(ResponseMode::Lossy);
         assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
         assert!(matches!(zone.answer("a", Family::V4), Answer::Addresses { .. }));
         assert_eq!(zone.answer("a", Family::V4), Answer::Nothing);
-        zone.set_conduct(Conduct::Answer);
+        zone.set_response_mode(ResponseMode::Answer);
         assert!(matches!(zone.answer("a", Family::V4), Answer::Addresses { .. }));
     }
 }

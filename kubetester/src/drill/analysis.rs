@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    event_log::{Event, What},
-    success_log::Steps,
+    event_log::{Event, EventKind},
+    success_log::CallTimes,
 };
 
 /// The findings of a drill. Times are in seconds from the start of the load.
@@ -48,7 +48,7 @@ pub struct LostPod {
     /// The name of the pod.
     pub pod: String,
     /// The event in which it was lost.
-    pub what: What,
+    pub what: EventKind,
     /// The time of the event.
     pub at: f64,
     /// The time of the pod's last answer, or of the last one before its return; null if it never answered.
@@ -73,12 +73,12 @@ pub struct Found {
 
 impl Analysis {
     /// Compares the events with the calls of a load that took `elapsed` seconds.
-    pub fn of(events: &[Event], steps: &Steps, elapsed: f64) -> Self {
+    pub fn new(events: &[Event], call_times: &CallTimes, elapsed: f64) -> Self {
         let mut lost = Vec::new();
         let mut found = Vec::new();
         for (index, Event { at, what, pod }) in events.iter().enumerate() {
             let Some(pod) = pod.clone() else { continue };
-            let answers = steps.pods.get(&pod).map(Vec::as_slice).unwrap_or_default();
+            let answers = call_times.pods.get(&pod).map(Vec::as_slice).unwrap_or_default();
             if what.is_loss() {
                 let back = |event: &&Event| event.what.is_gain() && event.pod.as_ref() == Some(&pod);
                 let until = events[index..].iter().find(back).map_or(f64::INFINITY, |event| event.at);
@@ -90,18 +90,19 @@ impl Analysis {
                 found.push(Found { pod, ready_at: *at, first_answer_at: first, discovery });
             }
         }
-        let first_at = steps.failures.iter().copied().reduce(f64::min);
-        let last_at = steps.failures.iter().copied().reduce(f64::max);
+        let first_at = call_times.failures.iter().copied().reduce(f64::min);
+        let last_at = call_times.failures.iter().copied().reduce(f64::max);
         let failures = first_at.zip(last_at).map(|(first_at, last_at)| Span { first_at, last_at });
-        Self { longest_gap: Gap::longest(steps, elapsed), failures, lost, found }
+        Self { longest_gap: Gap::longest(call_times, elapsed), failures, lost, found }
     }
 }
 
 // === impl Gap ===
 
 impl Gap {
-    fn longest(steps: &Steps, elapsed: f64) -> Self {
-        let mut successes: Vec<f64> = steps.pods.values().flatten().chain(&steps.unnamed).copied().collect();
+    fn longest(call_times: &CallTimes, elapsed: f64) -> Self {
+        let mut successes: Vec<f64> =
+            call_times.pods.values().flatten().chain(&call_times.unnamed).copied().collect();
         successes.push(elapsed);
         successes.sort_by(f64::total_cmp);
         let mut longest = Self { seconds: 0.0, at: 0.0 };
@@ -120,38 +121,38 @@ impl Gap {
 mod tests {
     use super::*;
 
-    fn event(at: f64, what: What, pod: &str) -> Event {
+    fn event(at: f64, what: EventKind, pod: &str) -> Event {
         Event { at, what, pod: Some(pod.to_owned()) }
     }
 
-    fn steps(pods: &[(&str, &[f64])]) -> Steps {
+    fn call_times(pods: &[(&str, &[f64])]) -> CallTimes {
         let pods = pods.iter().map(|(pod, times)| ((*pod).to_owned(), times.to_vec())).collect();
-        Steps { pods, ..Steps::default() }
+        CallTimes { pods, ..CallTimes::default() }
     }
 
     #[test]
     fn pod_that_is_killed_and_returns_is_lost_and_found() {
-        let events = [event(2.0, What::Killed, "b"), event(5.0, What::Ready, "b")];
+        let events = [event(2.0, EventKind::Killed, "b"), event(5.0, EventKind::Ready, "b")];
         // Workers write concurrently, so the answers are not sorted.
-        let mut steps = steps(&[("a", &[0.5, 1.0, 4.0, 7.0]), ("b", &[1.5, 2.125, 2.0, 6.0, 5.5])]);
-        steps.failures = vec![2.5, 2.25];
-        let findings = Analysis::of(&events, &steps, 7.5);
-        let lost = LostPod { pod: "b".into(), what: What::Killed, at: 2.0, last_answer_at: Some(2.125) };
-        assert_eq!(findings.lost, [lost]);
+        let mut call_times = call_times(&[("a", &[0.5, 1.0, 4.0, 7.0]), ("b", &[1.5, 2.125, 2.0, 6.0, 5.5])]);
+        call_times.failures = vec![2.5, 2.25];
+        let analysis = Analysis::new(&events, &call_times, 7.5);
+        let lost = LostPod { pod: "b".into(), what: EventKind::Killed, at: 2.0, last_answer_at: Some(2.125) };
+        assert_eq!(analysis.lost, [lost]);
         let found =
             Found { pod: "b".into(), ready_at: 5.0, first_answer_at: Some(5.5), discovery: Some(0.5) };
-        assert_eq!(findings.found, [found]);
-        assert_eq!(findings.failures, Some(Span { first_at: 2.25, last_at: 2.5 }));
-        assert_eq!(findings.longest_gap, Gap { seconds: 1.875, at: 2.125 });
+        assert_eq!(analysis.found, [found]);
+        assert_eq!(analysis.failures, Some(Span { first_at: 2.25, last_at: 2.5 }));
+        assert_eq!(analysis.longest_gap, Gap { seconds: 1.875, at: 2.125 });
     }
 
     #[test]
     fn pod_that_never_answered_has_no_discovery() {
-        let events = [event(1.0, What::Ready, "c"), event(1.0, What::Stopping, "d")];
-        let findings = Analysis::of(&events, &steps(&[("a", &[1.0])]), 2.0);
-        assert_eq!((findings.found[0].first_answer_at, findings.found[0].discovery), (None, None));
-        assert_eq!(findings.lost[0].last_answer_at, None);
-        assert_eq!(findings.failures, None);
+        let events = [event(1.0, EventKind::Ready, "c"), event(1.0, EventKind::Stopping, "d")];
+        let analysis = Analysis::new(&events, &call_times(&[("a", &[1.0])]), 2.0);
+        assert_eq!((analysis.found[0].first_answer_at, analysis.found[0].discovery), (None, None));
+        assert_eq!(analysis.lost[0].last_answer_at, None);
+        assert_eq!(analysis.failures, None);
     }
 
     #[test]
@@ -159,7 +160,10 @@ mod tests {
         for (answers, seconds, at) in
             [(&[3.0, 3.5, 4.0][..], 3.0, 0.0), (&[0.5, 1.0], 3.5, 1.0), (&[], 4.5, 0.0)]
         {
-            assert_eq!(Analysis::of(&[], &steps(&[("a", answers)]), 4.5).longest_gap, Gap { seconds, at });
+            assert_eq!(
+                Analysis::new(&[], &call_times(&[("a", answers)]), 4.5).longest_gap,
+                Gap { seconds, at }
+            );
         }
     }
 }

@@ -17,16 +17,16 @@ use tokio::time::{Instant, sleep};
 use self::docker::{Container, Docker};
 use super::{
     event_log::EventLog,
-    platform::{Aim, Conduct, Platform, Trouble},
+    platform::{DrillTarget, Platform, PlatformError, ResponseMode},
 };
 use crate::target::{Endpoint, Target};
 
 /// The maximum time for a started container to become healthy.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The wait for a container without a health check. It is longer than the 2 s between DNS lookups.
-const UNCHECKED: Duration = Duration::from_secs(3);
+const NO_HEALTH_CHECK_WAIT: Duration = Duration::from_secs(3);
 /// The interval between health queries.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A running compose project.
 pub struct Compose {
@@ -57,42 +57,49 @@ impl Compose {
     /// # Errors
     ///
     /// Fails if compose is not installed, or if no container of the service is running.
-    pub async fn find(settings: Settings) -> Result<Self, Trouble> {
+    pub async fn find(settings: Settings) -> Result<Self, PlatformError> {
         let docker = Docker::find(settings.command.as_deref()).await?;
         let before = docker.running(&settings.service).await?;
         if before.is_empty() {
             let compose = docker.compose_command();
             let why =
                 format!("start the project with {compose} up -d, or name another service with --service");
-            return Err(Trouble::new(format_args!("no container of {} runs", settings.service), why));
+            return Err(PlatformError::new(format_args!("no container of {} runs", settings.service), why));
         }
         if let Some(paused) = before.iter().find(|container| container.paused) {
             let name = &paused.name;
-            return Err(Trouble(format!("{name} is paused; drills begin with a system that is well")));
+            return Err(PlatformError(format!("{name} is paused; unpause it before the drill")));
         }
         Ok(Self { docker, settings, before, scaled: false })
     }
 
     /// Returns the running container whose answers have this name.
-    async fn container(&self, pod: &str) -> Result<Container, Trouble> {
+    async fn container(&self, pod: &str) -> Result<Container, PlatformError> {
         let known = self.before.iter().find(|container| container.name == pod);
         if let Some(known) = known {
             return Ok(known.clone());
         }
         let running = self.docker.running(&self.settings.service).await?;
         let found = running.into_iter().find(|container| container.name == pod);
-        found.ok_or_else(|| Trouble(format!("no container of {} is called {pod}", self.settings.service)))
+        found.ok_or_else(|| {
+            PlatformError(format!("no container of {} is called {pod}", self.settings.service))
+        })
     }
 
     /// Runs a command on a container, and records the resulting events from Docker.
-    async fn act(&self, command: &[&str], pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+    async fn run_and_record(
+        &self,
+        command: &[&str],
+        pod: &str,
+        event_log: &EventLog,
+    ) -> Result<(), PlatformError> {
         let container = self.container(pod).await?;
         let since = SystemTime::now();
         self.docker.run(&[command, &[&container.id]].concat()).await?;
-        self.docker.tell(since, &[container], journal).await
+        self.docker.record_events(since, &[container], event_log).await
     }
 
-    async fn make_it(&mut self, pods: usize) -> Result<(), Trouble> {
+    async fn scale_to(&mut self, pods: usize) -> Result<(), PlatformError> {
         self.scaled = true;
         let scale = format!("{}={pods}", self.settings.service);
         let service = &self.settings.service;
@@ -100,20 +107,20 @@ impl Compose {
         Ok(())
     }
 
-    async fn healthy(&self, pod: &str) -> Result<(), Trouble> {
-        let until = Instant::now() + HEALTHY_WITHIN;
+    async fn wait_until_healthy(&self, pod: &str) -> Result<(), PlatformError> {
+        let until = Instant::now() + HEALTHY_TIMEOUT;
         loop {
             let container = self.container(pod).await?;
             match self.docker.health(&container.id).await?.as_str() {
                 "healthy" => return Ok(()),
                 "" => {
-                    sleep(UNCHECKED).await;
+                    sleep(NO_HEALTH_CHECK_WAIT).await;
                     return Ok(());
                 }
-                _ if Instant::now() < until => sleep(LOOK_EVERY).await,
+                _ if Instant::now() < until => sleep(POLL_INTERVAL).await,
                 health => {
-                    return Err(Trouble(format!(
-                        "{pod} was started again and is {health} after {HEALTHY_WITHIN:?}"
+                    return Err(PlatformError(format!(
+                        "{pod} was started again and is {health} after {HEALTHY_TIMEOUT:?}"
                     )));
                 }
             }
@@ -127,15 +134,15 @@ impl Platform for Compose {
         "compose"
     }
 
-    async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble> {
-        match aim {
-            Aim::Target(target) => Ok(target.clone()),
-            Aim::Direct | Aim::Tonic => Err(Trouble(
-                "the pods' name and addresses are those of Docker's own network; name a --target that is reached from \
+    async fn target(&mut self, drill_target: &DrillTarget) -> Result<Target, PlatformError> {
+        match drill_target {
+            DrillTarget::Target(target) => Ok(target.clone()),
+            DrillTarget::Direct | DrillTarget::Tonic => Err(PlatformError(
+                "the pods' names and addresses exist only in Docker's network; give a --target that is reachable from \
                  here"
                     .to_owned(),
             )),
-            Aim::Gateway(path) => {
+            DrillTarget::Gateway(path) => {
                 let published = self.docker.published(&self.settings.gateway).await?;
                 let ip = match published.ip() {
                     IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -149,51 +156,53 @@ impl Platform for Compose {
         }
     }
 
-    async fn pods(&mut self) -> Result<Vec<String>, Trouble> {
+    async fn pods(&mut self) -> Result<Vec<String>, PlatformError> {
         let running = self.docker.running(&self.settings.service).await?;
         Ok(running.into_iter().map(|container| container.name).collect())
     }
 
-    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        self.act(&["kill", "--signal", "KILL"], pod, journal).await
+    async fn kill(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.run_and_record(&["kill", "--signal", "KILL"], pod, event_log).await
     }
 
-    async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        self.act(&["start"], pod, journal).await
+    async fn revive(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.run_and_record(&["start"], pod, event_log).await
     }
 
-    async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        self.act(&["pause"], pod, journal).await
+    async fn freeze(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.run_and_record(&["pause"], pod, event_log).await
     }
 
-    async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        self.act(&["unpause"], pod, journal).await
+    async fn thaw(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.run_and_record(&["unpause"], pod, event_log).await
     }
 
-    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
+    async fn scale(&mut self, pods: u16, event_log: &EventLog) -> Result<(), PlatformError> {
         let since = SystemTime::now();
-        self.make_it(pods.into()).await?;
+        self.scale_to(pods.into()).await?;
         let mut seen = self.docker.running(&self.settings.service).await?;
         seen.extend(self.before.iter().cloned());
-        self.docker.tell(since, &seen, journal).await
+        self.docker.record_events(since, &seen, event_log).await
     }
 
-    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
+    async fn restart(&mut self, event_log: &EventLog) -> Result<(), PlatformError> {
         for pod in self.pods().await? {
             // Without a timeout, the service's stop_grace_period applies.
-            self.act(&["stop"], &pod, journal).await?;
-            self.act(&["start"], &pod, journal).await?;
-            self.healthy(&pod).await?;
+            self.run_and_record(&["stop"], &pod, event_log).await?;
+            self.run_and_record(&["start"], &pod, event_log).await?;
+            self.wait_until_healthy(&pod).await?;
         }
         Ok(())
     }
 
-    async fn dns(&mut self, _: Conduct, _: &EventLog) -> Result<(), Trouble> {
-        Err(Trouble("Docker's DNS server cannot be told to fail; hold this drill on the demo".to_owned()))
+    async fn set_dns_mode(&mut self, _: ResponseMode, _: &EventLog) -> Result<(), PlatformError> {
+        Err(PlatformError(
+            "Docker's DNS server cannot be told to fail; run this drill on the demo".to_owned(),
+        ))
     }
 
-    async fn put_back(&mut self) -> Result<(), Trouble> {
-        let mut troubles = Vec::new();
+    async fn restore(&mut self) -> Result<(), PlatformError> {
+        let mut errors = Vec::new();
         let now = self.docker.running(&self.settings.service).await?;
         for container in &self.before {
             let command = match now.iter().find(|one| one.id == container.id) {
@@ -203,11 +212,11 @@ impl Platform for Compose {
                 None if self.scaled => continue,
                 None => "start",
             };
-            troubles.extend(self.docker.run(&[command, &container.id]).await.err());
+            errors.extend(self.docker.run(&[command, &container.id]).await.err());
         }
         if self.scaled {
-            troubles.extend(self.make_it(self.before.len()).await.err());
+            errors.extend(self.scale_to(self.before.len()).await.err());
         }
-        troubles.into_iter().next().map_or(Ok(()), Err)
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 }

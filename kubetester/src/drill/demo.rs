@@ -1,8 +1,8 @@
-//! The stage of the drill's own: pods and gateway as child processes, and a DNS server that knows the pods.
+//! The demo as the platform of a drill: pods and gateway are child processes, and a DNS server publishes the pods.
 //!
-//! Each pod has a loopback address of its own, the pods' port is one, and a name in DNS has the addresses of those
-//! that are ready, as a headless service has. Restarts go as a Deployment does them: a new pod, on a new address, is
-//! ready before an old one is told to stop.
+//! Each pod has a loopback address of its own, and all pods share one port. As with a headless Service, the name in DNS
+//! resolves to the pods that are ready. Restarts follow a Deployment: a new pod, on a new address, is ready before an old
+//! one gets SIGTERM.
 
 mod gateway;
 mod pods;
@@ -20,8 +20,8 @@ use self::{
     process::Process,
 };
 use super::{
-    event_log::{EventLog, What},
-    platform::{Aim, Conduct, Platform, Trouble},
+    event_log::{EventKind, EventLog},
+    platform::{DrillTarget, Platform, PlatformError, ResponseMode},
 };
 use crate::{
     demo::system::GRPC_SVC,
@@ -30,16 +30,16 @@ use crate::{
     target::{Endpoint, Target},
 };
 
-/// The time that the name of a killed pod still has its address: about what a kubelet takes to see it.
-const SEEN_DEAD_AFTER: Duration = Duration::from_millis(500);
-/// The time that a new pod has to be well before the next old one is told to stop (`minReadySeconds`).
+/// The time until the address of a killed pod is removed from DNS, about as long as a kubelet takes to notice.
+const ENDPOINT_REMOVAL_DELAY: Duration = Duration::from_millis(500);
+/// The time that a new pod must be ready before the next old pod gets SIGTERM (`minReadySeconds`).
 const MIN_READY: Duration = Duration::from_millis(1000);
-/// The addresses of pods, within the block; what is beyond belongs to DNS and gateway.
+/// The addresses of pods within the block. Higher addresses are those of the DNS server and the gateway.
 const PODS: std::ops::RangeInclusive<u8> = 1..=200;
 const DNS: u8 = 202;
 const GATEWAY: u8 = 204;
 
-/// A system of child processes. Dropped, they are killed.
+/// A system of child processes. They are killed when it is dropped.
 pub struct Demo {
     pods: BTreeMap<u8, Pod>,
     gateway: Gateway,
@@ -47,10 +47,10 @@ pub struct Demo {
     http: Option<Process>,
     dns: DnsServer,
     settings: Settings,
-    /// The address that the last new pod got.
+    /// The number of the newest pod.
     last: u8,
-    /// Pods that were told to stop and drain.
-    draining: JoinSet<Result<(), Trouble>>,
+    /// Pods that got SIGTERM and drain.
+    draining: JoinSet<Result<(), PlatformError>>,
     block: Block,
 }
 
@@ -59,7 +59,7 @@ pub struct Demo {
 pub struct Settings {
     /// The number of hellogrpc pods at first.
     pub pods: u8,
-    /// The time that each takes for an answer.
+    /// The time that a pod takes to answer.
     pub work: Duration,
     /// True if there is a hellohttp pod too, behind the gateway's `/hellohttp`.
     pub http: bool,
@@ -73,14 +73,15 @@ impl Demo {
     /// # Errors
     ///
     /// Fails if there are no loopback addresses, or a program does not start.
-    pub async fn start(settings: Settings) -> Result<Self, Trouble> {
-        let block = Block::claim().map_err(|error| Trouble::new("cannot get loopback addresses", error))?;
+    pub async fn start(settings: Settings) -> Result<Self, PlatformError> {
+        let block =
+            Block::claim().map_err(|error| PlatformError::new("cannot get loopback addresses", error))?;
         let block = block.ok_or_else(|| {
-            let why = "this system has 127.0.0.1 only; hold the drill on Linux, or with --on compose";
-            Trouble(format!("each pod of the demo needs a loopback address of its own, and {why}"))
+            let why = "this system has 127.0.0.1 only; run the drill on Linux, or with --on compose";
+            PlatformError(format!("each pod of the demo needs a loopback address of its own, and {why}"))
         })?;
         let dns = DnsServer::start(block.address(DNS).into()).await;
-        let dns = dns.map_err(|error| Trouble::new("cannot start the DNS server", error))?;
+        let dns = dns.map_err(|error| PlatformError::new("cannot start the DNS server", error))?;
         let mut pods = BTreeMap::new();
         let mut port = None;
         for number in 1..=settings.pods {
@@ -101,40 +102,42 @@ impl Demo {
         Ok(Self { pods, gateway, http, dns, settings, last, draining: JoinSet::new(), block })
     }
 
-    /// Starts a pod that there was not yet, and lists it.
-    async fn add(&mut self, journal: &EventLog) -> Result<(), Trouble> {
+    /// Starts a new pod and publishes it in DNS.
+    async fn add(&mut self, event_log: &EventLog) -> Result<(), PlatformError> {
         let count = PODS.end();
         let mut numbers = (0..*count).map(|step| (self.last + step) % count + 1);
         let number = numbers.find(|number| !self.pods.contains_key(number));
         let number =
-            number.ok_or_else(|| Trouble(format!("there are {count} pods, and no address is left")))?;
+            number.ok_or_else(|| PlatformError(format!("there are {count} pods, and no address is left")))?;
         self.last = number;
         let port = self.gateway.pods_port;
         let process = start_pod(&self.block, number, Some(port), &self.settings).await?;
         self.pods.insert(number, Pod { process: Some(process), listed: true });
-        journal.note(What::Ready, &name(number));
+        event_log.record(EventKind::Ready, &name(number));
         self.publish();
         Ok(())
     }
 
-    /// Tells a pod to stop, and takes it off the list, as Kubernetes does: both at once.
-    fn stop(&mut self, number: u8, journal: &EventLog) -> Result<(), Trouble> {
+    /// Sends SIGTERM to a pod and removes it from DNS at the same time, as Kubernetes does.
+    fn stop(&mut self, number: u8, event_log: &EventLog) -> Result<(), PlatformError> {
         let Some(Pod { process: Some(process), .. }) = self.pods.remove(&number) else { return Ok(()) };
-        journal.note(What::Stopping, &name(number));
+        event_log.record(EventKind::Stopping, &name(number));
         process.signal(Signal::TERM)?;
         self.publish();
         self.draining.spawn(process.ended());
         Ok(())
     }
 
-    fn pod(&mut self, pod: &str) -> Result<(u8, &mut Pod), Trouble> {
+    fn pod(&mut self, pod: &str) -> Result<(u8, &mut Pod), PlatformError> {
         let known = self.pods.iter_mut().find(|(number, _)| name(**number) == pod);
-        known.map(|(number, pod)| (*number, pod)).ok_or_else(|| Trouble(format!("there is no pod {pod}")))
+        known
+            .map(|(number, pod)| (*number, pod))
+            .ok_or_else(|| PlatformError(format!("there is no pod {pod}")))
     }
 
-    fn process(&mut self, pod: &str) -> Result<&Process, Trouble> {
+    fn process(&mut self, pod: &str) -> Result<&Process, PlatformError> {
         let process = self.pod(pod)?.1.process.as_ref();
-        process.ok_or_else(|| Trouble(format!("{pod} does not run")))
+        process.ok_or_else(|| PlatformError(format!("{pod} does not run")))
     }
 
     fn publish(&self) {
@@ -148,101 +151,107 @@ impl Platform for Demo {
         "demo"
     }
 
-    async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble> {
-        Ok(match aim {
-            Aim::Gateway(path) => Target::Http(Endpoint {
+    async fn target(&mut self, drill_target: &DrillTarget) -> Result<Target, PlatformError> {
+        Ok(match drill_target {
+            DrillTarget::Gateway(path) => Target::Http(Endpoint {
                 host: self.gateway.listen().ip().to_string(),
                 port: self.gateway.listen().port(),
                 path: path.clone(),
                 tls: false,
             }),
-            Aim::Direct => Target::Balanced(self.gateway.target.clone()),
-            Aim::Tonic => {
+            DrillTarget::Direct => Target::Balanced(self.gateway.target.clone()),
+            DrillTarget::Tonic => {
                 let listen = |pod: &Pod| pod.process.as_ref().map(|process| process.listen);
                 Target::Tonic(self.pods.values().filter_map(listen).collect())
             }
-            Aim::Target(target) => {
+            DrillTarget::Target(target) => {
                 let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on \
                            compose, --on processes or --on kubernetes";
-                return Err(Trouble(format!("{target} is outside the demo that this drill starts: {why}")));
+                return Err(PlatformError(format!(
+                    "{target} is outside the demo that this drill starts: {why}"
+                )));
             }
         })
     }
 
-    async fn pods(&mut self) -> Result<Vec<String>, Trouble> {
+    async fn pods(&mut self) -> Result<Vec<String>, PlatformError> {
         let alive = self.pods.iter().filter(|(_, pod)| pod.process.is_some());
         Ok(alive.map(|(number, _)| name(*number)).collect())
     }
 
-    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+    async fn kill(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
         let process = self.pod(pod)?.1.process.take();
-        let process = process.ok_or_else(|| Trouble(format!("{pod} does not run")))?;
-        journal.note(What::Killed, pod);
+        let process = process.ok_or_else(|| PlatformError(format!("{pod} does not run")))?;
+        event_log.record(EventKind::Killed, pod);
         process.end().await?;
-        sleep(SEEN_DEAD_AFTER).await;
+        sleep(ENDPOINT_REMOVAL_DELAY).await;
         self.pod(pod)?.1.listed = false;
         self.publish();
         Ok(())
     }
 
-    async fn revive(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
+    async fn revive(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
         let (number, _) = self.pod(pod)?;
-        // As a container that is started again: the same name and address.
+        // Name and address stay the same, as for a container that is started again.
         let port = self.gateway.pods_port;
         let process = start_pod(&self.block, number, Some(port), &self.settings).await?;
         self.pods.insert(number, Pod { process: Some(process), listed: true });
-        journal.note(What::Ready, pod);
+        event_log.record(EventKind::Ready, pod);
         self.publish();
         Ok(())
     }
 
-    async fn freeze(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        journal.note(What::Frozen, pod);
+    async fn freeze(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        event_log.record(EventKind::Frozen, pod);
         self.process(pod)?.signal(Signal::STOP)
     }
 
-    async fn thaw(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        journal.note(What::Thawed, pod);
+    async fn thaw(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        event_log.record(EventKind::Thawed, pod);
         self.process(pod)?.signal(Signal::CONT)
     }
 
-    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
+    async fn scale(&mut self, pods: u16, event_log: &EventLog) -> Result<(), PlatformError> {
         while self.pods.len() < pods.into() {
-            self.add(journal).await?;
+            self.add(event_log).await?;
         }
         while self.pods.len() > pods.into() {
             let newest = self.pods.last_key_value().map(|(number, _)| *number);
-            newest.map_or(Ok(()), |newest| self.stop(newest, journal))?;
+            newest.map_or(Ok(()), |newest| self.stop(newest, event_log))?;
         }
         Ok(())
     }
 
-    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
+    async fn restart(&mut self, event_log: &EventLog) -> Result<(), PlatformError> {
         let old: Vec<_> = self.pods.keys().copied().collect();
         for number in old {
-            self.add(journal).await?;
+            self.add(event_log).await?;
             sleep(MIN_READY).await;
-            self.stop(number, journal)?;
+            self.stop(number, event_log)?;
         }
         while let Some(ended) = self.draining.join_next().await {
-            ended.map_err(|error| Trouble(error.to_string()))??;
+            ended.map_err(|error| PlatformError(error.to_string()))??;
         }
         Ok(())
     }
 
-    async fn dns(&mut self, conduct: Conduct, journal: &EventLog) -> Result<(), Trouble> {
-        journal.note_all(match conduct {
-            Conduct::Answer => What::DnsAnswers,
-            Conduct::Fail => What::DnsFails,
-            Conduct::Silent => What::DnsSilent,
-            Conduct::Lossy => What::DnsLossy,
+    async fn set_dns_mode(
+        &mut self,
+        response_mode: ResponseMode,
+        event_log: &EventLog,
+    ) -> Result<(), PlatformError> {
+        event_log.record_without_pod(match response_mode {
+            ResponseMode::Answer => EventKind::DnsAnswers,
+            ResponseMode::Fail => EventKind::DnsFails,
+            ResponseMode::Silent => EventKind::DnsSilent,
+            ResponseMode::Lossy => EventKind::DnsLossy,
         });
-        self.dns.zone().set_conduct(conduct);
+        self.dns.zone().set_response_mode(response_mode);
         Ok(())
     }
 
-    async fn put_back(&mut self) -> Result<(), Trouble> {
-        // Dropped, a process is killed, drained or not.
+    async fn restore(&mut self) -> Result<(), PlatformError> {
+        // A process is killed when it is dropped, even if it has not drained.
         self.draining.shutdown().await;
         let pods = std::mem::take(&mut self.pods).into_values().filter_map(|pod| pod.process);
         let pods = pods.chain(self.http.take());

@@ -15,16 +15,17 @@ pub struct Event {
     /// The time of the event, in seconds from the start of the load.
     pub at: f64,
     /// The kind of event.
-    pub what: What,
+    pub what: EventKind,
     /// The name of the pod in its answers; null if the event does not belong to a single pod.
     pub pod: Option<String>,
 }
 
 /// The kinds of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+// The published JSON Schema defines the type as `What`.
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "What"))]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     /// The pod's process was killed (SIGKILL).
     Killed,
     /// The pod began to terminate (SIGTERM).
@@ -53,9 +54,9 @@ pub struct EventLog {
     events: Mutex<Vec<Event>>,
 }
 
-// === impl What ===
+// === impl EventKind ===
 
-impl What {
+impl EventKind {
     /// Returns whether clients lose a pod with this event.
     pub fn is_loss(self) -> bool {
         matches!(self, Self::Killed | Self::Stopping | Self::Frozen)
@@ -67,7 +68,7 @@ impl What {
     }
 
     /// Describes the event in words that follow the pod's name, if there is one.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Killed => "was killed",
             Self::Stopping => "was told to stop",
@@ -102,18 +103,18 @@ impl EventLog {
     }
 
     /// Records an event of a pod that happens now.
-    pub fn note(&self, what: What, pod: &str) {
+    pub fn record(&self, what: EventKind, pod: &str) {
         self.push(self.start.elapsed(), what, Some(pod.to_owned()));
     }
 
     /// Records an event of a pod that another system observed, by its wall-clock time. Times before the start of the
     /// log count as its start.
-    pub fn note_at(&self, when: SystemTime, what: What, pod: &str) {
+    pub fn record_at(&self, when: SystemTime, what: EventKind, pod: &str) {
         self.push(when.duration_since(self.began).unwrap_or_default(), what, Some(pod.to_owned()));
     }
 
     /// Records an event that does not belong to a single pod.
-    pub fn note_all(&self, what: What) {
+    pub fn record_without_pod(&self, what: EventKind) {
         self.push(self.start.elapsed(), what, None);
     }
 
@@ -124,7 +125,7 @@ impl EventLog {
         events
     }
 
-    fn push(&self, at: Duration, what: What, pod: Option<String>) {
+    fn push(&self, at: Duration, what: EventKind, pod: Option<String>) {
         let event = Event { at: at.as_secs_f64(), what, pod };
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }

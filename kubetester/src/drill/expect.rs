@@ -29,13 +29,13 @@ pub struct DrillExpectations {
 
 impl DrillExpectations {
     /// Checks the expectations that a load does not have.
-    pub fn check(&self, findings: &Analysis) -> Vec<Checked> {
+    pub fn check(&self, analysis: &Analysis) -> Vec<Checked> {
         let mut checked = Vec::new();
         let mut check = |expectation, held, detail| {
             checked.push(Checked { expectation, held, partial: false, detail });
         };
         if let Some(limit) = self.max_gap {
-            let gap = findings.longest_gap;
+            let gap = analysis.longest_gap;
             check(
                 "max-gap",
                 gap.seconds <= limit.as_secs_f64(),
@@ -48,7 +48,7 @@ impl DrillExpectations {
             );
         }
         if let Some(limit) = self.max_discovery {
-            let (held, seen) = discovered(&findings.found, limit);
+            let (held, seen) = discovered(&analysis.found, limit);
             check("max-discovery", held, format!("{seen}, at most {} allowed", time(limit.as_secs_f64())));
         }
         checked
@@ -92,8 +92,8 @@ mod tests {
             ..DrillExpectations::default()
         };
         let longest_gap = Gap { seconds: 0.2, at: 2.0 };
-        let findings = Analysis { longest_gap, failures: None, lost: Vec::new(), found };
-        expectations.check(&findings).into_iter().map(|one| (one.held, one.detail)).collect()
+        let analysis = Analysis { longest_gap, failures: None, lost: Vec::new(), found };
+        expectations.check(&analysis).into_iter().map(|one| (one.held, one.detail)).collect()
     }
 
     #[test]

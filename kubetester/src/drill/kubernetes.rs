@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::{api::Cluster, pods::Pods};
 use super::{
-    event_log::{EventLog, What},
-    platform::{Aim, Conduct, Platform, Trouble},
+    event_log::{EventKind, EventLog},
+    platform::{DrillTarget, Platform, PlatformError, ResponseMode},
 };
 use crate::target::{Endpoint, Target};
 
 /// The maximum time for the pods to reach a desired state.
-const WITHIN: Duration = Duration::from_secs(300);
+const CONVERGENCE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The interval between checks of the state if no pod changes.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The gateway's Service.
 const GATEWAY: &str = "serve-svc";
 
@@ -42,7 +42,7 @@ pub struct Kubernetes {
 /// The Deployment to drill.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "On Kubernetes")]
-pub struct Place {
+pub struct DeploymentOptions {
     /// The Deployment whose pods are changed
     #[arg(long, value_name = "NAME", default_value = "hellogrpc")]
     pub deployment: String,
@@ -75,8 +75,8 @@ impl Kubernetes {
     /// # Errors
     ///
     /// Fails if the Deployment does not exist or must not be read.
-    pub async fn find(place: Place) -> Result<Self, Trouble> {
-        let Place { deployment, namespace, context } = place;
+    pub async fn find(options: DeploymentOptions) -> Result<Self, PlatformError> {
+        let DeploymentOptions { deployment, namespace, context } = options;
         Self::new(Cluster::find(context, namespace, deployment).await?).await
     }
 
@@ -85,31 +85,31 @@ impl Kubernetes {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub async fn at(config: kube::Config, deployment: &str) -> Result<Self, Trouble> {
+    pub async fn at(config: kube::Config, deployment: &str) -> Result<Self, PlatformError> {
         Self::new(Cluster::new(config, None, deployment.to_owned())?).await
     }
 
-    async fn new(cluster: Cluster) -> Result<Self, Trouble> {
+    async fn new(cluster: Cluster) -> Result<Self, PlatformError> {
         let spec = cluster.deployment().await?.spec;
         let selector = spec.selector.try_into();
-        let selector =
-            selector.map_err(|error| Trouble::new("the Deployment's selector cannot be used", error))?;
+        let selector = selector
+            .map_err(|error| PlatformError::new("the Deployment's selector cannot be used", error))?;
         Ok(Self { cluster, selector, replicas: spec.replicas, scaled: false, pods: Pods::default() })
     }
 
     /// Lists the existing pods, so that only later changes are recorded.
-    async fn look(&mut self) -> Result<(), Trouble> {
+    async fn list_pods(&mut self) -> Result<(), PlatformError> {
         let list = self.cluster.list(&self.selector).await?;
         self.pods.list(&list.items, None);
         Ok(())
     }
 
     /// Watches the pods until they reach the desired state, and records their events.
-    async fn follow(&mut self, until: Until, journal: &EventLog) -> Result<(), Trouble> {
-        let deadline = Instant::now() + WITHIN;
+    async fn follow(&mut self, until: Until, event_log: &EventLog) -> Result<(), PlatformError> {
+        let deadline = Instant::now() + CONVERGENCE_TIMEOUT;
         'list: loop {
             let list = self.cluster.list(&self.selector).await?;
-            self.pods.list(&list.items, Some(journal));
+            self.pods.list(&list.items, Some(event_log));
             if reached(until, &self.cluster, &self.pods).await? {
                 return Ok(());
             }
@@ -117,19 +117,19 @@ impl Kubernetes {
             let mut events = self.cluster.watch(&self.selector, &version).await?;
             loop {
                 if Instant::now() >= deadline {
-                    return Err(self.late(until));
+                    return Err(self.timeout_error(until));
                 }
-                let look = Instant::now() + LOOK_EVERY;
-                match timeout_at(look, events.next()).await {
+                let next_check = Instant::now() + POLL_INTERVAL;
+                match timeout_at(next_check, events.next()).await {
                     Ok(Some(Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)))) => {
-                        self.pods.see(&pod, Some(journal));
+                        self.pods.update(&pod, Some(event_log));
                     }
                     Ok(Some(Ok(WatchEvent::Deleted(pod)))) => {
-                        self.pods.gone(&pod.metadata.name.unwrap_or_default(), Some(journal));
+                        self.pods.remove(&pod.metadata.name.unwrap_or_default(), Some(event_log));
                     }
                     Ok(Some(Ok(WatchEvent::Bookmark(_)))) | Err(_) => {}
                     Ok(Some(Err(error))) => {
-                        self.cluster.watch_broke(&error)?;
+                        self.cluster.check_watch_error(&error)?;
                         break;
                     }
                     // The watch ended or has expired; a new list has the missed changes.
@@ -141,11 +141,11 @@ impl Kubernetes {
                 }
             }
             drop(events);
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    fn late(&self, until: Until) -> Trouble {
+    fn timeout_error(&self, until: Until) -> PlatformError {
         let Cluster { namespace, deployment, .. } = &self.cluster;
         let ready = self.pods.ready().count();
         let problem = match until {
@@ -156,29 +156,31 @@ impl Kubernetes {
                 format!("the rollout of {deployment} has not ended ({ready} pods are ready)")
             }
         };
-        Trouble(format!("{problem} after {WITHIN:?}; 'kubectl -n {namespace} describe pods' says why"))
+        PlatformError(format!(
+            "{problem} after {CONVERGENCE_TIMEOUT:?}; 'kubectl -n {namespace} describe pods' says why"
+        ))
     }
 }
 
 /// Returns whether the pods have reached the desired state.
-async fn reached(until: Until, cluster: &Cluster, pods: &Pods) -> Result<bool, Trouble> {
+async fn reached(until: Until, cluster: &Cluster, pods: &Pods) -> Result<bool, PlatformError> {
     match until {
         Until::Ready(wanted) => Ok(pods.ready().count() >= wanted),
-        Until::Exactly(wanted) => Ok(pods.ready().count() == wanted && pods.staying() == wanted),
+        Until::Exactly(wanted) => Ok(pods.ready().count() == wanted && pods.not_terminating() == wanted),
         Until::RolledOut(generation) => {
             let deployment = cluster.deployment().await?;
             let over = objects::rolled_out(&deployment, generation);
-            over.map_err(|said| Trouble::new("the rollout was given up by its controller", said))
+            over.map_err(|message| PlatformError::new("the rollout was given up by its controller", message))
         }
     }
 }
 
-fn many(replicas: i32) -> usize {
+fn pod_count(replicas: i32) -> usize {
     usize::try_from(replicas).unwrap_or_default()
 }
 
-fn cannot(what: &str) -> Trouble {
-    Trouble(format!(
+fn unsupported(what: &str) -> PlatformError {
+    PlatformError(format!(
         "{what} cannot be done through the API server; on kubernetes there are restart, scale and kill"
     ))
 }
@@ -189,82 +191,86 @@ impl Platform for Kubernetes {
         "kubernetes"
     }
 
-    async fn target(&mut self, aim: &Aim) -> Result<Target, Trouble> {
+    async fn target(&mut self, drill_target: &DrillTarget) -> Result<Target, PlatformError> {
         let namespace = &self.cluster.namespace;
-        match aim {
-            Aim::Target(target) => Ok(target.clone()),
-            Aim::Gateway(path) if api::inside() => Ok(Target::Http(Endpoint {
+        match drill_target {
+            DrillTarget::Target(target) => Ok(target.clone()),
+            DrillTarget::Gateway(path) if api::in_cluster() => Ok(Target::Http(Endpoint {
                 host: format!("{GATEWAY}.{namespace}"),
                 port: 80,
                 path: path.clone(),
                 tls: false,
             })),
-            Aim::Gateway(path) => Err(Trouble(format!(
+            DrillTarget::Gateway(path) => Err(PlatformError(format!(
                 "from outside the cluster the gateway has no name: say --target http://…{path} with an address of its \
                  Service, or run 'kubectl -n {namespace} port-forward service/{GATEWAY} 8200:80' and say --target \
                  http://127.0.0.1:8200{path}"
             ))),
-            Aim::Direct | Aim::Tonic => Err(Trouble(
+            DrillTarget::Direct | DrillTarget::Tonic => Err(PlatformError(
                 "which Service has the pods is not known here: say --target with it, such as dns:///grpc-svc:8000"
                     .to_owned(),
             )),
         }
     }
 
-    async fn pods(&mut self) -> Result<Vec<String>, Trouble> {
-        self.look().await?;
+    async fn pods(&mut self) -> Result<Vec<String>, PlatformError> {
+        self.list_pods().await?;
         Ok(self.pods.ready().cloned().collect())
     }
 
     /// The controller creates a replacement immediately, so the pods are watched from here on.
-    async fn kill(&mut self, pod: &str, journal: &EventLog) -> Result<(), Trouble> {
-        self.look().await?;
+    async fn kill(&mut self, pod: &str, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.list_pods().await?;
         self.cluster.delete(pod).await?;
-        journal.note(What::Killed, pod);
+        event_log.record(EventKind::Killed, pod);
         self.pods.forget(pod);
-        self.follow(Until::Ready(many(self.replicas)), journal).await
+        self.follow(Until::Ready(pod_count(self.replicas)), event_log).await
     }
 
-    /// It has been.
-    async fn revive(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
+    /// Does nothing: the controller has already created a replacement.
+    async fn revive(&mut self, _pod: &str, _event_log: &EventLog) -> Result<(), PlatformError> {
         Ok(())
     }
 
-    async fn freeze(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
-        Err(cannot("freeze"))
+    async fn freeze(&mut self, _pod: &str, _event_log: &EventLog) -> Result<(), PlatformError> {
+        Err(unsupported("freeze"))
     }
 
-    async fn thaw(&mut self, _pod: &str, _journal: &EventLog) -> Result<(), Trouble> {
-        Err(cannot("freeze"))
+    async fn thaw(&mut self, _pod: &str, _event_log: &EventLog) -> Result<(), PlatformError> {
+        Err(unsupported("freeze"))
     }
 
-    async fn scale(&mut self, pods: u16, journal: &EventLog) -> Result<(), Trouble> {
-        self.look().await?;
+    async fn scale(&mut self, pods: u16, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.list_pods().await?;
         // Set even if the request fails, because the API server may have processed it.
         self.scaled = true;
         self.cluster.scale(pods.into()).await?;
-        self.follow(Until::Exactly(pods.into()), journal).await
+        self.follow(Until::Exactly(pods.into()), event_log).await
     }
 
-    async fn restart(&mut self, journal: &EventLog) -> Result<(), Trouble> {
-        self.look().await?;
+    async fn restart(&mut self, event_log: &EventLog) -> Result<(), PlatformError> {
+        self.list_pods().await?;
         let generation = self.cluster.restart().await?;
-        self.follow(Until::RolledOut(generation), journal).await
+        self.follow(Until::RolledOut(generation), event_log).await
     }
 
-    async fn dns(&mut self, _conduct: Conduct, _journal: &EventLog) -> Result<(), Trouble> {
-        Err(cannot("dns-outage"))
+    async fn set_dns_mode(
+        &mut self,
+        _response_mode: ResponseMode,
+        _event_log: &EventLog,
+    ) -> Result<(), PlatformError> {
+        Err(unsupported("dns-outage"))
     }
 
     /// Restores the number of replicas. The controller replaces killed pods and completes a restart by itself.
-    async fn put_back(&mut self) -> Result<(), Trouble> {
+    async fn restore(&mut self) -> Result<(), PlatformError> {
         if !self.scaled {
             return Ok(());
         }
         let Cluster { namespace, deployment, .. } = &self.cluster;
         let replicas = self.replicas;
-        self.cluster.scale(replicas).await.map_err(|Trouble(why)| {
-            Trouble(format!(
+        self.cluster.scale(replicas).await.map_err(|PlatformError(why)| {
+            PlatformError(format!(
                 "{deployment} was left with another number of pods ({why}); 'kubectl -n {namespace} scale \
                  deployment/{deployment} --replicas={replicas}' puts it right"
             ))

@@ -29,8 +29,8 @@ pub struct PathCounter {
     succeeded: AtomicU64,
 }
 
-/// A caller whose calls are counted by path, and whose errors name it.
-pub struct Routed<C> {
+/// A caller that counts its calls and whose errors name the path.
+pub struct PathCaller<C> {
     caller: C,
     counter: Arc<PathCounter>,
 }
@@ -38,14 +38,14 @@ pub struct Routed<C> {
 // === impl PathCounter ===
 
 impl PathCounter {
-    /// A counter for a path.
+    /// Creates a counter for a path.
     pub fn new(path: &str) -> Arc<Self> {
         Arc::new(Self { path: path.to_owned(), started: AtomicU64::new(0), succeeded: AtomicU64::new(0) })
     }
 
-    /// Has `caller` count its calls here.
-    pub fn follow<C: Call>(self: &Arc<Self>, caller: C) -> Routed<C> {
-        Routed { caller, counter: self.clone() }
+    /// Wraps `caller` so that its calls are counted.
+    pub fn wrap<C: Call>(self: &Arc<Self>, caller: C) -> PathCaller<C> {
+        PathCaller { caller, counter: self.clone() }
     }
 
     /// Returns the calls so far.
@@ -56,9 +56,9 @@ impl PathCounter {
     }
 }
 
-// === impl Routed ===
+// === impl PathCaller ===
 
-impl<C: Call> Call for Routed<C> {
+impl<C: Call> Call for PathCaller<C> {
     async fn call(&mut self) -> Outcome {
         self.counter.started.fetch_add(1, Ordering::Relaxed);
         let Outcome { pod, error, messages } = self.caller.call().await;
@@ -84,16 +84,16 @@ mod tests {
     #[tokio::test]
     async fn calls_are_counted_by_path_and_errors_name_it() {
         let counter = PathCounter::new("/hellohttp");
-        assert_eq!(counter.follow(Fails(false)).call().await.error, None);
-        assert_eq!(counter.follow(Fails(true)).call().await.error.unwrap(), "/hellohttp: refused");
-        // Given up before its outcome is known.
+        assert_eq!(counter.wrap(Fails(false)).call().await.error, None);
+        assert_eq!(counter.wrap(Fails(true)).call().await.error.unwrap(), "/hellohttp: refused");
+        // A call that is dropped before its outcome is known.
         struct Hangs;
         impl Call for Hangs {
             async fn call(&mut self) -> Outcome {
                 std::future::pending().await
             }
         }
-        let mut hangs = counter.follow(Hangs);
+        let mut hangs = counter.wrap(Hangs);
         assert!(futures_util::poll!(std::pin::pin!(hangs.call())).is_pending());
         assert_eq!(counter.calls(), PathCalls { path: "/hellohttp".to_owned(), calls: 3, failed: 2 });
     }

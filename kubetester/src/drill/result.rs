@@ -1,11 +1,11 @@
-//! The result of a drill, as one document: the load's own result, what happened, and what that cost. Fields are only
-//! ever added to it, or its version changes.
+//! The result of a drill as one document: the events, their effect, and the result of the load. Fields are only added;
+//! any other change needs a new version.
 
 use serde::Serialize;
 
 use super::{
     analysis::Analysis, event_log::Event, expect::DrillExpectations, paths::PathCalls, scenario::Scenario,
-    success_log::Steps, verdict::verdict,
+    success_log::CallTimes, verdict::verdict,
 };
 use crate::{expect::Checked, result::LoadResult, verdict::Tone};
 
@@ -29,7 +29,7 @@ pub struct DrillResult {
     pub paths: Vec<PathCalls>,
     /// The effect on the calls.
     #[serde(flatten)]
-    pub findings: Analysis,
+    pub analysis: Analysis,
     /// The verdict as one text.
     pub verdict: String,
     /// The sentences of the verdict.
@@ -50,15 +50,15 @@ impl DrillResult {
         scenario: Scenario,
         on: &'static str,
         events: Vec<Event>,
-        steps: &Steps,
+        call_times: &CallTimes,
         paths: Vec<PathCalls>,
         mut load: LoadResult,
         expectations: &DrillExpectations,
     ) -> Self {
-        let findings = Analysis::of(&events, steps, load.elapsed);
+        let analysis = Analysis::new(&events, call_times, load.elapsed);
         let mut checked = std::mem::take(&mut load.expectations);
-        checked.extend(expectations.check(&findings));
-        let sentences = verdict(scenario, &load, &paths, &findings);
+        checked.extend(expectations.check(&analysis));
+        let sentences = verdict(scenario, &load, &paths, &analysis);
         Self {
             schema: SCHEMA,
             scenario: scenario.to_string(),
@@ -68,7 +68,7 @@ impl DrillResult {
             paths,
             notes: load.notes.clone(),
             events,
-            findings,
+            analysis,
             expectations: checked,
             load,
         }
@@ -76,7 +76,7 @@ impl DrillResult {
 
     /// Returns how serious the result is.
     pub fn tone(&self) -> Tone {
-        let lost = self.findings.found.iter().any(|one| one.discovery.is_none());
+        let lost = self.analysis.found.iter().any(|one| one.discovery.is_none());
         match (self.held() && self.load.failed == 0, lost) {
             (false, _) => Tone::Bad,
             (true, true) => Tone::Warning,

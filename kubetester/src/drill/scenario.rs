@@ -6,7 +6,7 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use super::{
     event_log::EventLog,
-    platform::{Conduct, Platform, Trouble},
+    platform::{Platform, PlatformError, ResponseMode},
     success_log::SuccessLog,
 };
 
@@ -27,7 +27,7 @@ pub enum Scenario {
     Scale(u16),
     /// Stops the process of one pod, and resumes it after a while.
     Freeze,
-    /// The DNS server fails, then says nothing, and a pod is killed and returns meanwhile.
+    /// The DNS server first fails and then does not answer, while a pod is killed and started again.
     DnsOutage,
 }
 
@@ -52,25 +52,27 @@ impl Scenario {
     /// # Errors
     ///
     /// Fails if no call succeeds before it begins, or if the platform reports an error.
-    pub async fn play(
+    pub async fn run(
         self,
         times: &Times,
         platform: &mut dyn Platform,
-        journal: &EventLog,
+        event_log: &EventLog,
         success_log: &SuccessLog,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PlatformError> {
         sleep(times.steady).await;
         let until = Instant::now() + times.patience;
         while !success_log.any_success() {
             if Instant::now() >= until {
                 let waited = humantime::format_duration(times.steady + times.patience);
-                return Err(Trouble(format!("no call succeeded in {waited}, before anything was changed")));
+                return Err(PlatformError(format!(
+                    "no call succeeded in {waited}, before anything was changed"
+                )));
             }
             sleep(POLL_INTERVAL).await;
         }
-        within(platform, success_log).await?;
-        self.act(times, platform, journal, success_log).await?;
-        found(journal, success_log, Instant::now() + times.patience).await;
+        check_target(platform, success_log).await?;
+        self.act(times, platform, event_log, success_log).await?;
+        wait_until_discovered(event_log, success_log, Instant::now() + times.patience).await;
         sleep(times.settle).await;
         Ok(())
     }
@@ -79,37 +81,37 @@ impl Scenario {
         self,
         times: &Times,
         platform: &mut dyn Platform,
-        journal: &EventLog,
+        event_log: &EventLog,
         success_log: &SuccessLog,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PlatformError> {
         match self {
             Self::Kill => {
-                let pod = victim(platform, success_log).await?;
-                platform.kill(&pod, journal).await?;
+                let pod = busiest_pod(platform, success_log).await?;
+                platform.kill(&pod, event_log).await?;
                 sleep(times.outage).await;
-                platform.revive(&pod, journal).await
+                platform.revive(&pod, event_log).await
             }
             Self::Freeze => {
-                let pod = victim(platform, success_log).await?;
-                platform.freeze(&pod, journal).await?;
+                let pod = busiest_pod(platform, success_log).await?;
+                platform.freeze(&pod, event_log).await?;
                 sleep(times.outage).await;
-                platform.thaw(&pod, journal).await
+                platform.thaw(&pod, event_log).await
             }
-            Self::Restart => platform.restart(journal).await,
-            Self::Scale(pods) => platform.scale(pods, journal).await,
+            Self::Restart => platform.restart(event_log).await,
+            Self::Scale(pods) => platform.scale(pods, event_log).await,
             Self::DnsOutage => {
-                let pod = victim(platform, success_log).await?;
+                let pod = busiest_pod(platform, success_log).await?;
                 let part = times.outage / 4;
-                platform.dns(Conduct::Fail, journal).await?;
+                platform.set_dns_mode(ResponseMode::Fail, event_log).await?;
                 sleep(part).await;
-                platform.kill(&pod, journal).await?;
+                platform.kill(&pod, event_log).await?;
                 sleep(part).await;
-                platform.dns(Conduct::Silent, journal).await?;
-                platform.revive(&pod, journal).await?;
+                platform.set_dns_mode(ResponseMode::Silent, event_log).await?;
+                platform.revive(&pod, event_log).await?;
                 sleep(part).await;
-                platform.dns(Conduct::Lossy, journal).await?;
+                platform.set_dns_mode(ResponseMode::Lossy, event_log).await?;
                 sleep(part).await;
-                platform.dns(Conduct::Answer, journal).await
+                platform.set_dns_mode(ResponseMode::Answer, event_log).await
             }
         }
     }
@@ -132,7 +134,7 @@ impl fmt::Display for Scenario {
 /// # Errors
 ///
 /// Fails if none of the drilled pods has answered, because the calls would then not show the effect of the drill.
-async fn within(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<(), Trouble> {
+async fn check_target(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<(), PlatformError> {
     let pods = platform.pods().await?;
     if pods.iter().any(|pod| success_log.calls(pod) > 0) {
         return Ok(());
@@ -151,24 +153,24 @@ async fn within(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result
         pods => format!("the answers came from {}; name a --target within the drilled system", list(pods)),
     };
     let drilled = if pods.is_empty() { "none is ready".to_owned() } else { list(pods) };
-    Err(Trouble(format!("none of the drilled pods ({drilled}) has answered a call: {answered}")))
+    Err(PlatformError(format!("none of the drilled pods ({drilled}) has answered a call: {answered}")))
 }
 
 /// Returns the busiest pod. With a single connection, the loss of any other pod would have no effect.
-async fn victim(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<String, Trouble> {
+async fn busiest_pod(platform: &mut dyn Platform, success_log: &SuccessLog) -> Result<String, PlatformError> {
     let pods = platform.pods().await?;
     let busiest = pods.into_iter().max_by_key(|pod| success_log.calls(pod));
-    busiest.ok_or_else(|| Trouble("the system has no ready pods to drill".to_owned()))
+    busiest.ok_or_else(|| PlatformError("the system has no ready pods to drill".to_owned()))
 }
 
 /// Waits until every pod that became ready has answered a call since then.
-async fn found(journal: &EventLog, success_log: &SuccessLog, until: Instant) {
-    let gains: Vec<_> = journal.events().into_iter().filter(|event| event.what.is_gain()).collect();
+async fn wait_until_discovered(event_log: &EventLog, success_log: &SuccessLog, until: Instant) {
+    let gains: Vec<_> = event_log.events().into_iter().filter(|event| event.what.is_gain()).collect();
     let all = async {
         let mut poll = interval(POLL_INTERVAL);
         while !gains
             .iter()
-            .all(|gain| gain.pod.as_ref().is_none_or(|pod| success_log.answered_after(pod, gain.at)))
+            .all(|gain| gain.pod.as_ref().is_none_or(|pod| success_log.has_success_after(pod, gain.at)))
         {
             poll.tick().await;
         }

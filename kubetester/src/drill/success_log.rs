@@ -14,12 +14,12 @@ use crate::engine::{Call, Outcome};
 #[derive(Debug)]
 pub struct SuccessLog {
     start: Instant,
-    steps: Mutex<Steps>,
+    call_times: Mutex<CallTimes>,
 }
 
 /// The times when calls ended.
 #[derive(Debug, Clone, Default)]
-pub struct Steps {
+pub struct CallTimes {
     /// The successful calls of each pod.
     pub pods: HashMap<String, Vec<f64>>,
     /// The successful calls whose answers do not name their pod.
@@ -29,36 +29,36 @@ pub struct Steps {
 }
 
 /// A caller whose calls are recorded.
-pub struct Logged<C> {
+pub struct Recorded<C> {
     caller: C,
     success_log: Arc<SuccessLog>,
 }
 
 /// A call in flight. If it is dropped before its outcome is known, it has timed out and counts as failed.
-struct UnderWay<'a>(Option<&'a SuccessLog>);
+struct InFlight<'a>(Option<&'a SuccessLog>);
 
 // === impl SuccessLog ===
 
 impl SuccessLog {
     /// Creates an empty log.
     pub fn new(start: Instant) -> Self {
-        Self { start, steps: Mutex::default() }
+        Self { start, call_times: Mutex::default() }
     }
 
     /// Wraps `callers` so that their calls are recorded.
-    pub fn follow<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Logged<C>> {
-        callers.into_iter().map(|caller| Logged { caller, success_log: self.clone() }).collect()
+    pub fn wrap<C: Call>(self: &Arc<Self>, callers: Vec<C>) -> Vec<Recorded<C>> {
+        callers.into_iter().map(|caller| Recorded { caller, success_log: self.clone() }).collect()
     }
 
     /// Returns all recorded times.
-    pub fn steps(&self) -> Steps {
+    pub fn call_times(&self) -> CallTimes {
         self.lock().clone()
     }
 
     /// Returns whether any call succeeded.
     pub fn any_success(&self) -> bool {
-        let steps = self.lock();
-        !steps.pods.is_empty() || !steps.unnamed.is_empty()
+        let call_times = self.lock();
+        !call_times.pods.is_empty() || !call_times.unnamed.is_empty()
     }
 
     /// Returns the pods that have answered.
@@ -67,10 +67,10 @@ impl SuccessLog {
     }
 
     /// Returns whether `pod` has answered after `at`.
-    pub fn answered_after(&self, pod: &str, at: f64) -> bool {
-        let steps = self.lock();
+    pub fn has_success_after(&self, pod: &str, at: f64) -> bool {
+        let call_times = self.lock();
         // The latest times are at or near the end.
-        steps.pods.get(pod).is_some_and(|times| times.iter().rev().take(64).any(|time| *time > at))
+        call_times.pods.get(pod).is_some_and(|times| times.iter().rev().take(64).any(|time| *time > at))
     }
 
     /// Returns the number of calls that `pod` has answered.
@@ -80,38 +80,38 @@ impl SuccessLog {
 
     fn record(&self, outcome: &Outcome) {
         let at = self.start.elapsed().as_secs_f64();
-        let mut steps = self.lock();
+        let mut call_times = self.lock();
         match &outcome.pod {
-            _ if outcome.error.is_some() => steps.failures.push(at),
-            Some(pod) => match steps.pods.get_mut(pod) {
+            _ if outcome.error.is_some() => call_times.failures.push(at),
+            Some(pod) => match call_times.pods.get_mut(pod) {
                 Some(times) => times.push(at),
-                None => drop(steps.pods.insert(pod.clone(), vec![at])),
+                None => drop(call_times.pods.insert(pod.clone(), vec![at])),
             },
-            None => steps.unnamed.push(at),
+            None => call_times.unnamed.push(at),
         }
     }
 
-    /// Locks the steps. Poisoning is ignored because no panic can leave them inconsistent.
-    fn lock(&self) -> MutexGuard<'_, Steps> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the call_times. Poisoning is ignored because no panic can leave them inconsistent.
+    fn lock(&self) -> MutexGuard<'_, CallTimes> {
+        self.call_times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Logged ===
+// === impl Recorded ===
 
-impl<C: Call> Call for Logged<C> {
+impl<C: Call> Call for Recorded<C> {
     async fn call(&mut self) -> Outcome {
-        let mut under_way = UnderWay(Some(&self.success_log));
+        let mut in_flight = InFlight(Some(&self.success_log));
         let outcome = self.caller.call().await;
-        under_way.0 = None;
+        in_flight.0 = None;
         self.success_log.record(&outcome);
         outcome
     }
 }
 
-// === impl UnderWay ===
+// === impl InFlight ===
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(success_log) = self.0 {
             success_log.record(&Outcome { error: Some(String::new()), ..Outcome::default() });

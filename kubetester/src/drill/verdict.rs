@@ -12,12 +12,12 @@ pub fn verdict(
     scenario: Scenario,
     load: &LoadResult,
     paths: &[PathCalls],
-    findings: &Analysis,
+    analysis: &Analysis,
 ) -> Vec<String> {
     let mut sentences = vec![match load.failed {
         0 => format!("no call of {} failed", count(load.calls)),
         failed => {
-            let span = findings
+            let span = analysis
                 .failures
                 .map(|span| format!(", between {} and {}", time(span.first_at), time(span.last_at)));
             let span = span.unwrap_or_default();
@@ -28,8 +28,8 @@ pub fn verdict(
     // With a lower rate than planned, the drill was easier than intended.
     let rate = load.findings.0.iter().filter(|finding| finding.kind == Kind::RateNotReached);
     sentences.extend(rate.map(|finding| finding.sentence.clone()));
-    sentences.push(format!("longest gap without a successful call: {}", time(findings.longest_gap.seconds)));
-    sentences.extend(first_calls(findings));
+    sentences.push(format!("longest gap without a successful call: {}", time(analysis.longest_gap.seconds)));
+    sentences.extend(first_calls(analysis));
     sentences
 }
 
@@ -44,10 +44,10 @@ fn by_path(paths: &[PathCalls]) -> Option<String> {
     Some(format!("failed by path: {}", each.collect::<Vec<_>>().join(", ")))
 }
 
-fn first_calls(findings: &Analysis) -> Option<String> {
-    let never: Vec<_> = findings.found.iter().filter(|one| one.discovery.is_none()).collect();
-    let slowest = findings.found.iter().filter_map(|one| one.discovery).reduce(f64::max);
-    Some(match (&never[..], findings.found.len(), slowest) {
+fn first_calls(analysis: &Analysis) -> Option<String> {
+    let never: Vec<_> = analysis.found.iter().filter(|one| one.discovery.is_none()).collect();
+    let slowest = analysis.found.iter().filter_map(|one| one.discovery).reduce(f64::max);
+    Some(match (&never[..], analysis.found.len(), slowest) {
         ([], 0, _) => return None,
         ([], 1, Some(slowest)) => {
             format!("the new pod got its first call {} after it became ready", time(slowest))

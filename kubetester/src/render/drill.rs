@@ -49,7 +49,7 @@ fn write(page: &mut String, result: &DrillResult) -> fmt::Result {
         more_pods(page, load)?;
     }
     errors(page, load)?;
-    let gap = result.findings.longest_gap;
+    let gap = result.analysis.longest_gap;
     writeln!(
         page,
         "\n{BOLD}longest gap without a successful call{BOLD:#}  {} at {}\n",
@@ -67,8 +67,8 @@ fn timeline(result: &DrillResult) -> Table {
     for event in &result.events {
         let Event { at, what, pod } = event;
         let happened = match pod {
-            Some(pod) => format!("{pod} {}", what.words()),
-            None => what.words().to_owned(),
+            Some(pod) => format!("{pod} {}", what.description()),
+            None => what.description().to_owned(),
         };
         table.add_row([time(*at), happened, consequence(result, event).unwrap_or_default()]);
     }
@@ -80,8 +80,8 @@ fn timeline(result: &DrillResult) -> Table {
 pub fn consequence(result: &DrillResult, event: &Event) -> Option<String> {
     let pod = event.pod.as_ref()?;
     let of_event = |name: &String, at: f64| name == pod && at.total_cmp(&event.at).is_eq();
-    let lost = result.findings.lost.iter().find(|lost| of_event(&lost.pod, lost.at));
-    let found = result.findings.found.iter().find(|found| of_event(&found.pod, found.ready_at));
+    let lost = result.analysis.lost.iter().find(|lost| of_event(&lost.pod, lost.at));
+    let found = result.analysis.found.iter().find(|found| of_event(&found.pod, found.ready_at));
     match (lost, found) {
         (Some(LostPod { at, last_answer_at: Some(last), .. }), _) if last >= at => {
             Some(format!("last call {} later", time(last - at)))

@@ -45,7 +45,7 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
     let plots = Plots::of(&[load], result.events.iter().enumerate().map(number).collect());
     let mut panel = Panel::new("drill", None, load, &plots);
     panel.head = None;
-    let gap = result.findings.longest_gap;
+    let gap = result.analysis.longest_gap;
     let mut facts = vec![
         ("calls", count(load.calls)),
         ("calls a second", count(load.calls_per_second.round() as u64)),
@@ -76,7 +76,7 @@ pub fn drill(result: &DrillResult, about: &About) -> String {
 
 /// Returns the longest time between a pod's readiness and its first call.
 fn slowest(result: &DrillResult) -> Option<f64> {
-    result.findings.found.iter().filter_map(|found| found.discovery).reduce(f64::max)
+    result.analysis.found.iter().filter_map(|found| found.discovery).reduce(f64::max)
 }
 
 // === impl DrillPage ===
@@ -91,7 +91,7 @@ impl DrillPage<'_> {
 
 impl Happened {
     fn new(result: &DrillResult, event: &Event) -> Self {
-        let what = event.what.words();
+        let what = event.what.description();
         Self {
             at: time(event.at),
             what: event.pod.as_ref().map_or(what.to_owned(), |pod| format!("{pod} {what}")),

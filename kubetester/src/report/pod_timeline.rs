@@ -46,7 +46,7 @@ impl PodTimeline {
         let over_time = load.over_time.as_ref().filter(|over_time| !over_time.pods.is_empty())?;
         let spans = Intervals::new(over_time.width, load.elapsed);
         let along = Scale::Linear(load.elapsed);
-        let mark = |event: &Event| Mark::new(along, event.at, event.what.words().to_owned());
+        let mark = |event: &Event| Mark::new(along, event.at, event.what.description().to_owned());
         let eventful = |name: &str| events.iter().any(|event| event.pod.as_deref() == Some(name));
         let mut pods: Vec<_> = over_time.pods.iter().map(|pod| (pod, spans.rates(&pod.calls))).collect();
         let most = pods.iter().flat_map(|(_, rates)| rates).copied().fold(0.0, f64::max);

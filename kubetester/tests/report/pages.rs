@@ -6,11 +6,11 @@ use kubetester::{
     compare::Comparison,
     conditions::Conditions,
     drill::{
-        event_log::{Event, What},
+        event_log::{Event, EventKind},
         expect::DrillExpectations,
         result::DrillResult,
         scenario::Scenario,
-        success_log::Steps,
+        success_log::CallTimes,
     },
     engine::{Plan, Run},
     expect::Expectations,
@@ -118,16 +118,16 @@ fn comparison_page_has_one_scale_and_marks_the_best() {
 fn drill_page_marks_events_on_all_plots() {
     let event = |at, what, pod: Option<&str>| Event { at, what, pod: pod.map(str::to_owned) };
     let events = vec![
-        event(1.0, What::DnsFails, None),
-        event(1.5, What::Killed, Some("pod-a")),
-        event(3.0, What::Ready, Some("pod-a")),
+        event(1.0, EventKind::DnsFails, None),
+        event(1.5, EventKind::Killed, Some("pod-a")),
+        event(3.0, EventKind::Ready, Some("pod-a")),
     ];
-    let mut steps = Steps::default();
-    steps.pods.insert("pod-a".into(), vec![0.5, 1.0, 3.25]);
+    let mut call_times = CallTimes::default();
+    call_times.pods.insert("pod-a".into(), vec![0.5, 1.0, 3.25]);
     let expectations = DrillExpectations::default();
     let load = CALLS.load("http://gw/a");
     let result =
-        DrillResult::new(Scenario::DnsOutage, "demo", events, &steps, Vec::new(), load, &expectations);
+        DrillResult::new(Scenario::DnsOutage, "demo", events, &call_times, Vec::new(), load, &expectations);
     let page = Page::new(report::drill(&result, &about()));
     assert_eq!(page.texts("h1"), ["dns-outage on demo"]);
     assert_eq!(page.texts(".verdict p"), result.sentences);
@@ -149,10 +149,10 @@ fn drill_page_marks_events_on_all_plots() {
 fn notes_are_the_same_in_html_text_and_json() {
     let mut load = CALLS.load("http://gw/a");
     load.notes = vec!["5 calls were due and never made".to_owned(), "and <another>".to_owned()];
-    let steps = Steps::default();
+    let call_times = CallTimes::default();
     let expectations = DrillExpectations::default();
     let result =
-        DrillResult::new(Scenario::Kill, "demo", Vec::new(), &steps, Vec::new(), load, &expectations);
+        DrillResult::new(Scenario::Kill, "demo", Vec::new(), &call_times, Vec::new(), load, &expectations);
     let page = Page::new(report::drill(&result, &about()));
     let notes = page.texts(".part > .note");
     let terminal = anstream::adapter::strip_str(&render::drill(&result)).to_string();

@@ -3,7 +3,7 @@
 use balanced_channel::Channel;
 use kubetester::{
     demo::layout::{Layout, addresses},
-    dns::{Conduct, DnsServer},
+    dns::{DnsServer, ResponseMode},
 };
 use service::{Identity, Instance, Shutdown, defaults};
 
@@ -29,7 +29,7 @@ async fn new_address_is_connected_and_takes_its_share() {
     dns.zone().set("grpc-svc", pods.iter().map(|pod| pod.ip()));
     until(|| dns.zone().handed_out("grpc-svc", fourth) > 0).await;
     // The new address is in a single DNS answer, so one answer has to be enough.
-    dns.zone().set_conduct(Conduct::Silent);
+    dns.zone().set_response_mode(ResponseMode::Silent);
     let answers = dns.zone().handed_out("grpc-svc", fourth);
     let snapshot = ready(&channel, 4).await;
     assert_eq!(dns.zone().handed_out("grpc-svc", fourth), answers);
@@ -39,7 +39,7 @@ async fn new_address_is_connected_and_takes_its_share() {
         assert_eq!(subchannel.last_error, None, "no connection was broken");
     }
 
-    dns.zone().set_conduct(Conduct::Answer);
+    dns.zone().set_response_mode(ResponseMode::Answer);
     let turns = in_turn(&over(&channel), 40).await;
     assert_eq!(turns.len(), 4);
     assert!(turns.values().all(|calls| *calls == 10), "{turns:?}");

@@ -12,18 +12,18 @@ use serde_json::Value;
 use tokio::{process::Command, sync::Mutex, time::timeout};
 
 use crate::drill::{
-    event_log::{EventLog, What},
-    platform::Trouble,
+    event_log::{EventKind, EventLog},
+    platform::PlatformError,
 };
 
 /// The timeout of a command. Stopping a container may take its whole grace period.
-const PATIENCE: Duration = Duration::from_secs(120);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs commands one at a time. Each runs to its end even if its future is dropped, because an aborted command would
 /// leave an unknown state.
 pub(super) struct Docker {
     compose: Vec<String>,
-    turn: Arc<Mutex<()>>,
+    lock: Arc<Mutex<()>>,
 }
 
 /// A running container.
@@ -38,7 +38,7 @@ pub(super) struct Container {
 /// A line of `docker events`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Happened {
+struct DockerEvent {
     action: String,
     actor: Actor,
     #[serde(rename = "timeNano")]
@@ -57,7 +57,7 @@ struct Actor {
 
 impl Docker {
     /// Uses the given compose command, or else the installed one.
-    pub(super) async fn find(command: Option<&str>) -> Result<Self, Trouble> {
+    pub(super) async fn find(command: Option<&str>) -> Result<Self, PlatformError> {
         let words = |command: &str| command.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let candidates = match command {
             Some(command) => vec![words(command)],
@@ -65,13 +65,15 @@ impl Docker {
         };
         let mut why = String::new();
         for compose in candidates {
-            let docker = Self { compose, turn: Arc::default() };
+            let docker = Self { compose, lock: Arc::default() };
             match docker.compose(&["version"]).await {
                 Ok(_) => return Ok(docker),
-                Err(Trouble(trouble)) => why = trouble,
+                Err(PlatformError(failed)) => why = failed,
             }
         }
-        Err(Trouble(format!("no compose command works; name one with --compose. The last one tried: {why}")))
+        Err(PlatformError(format!(
+            "no compose command works; name one with --compose. The last one tried: {why}"
+        )))
     }
 
     pub(super) fn compose_command(&self) -> String {
@@ -79,47 +81,47 @@ impl Docker {
     }
 
     /// Runs a compose command.
-    pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
+    pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String, PlatformError> {
         let words = self.compose.iter().map(String::as_str).chain(arguments.iter().copied());
         self.command(words.map(str::to_owned).collect()).await
     }
 
     /// Runs a Docker command.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, Trouble> {
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, PlatformError> {
         let words = ["docker"].into_iter().chain(arguments.iter().copied());
         self.command(words.map(str::to_owned).collect()).await
     }
 
-    async fn command(&self, words: Vec<String>) -> Result<String, Trouble> {
+    async fn command(&self, words: Vec<String>) -> Result<String, PlatformError> {
         let line = words.join(" ");
-        let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("{line} failed"), why);
-        let (program, arguments) = words.split_first().ok_or_else(|| trouble(&"it is empty"))?;
+        let failed = |why: &dyn std::fmt::Display| PlatformError::new(format_args!("{line} failed"), why);
+        let (program, arguments) = words.split_first().ok_or_else(|| failed(&"it is empty"))?;
         let mut command = Command::new(program);
         // A new process group, so that Ctrl-C reaches only this process, which restores the system.
         command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-        let turn = self.turn.clone();
+        let lock = self.lock.clone();
         let ended = tokio::spawn(async move {
-            let _turn = turn.lock().await;
-            timeout(PATIENCE, command.output()).await
+            let _guard = lock.lock().await;
+            timeout(COMMAND_TIMEOUT, command.output()).await
         });
         match ended.await {
             Ok(Ok(Ok(Output { status, stdout, .. }))) if status.success() => {
                 Ok(String::from_utf8_lossy(&stdout).into_owned())
             }
             Ok(Ok(Ok(Output { status, stderr, .. }))) => {
-                let said = String::from_utf8_lossy(&stderr);
+                let stderr = String::from_utf8_lossy(&stderr);
                 // The last line has the cause.
-                let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
-                Err(trouble(&last.unwrap_or_else(|| status.to_string())))
+                let last = stderr.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
+                Err(failed(&last.unwrap_or_else(|| status.to_string())))
             }
-            Ok(Ok(Err(error))) => Err(trouble(&error)),
-            Ok(Err(_)) => Err(trouble(&format_args!("it has not ended after {PATIENCE:?}"))),
-            Err(panic) => Err(trouble(&panic)),
+            Ok(Ok(Err(error))) => Err(failed(&error)),
+            Ok(Err(_)) => Err(failed(&format_args!("it has not ended after {COMMAND_TIMEOUT:?}"))),
+            Err(panic) => Err(failed(&panic)),
         }
     }
 
     /// Returns the running containers of a service, including paused ones.
-    pub(super) async fn running(&self, service: &str) -> Result<Vec<Container>, Trouble> {
+    pub(super) async fn running(&self, service: &str) -> Result<Vec<Container>, PlatformError> {
         let listed = self.compose(&["ps", "-q", service]).await?;
         let ids: Vec<_> = listed.split_whitespace().collect();
         if ids.is_empty() {
@@ -127,7 +129,7 @@ impl Docker {
         }
         let inspected = self.run(&[&["inspect"], &ids[..]].concat()).await?;
         let document: Vec<Value> = serde_json::from_str(&inspected)
-            .map_err(|error| Trouble::new("docker inspect says what is not JSON", error))?;
+            .map_err(|error| PlatformError::new("docker inspect printed invalid JSON", error))?;
         let container = |one: &Value| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             (one["State"]["Running"] == true).then(|| Container {
@@ -140,15 +142,15 @@ impl Docker {
     }
 
     /// Returns the state of a container's health check, empty if it has none.
-    pub(super) async fn health(&self, id: &str) -> Result<String, Trouble> {
+    pub(super) async fn health(&self, id: &str) -> Result<String, PlatformError> {
         let format = "{{if .State.Health}}{{.State.Health.Status}}{{end}}";
         Ok(self.run(&["inspect", "--format", format, id]).await?.trim().to_owned())
     }
 
     /// Returns the address of the first port that a service publishes on this machine.
-    pub(super) async fn published(&self, service: &str) -> Result<SocketAddr, Trouble> {
+    pub(super) async fn published(&self, service: &str) -> Result<SocketAddr, PlatformError> {
         let unpublished = |why: &dyn std::fmt::Display| {
-            Trouble(format!(
+            PlatformError(format!(
                 "the service {service} publishes no port ({why}); name what to call with --target"
             ))
         };
@@ -161,31 +163,31 @@ impl Docker {
     }
 
     /// Records the events of containers since a time, as reported by Docker.
-    pub(super) async fn tell(
+    pub(super) async fn record_events(
         &self,
         since: SystemTime,
         containers: &[Container],
-        journal: &EventLog,
-    ) -> Result<(), Trouble> {
+        event_log: &EventLog,
+    ) -> Result<(), PlatformError> {
         let (since, until) = (unix(since), unix(SystemTime::now()));
         let only = ["kill", "start", "pause", "unpause"].map(|event| format!("event={event}"));
         let mut arguments = vec!["events", "--since", &since, "--until", &until, "--format", "{{json .}}"];
         arguments.extend(["--filter", "type=container"]);
         arguments.extend(only.iter().flat_map(|event| ["--filter", event]));
         for line in self.run(&arguments).await?.lines() {
-            let Ok(Happened { action, actor, nanos }) = serde_json::from_str(line) else { continue };
+            let Ok(DockerEvent { action, actor, nanos }) = serde_json::from_str(line) else { continue };
             let Some(container) = containers.iter().find(|container| container.id == actor.id) else {
                 continue;
             };
             let what = match (action.as_str(), actor.attributes["signal"].as_str()) {
-                ("start", _) => What::Ready,
-                ("pause", _) => What::Frozen,
-                ("unpause", _) => What::Thawed,
-                ("kill", Some("9")) => What::Killed,
-                ("kill", _) => What::Stopping,
+                ("start", _) => EventKind::Ready,
+                ("pause", _) => EventKind::Frozen,
+                ("unpause", _) => EventKind::Thawed,
+                ("kill", Some("9")) => EventKind::Killed,
+                ("kill", _) => EventKind::Stopping,
                 _ => continue,
             };
-            journal.note_at(UNIX_EPOCH + Duration::from_nanos(nanos), what, &container.name);
+            event_log.record_at(UNIX_EPOCH + Duration::from_nanos(nanos), what, &container.name);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The gateway of the drill's own system, and readiness checks of programs.
+//! The gateway of the demo, and readiness checks of programs.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep};
 use super::process::Process;
 use crate::{
     demo::system::{HTTP_SVC, ROUTES},
-    drill::platform::Trouble,
+    drill::platform::PlatformError,
     target::Endpoint,
     transport::{self, Setup},
 };
 
 /// The maximum time until the gateway is connected to every pod, or until a pod is ready.
-const PATIENCE: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The interval between readiness checks.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A gateway that is connected to the pods.
 pub(super) struct Gateway {
@@ -42,7 +42,7 @@ impl Gateway {
         pods_port: u16,
         pods: usize,
         http: Option<(u16, SocketAddr)>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, PlatformError> {
         let mut env = vec![
             ("LISTEN_ADDR", format!("{address}:0")),
             ("ADMIN_ADDR", format!("{address}:0")),
@@ -56,7 +56,7 @@ impl Gateway {
         let name = helloserve::PROGRAM.name;
         let process = Process::start(name, name, &env).await?;
         let connected = |body: &[u8]| connected(body, pods);
-        asked(&process, process.listen, "/routes", connected, "is connected to every pod").await?;
+        poll_until(&process, process.listen, "/routes", connected, "is connected to every pod").await?;
         Ok(Self { listen: process.listen, process: Some(process), target, pods_port })
     }
 
@@ -66,7 +66,7 @@ impl Gateway {
     }
 
     /// Ends the gateway.
-    pub(super) async fn end(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn end(&mut self) -> Result<(), PlatformError> {
         match self.process.take() {
             Some(process) => process.end().await,
             None => Ok(()),
@@ -75,8 +75,8 @@ impl Gateway {
 }
 
 /// Waits until a program is ready.
-pub(super) async fn ready(process: &Process) -> Result<(), Trouble> {
-    asked(process, process.admin, "/readyz", |_| true, "is ready").await
+pub(super) async fn ready(process: &Process) -> Result<(), PlatformError> {
+    poll_until(process, process.admin, "/readyz", |_| true, "is ready").await
 }
 
 /// Returns whether each route in `/routes` is connected to every pod, or to one pod if its policy uses only one.
@@ -90,23 +90,25 @@ fn connected(routes: &[u8], pods: usize) -> bool {
 }
 
 /// Polls a URL of a program until it answers with success and the expected content.
-async fn asked(
+async fn poll_until(
     process: &Process,
     at: SocketAddr,
     path: &str,
     wanted: impl Fn(&[u8]) -> bool,
     what: &str,
-) -> Result<(), Trouble> {
-    let until = Instant::now() + PATIENCE;
-    let asked = Endpoint { host: at.ip().to_string(), port: at.port(), path: path.to_owned(), tls: false };
+) -> Result<(), PlatformError> {
+    let until = Instant::now() + READY_TIMEOUT;
+    let endpoint = Endpoint { host: at.ip().to_string(), port: at.port(), path: path.to_owned(), tls: false };
     loop {
-        let answer = transport::fetch(asked.clone(), Setup::default(), PATIENCE).await;
+        let answer = transport::fetch(endpoint.clone(), Setup::default(), READY_TIMEOUT).await;
         if answer.is_ok_and(|answer| answer.is_ok_and(|body| wanted(&body))) {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(Trouble(format!("{process} does not say after {PATIENCE:?} that it {what}")));
+            return Err(PlatformError(format!(
+                "{process} does not say after {READY_TIMEOUT:?} that it {what}"
+            )));
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The pods of the drill's own system: child processes, each on a loopback address of its own.
+//! The pods of the demo: child processes, each on a loopback address of its own.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -6,33 +6,34 @@ use super::{Settings, gateway, process::Process};
 use crate::{
     demo::system::{GRPC_SVC, HTTP_SVC},
     dns::DnsServer,
-    drill::platform::Trouble,
+    drill::platform::PlatformError,
     loopback::Block,
 };
 
-/// The pods' port, unless another program has it on every address.
+/// The pods' port, unless another program uses it on all addresses.
 pub(super) const PORT: u16 = 8000;
-/// The time that a pod that was told to stop still takes calls. A little more than the 2 s after which the gateway has
-/// asked DNS again; on Kubernetes it has to be more than cluster DNS lets answers be cached.
+/// The time that a pod accepts calls after SIGTERM. It is slightly longer than the 2 s between DNS lookups of the
+/// gateway. On Kubernetes it must be longer than the time for which cluster DNS caches answers.
 const DRAIN_DELAY: &str = "2500ms";
 /// The address of the hellohttp pod, within the block.
 const HTTP: u8 = 206;
 
-/// A pod, by its number, which is the last part of its name and of its address.
+/// A pod. Its number is the last part of its name and of its address.
 pub(super) struct Pod {
     /// `None` while the pod is down.
     pub(super) process: Option<Process>,
-    /// True if its name in DNS has its address.
+    /// True if its address is in DNS.
     pub(super) listed: bool,
 }
 
-/// Starts a hellogrpc pod and waits until it is ready. Without a port, it is [`PORT`] or else any.
+/// Starts a hellogrpc pod and waits until it is ready. Without a given port, tries [`PORT`] and then any free
+/// port.
 pub(super) async fn start_pod(
     block: &Block,
     number: u8,
     port: Option<u16>,
     settings: &Settings,
-) -> Result<Process, Trouble> {
+) -> Result<Process, PlatformError> {
     let start = async |port: u16| {
         let address = block.address(number);
         let env = [
@@ -49,18 +50,18 @@ pub(super) async fn start_pod(
         Some(port) => start(port).await,
         None => match start(PORT).await {
             Ok(pod) => Ok(pod),
-            // Another program may have the port on every address.
+            // Another program may use the port on all addresses.
             Err(_) => start(0).await,
         },
     }
 }
 
-/// Starts the hellohttp pod, and gives its name in DNS its address.
+/// Starts the hellohttp pod and publishes its address in DNS.
 pub(super) async fn start_http(
     block: &Block,
     dns: &DnsServer,
     settings: &Settings,
-) -> Result<Process, Trouble> {
+) -> Result<Process, PlatformError> {
     let address = block.address(HTTP);
     let env = [
         ("LISTEN_ADDR", format!("{address}:0")),
@@ -74,7 +75,7 @@ pub(super) async fn start_http(
     Ok(pod)
 }
 
-/// Gives the name of the pods in DNS the addresses of those that are listed.
+/// Publishes the addresses of all listed pods in DNS.
 pub(super) fn publish(dns: &DnsServer, block: &Block, pods: &BTreeMap<u8, Pod>) {
     let listed = pods.iter().filter(|(_, pod)| pod.listed);
     dns.zone().set(GRPC_SVC, listed.map(|(number, _)| Ipv4Addr::into(block.address(*number))));

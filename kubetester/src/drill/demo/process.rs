@@ -10,10 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::drill::platform::Trouble;
+use crate::drill::platform::PlatformError;
 
 /// The maximum time until a program listens, or until it ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const START_STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A program that listens. It is killed when dropped, and also ends when this process ends for any reason.
 #[derive(Debug)]
@@ -39,9 +39,14 @@ struct Started {
 
 impl Process {
     /// Starts a program as the pod `name`, with only `env` as its environment, and waits until it listens.
-    pub(super) async fn start(program: &str, name: &str, env: &[(&str, String)]) -> Result<Self, Trouble> {
-        let trouble = |why: &dyn std::fmt::Display| Trouble::new(format_args!("cannot start {name}"), why);
-        let tool = std::env::current_exe().map_err(|error| trouble(&error))?;
+    pub(super) async fn start(
+        program: &str,
+        name: &str,
+        env: &[(&str, String)],
+    ) -> Result<Self, PlatformError> {
+        let failed =
+            |why: &dyn std::fmt::Display| PlatformError::new(format_args!("cannot start {name}"), why);
+        let tool = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut child = Command::new(tool)
             .args(["pod", "--until-stdin-closes", program])
             .env_clear()
@@ -54,16 +59,16 @@ impl Process {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| trouble(&error))?;
+            .map_err(|error| failed(&error))?;
         let mut logs = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut line = String::new();
-        match timeout(PATIENCE, logs.read_line(&mut line)).await {
+        match timeout(START_STOP_TIMEOUT, logs.read_line(&mut line)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(trouble(&error)),
-            Err(_) => return Err(trouble(&format_args!("it does not listen after {PATIENCE:?}"))),
+            Ok(Err(error)) => return Err(failed(&error)),
+            Err(_) => return Err(failed(&format_args!("it does not listen after {START_STOP_TIMEOUT:?}"))),
         }
         let Ok(Started { listen, admin }) = serde_json::from_str(&line) else {
-            return Err(trouble(&line.trim()));
+            return Err(failed(&line.trim()));
         };
         // Output is read to the end, because a full pipe would block the program.
         tokio::spawn(
@@ -73,24 +78,24 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub(super) fn signal(&self, signal: Signal) -> Result<(), Trouble> {
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), PlatformError> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        let pid = pid.ok_or_else(|| Trouble(format!("{} has ended by itself", self.name)))?;
+        let pid = pid.ok_or_else(|| PlatformError(format!("{} has ended by itself", self.name)))?;
         kill_process(pid, signal)
-            .map_err(|error| Trouble::new(format_args!("cannot send {} a signal", self.name), error))
+            .map_err(|error| PlatformError::new(format_args!("cannot send {} a signal", self.name), error))
     }
 
     /// Waits until the program has ended.
-    pub(super) async fn ended(mut self) -> Result<(), Trouble> {
-        match timeout(PATIENCE, self.child.wait()).await {
+    pub(super) async fn ended(mut self) -> Result<(), PlatformError> {
+        match timeout(START_STOP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Trouble::new(format_args!("cannot wait for {}", self.name), error)),
-            Err(_) => Err(Trouble(format!("{} does not end within {PATIENCE:?}", self.name))),
+            Ok(Err(error)) => Err(PlatformError::new(format_args!("cannot wait for {}", self.name), error)),
+            Err(_) => Err(PlatformError(format!("{} does not end within {START_STOP_TIMEOUT:?}", self.name))),
         }
     }
 
     /// Ends the program, even if it is frozen.
-    pub(super) async fn end(mut self) -> Result<(), Trouble> {
+    pub(super) async fn end(mut self) -> Result<(), PlatformError> {
         // The program may already have ended.
         drop(self.child.start_kill());
         self.ended().await

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::objects::{Pod, is_ready};
-use crate::drill::event_log::{EventLog, What};
+use crate::drill::event_log::{EventKind, EventLog};
 
 /// The pods, by their names.
 #[derive(Debug, Default)]
@@ -22,37 +22,37 @@ struct State {
 
 impl Pods {
     /// Replaces the pods by those of a list, and records the events since the last state.
-    pub(super) fn list(&mut self, pods: &[Pod], journal: Option<&EventLog>) {
+    pub(super) fn list(&mut self, pods: &[Pod], event_log: Option<&EventLog>) {
         let listed: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
         let known: Vec<_> = self.0.keys().cloned().collect();
         for name in known.iter().filter(|name| !listed.contains(&name.as_str())) {
-            self.gone(name, journal);
+            self.remove(name, event_log);
         }
         for pod in pods {
-            self.see(pod, journal);
+            self.update(pod, event_log);
         }
     }
 
     /// Updates one pod. Records an event if it became ready or started to terminate.
-    pub(super) fn see(&mut self, pod: &Pod, journal: Option<&EventLog>) {
+    pub(super) fn update(&mut self, pod: &Pod, event_log: Option<&EventLog>) {
         let Some(name) = &pod.metadata.name else { return };
         let now = State { ready: is_ready(pod), stopping: pod.metadata.deletion_timestamp.is_some() };
         let before = self.0.insert(name.clone(), now);
-        let Some(journal) = journal else { return };
+        let Some(event_log) = event_log else { return };
         if now.ready && !now.stopping && !before.is_some_and(|before| before.ready) {
-            journal.note(What::Ready, name);
+            event_log.record(EventKind::Ready, name);
         }
         // A pod that is first seen while it terminates never took calls.
         if now.stopping && before.is_some_and(|before| !before.stopping) {
-            journal.note(What::Stopping, name);
+            event_log.record(EventKind::Stopping, name);
         }
     }
 
     /// Removes a pod that was deleted. Records an event unless it was already terminating.
-    pub(super) fn gone(&mut self, name: &str, journal: Option<&EventLog>) {
+    pub(super) fn remove(&mut self, name: &str, event_log: Option<&EventLog>) {
         let before = self.0.remove(name);
-        if let (Some(State { stopping: false, .. }), Some(journal)) = (before, journal) {
-            journal.note(What::Stopping, name);
+        if let (Some(State { stopping: false, .. }), Some(event_log)) = (before, event_log) {
+            event_log.record(EventKind::Stopping, name);
         }
     }
 
@@ -67,7 +67,7 @@ impl Pods {
     }
 
     /// Returns the number of pods that are not terminating.
-    pub(super) fn staying(&self) -> usize {
+    pub(super) fn not_terminating(&self) -> usize {
         self.0.values().filter(|state| !state.stopping).count()
     }
 }
@@ -88,38 +88,38 @@ mod tests {
         .unwrap()
     }
 
-    fn noted(journal: &EventLog) -> Vec<(What, String)> {
-        journal.events().into_iter().map(|event| (event.what, event.pod.unwrap())).collect()
+    fn recorded(event_log: &EventLog) -> Vec<(EventKind, String)> {
+        event_log.events().into_iter().map(|event| (event.what, event.pod.unwrap())).collect()
     }
 
     #[test]
-    fn what_changes_is_noted_once() {
-        let (journal, mut pods) = (EventLog::new(), Pods::default());
-        let note = Some(&journal);
+    fn change_is_recorded_once() {
+        let (event_log, mut pods) = (EventLog::new(), Pods::default());
+        let log = Some(&event_log);
         pods.list(&[pod("old", true, false)], None);
         for (ready, stopping) in [(false, false), (true, false), (true, false)] {
-            pods.see(&pod("new", ready, stopping), note);
+            pods.update(&pod("new", ready, stopping), log);
         }
-        assert_eq!(pods.staying(), 2);
-        pods.see(&pod("old", true, true), note);
-        pods.see(&pod("old", false, true), note);
-        pods.gone("old", note);
-        let expected = [(What::Ready, "new".to_owned()), (What::Stopping, "old".to_owned())];
-        assert_eq!(noted(&journal), expected);
+        assert_eq!(pods.not_terminating(), 2);
+        pods.update(&pod("old", true, true), log);
+        pods.update(&pod("old", false, true), log);
+        pods.remove("old", log);
+        let expected = [(EventKind::Ready, "new".to_owned()), (EventKind::Stopping, "old".to_owned())];
+        assert_eq!(recorded(&event_log), expected);
         assert_eq!(pods.ready().collect::<Vec<_>>(), ["new"]);
     }
 
     #[test]
-    fn what_happened_between_two_lists_is_noted_too() {
-        let (journal, mut pods) = (EventLog::new(), Pods::default());
+    fn change_between_two_lists_is_recorded() {
+        let (event_log, mut pods) = (EventLog::new(), Pods::default());
         pods.list(&[pod("a", true, false), pod("b", true, false), pod("killed", true, false)], None);
         pods.forget("killed");
         // First seen while it terminates, so it never took calls.
         let now =
             [pod("b", true, false), pod("c", true, false), pod("d", true, true), pod("killed", false, true)];
-        pods.list(&now, Some(&journal));
-        let expected = [(What::Stopping, "a".to_owned()), (What::Ready, "c".to_owned())];
-        assert_eq!(noted(&journal), expected);
-        assert_eq!((pods.ready().count(), pods.staying()), (2, 2));
+        pods.list(&now, Some(&event_log));
+        let expected = [(EventKind::Stopping, "a".to_owned()), (EventKind::Ready, "c".to_owned())];
+        assert_eq!(recorded(&event_log), expected);
+        assert_eq!((pods.ready().count(), pods.not_terminating()), (2, 2));
     }
 }

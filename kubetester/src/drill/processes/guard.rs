@@ -1,9 +1,9 @@
-//! The guard of a program: a process between the drill (or the demo) and a program that sees to it that the program, with
-//! all processes of its group, does not outlive the drill, however the drill ends.
+//! The guard of a program: a process between the drill (or the demo) and the program. It ensures that the program and
+//! its process group do not outlive the drill, even if the drill is killed.
 //!
-//! The drill writes one order a line to the guard's standard input. When that closes, because the drill has ended or was
-//! killed, the guard kills the program. The guard writes to its standard output `started PID` or `failed CAUSE`, and
-//! `ended STATUS`; what the program writes goes to the guard's standard error.
+//! The drill writes orders to the guard's standard input, one per line. When that closes, because the drill has ended or
+//! was killed, the guard kills the program. The guard writes `started PID` or `failed CAUSE`, and later `ended STATUS`, to
+//! its standard output. The program's output goes to the guard's standard error.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// The first argument of this program that makes it a guard.
+/// The first argument that runs this program as a guard.
 pub(crate) const ARGUMENT: &str = "guard";
 
 /// Signals to the program and its group.
@@ -57,7 +57,7 @@ impl Order {
     }
 }
 
-/// Runs this process as a guard, if its arguments say so.
+/// Runs this process as a guard if [`ARGUMENT`] is its first argument.
 pub fn main(arguments: &[OsString]) -> Option<ExitCode> {
     let [_, first, program, rest @ ..] = arguments else { return None };
     if first != ARGUMENT {
@@ -68,7 +68,7 @@ pub fn main(arguments: &[OsString]) -> Option<ExitCode> {
     Some(match guarded {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("failed {error}"));
+            report(&format!("failed {error}"));
             ExitCode::FAILURE
         }
     })
@@ -76,7 +76,7 @@ pub fn main(arguments: &[OsString]) -> Option<ExitCode> {
 
 /// Starts the program, and returns when it has ended.
 async fn guard(program: &OsString, arguments: &[OsString]) -> io::Result<()> {
-    // A signal to all processes of this name reaches the guard too.
+    // `killall kubetester` reaches the guard, too.
     let mut interrupts = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
         .into_iter()
         .map(signal)
@@ -89,7 +89,7 @@ async fn guard(program: &OsString, arguments: &[OsString]) -> io::Result<()> {
         .spawn()?;
     let id = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     let group = id.ok_or_else(|| io::Error::other("it has no process ID"))?;
-    tell(&format!("started {group}"));
+    report(&format!("started {group}"));
     let mut orders = orders();
     let [interrupt, terminate, hang_up] = &mut interrupts[..] else { unreachable!("there are three") };
     let status = loop {
@@ -103,7 +103,7 @@ async fn guard(program: &OsString, arguments: &[OsString]) -> io::Result<()> {
         let known =
             order.as_deref().map(|order| Order::ALL.into_iter().find(|one| one.line().trim_end() == order));
         match known {
-            // It may have ended this moment.
+            // The program may just have ended.
             Some(Some(order)) => _ = kill_process_group(group, order.signal()),
             Some(None) => {}
             None => {
@@ -112,16 +112,16 @@ async fn guard(program: &OsString, arguments: &[OsString]) -> io::Result<()> {
             }
         }
     };
-    // Processes that it has started and left.
+    // Kills processes that the program has left behind.
     _ = kill_process_group(group, Signal::KILL);
-    tell(&format!("ended {}", status?));
+    report(&format!("ended {}", status?));
     Ok(())
 }
 
-/// Reads the orders; the channel closes with standard input.
+/// Reads orders from standard input, and closes the channel at its end.
 fn orders() -> mpsc::UnboundedReceiver<String> {
     let (read, orders) = mpsc::unbounded_channel();
-    // Not awaited: a read that is under way must not hold up the end of the guard.
+    // A thread that is not joined, so that a pending read cannot delay the guard's exit.
     thread::spawn(move || {
         for line in io::stdin().lines().map_while(Result::ok) {
             if read.send(line).is_err() {
@@ -132,7 +132,7 @@ fn orders() -> mpsc::UnboundedReceiver<String> {
     orders
 }
 
-/// Tells the drill, which may be gone.
-fn tell(line: &str) {
+/// Writes a line to the drill. Errors are ignored because the drill may have ended.
+fn report(line: &str) {
     drop(writeln!(io::stdout(), "{line}"));
 }

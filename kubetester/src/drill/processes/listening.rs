@@ -11,7 +11,7 @@ use rustix::process::Pid;
 /// The state of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// Returns the addresses on which a process listens, as a client on this machine reaches them, in order.
+/// Returns the addresses on which a process listens, sorted. Unspecified addresses are returned as loopback.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ const LISTEN: &str = "0A";
 pub(super) fn addresses(pid: Pid) -> io::Result<Vec<SocketAddr>> {
     let mut sockets = HashSet::new();
     for file in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A file that was closed meanwhile is no socket that listens.
+        // The process may have closed the file in the meantime.
         let Ok(link) = fs::read_link(file?.path()) else { continue };
         let inode = link
             .to_str()
@@ -28,7 +28,7 @@ pub(super) fn addresses(pid: Pid) -> io::Result<Vec<SocketAddr>> {
     }
     let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
-        // A system may be without IPv6.
+        // A system may not have IPv6.
         let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
         found.extend(table.lines().skip(1).filter_map(|line| {
             let fields: Vec<_> = line.split_whitespace().collect();

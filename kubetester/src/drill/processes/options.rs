@@ -5,7 +5,7 @@ use std::str::FromStr;
 use rustix::process::Pid;
 
 use super::Readiness;
-use crate::drill::{platform::Aim, scenario::Scenario};
+use crate::drill::{platform::DrillTarget, scenario::Scenario};
 
 /// The error for a drill whose calls have no target.
 pub(super) const NO_TARGET: &str = "where do the calls go? Give --on processes a target of load, such as \
@@ -69,14 +69,14 @@ impl Options {
     /// # Errors
     ///
     /// A sentence, if there is nothing to drill, or the scenario cannot be run on it.
-    pub fn check(&self, scenario: Scenario, target: Option<&Aim>) -> Result<(), String> {
+    pub fn check(&self, scenario: Scenario, target: Option<&DrillTarget>) -> Result<(), String> {
         if matches!(scenario, Scenario::Scale(_) | Scenario::DnsOutage) {
             return Err(unsupported(scenario));
         }
         if self.pod.is_empty() && self.pid.is_empty() {
             return Err("which programs? Name them with --pod NAME=COMMAND or --pid PID".to_owned());
         }
-        if !matches!(target, Some(Aim::Target(_))) {
+        if !matches!(target, Some(DrillTarget::Target(_))) {
             return Err(NO_TARGET.to_owned());
         }
         let names = self.pod.iter().map(|pod| &pod.name);

@@ -1,4 +1,4 @@
-//! A program of the user's that the drill has started.
+//! A user's program that the drill has started.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 
@@ -14,22 +14,22 @@ use super::{
     guard::{self, Order},
     options::Command,
 };
-use crate::{drill::platform::Trouble, sanitize};
+use crate::{drill::platform::PlatformError, sanitize};
 
-/// The time that a program has until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// The time between two questions whether it is ready.
-const ASK_EVERY: Duration = Duration::from_millis(20);
-/// The end of the output in which its last line is looked for, in bytes.
+/// The maximum time for a program to become ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The interval between readiness checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The number of bytes at the end of the output that are searched for its last line.
 const LAST_OUTPUT: u64 = 4096;
 
-/// A program that runs behind its [guard](super::guard). Dropped, it is killed by the guard.
+/// A program that runs behind its [guard](super::guard). The guard kills it when this is dropped.
 pub(super) struct Program {
-    /// Its pod and command, for errors.
+    /// The pod's name, for error messages.
     name: String,
     orders: ChildStdin,
     events: Lines<BufReader<ChildStdout>>,
-    /// Everything that it has written.
+    /// The program's output.
     output: File,
     _guard: Child,
 }
@@ -38,12 +38,12 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a command, and waits until it is ready.
-    pub(super) async fn start(command: &Command, readiness: &Readiness) -> Result<Self, Trouble> {
+    pub(super) async fn start(command: &Command, readiness: &Readiness) -> Result<Self, PlatformError> {
         let Command { name, words } = command;
         let failed = |cause: &dyn std::fmt::Display| {
-            Trouble(format!("starting {name} ({}) failed: {cause}", words[0]))
+            PlatformError(format!("starting {name} ({}) failed: {cause}", words[0]))
         };
-        // Another program that answers there would be taken for this one.
+        // Another program that listens there would be mistaken for this one.
         if readiness.is_ready().await {
             return Err(failed(&format_args!("{readiness} answers already; end what listens there")));
         }
@@ -53,13 +53,13 @@ impl Program {
             Some(event) => return Err(failed(&event.strip_prefix("failed ").unwrap_or(&event))),
             None => return Err(failed(&"its guard has ended")),
         }
-        let until = Instant::now() + READY_WITHIN;
+        let until = Instant::now() + READY_TIMEOUT;
         let ready = async {
             while !readiness.is_ready().await {
                 if Instant::now() > until {
                     return false;
                 }
-                sleep(ASK_EVERY).await;
+                sleep(POLL_INTERVAL).await;
             }
             true
         };
@@ -70,9 +70,11 @@ impl Program {
         match ready {
             Ok(true) => Ok(program),
             Ok(false) => {
-                let waited = humantime::format_duration(READY_WITHIN);
+                let waited = humantime::format_duration(READY_TIMEOUT);
                 let last = program.last_line();
-                Err(Trouble(format!("{readiness} is not ready {waited} after {name} was started{last}")))
+                Err(PlatformError(format!(
+                    "{readiness} is not ready {waited} after {name} was started{last}"
+                )))
             }
             Err(event) => Err(program.ended_by_itself(event.as_deref())),
         }
@@ -84,7 +86,7 @@ impl Program {
             .arg(guard::ARGUMENT)
             .args(words)
             .env("POD_NAME", name)
-            // A Ctrl-C is for the drill, which has to put things back.
+            // A new process group, so that Ctrl-C reaches only this process, which restores the system.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -95,12 +97,12 @@ impl Program {
         Ok(Self { name: name.to_owned(), orders, events, output, _guard: guard })
     }
 
-    /// Has the guard do something to the program.
+    /// Sends an order to the guard.
     ///
     /// # Errors
     ///
     /// Fails if the program has ended before.
-    pub(super) async fn order(&mut self, order: Order) -> Result<(), Trouble> {
+    pub(super) async fn order(&mut self, order: Order) -> Result<(), PlatformError> {
         if let Some(event) = self.event().now_or_never() {
             return Err(self.ended_by_itself(event.as_deref()));
         }
@@ -113,21 +115,21 @@ impl Program {
         }
     }
 
-    /// Waits until it has ended, as it was ordered to.
-    pub(super) async fn ended_within(mut self, limit: Duration) -> Result<(), Trouble> {
+    /// Waits until the program has ended after an order.
+    pub(super) async fn ended_within(mut self, limit: Duration) -> Result<(), PlatformError> {
         let ended = timeout(limit, self.event()).await;
         let limit = humantime::format_duration(limit);
-        ended.map(drop).map_err(|_| Trouble(format!("{} does not end within {limit}", self.name)))
+        ended.map(drop).map_err(|_| PlatformError(format!("{} does not end within {limit}", self.name)))
     }
 
-    /// Ends it: SIGTERM, and SIGKILL if it has not ended by then.
+    /// Ends the program with SIGTERM, or with SIGKILL after `limit`.
     ///
     /// # Errors
     ///
     /// Fails if the program has ended before.
-    pub(super) async fn end(mut self, limit: Duration) -> Result<(), Trouble> {
+    pub(super) async fn end(mut self, limit: Duration) -> Result<(), PlatformError> {
         self.order(Order::Terminate).await?;
-        // A frozen program takes the signal when it goes on.
+        // A frozen program handles the signal only after it is resumed.
         drop(self.order(Order::Thaw).await);
         if timeout(limit, self.event()).await.is_err() {
             drop(self.orders.write_all(Order::Kill.line().as_bytes()).await);
@@ -136,23 +138,23 @@ impl Program {
         Ok(())
     }
 
-    /// Returns the next line of the guard; none when the guard has ended.
+    /// Returns the guard's next line, or `None` if the guard has ended.
     async fn event(&mut self) -> Option<String> {
         self.events.next_line().await.ok().flatten()
     }
 
-    /// The error for a program that was not ordered to end.
-    fn ended_by_itself(&self, event: Option<&str>) -> Trouble {
+    /// Returns the error for a program that ended without an order.
+    fn ended_by_itself(&self, event: Option<&str>) -> PlatformError {
         let status = event.and_then(|event| event.strip_prefix("ended "));
         let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
-        Trouble(format!("{} ended by itself{status}{}", self.name, self.last_line()))
+        PlatformError(format!("{} ended by itself{status}{}", self.name, self.last_line()))
     }
 
     /// Returns the last line that the program has written, after a colon.
     fn last_line(&self) -> String {
         let size = self.output.metadata().map_or(0, |file| file.len());
         let mut end = vec![0; LAST_OUTPUT.min(size) as usize];
-        // Unlike a seek, this leaves the place where the program writes.
+        // Unlike a seek, this does not change the offset at which the program writes.
         if self.output.read_exact_at(&mut end, size.saturating_sub(LAST_OUTPUT)).is_err() {
             return String::new();
         }

@@ -9,8 +9,8 @@ use crate::{
     transport::{self, Setup},
 };
 
-/// The time that a program has to accept a connection or to answer, before it is asked again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// The timeout of one readiness check.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The readiness check of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub(super) enum Readiness {
 // === impl Readiness ===
 
 impl Readiness {
-    /// Asks once.
+    /// Checks once.
     pub(super) async fn is_ready(&self) -> bool {
         match self {
             Self::Accepts(address) => {
-                matches!(timeout(ANSWER_WITHIN, TcpStream::connect(address)).await, Ok(Ok(_)))
+                matches!(timeout(ANSWER_TIMEOUT, TcpStream::connect(address)).await, Ok(Ok(_)))
             }
             Self::Answers(endpoint) => {
-                let answer = transport::fetch(endpoint.clone(), Setup::default(), ANSWER_WITHIN).await;
+                let answer = transport::fetch(endpoint.clone(), Setup::default(), ANSWER_TIMEOUT).await;
                 matches!(answer, Ok(Ok(_)))
             }
         }

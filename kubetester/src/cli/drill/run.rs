@@ -12,7 +12,7 @@ use crate::{
     drill::{
         event_log::EventLog,
         paths::PathCounter,
-        platform::{Aim, Platform},
+        platform::{DrillTarget, Platform},
         result::DrillResult,
         scenario::{Scenario, Times},
         success_log::SuccessLog,
@@ -48,18 +48,18 @@ impl Drill {
     }
 
     /// Returns the targets of the load. There are several only if they are paths of the gateway.
-    async fn targets(&self, stage: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
-        let aims: Vec<_> = match &self.target {
-            Some(aim) => vec![aim.clone()],
-            None => self.paths().iter().map(|path| Aim::Gateway((*path).to_owned())).collect(),
+    async fn targets(&self, platform: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
+        let drill_targets: Vec<_> = match &self.target {
+            Some(drill_target) => vec![drill_target.clone()],
+            None => self.paths().iter().map(|path| DrillTarget::Gateway((*path).to_owned())).collect(),
         };
         let mut targets = Vec::new();
-        for aim in aims {
-            let counter = match &aim {
-                Aim::Gateway(path) => PathCounter::new(path),
+        for drill_target in drill_targets {
+            let counter = match &drill_target {
+                DrillTarget::Gateway(path) => PathCounter::new(path),
                 _ => PathCounter::new(""),
             };
-            targets.push((stage.target(&aim).await?, counter));
+            targets.push((platform.target(&drill_target).await?, counter));
         }
         Ok(targets)
     }
@@ -79,11 +79,11 @@ impl Drill {
 
     /// Returns the place where answers name the drilled pods. A gateway's answers name both the gateway and a backend;
     /// if the drilled pods are those of the gateway, its name is used.
-    async fn pod_from(&self, target: &Target, stage: &mut dyn Platform) -> Result<PodFrom, Stop> {
+    async fn pod_from(&self, target: &Target, platform: &mut dyn Platform) -> Result<PodFrom, Stop> {
         if !matches!((&self.pod_from, target), (PodFrom::Known, Target::Http(_))) {
             return Ok(self.pod_from.clone());
         }
-        let pods = stage.pods().await?;
+        let pods = platform.pods().await?;
         let one = NonZeroUsize::MIN;
         for pod_from in [PodFrom::Known, PodFrom::Pointer("/hostname".to_owned())] {
             let setup = self.setup(pod_from.clone());
@@ -98,13 +98,13 @@ impl Drill {
     }
 
     /// Runs the load and the scenario.
-    pub(super) async fn hold(
+    pub(super) async fn run_drill(
         &self,
         scenario: Scenario,
-        stage: &mut dyn Platform,
+        platform: &mut dyn Platform,
     ) -> Result<DrillResult, Stop> {
-        let targets = self.targets(stage).await?;
-        let pod_from = self.pod_from(&targets[0].0, stage).await?;
+        let targets = self.targets(platform).await?;
+        let pod_from = self.pod_from(&targets[0].0, platform).await?;
         let mut transports = Vec::new();
         for (target, _) in &targets {
             transports.push(Transport::open(target, self.setup(pod_from.clone()), Some(self.timeout)).await?);
@@ -113,37 +113,37 @@ impl Drill {
             Times { steady: self.steady, outage: self.outage, patience: self.patience, settle: self.settle };
         let plan = Plan { calls: None, duration: None, rate: Some(self.rate), timeout: self.timeout };
 
-        let journal = EventLog::new();
-        let trail = Arc::new(SuccessLog::new(journal.start()));
+        let event_log = EventLog::new();
+        let success_log = Arc::new(SuccessLog::new(event_log.start()));
         let end = CancellationToken::new();
-        let name = stage.name();
+        let name = platform.name();
         let label = format!("{scenario} on {name}: ");
-        let play = async {
-            let played = scenario.play(&times, stage, &journal, &trail).await;
+        let scenario_run = async {
+            let result = scenario.run(&times, platform, &event_log, &success_log).await;
             end.cancel();
-            played
+            result
         };
-        let (run, played) = match &transports[..] {
+        let (run, outcome) = match &transports[..] {
             [one] => {
-                let callers = trail.follow(one.callers(self.callers));
-                let ((run, _), played) =
-                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
-                (run, played)
+                let callers = success_log.wrap(one.callers(self.callers));
+                let ((run, _), outcome) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), scenario_run);
+                (run, outcome)
             }
             several => {
                 // The engine gives calls to its callers in turn, so the paths are called in turn, too.
                 let count = self.callers.get().div_ceil(several.len());
                 let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
                 let callers = several.iter().zip(&targets).flat_map(|(transport, (_, counter))| {
-                    transport.callers(count).into_iter().map(|caller| counter.follow(caller))
+                    transport.callers(count).into_iter().map(|caller| counter.wrap(caller))
                 });
-                let callers = trail.follow(callers.collect());
-                let ((run, _), played) =
-                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), play);
-                (run, played)
+                let callers = success_log.wrap(callers.collect());
+                let ((run, _), outcome) =
+                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), scenario_run);
+                (run, outcome)
             }
         };
-        played?;
+        outcome?;
         let conditions = Conditions {
             pod_is_peer: matches!(self.pod_from, PodFrom::Peer),
             endpoints: transports[0].endpoints(),
@@ -156,8 +156,8 @@ impl Drill {
             let all: Vec<_> = targets.iter().map(|(target, _)| target.to_string()).collect();
             load.target = all.join(" and ");
         }
-        let steps = trail.steps();
-        Ok(DrillResult::new(scenario, name, journal.events(), &steps, paths, load, &self.expectations))
+        let call_times = success_log.call_times();
+        Ok(DrillResult::new(scenario, name, event_log.events(), &call_times, paths, load, &self.expectations))
     }
 }
 

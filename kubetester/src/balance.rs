@@ -221,7 +221,7 @@ mod tests {
 
     /// The p-values are scipy 1.17's: `scipy.stats.chisquare(table).pvalue`.
     #[test]
-    fn agrees_with_scipy() {
+    fn probabilities_match_scipy() {
         for (table, p_value) in SCIPY {
             let balance = Balance::of_counts(table.iter().copied());
             let ours = balance.p_value.unwrap();

@@ -75,9 +75,9 @@ struct PodProgram {
 
 /// The error that ended a subcommand, with its exit code.
 #[derive(Debug)]
-struct Stop {
+struct CliError {
     code: u8,
-    sentence: String,
+    message: String,
 }
 
 /// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
@@ -106,15 +106,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn block_on(subcommand: impl Future<Output = Result<ExitCode, Stop>>) -> ExitCode {
+fn block_on(subcommand: impl Future<Output = Result<ExitCode, CliError>>) -> ExitCode {
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Stop::new(COULD_NOT_RUN, format!("cannot start: {error}")).report(),
+        Err(error) => return CliError::new(COULD_NOT_RUN, format!("cannot start: {error}")).report(),
     };
     let ended = runtime.block_on(subcommand);
     // Tasks that still run, such as a DNS lookup that hangs, must not delay the exit.
     runtime.shutdown_background();
-    ended.unwrap_or_else(|stop| stop.report())
+    ended.unwrap_or_else(|error| error.report())
 }
 
 /// Returns a token that the first Ctrl-C cancels, which ends the load and prints its result. The second Ctrl-C exits.
@@ -141,33 +141,33 @@ fn exit_code(held: bool, interrupted: bool) -> ExitCode {
     })
 }
 
-fn some_time(text: &str) -> Result<Duration, String> {
+fn nonzero_duration(text: &str) -> Result<Duration, String> {
     match service::parse_duration(text)? {
         Duration::ZERO => Err("the time is zero; give at least 1ms".to_owned()),
         time => Ok(time),
     }
 }
 
-// === impl Stop ===
+// === impl CliError ===
 
-impl Stop {
-    fn new(code: u8, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into() }
+impl CliError {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
     fn report(&self) -> ExitCode {
-        anstream::eprintln!("kubetester: {}", self.sentence);
+        anstream::eprintln!("kubetester: {}", self.message);
         ExitCode::from(self.code)
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
+        f.write_str(&self.message)
     }
 }
 
-impl From<Unreachable> for Stop {
+impl From<Unreachable> for CliError {
     fn from(error: Unreachable) -> Self {
         let code = match error {
             Unreachable::Usage(_) => USAGE,

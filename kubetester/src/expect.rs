@@ -1,4 +1,4 @@
-//! Expectations: what a load has to show for the exit code to be 0.
+//! The expectations that a load must meet for the exit code to be 0.
 
 use std::{fmt, str::FromStr, time::Duration};
 

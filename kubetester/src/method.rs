@@ -1,7 +1,7 @@
-//! The gRPC method that is called: its descriptor, its request, encoded once, and what is read from its responses.
+//! The gRPC method that is called: its descriptor, its encoded request, and the reader of its responses.
 //!
 //! The descriptors of a method are compiled from .proto files (`protos`), are built in for the methods of this system, or
-//! come from the server by reflection, which is the transport's work.
+//! come from the server by reflection, which is part of `transport`.
 
 mod answer;
 mod choice;
@@ -16,39 +16,39 @@ use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
 pub use self::{
-    answer::{PodExtractor, Reader},
-    choice::Choice,
+    answer::{EncodedResponse, Reader},
+    choice::MethodOptions,
     descriptors::Files,
     name::MethodName,
     template::template,
 };
 
-/// The method that is called when none is named.
+/// The default method.
 pub const HELLO: &str = "hello.Hello/SayHello";
 
-/// The method whose streams are held when none is named: most servers have it, and its streams stay open.
+/// The default method of streams: most servers have it, and its streams stay open.
 pub const WATCH: &str = "grpc.health.v1.Health/Watch";
 
-/// A method and the request that is made of it.
+/// A method and its request.
 #[derive(Debug, Clone)]
 pub struct Method {
-    /// The path of its URL.
+    /// The path of the request.
     pub path: PathAndQuery,
-    /// The request, encoded.
+    /// The encoded request.
     pub request: Bytes,
-    /// The message that answers.
+    /// The type of the response message.
     pub output: MessageDescriptor,
-    /// True if any number of messages answers, and the call lasts until the last of them.
+    /// True if the method streams responses.
     pub streams: bool,
 }
 
-/// Why a method cannot be called; each is a sentence.
+/// The reasons why a method cannot be called, each as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum MethodError {
     /// The request does not fit the method, or there is no such method.
     #[error("{0}")]
     Usage(String),
-    /// The server does not say what its methods are.
+    /// The server does not describe its methods.
     #[error("{0}")]
     UnknownMethods(String),
     /// The server has no reflection.
@@ -59,16 +59,16 @@ pub enum Unfit {
 // === impl Method ===
 
 impl Method {
-    /// Finds the method in what is known, and makes its request of `json`.
+    /// Finds the method in `pool` and encodes `json` as its request.
     ///
     /// # Errors
     ///
     /// Fails if there is no such method, if it takes a stream of requests, or if the JSON does not fit.
-    pub fn find(pool: &DescriptorPool, name: &MethodName, json: &str) -> Result<Self, Unfit> {
+    pub fn find(pool: &DescriptorPool, name: &MethodName, json: &str) -> Result<Self, MethodError> {
         let method = find(pool, name)?;
         if method.is_client_streaming() {
             let why = "takes a stream of requests; only methods that take one can be called";
-            return Err(Unfit::Usage(format!("{name} {why}")));
+            return Err(MethodError::Usage(format!("{name} {why}")));
         }
         let path = name.path();
         let request = request::encode(&method.input(), json)?;
@@ -91,14 +91,14 @@ pub fn built_in() -> DescriptorPool {
 /// # Errors
 ///
 /// Fails if there is no such method; the error names the methods that exist.
-pub fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, Unfit> {
+pub fn find(pool: &DescriptorPool, name: &MethodName) -> Result<MethodDescriptor, MethodError> {
     let Some(service) = pool.get_service_by_name(&name.service) else {
         let services: Vec<_> = pool.services().map(|service| service.full_name().to_owned()).collect();
-        return Err(Unfit::Usage(name.no_service(&services)));
+        return Err(MethodError::Usage(name.no_service(&services)));
     };
     let mut methods = service.methods();
     methods.find(|method| method.name() == name.method).ok_or_else(|| {
         let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
-        Unfit::Usage(name.no_method(&methods))
+        MethodError::Usage(name.no_method(&methods))
     })
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 use regex::bytes::Regex;
 use serde_json::Value;
 
-/// More headers of an answer are not listed.
+/// The maximum number of headers of an answer that are listed.
 const MAX_SEEN_HEADERS: usize = 20;
 
 /// The response header in which servers name their pod.
@@ -64,7 +64,7 @@ pub struct KnownPlaces {
 
 /// The parts of a response that may contain the name.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub struct ResponseParts<'a> {
     /// Response headers.
     pub headers: &'a HeaderMap,
     /// Trailers, for gRPC.
@@ -87,8 +87,8 @@ pub struct InvalidPodFrom(String);
 // === impl PodFrom ===
 
 impl PodFrom {
-    /// The name of the pod, if the answer tells it.
-    pub fn find(&self, answer: Evidence<'_>) -> Option<String> {
+    /// Returns the name of the pod, if the answer has it.
+    pub fn find(&self, answer: ResponseParts<'_>) -> Option<String> {
         let found = match self {
             Self::Known => known(answer.body),
             Self::Pointer(pointer) => {
@@ -114,8 +114,8 @@ impl PodFrom {
 // === impl SeenHeaders ===
 
 impl SeenHeaders {
-    /// Notes the headers of a successful answer that names no pod.
-    pub fn note(&self, pod_from: &PodFrom, headers: &HeaderMap) {
+    /// Records the headers of a successful answer that does not name its pod.
+    pub fn record(&self, pod_from: &PodFrom, headers: &HeaderMap) {
         if matches!(pod_from, PodFrom::Header(_)) {
             self.0.get_or_init(|| headers.keys().take(MAX_SEEN_HEADERS).map(ToString::to_string).collect());
         }
@@ -170,7 +170,7 @@ impl KnownPlaces {
         }
         let first = || [PodSource::Body, PodSource::Header, PodSource::Peer].into_iter().find_map(read);
         if !succeeded {
-            // An error may come from a proxy, which is not to decide.
+            // An error may come from a proxy, so it does not decide.
             return None;
         }
         let pod = first()?;

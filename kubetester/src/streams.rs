@@ -1,9 +1,9 @@
 //! Holds streams: opens a number of calls of a server-streaming method, keeps each open, and opens those that end again.
 //!
-//! A [`keeper`] is the task of one stream. The [`Ledger`] records what became of all of them.
+//! A [`task`] holds one stream. [`StreamStats`] counts the streams of all tasks.
 
-mod keeper;
-mod ledger;
+mod stats;
+mod task;
 
 use std::{
     net::SocketAddr,
@@ -21,10 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::ledger::{Endings, Ledger, PodLedger};
+pub use self::stats::{Endings, PodStreamStats, StreamStats};
 use self::{
-    keeper::Keeper,
-    ledger::{Change, Event},
+    stats::{Change, Event},
+    task::StreamTask,
 };
 
 /// Opens one stream at a time and reads it. Dropping the source cancels its stream.
@@ -57,7 +57,7 @@ pub struct End {
 
 /// The time that streams are held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
+pub struct HoldPlan {
     /// The time to hold the streams, counted from when each was opened or failed to open for the first time.
     pub time: Duration,
     /// A stream without response headers after this time has failed to open.
@@ -66,9 +66,9 @@ pub struct Hold {
 
 /// The outcome of a [`Hold`].
 #[derive(Debug)]
-pub struct Held {
+pub struct HoldOutcome {
     /// The streams.
-    pub ledger: Ledger,
+    pub stats: StreamStats,
     /// The time from the first open to the end.
     pub elapsed: Duration,
     /// True if the streams were closed before their time was over.
@@ -78,31 +78,31 @@ pub struct Held {
 /// Opens a stream with each source and holds it until the time is over or `stop` is cancelled. `observe` is called after
 /// every change.
 pub async fn hold<S: StreamSource>(
-    plan: &Hold,
+    plan: &HoldPlan,
     sources: Vec<S>,
     stop: &CancellationToken,
-    mut observe: impl FnMut(&Ledger),
-) -> Held {
+    mut observe: impl FnMut(&StreamStats),
+) -> HoldOutcome {
     let start = Instant::now();
-    let mut ledger = Ledger::new(sources.len());
+    let mut stats = StreamStats::new(sources.len());
     let messages = Arc::new(AtomicU64::new(0));
     let (events, mut changes) = mpsc::unbounded_channel();
-    let mut keepers = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (number, source) in sources.into_iter().enumerate() {
         let (events, messages) = (events.clone(), messages.clone());
-        let keeper = Keeper { source, number, start, timeout: plan.timeout, events, messages };
-        keepers.spawn(keeper.keep());
+        let task = StreamTask { source, number, start, timeout: plan.timeout, events, messages };
+        tasks.spawn(task.run());
     }
 
     let mut end = None;
     let stopped = loop {
         tokio::select! {
             Some(event) = changes.recv() => {
-                ledger.record(event);
-                if end.is_none() && ledger.settled.is_some() {
+                stats.record(event);
+                if end.is_none() && stats.settled.is_some() {
                     end = Some(Instant::now() + plan.time);
                 }
-                observe(&ledger);
+                observe(&stats);
             }
             () = wait_until(end) => break false,
             () = stop.cancelled() => break true,
@@ -111,11 +111,11 @@ pub async fn hold<S: StreamSource>(
     let elapsed = start.elapsed();
     // Changes up to now are part of the run, and what the end itself causes is not.
     while let Ok(event) = changes.try_recv() {
-        ledger.record(event);
+        stats.record(event);
     }
-    drop(keepers);
-    ledger.close(messages.load(Ordering::Relaxed));
-    Held { ledger, elapsed, stopped }
+    drop(tasks);
+    stats.close(messages.load(Ordering::Relaxed));
+    HoldOutcome { stats, elapsed, stopped }
 }
 
 async fn wait_until(end: Option<Instant>) {

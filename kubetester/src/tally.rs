@@ -116,7 +116,7 @@ impl Tally {
             }
         }
         let failed = sample.error.is_some();
-        while !self.series.spans(sample.at) {
+        while !self.series.covers(sample.at) {
             self.widen();
         }
         let interval = self.series.record(sample.at, (!failed).then_some(sample.latency));

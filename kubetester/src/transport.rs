@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     conditions::EndpointState,
-    method::{Choice, Unfit},
+    method::{MethodError, MethodOptions},
     pod_name::PodSource,
     target::{Endpoint, Target},
 };
@@ -34,8 +34,8 @@ use crate::{
 pub struct Transport(Kind);
 
 enum Kind {
-    Http(http_client::Server),
-    Grpc(grpc::Server),
+    Http(http_client::HttpTransport),
+    Grpc(grpc::GrpcTransport),
 }
 
 /// The reason why a target cannot be called.
@@ -72,44 +72,46 @@ pub enum Unreachable {
 pub async fn fetch(
     endpoint: Endpoint,
     setup: Setup,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Result<Bytes, String>, Unreachable> {
     // The load may have a method of its own.
-    let setup = Setup { method: Choice::default(), request: None, ..setup };
-    let mut caller = http_client::Server::reach(endpoint, setup, Some(patience)).await?.caller();
-    let fetched = timeout(patience, caller.fetch()).await;
-    let late = |_| Err(format!("no answer within {}", humantime::format_duration(patience)));
+    let setup = Setup { method: MethodOptions::default(), request: None, ..setup };
+    let mut caller = http_client::HttpTransport::connect(endpoint, setup, Some(time_limit)).await?.caller();
+    let fetched = timeout(time_limit, caller.fetch()).await;
+    let late = |_| Err(format!("no answer within {}", humantime::format_duration(time_limit)));
     Ok(fetched.unwrap_or_else(late))
 }
 
 // === impl Transport ===
 
 impl Transport {
-    /// Prepares the target. With `patience` it is resolved and connected to once, so that an unreachable target is an error
+    /// Prepares the target. With `time_limit` it is resolved and connected to once, so that an unreachable target is an error
     /// before the first call.
     ///
     /// # Errors
     ///
-    /// Fails if the target cannot be reached within `patience`, or if the setup does not fit it.
+    /// Fails if the target cannot be reached within `time_limit`, or if the setup does not fit it.
     pub async fn open(
         target: &Target,
         setup: Setup,
-        patience: Option<Duration>,
+        time_limit: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         setup.check(target)?;
         let kind = match target {
             Target::Http(endpoint) => {
-                Kind::Http(http_client::Server::reach(endpoint.clone(), setup, patience).await?)
+                Kind::Http(http_client::HttpTransport::connect(endpoint.clone(), setup, time_limit).await?)
             }
-            Target::Grpc(endpoint) => Kind::Grpc(grpc::Server::reach_plain(endpoint, setup, patience).await?),
-            Target::Tonic(addresses) => Kind::Grpc(grpc::Server::reach_tonic(addresses, setup)?),
+            Target::Grpc(endpoint) => {
+                Kind::Grpc(grpc::GrpcTransport::connect_plain(endpoint, setup, time_limit).await?)
+            }
+            Target::Tonic(addresses) => Kind::Grpc(grpc::GrpcTransport::connect_tonic(addresses, setup)?),
             Target::Balanced(name) => {
-                let reached = grpc::Server::reach_balanced(name, setup, patience).await;
+                let reached = grpc::GrpcTransport::connect_balanced(name, setup, time_limit).await;
                 Kind::Grpc(reached.map_err(|error| error.with_hint(target))?)
             }
         };
-        if let (Kind::Grpc(server), Some(patience)) = (&kind, patience) {
-            server.learn(target, patience).await?;
+        if let (Kind::Grpc(server), Some(time_limit)) = (&kind, time_limit) {
+            server.prepare_method(target, time_limit).await?;
         }
         Ok(Self(kind))
     }
@@ -190,8 +192,8 @@ impl Unreachable {
     }
 }
 
-impl From<Unfit> for Unreachable {
-    fn from(unfit: Unfit) -> Self {
-        Self::Usage(unfit.to_string())
+impl From<MethodError> for Unreachable {
+    fn from(error: MethodError) -> Self {
+        Self::Usage(error.to_string())
     }
 }

@@ -126,7 +126,7 @@ fn linked(from: &str, folder: &Path, name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn with_ticketing_a_repeated_create_at_the_other_program_makes_no_second_customer() {
+async fn repeated_create_at_the_other_program_makes_no_second_customer() {
     ticketing_is_built().await;
     let exit = demo(&["--once", "--with", "ticketing"]).await;
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -142,7 +142,7 @@ async fn with_ticketing_a_repeated_create_at_the_other_program_makes_no_second_c
 }
 
 #[tokio::test]
-async fn with_ticketing_a_killed_demo_leaves_no_program() {
+async fn killed_demo_with_ticketing_leaves_no_program() {
     ticketing_is_built().await;
     let mut child = Command::new(TOOL)
         .args(["demo", "--listen", "127.0.0.1:0", "--with", "ticketing"])
@@ -173,7 +173,7 @@ async fn with_ticketing_a_killed_demo_leaves_no_program() {
 }
 
 #[tokio::test]
-async fn with_ticketing_unbuilt_is_one_sentence_with_the_command_that_builds_it() {
+async fn unbuilt_ticketing_is_one_sentence_with_the_build_command() {
     let folder = tempfile::tempdir().unwrap();
     let tool = linked(TOOL, folder.path(), "kubetester");
     let arguments = ["demo", "--once", "--listen", "127.0.0.1:0", "--with", "ticketing"];
@@ -187,7 +187,7 @@ async fn with_ticketing_unbuilt_is_one_sentence_with_the_command_that_builds_it(
 }
 
 #[tokio::test]
-async fn with_a_ticketing_that_does_not_start_is_one_sentence_with_its_cause() {
+async fn ticketing_that_does_not_start_is_one_sentence_with_its_cause() {
     let folder = tempfile::tempdir().unwrap();
     let tool = linked(TOOL, folder.path(), "kubetester");
     let program = linked("/bin/false", folder.path(), "ticketing");

@@ -96,7 +96,7 @@ mod tests {
 
     /// The expected values are from scipy 1.17: `scipy.stats.ncx2.cdf(value, freedom, noncentrality)`.
     #[test]
-    fn agrees_with_scipy() {
+    fn probabilities_match_scipy() {
         for (value, freedom, noncentrality, expected) in SCIPY {
             let ours = below(value, freedom, noncentrality);
             assert!((ours - expected).abs() <= 1e-9, "{value} {freedom} {noncentrality}: {ours}, {expected}");

@@ -1,8 +1,8 @@
 //! `kubetester call`: a call every few seconds, and a line for each.
 
+mod known_methods;
 mod lines;
 mod request;
-mod seeds;
 
 use std::{io, num::NonZeroUsize, process::ExitCode, time::Duration};
 
@@ -12,15 +12,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    known_methods::KnownMethod,
     lines::{Lines, Outcome},
-    seeds::Seed,
 };
-use super::{COULD_NOT_RUN, OK, Stop, USAGE, output, some_time, stop_on_interrupt};
+use super::{COULD_NOT_RUN, CliError, OK, USAGE, nonzero_duration, output, stop_on_interrupt};
 use crate::{
     conditions::Conditions,
     engine::{Plan, Run},
     expect::Expectations,
-    method::Choice,
+    method::MethodOptions,
     number,
     pod_name::{PodFrom, PodSource},
     result::LoadResult,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The time from one call to the next.
-const EVERY: Duration = Duration::from_secs(5);
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = r#"Examples:
   kubetester call http://127.0.0.1:8200/hellogrpc --every 1s
@@ -58,7 +58,7 @@ pub(super) struct Call {
     server_port: Option<String>,
 
     /// Time from one call to the next; with 0, the next call follows at once [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = pause)]
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     every: Option<Duration>,
 
     /// Name to greet, for HTTP targets and greeting methods
@@ -70,7 +70,7 @@ pub(super) struct Call {
     calls: Option<u64>,
 
     /// A call without an answer after this time has failed
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     timeout: Duration,
 
     /// Print response headers and trailers too
@@ -90,7 +90,7 @@ pub(super) struct Call {
     pod_from: PodFrom,
 
     #[command(flatten)]
-    method: Choice,
+    method: MethodOptions,
 
     #[command(flatten)]
     grpc: GrpcOptions,
@@ -115,8 +115,8 @@ impl Call {
         message: String,
         every: Duration,
         calls: Option<u64>,
-    ) -> Result<Self, Stop> {
-        let method = seeds::ECHO.parse().map_err(|error: String| Stop::new(USAGE, error))?;
+    ) -> Result<Self, CliError> {
+        let method = known_methods::ECHO.parse().map_err(|error: String| CliError::new(USAGE, error))?;
         Ok(Self {
             target: Some(target),
             server_domain: None,
@@ -124,12 +124,12 @@ impl Call {
             every: Some(every),
             name: Some(message),
             calls,
-            timeout: EVERY,
+            timeout: DEFAULT_INTERVAL,
             verbose: false,
             header: Vec::new(),
             request: None,
             pod_from: PodFrom::Known,
-            method: Choice { method: Some(method), ..Choice::default() },
+            method: MethodOptions { method: Some(method), ..MethodOptions::default() },
             grpc: GrpcOptions::default(),
             http: HttpOptions::default(),
             tls: Tls::default(),
@@ -137,28 +137,28 @@ impl Call {
         })
     }
 
-    pub(super) async fn run(mut self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(mut self) -> Result<ExitCode, CliError> {
         let stop = stop_on_interrupt();
         self.run_until(&stop)
             .await
-            .map(|(target, tally, elapsed, source)| self.sum_up(&target, tally, elapsed, source))?
+            .map(|(target, tally, elapsed, source)| self.summarize(&target, tally, elapsed, source))?
     }
 
-    /// Calls until `stop`, or as often as was asked for.
+    /// Calls until `stop` is cancelled or `--calls` calls were made.
     pub(super) async fn run_until(
         &mut self,
         stop: &CancellationToken,
-    ) -> Result<(Target, Tally, Duration, Option<PodSource>), Stop> {
+    ) -> Result<(Target, Tally, Duration, Option<PodSource>), CliError> {
         let target = self.target()?;
-        let seed = self.prepare(&target)?;
-        // The server does not have to be there yet.
+        let known_method = self.prepare(&target)?;
+        // The server may not be running yet.
         let transport = Transport::open(&target, self.setup(), None).await?;
         let mut caller = transport.callers(NonZeroUsize::MIN).swap_remove(0);
-        let lines = Lines { seed, verbose: self.verbose, brief: self.brief };
+        let lines = Lines { known_method, verbose: self.verbose, brief: self.brief };
 
         let start = Instant::now();
         let mut tally = Tally::default();
-        let every = self.every.or(seed.map(Seed::every)).unwrap_or(EVERY);
+        let every = self.every.or(known_method.map(KnownMethod::every)).unwrap_or(DEFAULT_INTERVAL);
         let mut due = interval(every.max(Duration::from_nanos(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut source_shown, mut methods_shown) = (false, false);
@@ -178,7 +178,7 @@ impl Call {
             let latency = begin.elapsed();
             let mut shown = lines.print(&outcome, latency);
             if let Outcome::Reply(reply) = &outcome
-                && matches!(reply.content, Content::Refused { unimplemented: true, .. })
+                && matches!(reply.content, Content::Error { unimplemented: true, .. })
                 && !methods_shown
             {
                 methods_shown = true;
@@ -201,7 +201,7 @@ impl Call {
                 ..Sample::default()
             });
             if shown.is_err() {
-                // The reader is gone (`| head`).
+                // The pipe was closed (`| head`).
                 break;
             }
         }
@@ -209,16 +209,16 @@ impl Call {
     }
 
     /// Makes one call. A stream's messages are printed as they arrive.
-    async fn call(&self, caller: &mut Caller, lines: &Lines) -> Result<Outcome, Stop> {
-        let mut arrived = |json: &str| drop(lines.message(json));
+    async fn call(&self, caller: &mut Caller, lines: &Lines) -> Result<Outcome, CliError> {
+        let mut on_message = |json: &str| drop(lines.message(json));
         let name = self.name.as_deref().unwrap_or_default();
-        match timeout(self.timeout, caller.reply(name, &mut arrived)).await {
+        match timeout(self.timeout, caller.reply(name, &mut on_message)).await {
             Ok(Ok(reply)) => Ok(Outcome::Reply(Box::new(reply))),
-            Ok(Err(CallError::NoReply(why))) => Ok(Outcome::None(why)),
-            Ok(Err(CallError::Usage(why))) => Err(Stop::new(USAGE, sanitize::reason(why))),
+            Ok(Err(CallError::NoReply(why))) => Ok(Outcome::NoReply(why)),
+            Ok(Err(CallError::Usage(why))) => Err(CliError::new(USAGE, sanitize::reason(why))),
             Err(_) => {
                 let timeout = humantime::format_duration(self.timeout);
-                Ok(Outcome::None(format!("no answer within {timeout}")))
+                Ok(Outcome::NoReply(format!("no answer within {timeout}")))
             }
         }
     }
@@ -235,20 +235,20 @@ impl Call {
         }
     }
 
-    fn sum_up(
+    fn summarize(
         &self,
         target: &Target,
         tally: Tally,
         elapsed: Duration,
         source: Option<PodSource>,
-    ) -> Result<ExitCode, Stop> {
+    ) -> Result<ExitCode, CliError> {
         let answered = tally.succeeded > 0;
         if tally.calls() > 1 {
             let plan = Plan { calls: self.calls, duration: None, rate: None, timeout: self.timeout };
             let run = Run { tally, elapsed, ..Run::default() };
             let result =
                 LoadResult::new(&Conditions::new(target.clone(), 1), &plan, &run, &Expectations::default());
-            // A closed pipe has seen all it wants.
+            // A closed pipe is not an error.
             drop(lines::summary(&result));
             output::print_pod_source(source.filter(|_| !result.pods.is_empty()));
         }
@@ -256,14 +256,14 @@ impl Call {
             true => Ok(ExitCode::from(OK)),
             false => {
                 let hint = target.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded{hint}")))
+                Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded{hint}")))
             }
         }
     }
 }
 
 /// Reads the value of `--every`.
-fn pause(text: &str) -> Result<Duration, String> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     match text {
         "0" => Ok(Duration::ZERO),
         text => service::parse_duration(text),

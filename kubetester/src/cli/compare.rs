@@ -6,11 +6,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    COULD_NOT_RUN, Stop, USAGE, exit_code,
+    COULD_NOT_RUN, CliError, USAGE, exit_code,
     options::{Opened, Options},
     output::Printed,
     stop_on_interrupt,
-    watch::watched,
+    watch::run_with_progress,
 };
 use crate::{
     compare::{Compared, Comparison, Round},
@@ -51,7 +51,7 @@ pub(super) struct Compare {
 }
 
 /// One target and its results so far.
-struct Contestant {
+struct ComparedTarget {
     name: String,
     target: Target,
     transport: Transport,
@@ -64,57 +64,58 @@ struct Contestant {
 // === impl Compare ===
 
 impl Compare {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let about = self.options.about()?;
         let stop = stop_on_interrupt();
-        let mut contestants = Vec::new();
-        for (name, target) in self.contestants().await? {
+        let mut targets = Vec::new();
+        for (name, target) in self.named_targets().await? {
             let Opened { transport, callers } = self.options.open(&target, &stop).await?;
             let run = Run::default();
-            contestants.push(Contestant { name, target, transport, callers, run, rounds: Vec::new() });
+            targets.push(ComparedTarget { name, target, transport, callers, run, rounds: Vec::new() });
         }
-        let rounds = self.compete(&mut contestants, &stop).await;
+        let rounds = self.run_rounds(&mut targets, &stop).await;
         if stop.is_cancelled() {
             // Targets without any calls are not compared.
-            contestants.retain(|one| one.run.tally.calls() > 0);
+            targets.retain(|one| one.run.tally.calls() > 0);
         }
-        if contestants.is_empty() {
-            return Err(Stop::new(COULD_NOT_RUN, "interrupted before any call had ended"));
+        if targets.is_empty() {
+            return Err(CliError::new(COULD_NOT_RUN, "interrupted before any call had ended"));
         }
         let plan = self.options.plan();
-        let result = |Contestant { name, target, transport, run, rounds, .. }| {
+        let result = |ComparedTarget { name, target, transport, run, rounds, .. }| {
             let conditions = self.options.conditions(&target, &transport);
             (name, LoadResult::new(&conditions, &plan, &run, &self.options.expectations), rounds)
         };
-        let mut comparison = Comparison::new(rounds, contestants.into_iter().map(result).collect());
+        let mut comparison = Comparison::new(rounds, targets.into_iter().map(result).collect());
         let reported = self.options.report.write(|| report::compare(&comparison, &about));
         self.options.output.print(&mut comparison)?;
         reported?;
-        comparison.results.iter().try_for_each(|one| self.options.ran(&one.load))?;
+        comparison.results.iter().try_for_each(|one| self.options.check_any_success(&one.load))?;
         Ok(exit_code(comparison.held(), stop.is_cancelled()))
     }
 
     /// Returns every target with its name.
-    async fn contestants(&self) -> Result<Vec<(String, Target)>, Stop> {
-        let mut contestants = Vec::new();
+    async fn named_targets(&self) -> Result<Vec<(String, Target)>, CliError> {
+        let mut targets = Vec::new();
         if let Some(gateway) = &self.gateway {
             let routes = gateway.routes(self.options.setup(), self.options.timeout).await;
-            contestants.extend(routes.map_err(|error| match error {
+            targets.extend(routes.map_err(|error| match error {
                 NoRoutes::Unreachable(error) => error.into(),
-                error => Stop::new(COULD_NOT_RUN, error.to_string()),
+                error => CliError::new(COULD_NOT_RUN, error.to_string()),
             })?);
         }
-        contestants.extend(self.targets.iter().map(|target| (target.to_string(), target.clone())));
-        match &contestants[..] {
-            [] => Err(Stop::new(COULD_NOT_RUN, "the gateway lists no routes")),
+        targets.extend(self.targets.iter().map(|target| (target.to_string(), target.clone())));
+        match &targets[..] {
+            [] => Err(CliError::new(COULD_NOT_RUN, "the gateway lists no routes")),
             [(name, _)] if self.gateway.is_some() => {
                 let why = "there is nothing to compare it with; set GRPC_ROUTES, or name a target too";
-                Err(Stop::new(COULD_NOT_RUN, format!("the gateway has one route, {name}: {why}")))
+                Err(CliError::new(COULD_NOT_RUN, format!("the gateway has one route, {name}: {why}")))
             }
-            [_] => {
-                Err(Stop::new(USAGE, "one target has nothing to be compared with; name another, or use load"))
-            }
-            _ => Ok(contestants),
+            [_] => Err(CliError::new(
+                USAGE,
+                "one target has nothing to be compared with; name another, or use load",
+            )),
+            _ => Ok(targets),
         }
     }
 
@@ -125,8 +126,8 @@ impl Compare {
     }
 
     /// Runs all rounds, or those before an interrupt. Returns the number of rounds that started.
-    async fn compete(&self, contestants: &mut [Contestant], stop: &CancellationToken) -> u32 {
-        let (rounds, count) = (self.rounds(), contestants.len());
+    async fn run_rounds(&self, targets: &mut [ComparedTarget], stop: &CancellationToken) -> u32 {
+        let (rounds, count) = (self.rounds(), targets.len());
         for round in 0..rounds {
             let part = self.options.plan().part(round, rounds);
             for turn in 0..count {
@@ -134,12 +135,12 @@ impl Compare {
                     return if turn == 0 { round } else { round + 1 };
                 }
                 // Each round starts with a different target.
-                let one = &mut contestants[(turn + round as usize) % count];
+                let one = &mut targets[(turn + round as usize) % count];
                 let label = format!("round {} of {rounds}, {}: ", round + 1, one.name);
                 // Each round has its own tally, with times measured from the start of the whole load.
                 let run = Run { elapsed: one.run.elapsed, ..Run::default() };
                 let callers = std::mem::take(&mut one.callers);
-                let (run, callers) = watched(run, &part, callers, stop, &label).await;
+                let (run, callers) = run_with_progress(run, &part, callers, stop, &label).await;
                 one.callers = callers;
                 one.rounds.push(Round::new(&run.tally, run.elapsed - one.run.elapsed));
                 one.run.add(run);

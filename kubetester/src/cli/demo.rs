@@ -8,7 +8,7 @@ use anstyle::Style;
 use clap::{ArgAction, Args, ValueEnum};
 use service::{LogFormat, Shutdown, listen, logs};
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, output};
+use super::{COULD_NOT_RUN, CliError, FAILED, OK, output};
 use crate::{
     demo::{
         first_calls::{self, BURSTS, CALLS},
@@ -23,7 +23,7 @@ use crate::{
 /// The maximum time for the gateway to connect to its backends.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of the bar of a pod that took every call, in characters.
-const BAR: usize = 36;
+const BAR_WIDTH: usize = 36;
 
 const EXAMPLES: &str = "Examples:
   kubetester demo
@@ -80,9 +80,9 @@ fn replicas() -> clap::builder::RangedI64ValueParser<u8> {
 // === impl Demo ===
 
 impl Demo {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         self.log();
-        let failed = |error: &dyn std::fmt::Display| Stop::new(COULD_NOT_RUN, error.to_string());
+        let failed = |error: &dyn std::fmt::Display| CliError::new(COULD_NOT_RUN, error.to_string());
         let extra = self.with.map(|Extra::Ticketing| ticketing::program()).transpose()?;
         let shutdown = Shutdown::from_signals(Duration::ZERO, Duration::from_secs(5));
         let shutdown =
@@ -113,9 +113,9 @@ impl Demo {
         system: &mut System,
         extra: Option<&mut Ticketing>,
         shutdown: &Shutdown,
-    ) -> Result<ExitCode, Stop> {
-        system.connected(CONNECT_TIMEOUT).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))?;
-        show(&what_runs(system))?;
+    ) -> Result<ExitCode, CliError> {
+        system.connected(CONNECT_TIMEOUT).await.map_err(|why| CliError::new(COULD_NOT_RUN, why))?;
+        show(&program_addresses(system))?;
         if !self.once {
             show(&commands(system))?;
         }
@@ -123,13 +123,13 @@ impl Demo {
         let grpc = first_calls::grpc(system).await?;
         show(&format!(
             "{BOLD}{CALLS} calls to /hellogrpc{BOLD:#}, one after the other\n{}",
-            who_answered(&system.grpc, &grpc)
+            answers_by_pod(&system.grpc, &grpc)
         ))?;
         let http = first_calls::http(system).await?;
         show(&format!(
             "{BOLD}{CALLS} calls to /hellohttp{BOLD:#}, in {BURSTS} bursts: a ClusterIP chooses a pod for each \
              connection,\nand the gateway drops idle connections in between\n{}",
-            who_answered(&system.http, &http)
+            answers_by_pod(&system.http, &http)
         ))?;
         let mut unmet = first_calls::unmet(system, &grpc, &http);
         if let Some(ticketing) = &extra {
@@ -144,8 +144,8 @@ impl Demo {
         show("Ctrl-C stops it.")?;
         tokio::select! {
             () = shutdown.closing() => Ok(ExitCode::from(OK)),
-            why = system.failed() => Err(Stop::new(COULD_NOT_RUN, why)),
-            why = ticketing::failed(extra) => Err(Stop::new(COULD_NOT_RUN, why)),
+            why = system.failed() => Err(CliError::new(COULD_NOT_RUN, why)),
+            why = ticketing::failed(extra) => Err(CliError::new(COULD_NOT_RUN, why)),
         }
     }
 
@@ -161,12 +161,12 @@ impl Demo {
     }
 }
 
-fn show(text: &str) -> Result<(), Stop> {
+fn show(text: &str) -> Result<(), CliError> {
     output::write(format!("{text}\n").as_bytes())
 }
 
 /// Returns the addresses of the programs.
-fn what_runs(system: &System) -> String {
+fn program_addresses(system: &System) -> String {
     let mut text = String::new();
     let mut line = |name: &str, at: &str, what: &str| {
         let line = format!("  {BOLD}{name:<13}{BOLD:#} {at:<24} {what}");
@@ -210,7 +210,7 @@ fn commands(system: &System) -> String {
 }
 
 /// Returns a line for each pod, and one for answers from unknown pods.
-fn who_answered(pods: &[Pod], tally: &Tally) -> String {
+fn answers_by_pod(pods: &[Pod], tally: &Tally) -> String {
     let mut lines: Vec<(&str, u64)> = Vec::new();
     for pod in pods {
         lines.push((&pod.name, tally.pods.get(&pod.name).map_or(0, |pod| pod.calls)));
@@ -220,7 +220,7 @@ fn who_answered(pods: &[Pod], tally: &Tally) -> String {
     lines.push(("failed", tally.failed()));
     lines.retain(|(name, calls)| *calls > 0 || !matches!(*name, "others" | "failed"));
     let line = |(name, calls): (&str, u64)| {
-        format!("  {name:<13} {calls:>2}  {}\n", bar(calls as f64 / CALLS as f64, BAR))
+        format!("  {name:<13} {calls:>2}  {}\n", bar(calls as f64 / CALLS as f64, BAR_WIDTH))
     };
     lines.into_iter().map(line).collect()
 }

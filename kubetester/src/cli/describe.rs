@@ -6,7 +6,7 @@ use clap::Args;
 use prost_reflect::{MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 
 use super::{
-    OK, Stop, USAGE,
+    CliError, OK, USAGE,
     list::{Connection, line},
     output,
 };
@@ -39,7 +39,7 @@ pub(super) struct Describe {
 // === impl Describe ===
 
 impl Describe {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let text = match self.symbol.as_deref() {
             Some(symbol) => self.one(symbol).await?,
             None => self.all().await?,
@@ -48,20 +48,20 @@ impl Describe {
         Ok(ExitCode::from(OK))
     }
 
-    async fn all(&self) -> Result<String, Stop> {
+    async fn all(&self) -> Result<String, CliError> {
         let Self { target, connection, .. } = self;
         let caller = connection.open(target).await?;
         let mut text = String::new();
         for name in connection.ask(target, caller.services()).await? {
             match connection.ask(target, caller.symbol(&name)).await {
                 Ok(pool) => text.extend(pool.get_service_by_name(&name).map(|service| of_service(&service))),
-                Err(stop) => text += &line(&format!("{name}: {stop}")),
+                Err(error) => text += &line(&format!("{name}: {error}")),
             }
         }
         Ok(text)
     }
 
-    async fn one(&self, symbol: &str) -> Result<String, Stop> {
+    async fn one(&self, symbol: &str) -> Result<String, CliError> {
         let Self { target, connection, .. } = self;
         let caller = connection.open(target).await?;
         let (of, method) = match symbol.trim_start_matches('/').split_once('/') {
@@ -73,14 +73,14 @@ impl Describe {
             let service = pool.get_service_by_name(of).map(|service| of_service(&service));
             let message = || pool.get_message_by_name(of).map(|message| of_message(&message));
             return service.or_else(message).ok_or_else(|| {
-                Stop::new(USAGE, format!("{target}: {of} is neither a service nor a message"))
+                CliError::new(USAGE, format!("{target}: {of} is neither a service nor a message"))
             });
         };
-        let name: MethodName = format!("{of}/{method}").parse().map_err(|why| Stop::new(USAGE, why))?;
+        let name: MethodName = format!("{of}/{method}").parse().map_err(|why| CliError::new(USAGE, why))?;
         let method = crate::method::find(&pool, &name);
         method
             .map(|method| of_method(&method))
-            .map_err(|unfit| Stop::new(USAGE, format!("{target}: {unfit}")))
+            .map_err(|error| CliError::new(USAGE, format!("{target}: {error}")))
     }
 }
 

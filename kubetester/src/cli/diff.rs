@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, output};
+use super::{COULD_NOT_RUN, CliError, FAILED, OK, output};
 use crate::{
     diff::{CannotCompare, Diff, Loads, Thresholds},
     render,
@@ -44,10 +44,10 @@ impl Compared {
         self.compare().unwrap_or_else(|stop| stop.report())
     }
 
-    fn compare(&self) -> Result<ExitCode, Stop> {
+    fn compare(&self) -> Result<ExitCode, CliError> {
         let (before, after) = (read(&self.before)?, read(&self.after)?);
         let diff = Diff::new(&before, &after, &self.thresholds).map_err(|CannotCompare(why)| {
-            Stop::new(COULD_NOT_RUN, format!("cannot compare the results: {why}"))
+            CliError::new(COULD_NOT_RUN, format!("cannot compare the results: {why}"))
         })?;
         let text = if self.json { output::json(&diff)? } else { render::diff(&diff) };
         output::write(text.as_bytes())?;
@@ -55,8 +55,8 @@ impl Compared {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Loads, Stop> {
-    let cannot = |why: String| Stop::new(COULD_NOT_RUN, format!("cannot read {}: {why}", path.display()));
+fn read(path: &PathBuf) -> Result<Loads, CliError> {
+    let cannot = |why: String| CliError::new(COULD_NOT_RUN, format!("cannot read {}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
     Loads::read(&text).map_err(|CannotCompare(why)| cannot(why))
 }

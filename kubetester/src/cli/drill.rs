@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FAILED, OK, Stop, USAGE, output::Output, report::Report, some_time};
+use super::{COULD_NOT_RUN, CliError, FAILED, OK, USAGE, nonzero_duration, output::Output, report::Report};
 use crate::{
     drill::{
         compose::{self, Compose},
@@ -20,7 +20,7 @@ use crate::{
         processes::{self, Processes},
         scenario::Scenario,
     },
-    method::Choice,
+    method::MethodOptions,
     number,
     pod_name::PodFrom,
     report,
@@ -76,24 +76,24 @@ pub(super) struct Drill {
     callers: NonZeroUsize,
 
     /// Timeout of a call
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     timeout: Duration,
 
     /// Time that the load runs before the first event
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = nonzero_duration)]
     steady: Duration,
 
     /// Time from the loss of a pod to its return. A frozen pod gets calls as soon as it is resumed if that is after at
     /// least 4 s, because the balancer has then detected that its connection is dead and not merely slow
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     outage: Duration,
 
     /// Maximum time to wait for the first successful call, and for the first call to a pod that is ready
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = nonzero_duration)]
     patience: Duration,
 
     /// Time that the load continues after the system has recovered
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = nonzero_duration)]
     settle: Duration,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
@@ -111,7 +111,7 @@ pub(super) struct Drill {
     report: Report,
 
     #[command(flatten)]
-    method: Choice,
+    method: MethodOptions,
 
     #[command(flatten)]
     tls: Tls,
@@ -172,7 +172,7 @@ enum On {
 // === impl Drill ===
 
 impl Drill {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let scenario = self.scenario()?;
         self.output.check()?;
         let about = self.report.about()?;
@@ -188,12 +188,12 @@ impl Drill {
         let back = platform.restore().await;
         let mut result = match (held, back) {
             (Ok(result), Ok(())) => result,
-            (Err(stop), Ok(())) => return Err(stop),
+            (Err(error), Ok(())) => return Err(error),
             (Ok(_), Err(error)) => return Err(not_restored(&error)),
-            (Err(stop), Err(error)) => {
-                return Err(Stop::new(
+            (Err(error), Err(restore_error)) => {
+                return Err(CliError::new(
                     COULD_NOT_RUN,
-                    format!("{}; {}", stop.sentence, not_restored(&error).sentence),
+                    format!("{}; {}", error.message, not_restored(&restore_error).message),
                 ));
             }
         };
@@ -202,36 +202,36 @@ impl Drill {
         reported?;
         if result.load.succeeded == 0 {
             let target = &result.load.target;
-            return Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded")));
+            return Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded")));
         }
         Ok(ExitCode::from(if result.held() { OK } else { FAILED }))
     }
 
-    fn scenario(&self) -> Result<Scenario, Stop> {
+    fn scenario(&self) -> Result<Scenario, CliError> {
         if let (On::Demo, Some(DrillTarget::Target(target))) = (self.on, &self.target) {
             let why = "name a path of its gateway, direct or tonic; to drill a system of your own, use --on compose, \
                        --on processes or --on kubernetes";
             let sentence = format!("{target} is outside the demo that this drill starts: {why}");
-            return Err(Stop::new(USAGE, sentence));
+            return Err(CliError::new(USAGE, sentence));
         }
         let scenario = self.named_scenario()?;
         if matches!(self.on, On::Processes) {
             let checked = self.processes.check(scenario, self.target.as_ref());
-            checked.map_err(|sentence| Stop::new(USAGE, sentence))?;
+            checked.map_err(|sentence| CliError::new(USAGE, sentence))?;
         } else if self.processes.are_given() {
-            return Err(Stop::new(USAGE, "--pod, --pid and --ready are for --on processes"));
+            return Err(CliError::new(USAGE, "--pod, --pid and --ready are for --on processes"));
         }
         Ok(scenario)
     }
 
-    fn named_scenario(&self) -> Result<Scenario, Stop> {
+    fn named_scenario(&self) -> Result<Scenario, CliError> {
         match (self.scenario, self.pods_wanted) {
             (Name::Scale, Some(pods)) => Ok(Scenario::Scale(pods)),
             (Name::Scale, None) => {
-                Err(Stop::new(USAGE, "to how many pods? Write drill scale 5, for example"))
+                Err(CliError::new(USAGE, "to how many pods? Write drill scale 5, for example"))
             }
-            (_, Some(_)) => Err(Stop::new(USAGE, "a number of pods is for drill scale alone")),
-            (Name::Freeze, None) if matches!(self.on, On::Kubernetes) => Err(Stop::new(
+            (_, Some(_)) => Err(CliError::new(USAGE, "a number of pods is for drill scale alone")),
+            (Name::Freeze, None) if matches!(self.on, On::Kubernetes) => Err(CliError::new(
                 USAGE,
                 "drill freeze is for --on demo, compose and processes: an API server cannot stop and resume a process",
             )),
@@ -239,14 +239,14 @@ impl Drill {
             (Name::Restart, None) => Ok(Scenario::Restart),
             (Name::Freeze, None) => Ok(Scenario::Freeze),
             (Name::DnsOutage, None) if matches!(self.on, On::Demo) => Ok(Scenario::DnsOutage),
-            (Name::DnsOutage, None) => Err(Stop::new(
+            (Name::DnsOutage, None) => Err(CliError::new(
                 USAGE,
                 "drill dns-outage is for --on demo, whose DNS server can be told to fail",
             )),
         }
     }
 
-    async fn platform(&self) -> Result<Box<dyn Platform>, Stop> {
+    async fn platform(&self) -> Result<Box<dyn Platform>, CliError> {
         Ok(match self.on {
             On::Demo => {
                 let http = self.calls_http();
@@ -267,13 +267,13 @@ impl Drill {
 }
 
 /// Returns a token that Ctrl-C, SIGTERM or SIGHUP cancels. Further signals are ignored while the system is restored.
-fn interrupt() -> Result<CancellationToken, Stop> {
+fn interrupt() -> Result<CancellationToken, CliError> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let interrupt = CancellationToken::new();
     for kind in kinds {
         let signal = signal(kind);
         let mut signal = signal
-            .map_err(|error| Stop::new(COULD_NOT_RUN, format!("cannot listen for signals: {error}")))?;
+            .map_err(|error| CliError::new(COULD_NOT_RUN, format!("cannot listen for signals: {error}")))?;
         let cancel = interrupt.clone();
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
@@ -284,15 +284,15 @@ fn interrupt() -> Result<CancellationToken, Stop> {
     Ok(interrupt)
 }
 
-fn interrupted(state: &str) -> Stop {
-    Stop::new(COULD_NOT_RUN, format!("interrupted before the drill was over; {state}"))
+fn interrupted(state: &str) -> CliError {
+    CliError::new(COULD_NOT_RUN, format!("interrupted before the drill was over; {state}"))
 }
 
-fn not_restored(error: &PlatformError) -> Stop {
-    Stop::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {error}"))
+fn not_restored(error: &PlatformError) -> CliError {
+    CliError::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {error}"))
 }
 
-impl From<PlatformError> for Stop {
+impl From<PlatformError> for CliError {
     fn from(error: PlatformError) -> Self {
         Self::new(COULD_NOT_RUN, error.to_string())
     }

@@ -7,7 +7,7 @@ use service::{Identity, Instance, Shutdown, listen};
 use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, OK, Stop, USAGE, call::Call, some_time};
+use super::{COULD_NOT_RUN, CliError, OK, USAGE, call::Call, nonzero_duration};
 use crate::target::Target;
 
 /// The maximum time for calls in flight to finish after SIGTERM.
@@ -34,7 +34,7 @@ pub(super) struct Echo {
     host: String,
 
     /// Time from one call to the next
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     every: Duration,
 
     /// Stop after this many calls [default: never]
@@ -53,16 +53,16 @@ pub(super) struct Echo {
 // === impl Echo ===
 
 impl Echo {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
-        let signals = |error| Stop::new(COULD_NOT_RUN, format!("cannot listen for signals: {error}"));
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
+        let signals = |error| CliError::new(COULD_NOT_RUN, format!("cannot listen for signals: {error}"));
         let shutdown = Shutdown::from_signals(Duration::ZERO, SHUTDOWN_TIMEOUT).map_err(signals)?;
         if self.serve { self.serve(shutdown).await } else { self.call(shutdown).await }
     }
 
-    async fn serve(self, shutdown: Shutdown) -> Result<ExitCode, Stop> {
+    async fn serve(self, shutdown: Shutdown) -> Result<ExitCode, CliError> {
         let address = self.address().await?;
         let listener = listen::address(address, "--host");
-        let listener = listener.map_err(|error| Stop::new(COULD_NOT_RUN, error.to_string()))?;
+        let listener = listener.map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))?;
         let address = listener.local_addr().unwrap_or(address);
         let hostname = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         let hostname = hostname.unwrap_or_else(|| address.to_string());
@@ -72,16 +72,16 @@ impl Echo {
         anstream::println!("{hostname} serves message.Echo on {address}");
         tokio::select! {
             served = hellogrpc::serve(hellogrpc::Config::default(), listener, instance) => {
-                served.map_err(|error| Stop::new(COULD_NOT_RUN, error.to_string()))?;
+                served.map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))?;
             }
             () = shutdown.expired() => {}
         }
         Ok(ExitCode::from(OK))
     }
 
-    async fn call(self, shutdown: Shutdown) -> Result<ExitCode, Stop> {
+    async fn call(self, shutdown: Shutdown) -> Result<ExitCode, CliError> {
         let Self { host, every, calls, message, .. } = self;
-        let invalid = |error: crate::target::InvalidTarget| Stop::new(USAGE, error.to_string());
+        let invalid = |error: crate::target::InvalidTarget| CliError::new(USAGE, error.to_string());
         let target: Target = host.parse().map_err(invalid)?;
         let target = match target.hint() {
             // A target without a scheme is called over one connection.
@@ -89,7 +89,10 @@ impl Echo {
             None => target,
         };
         if matches!(target, Target::Http(_)) {
-            return Err(Stop::new(USAGE, format!("{target} is HTTP; write host:port or dns:///host:port")));
+            return Err(CliError::new(
+                USAGE,
+                format!("{target} is HTTP; write host:port or dns:///host:port"),
+            ));
         }
         let stop = CancellationToken::new();
         let signalled = stop.clone();
@@ -100,14 +103,14 @@ impl Echo {
         let (target, tally, ..) = Call::echo(target, message, every, calls)?.run_until(&stop).await?;
         match stop.is_cancelled() || tally.succeeded > 0 {
             true => Ok(ExitCode::from(OK)),
-            false => Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded"))),
+            false => Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded"))),
         }
     }
 
     /// Returns the address to serve on.
-    async fn address(&self) -> Result<SocketAddr, Stop> {
+    async fn address(&self) -> Result<SocketAddr, CliError> {
         let host = &self.host;
-        let failed = |why: String| Stop::new(USAGE, format!("cannot serve on {host:?}: {why}"));
+        let failed = |why: String| CliError::new(USAGE, format!("cannot serve on {host:?}: {why}"));
         let mut addresses = lookup_host(host).await.map_err(|error| failed(error.to_string()))?;
         addresses.next().ok_or_else(|| failed("the name has no addresses".to_owned()))
     }

@@ -7,7 +7,7 @@ use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{COULD_NOT_RUN, Cli, OK, Stop, output};
+use super::{COULD_NOT_RUN, Cli, CliError, OK, output};
 
 const SHELLS: &str = "Set-up:
   bash  kubetester completions bash > ~/.local/share/bash-completion/completions/kubetester
@@ -60,7 +60,7 @@ impl Manual {
             return match Man::new(manual()).render(&mut page) {
                 Ok(()) => print(&page),
                 Err(error) => {
-                    Stop::new(COULD_NOT_RUN, format!("cannot generate the manual: {error}")).report()
+                    CliError::new(COULD_NOT_RUN, format!("cannot generate the manual: {error}")).report()
                 }
             };
         };
@@ -68,7 +68,7 @@ impl Manual {
             Ok(()) => ExitCode::from(OK),
             Err(error) => {
                 let why = format!("cannot write the manual to {}: {error}", directory.display());
-                Stop::new(COULD_NOT_RUN, format!("{why}; name a writable directory that exists")).report()
+                CliError::new(COULD_NOT_RUN, format!("{why}; name a writable directory that exists")).report()
             }
         }
     }

@@ -6,9 +6,9 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 
-use super::{COULD_NOT_RUN, OK, Stop, USAGE, output, some_time};
+use super::{COULD_NOT_RUN, CliError, OK, USAGE, nonzero_duration, output};
 use crate::{
-    method::Unfit,
+    method::MethodError,
     sanitize,
     target::Target,
     transport::{self, Caller, Setup, Tls, Transport},
@@ -35,7 +35,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Connection {
     /// Give up after this time
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     timeout: Duration,
 
     /// Send this metadata; may be repeated
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 // === impl List ===
 
 impl List {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let Self { target, connection } = self;
         let caller = connection.open(&target).await?;
         let mut text = String::new();
@@ -57,8 +57,8 @@ impl List {
             text += &line(&name);
             let pool = match connection.ask(&target, caller.symbol(&name)).await {
                 Ok(pool) => pool,
-                Err(stop) => {
-                    text += &line(&format!("  {stop}"));
+                Err(error) => {
+                    text += &line(&format!("  {error}"));
                     continue;
                 }
             };
@@ -83,7 +83,7 @@ impl List {
 
 impl Connection {
     /// Connects to a target.
-    pub(super) async fn open(&self, target: &Target) -> Result<Caller, Stop> {
+    pub(super) async fn open(&self, target: &Target) -> Result<Caller, CliError> {
         let setup = Setup {
             headers: self.header.iter().cloned().collect(),
             tls: self.tls.clone(),
@@ -97,19 +97,21 @@ impl Connection {
     pub(super) async fn ask<T>(
         &self,
         target: &Target,
-        answer: impl Future<Output = Result<T, Unfit>>,
-    ) -> Result<T, Stop> {
-        let stop = |code, why: String| {
+        answer: impl Future<Output = Result<T, MethodError>>,
+    ) -> Result<T, CliError> {
+        let failed = |code, why: String| {
             let why = why.replace("; say what its methods are with --proto FILE", "");
-            Err(Stop::new(code, sanitize::reason(format!("{target}: {why}"))))
+            Err(CliError::new(code, sanitize::reason(format!("{target}: {why}"))))
         };
         match timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Unfit::Usage(why))) => stop(USAGE, why),
-            Ok(Err(Unfit::UnknownMethods(why) | Unfit::NoReflection(why))) => stop(COULD_NOT_RUN, why),
+            Ok(Err(MethodError::Usage(why))) => failed(USAGE, why),
+            Ok(Err(MethodError::UnknownMethods(why) | MethodError::NoReflection(why))) => {
+                failed(COULD_NOT_RUN, why)
+            }
             Err(_) => {
                 let time = humantime::format_duration(self.timeout);
-                stop(COULD_NOT_RUN, format!("no answer to reflection within {time}"))
+                failed(COULD_NOT_RUN, format!("no answer to reflection within {time}"))
             }
         }
     }

@@ -8,11 +8,11 @@ use clap::Args;
 
 use self::streams::Streams;
 use super::{
-    Stop, exit_code,
+    CliError, exit_code,
     options::{Opened, Options},
     output::{self, Printed},
     stop_on_interrupt,
-    watch::watched,
+    watch::run_with_progress,
 };
 use crate::{
     engine::Run,
@@ -52,7 +52,7 @@ pub(super) struct Load {
 // === impl Load ===
 
 impl Load {
-    pub(super) async fn run(self) -> Result<ExitCode, Stop> {
+    pub(super) async fn run(self) -> Result<ExitCode, CliError> {
         let Self { target, options, streams } = self;
         let about = options.about()?;
         let stop = stop_on_interrupt();
@@ -64,7 +64,7 @@ impl Load {
             None => {
                 let Opened { transport, callers } = options.open(&target, &stop).await?;
                 let plan = options.plan();
-                let (run, callers) = watched(Run::default(), &plan, callers, &stop, "").await;
+                let (run, callers) = run_with_progress(Run::default(), &plan, callers, &stop, "").await;
                 let conditions = options.conditions(&target, &transport);
                 let result = LoadResult::new(&conditions, &plan, &run, &options.expectations);
                 (result, callers.first().and_then(Caller::pod_source))
@@ -76,7 +76,7 @@ impl Load {
             output::print_pod_source(source);
         }
         reported?;
-        options.ran(&result)?;
+        options.check_any_success(&result)?;
         Ok(exit_code(result.held(), result.interrupted))
     }
 }

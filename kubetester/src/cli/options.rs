@@ -6,12 +6,12 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, Stop, output::Output, report::Report, some_time};
+use super::{COULD_NOT_RUN, CliError, nonzero_duration, output::Output, report::Report};
 use crate::{
     conditions::Conditions,
     engine::{self, Plan, Progress},
     expect::Expectations,
-    method::Choice,
+    method::MethodOptions,
     number,
     pod_name::PodFrom,
     report::About,
@@ -31,7 +31,7 @@ pub(super) struct Options {
     pub(super) calls: Option<u64>,
 
     /// Call a target for this time [default: 10s, unless -n is given]
-    #[arg(short = 'z', long, value_name = "TIME", value_parser = some_time)]
+    #[arg(short = 'z', long, value_name = "TIME", value_parser = nonzero_duration)]
     pub(super) duration: Option<Duration>,
 
     /// Number of concurrent callers; each makes one call after the other
@@ -48,11 +48,11 @@ pub(super) struct Options {
     pub(super) rate: Option<f64>,
 
     /// Warm up: call for this time before calls are counted
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", value_parser = nonzero_duration)]
     pub(super) warmup: Option<Duration>,
 
     /// Timeout of a call, and of connecting at the start
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
     pub(super) timeout: Duration,
 
     /// Send this header, or gRPC metadata, with each call; may be repeated
@@ -75,7 +75,7 @@ pub(super) struct Options {
     pub(super) report: Report,
 
     #[command(flatten)]
-    pub(super) method: Choice,
+    pub(super) method: MethodOptions,
 
     #[command(flatten)]
     pub(super) grpc: GrpcOptions,
@@ -100,7 +100,7 @@ pub(super) struct Opened {
 
 impl Options {
     /// Checks the flags of the output and that the report can be written, before the load starts.
-    pub(super) fn about(&self) -> Result<About, Stop> {
+    pub(super) fn about(&self) -> Result<About, CliError> {
         self.output.check()?;
         self.report.about()
     }
@@ -117,7 +117,7 @@ impl Options {
     }
 
     /// Connects to a target and warms it up.
-    pub(super) async fn open(&self, target: &Target, stop: &CancellationToken) -> Result<Opened, Stop> {
+    pub(super) async fn open(&self, target: &Target, stop: &CancellationToken) -> Result<Opened, CliError> {
         let transport = Transport::open(target, self.setup(), Some(self.timeout)).await?;
         let mut callers = transport.callers(self.callers);
         if let Some(warmup) = self.warmup {
@@ -156,7 +156,7 @@ impl Options {
     }
 
     /// Returns an error with the first cause if no call of a load succeeded, unless errors are expected.
-    pub(super) fn ran(&self, result: &LoadResult) -> Result<(), Stop> {
+    pub(super) fn check_any_success(&self, result: &LoadResult) -> Result<(), CliError> {
         if result.succeeded > 0 || self.expectations.max_errors.is_some() {
             return Ok(());
         }
@@ -168,6 +168,6 @@ impl Options {
             }
             _ => String::new(),
         };
-        Err(Stop::new(COULD_NOT_RUN, format!("no call to {target} succeeded: {why}{hint}")))
+        Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded: {why}{hint}")))
     }
 }

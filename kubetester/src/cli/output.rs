@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{COULD_NOT_RUN, Stop, USAGE};
+use super::{COULD_NOT_RUN, CliError, USAGE};
 use crate::{
     pod_name::PodSource,
     render::machines::{self, Row},
@@ -56,15 +56,15 @@ pub(super) trait Printed: Serialize {
 
 impl Output {
     /// Returns an error if the flags cannot be combined.
-    pub(super) fn check(&self) -> Result<(), Stop> {
+    pub(super) fn check(&self) -> Result<(), CliError> {
         if self.details && self.format() != Format::Json {
-            return Err(Stop::new(USAGE, "--details needs --json; a --report always has the details"));
+            return Err(CliError::new(USAGE, "--details needs --json; a --report always has the details"));
         }
         Ok(())
     }
 
     /// Prints a result in the requested format.
-    pub(super) fn print(&self, result: &mut impl Printed) -> Result<(), Stop> {
+    pub(super) fn print(&self, result: &mut impl Printed) -> Result<(), CliError> {
         if !self.details {
             result.without_details();
         }
@@ -92,19 +92,19 @@ impl Output {
 }
 
 /// Returns a result as one JSON document.
-pub(super) fn json(result: &impl Serialize) -> Result<String, Stop> {
+pub(super) fn json(result: &impl Serialize) -> Result<String, CliError> {
     let json = serde_json::to_string_pretty(result);
-    let cannot = |error| Stop::new(COULD_NOT_RUN, format!("cannot write the result as JSON: {error}"));
+    let cannot = |error| CliError::new(COULD_NOT_RUN, format!("cannot write the result as JSON: {error}"));
     Ok(json.map_err(cannot)? + "\n")
 }
 
 /// Writes text to standard output, and strips colours where they are not supported. A closed pipe (`| head`) is not an
 /// error.
-pub(super) fn write(text: &[u8]) -> Result<(), Stop> {
+pub(super) fn write(text: &[u8]) -> Result<(), CliError> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::new(COULD_NOT_RUN, format!("cannot write to standard output: {error}")))
+            Err(CliError::new(COULD_NOT_RUN, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }

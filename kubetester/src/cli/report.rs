@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{COULD_NOT_RUN, Stop};
+use super::{COULD_NOT_RUN, CliError};
 use crate::report::{About, CannotWrite, ReportFile};
 
 /// The file of the report, if one is requested.
@@ -17,19 +17,19 @@ pub(super) struct Report {
 
 impl Report {
     /// Checks that the report can be written, before the load starts.
-    pub(super) fn about(&self) -> Result<About, Stop> {
+    pub(super) fn about(&self) -> Result<About, CliError> {
         self.file.as_ref().map_or(Ok(()), ReportFile::check)?;
         Ok(About::this_program())
     }
 
     /// Writes the page if a report is requested.
-    pub(super) fn write(&self, page: impl FnOnce() -> String) -> Result<(), Stop> {
+    pub(super) fn write(&self, page: impl FnOnce() -> String) -> Result<(), CliError> {
         self.file.as_ref().map_or(Ok(()), |file| file.write(&page()))?;
         Ok(())
     }
 }
 
-impl From<CannotWrite> for Stop {
+impl From<CannotWrite> for CliError {
     fn from(error: CannotWrite) -> Self {
         Self::new(COULD_NOT_RUN, error.to_string())
     }

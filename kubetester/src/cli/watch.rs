@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// The interval between updates of the progress line.
-const REDRAW: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs [`engine::resume`] and shows a progress line that starts with `label`. The line is cleared at the end.
-pub(super) async fn watched<C: Call>(
+pub(super) async fn run_with_progress<C: Call>(
     earlier: Run,
     plan: &Plan,
     callers: Vec<C>,
@@ -25,7 +25,7 @@ pub(super) async fn watched<C: Call>(
     let line = indicatif::ProgressBar::new_spinner();
     let start = Instant::now();
     let draw = async {
-        let mut redraw = interval(REDRAW);
+        let mut redraw = interval(REDRAW_INTERVAL);
         loop {
             let begun = redraw.tick().await;
             let before = progress.calls();
@@ -34,7 +34,7 @@ pub(super) async fn watched<C: Call>(
             let rate = (calls - before) as f64 / begun.elapsed().as_secs_f64();
             line.set_message(format!(
                 "{label}{}{}, {} a second, {} failed, {}",
-                ahead(plan, calls, start.elapsed()),
+                describe_progress(plan, calls, start.elapsed()),
                 render::counted(calls, "call"),
                 render::count(rate as u64),
                 render::count(progress.failed()),
@@ -52,7 +52,7 @@ pub(super) async fn watched<C: Call>(
 }
 
 /// Returns the progress of a load and the remaining time, if its plan has an end: `40 %, 6.00 s left, `.
-fn ahead(plan: &Plan, calls: u64, elapsed: Duration) -> String {
+fn describe_progress(plan: &Plan, calls: u64, elapsed: Duration) -> String {
     let by_calls = plan.calls.map(|all| calls as f64 / all as f64);
     let by_time = plan.duration.map(|all| elapsed.as_secs_f64() / all.as_secs_f64());
     let Some(done) = by_calls.into_iter().chain(by_time).reduce(f64::max) else { return String::new() };
@@ -83,7 +83,7 @@ mod tests {
             (plan(Some(1000), None), 1, "0 %, "),
             (plan(None, Some(3)), 400, "100 %, "),
         ] {
-            assert_eq!(ahead(&plan, calls, Duration::from_secs(4)), expected, "{plan:?}");
+            assert_eq!(describe_progress(&plan, calls, Duration::from_secs(4)), expected, "{plan:?}");
         }
     }
 }

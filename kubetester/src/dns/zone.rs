@@ -28,7 +28,7 @@ pub enum ResponseMode {
     /// Answers from the zone.
     #[default]
     Answer,
-    /// Answers SERVFAIL, as a DNS server does that has lost its own source of data.
+    /// Answers SERVFAIL, like a DNS server that has lost its data source.
     Fail,
     /// Drops every query, as if the network were partitioned. The resolver has to time out.
     Silent,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn conduct_decides_between_answer_failure_and_silence() {
+    fn response_mode_decides_between_answer_failure_and_silence() {
         let zone = Zone::default();
         zone.set("a", [ip("127.0.0.1")]);
         zone.set_response_mode(ResponseMode::Fail);

@@ -4,7 +4,7 @@ use super::*;
 use crate::tally::Sample;
 
 #[test]
-fn limits_are_read_and_refused() {
+fn limits_are_parsed_or_rejected() {
     assert_eq!("0".parse(), Ok(MaxErrors::Count(0)));
     assert_eq!("0.1%".parse(), Ok(MaxErrors::Percent(0.1)));
     for wrong in ["", "%", "-1", "101%", "few", "1.5", "nan%"] {
@@ -17,7 +17,7 @@ fn limits_are_read_and_refused() {
 }
 
 #[test]
-fn a_share_of_errors_is_of_all_calls() {
+fn error_share_is_relative_to_all_calls() {
     for (limit, failed, calls, allowed) in [
         (MaxErrors::Count(1), 1, 10, true),
         (MaxErrors::Count(1), 2, 10, false),
@@ -104,7 +104,7 @@ fn rate_is_of_calls_that_succeed() {
 }
 
 #[test]
-fn interrupted_load_holds_only_so_far() {
+fn expectations_of_an_interrupted_load_hold_only_so_far() {
     let expectations = Expectations { max_errors: Some(MaxErrors::Count(0)), ..Expectations::default() };
     for (stopped, outcome) in [(false, "held"), (true, "held so far")] {
         let run = Run { stopped, ..run(8) };

@@ -9,13 +9,13 @@ use http::HeaderMap;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use self::pointer::Found;
-use super::Unfit;
-use crate::pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource};
+use super::MethodError;
+use crate::pod_name::{self, KnownPlaces, Pod, PodFrom, PodSource, ResponseParts};
 
-/// The JSON pointers at which known programs name themselves: this system's gateway and backends, and `message.Echo`.
+/// The JSON pointers to the names of known programs: this system's gateway and backends, and `message.Echo`.
 const KNOWN: [&str; 3] = ["/response/hostname", "/hostname", "/serverID"];
 
-/// The JSON pointer at which `echo.EchoServer` has its phrase `from hostname NAME`.
+/// The JSON pointer to the phrase `from hostname NAME` of `echo.EchoServer`.
 const PHRASE: &str = "/message";
 
 /// Reads the answers of one method.
@@ -30,15 +30,15 @@ pub struct Reader {
 enum Place {
     /// The place that the built-in rules find.
     Known(Option<KnownField>, KnownPlaces),
-    /// In a text that can be found without decoding the rest: the numbers of the fields that lead to it.
+    /// A string that is found without decoding the rest, by the numbers of the fields that lead to it.
     Field(Vec<u32>),
-    /// Somewhere in the message as JSON.
+    /// A place in the message as JSON.
     Json(PodFrom),
-    /// Beside the message.
+    /// A place outside the message, such as a header.
     Beside(PodFrom),
 }
 
-/// The part of a message in which the built-in rules look.
+/// The part of a message that the built-in rules search.
 #[derive(Debug)]
 enum KnownField {
     /// A text that is the name.
@@ -49,9 +49,9 @@ enum KnownField {
     Json,
 }
 
-/// An answer as it came.
+/// An encoded response.
 #[derive(Debug, Clone, Copy)]
-pub struct PodExtractor<'a> {
+pub struct EncodedResponse<'a> {
     /// Response headers.
     pub headers: &'a HeaderMap,
     /// Trailers, where they were not put with the headers.
@@ -67,18 +67,22 @@ pub struct PodExtractor<'a> {
 // === impl Reader ===
 
 impl Reader {
-    /// Prepares to find in each `message` what `pod_from` says. `peer_is_pod`: see [`KnownPlaces::new`].
+    /// Creates a reader that finds the name at `pod_from` in each `message`. For `peer_is_pod` see [`KnownPlaces::new`].
     ///
     /// # Errors
     ///
     /// Fails if a JSON pointer leads to no field of the message.
-    pub fn new(pod_from: &PodFrom, message: &MessageDescriptor, peer_is_pod: bool) -> Result<Self, Unfit> {
+    pub fn new(
+        pod_from: &PodFrom,
+        message: &MessageDescriptor,
+        peer_is_pod: bool,
+    ) -> Result<Self, MethodError> {
         let place = match pod_from {
             PodFrom::Known => Place::Known(KnownField::of(message), KnownPlaces::new(peer_is_pod)),
             PodFrom::Pointer(text) => match pointer::follow(text, message) {
                 Ok(Found::Field(numbers)) => Place::Field(numbers),
                 Ok(Found::Value(pointer)) => Place::Json(PodFrom::Pointer(pointer)),
-                Err(why) => return Err(Unfit::Usage(format!("--pod-from {text}: {why}"))),
+                Err(why) => return Err(MethodError::Usage(format!("--pod-from {text}: {why}"))),
             },
             PodFrom::Regex(_) => Place::Json(pod_from.clone()),
             PodFrom::Header(_) | PodFrom::Peer => Place::Beside(pod_from.clone()),
@@ -86,7 +90,7 @@ impl Reader {
         Ok(Self { message: message.clone(), place })
     }
 
-    /// Returns whether the address at the other end has to be known.
+    /// Returns whether the peer address is needed.
     pub fn wants_peer(&self) -> bool {
         match &self.place {
             Place::Known(_, known) => known.wants_peer(),
@@ -107,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Returns where the names of pods are from, as far as that is decided.
+    /// Returns the source of the pods' names, once it is decided.
     pub fn source(&self) -> Option<PodSource> {
         match &self.place {
             Place::Known(_, known) => known.source(),
@@ -120,9 +124,9 @@ impl Reader {
     /// # Errors
     ///
     /// Fails if the answer cannot be decoded; not every place of the pod's name needs that.
-    pub fn pod(&self, answer: PodExtractor<'_>) -> Result<Option<Pod>, String> {
-        let PodExtractor { headers, trailers, message, succeeded, peer } = answer;
-        let find = |place: &PodFrom, body: &[u8]| place.find(Evidence { headers, trailers, body, peer });
+    pub fn pod(&self, answer: EncodedResponse<'_>) -> Result<Option<Pod>, String> {
+        let EncodedResponse { headers, trailers, message, succeeded, peer } = answer;
+        let find = |place: &PodFrom, body: &[u8]| place.find(ResponseParts { headers, trailers, body, peer });
         let configured = |name: Option<String>| name.map(|name| Pod { name, source: PodSource::Configured });
         match (&self.place, message) {
             (Place::Known(field, known), message) => {
@@ -221,7 +225,7 @@ mod tests {
         trailers.insert("x-node", "trailer-1".parse().unwrap());
         let peer = Some(([10, 1, 2, 3], 8000).into());
         reader
-            .pod(PodExtractor {
+            .pod(EncodedResponse {
                 headers: &headers,
                 trailers: Some(&trailers),
                 message: Some(&encoded),
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_where_it_is_known_or_said_to_be() {
+    fn name_is_found_at_the_known_or_configured_place() {
         let other = r#"{"podName": "p", "pods": [{"hostname": "q"}], "labels": {"a/b": "r"}}"#;
         for (from, message, json, name) in [
             ("known", "shop.Plain", r#"{"hostname": "p"}"#, Some("p")),
@@ -263,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_said() {
+    fn answer_of_another_shape_is_an_error() {
         let message = pool(ANSWER).get_message_by_name("shop.Plain").unwrap();
         let headers = HeaderMap::new();
         for (from, bytes) in
             [("/hostname", &b"\x0a\xff"[..]), ("/hostname", b"\x0a\x01\xff"), ("regex:.", b"\x0a\xff")]
         {
             let reader = Reader::new(&from.parse().unwrap(), &message, true).unwrap();
-            let answer = PodExtractor {
+            let answer = EncodedResponse {
                 headers: &headers,
                 trailers: None,
                 message: Some(bytes),

@@ -1,14 +1,14 @@
-//! The flags that choose a method: which, with what request, and where its messages are described.
+//! The flags of a method: its name, its request, and the .proto files that describe it.
 
 use std::{fs, io, path::PathBuf};
 
-use super::{HELLO, Method, MethodName, Unfit, WATCH, built_in, protos};
+use super::{HELLO, Method, MethodError, MethodName, WATCH, built_in, protos};
 
-/// Which method is called, and with what.
+/// The method to call and its request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "gRPC method")]
 #[group(skip)]
-pub struct Choice {
+pub struct MethodOptions {
     /// Call this method of a gRPC target, as pkg.Service/Method [default: hello.Hello/SayHello]. What its messages
     /// look like is asked of the server, by reflection, unless --proto says it
     #[arg(long, value_name = "METHOD")]
@@ -28,20 +28,20 @@ pub struct Choice {
     pub folders: Vec<PathBuf>,
 }
 
-// === impl Choice ===
+// === impl MethodOptions ===
 
-impl Choice {
-    /// Returns whether anything was chosen.
+impl MethodOptions {
+    /// Returns whether any flag is set.
     pub fn is_set(&self) -> bool {
         *self != Self::default()
     }
 
-    /// The method, where the server need not be asked for it: else its name.
+    /// Returns the method, or its name if only the server's reflection can describe it.
     ///
     /// # Errors
     ///
     /// Fails if a file does not compile, if the files have no such method, or if the request does not fit it.
-    pub fn method(&self) -> Result<Result<Method, &MethodName>, Unfit> {
+    pub fn method(&self) -> Result<Result<Method, &MethodName>, MethodError> {
         let Some(name) = &self.method else {
             let hello = HELLO.parse().expect("it is a service and a method");
             return Method::find(&built_in(), &hello, self.json()).map(Ok);
@@ -57,7 +57,7 @@ impl Choice {
         Method::find(&pool, name, self.json()).map(Ok)
     }
 
-    /// The request as JSON.
+    /// Returns the request as JSON.
     pub fn json(&self) -> &str {
         self.data.as_deref().unwrap_or("{}")
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_json_from_the_line_or_a_file() {
+    fn request_is_read_from_the_argument_or_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "{\"name\": \"Ann\"}\n").unwrap();
         assert_eq!(data(&format!("@{}", file.path().display())).unwrap(), "{\"name\": \"Ann\"}\n");
@@ -87,15 +87,16 @@ mod tests {
     }
 
     #[test]
-    fn the_method_of_this_system_needs_no_server() {
-        let method = Choice { data: Some("{\"name\": \"Ann\"}".to_owned()), ..Choice::default() };
+    fn built_in_method_needs_no_server() {
+        let method =
+            MethodOptions { data: Some("{\"name\": \"Ann\"}".to_owned()), ..MethodOptions::default() };
         let method = method.method().unwrap().unwrap();
         assert_eq!(
             (method.path.as_str(), &method.request[..]),
             ("/hello.Hello/SayHello", &b"\x0a\x03Ann"[..])
         );
-        assert!(Choice::default().method().unwrap().unwrap().request.is_empty());
-        let asked = Choice { method: Some("a.B/C".parse().unwrap()), ..Choice::default() };
+        assert!(MethodOptions::default().method().unwrap().unwrap().request.is_empty());
+        let asked = MethodOptions { method: Some("a.B/C".parse().unwrap()), ..MethodOptions::default() };
         assert_eq!(asked.method().unwrap().unwrap_err().to_string(), "a.B/C");
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_how_tools_write_a_method() {
+    fn method_names_of_other_tools_are_parsed() {
         for text in ["a.b.Greeter/SayHello", "/a.b.Greeter/SayHello", "a.b.Greeter.SayHello"] {
             let name: MethodName = text.parse().unwrap();
             assert_eq!(
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_there_is_instead() {
+    fn unknown_name_error_lists_the_known_ones() {
         let name: MethodName = "helloworld.Greeter/sayhelo".parse().unwrap();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         for (methods, sentence) in [

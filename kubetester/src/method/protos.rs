@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
 
-use super::Unfit;
+use super::MethodError;
 
 /// Compiles `files`. They and their imports are searched in `folders`, or by default in the folder of each file.
-pub(super) fn compile(files: &[PathBuf], folders: &[PathBuf]) -> Result<DescriptorPool, Unfit> {
+pub(super) fn compile(files: &[PathBuf], folders: &[PathBuf]) -> Result<DescriptorPool, MethodError> {
     let beside = || files.iter().map(|file| folder_of(file)).collect();
     let folders: Vec<_> =
         if folders.is_empty() { beside() } else { folders.iter().map(PathBuf::as_path).collect() };
@@ -24,7 +24,7 @@ pub(super) fn compile(files: &[PathBuf], folders: &[PathBuf]) -> Result<Descript
             why = format!("{file}: {why}");
         }
         let hint = if error.is_file_not_found() { "; name the folder with --proto-path" } else { "" };
-        Unfit::Usage(format!("--proto does not compile: {why}{hint}"))
+        MethodError::Usage(format!("--proto does not compile: {why}{hint}"))
     })
 }
 
@@ -86,7 +86,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn imports_are_found_beside_the_file_or_where_it_is_said() {
+    fn imports_are_found_beside_the_file_or_in_the_given_folder() {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("api")).unwrap();
         let (service, types) =
@@ -107,7 +107,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_has_its_line() {
+    fn compile_error_names_the_line() {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("wrong.proto");
         for (source, words) in [

@@ -6,10 +6,10 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::{Number, Value};
 use serde_path_to_error::Track;
 
-use super::Unfit;
+use super::MethodError;
 
 /// Encodes `json` as a `message`. The error names the field that does not fit.
-pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, Unfit> {
+pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, MethodError> {
     let mut track = Track::new();
     let read = serde_json::from_str(json).and_then(|mut json: Value| {
         round(&mut json);
@@ -26,7 +26,7 @@ pub(super) fn encode(message: &MessageDescriptor, json: &str) -> Result<Bytes, U
             fields => format!("the fields {}", fields.join(", ")),
         };
         let name = message.full_name();
-        Unfit::Usage(format!("--data is no {name}{place}: {error}; a {name} has {fields}"))
+        MethodError::Usage(format!("--data is no {name}{place}: {error}; a {name} has {fields}"))
     })?;
     Ok(read.encode_to_vec().into())
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::method::protos::tests::order;
 
-    fn encoded(json: &str) -> Result<Bytes, Unfit> {
+    fn encoded(json: &str) -> Result<Bytes, MethodError> {
         encode(&order(), json)
     }
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_json_error_names_the_field() {
         for (json, words) in [
             (r#"{"customer": "x"}"#, "'customer'"),
             (r#"{"customer": "x"}"#, "a shop.Order has the fields customerId, items, due"),

@@ -8,12 +8,12 @@ fn find(from: &str, body: &str) -> Option<String> {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-node", "trailer-1".parse().unwrap());
     let peer = Some(([10, 1, 2, 3], 8000).into());
-    let evidence = Evidence { headers: &headers, trailers: Some(&trailers), body: body.as_bytes(), peer };
-    from.parse::<PodFrom>().unwrap().find(evidence)
+    let parts = ResponseParts { headers: &headers, trailers: Some(&trailers), body: body.as_bytes(), peer };
+    from.parse::<PodFrom>().unwrap().find(parts)
 }
 
 #[test]
-fn knows_this_system_and_popular_echo_servers() {
+fn known_answers_name_their_pod() {
     for (body, pod) in [
         (r#"{"name":"Ann","version":"v1","hostname":"gw","response":{"hostname":"pod-1"}}"#, Some("pod-1")),
         (r#"{"name":"","version":"v1-hellohttp","hostname":"pod-2"}"#, Some("pod-2")),
@@ -58,7 +58,7 @@ fn first_success_decides_where_names_are_from() {
 }
 
 #[test]
-fn looks_where_it_is_told() {
+fn configured_place_names_the_pod() {
     for (from, pod) in [
         ("/pods/0/name", Some("p")),
         ("/pods/1/name", None),
@@ -76,7 +76,7 @@ fn looks_where_it_is_told() {
 }
 
 #[test]
-fn says_what_it_takes() {
+fn invalid_place_error_lists_the_valid_ones() {
     for wrong in ["", "hostname", "header:a b", "header:", "regex:(", "body:/x"] {
         let sentence = wrong.parse::<PodFrom>().unwrap_err().to_string();
         assert!(sentence.contains("header:NAME"), "{sentence}");

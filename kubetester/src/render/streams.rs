@@ -13,7 +13,7 @@ use super::{
 };
 use crate::result::{LoadResult, Streams};
 
-/// At most so many lines of endings, and of moves, are listed.
+/// The maximum number of endings, and of moves, that are listed.
 const LINES: usize = 12;
 
 /// Writes everything above the verdict.

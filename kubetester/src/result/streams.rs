@@ -8,7 +8,7 @@ use crate::{
     balance::Balance,
     conditions::EndpointState,
     render::count,
-    streams::{Endings, Held, Hold, Ledger, PodLedger},
+    streams::{Endings, HoldOutcome, HoldPlan, PodStreamStats, StreamStats},
 };
 
 /// The streams of `--streams`.
@@ -114,16 +114,16 @@ impl Streams {
     /// Computes the figures. `before` are the endpoints when the streams had been opened, `after` those at the end.
     pub fn new(
         method: String,
-        plan: &Hold,
-        held: &Held,
+        plan: &HoldPlan,
+        held: &HoldOutcome,
         before: &[EndpointState],
         after: &[EndpointState],
     ) -> Self {
-        let Ledger { settled, opened, reopened, not_opened, ended, .. } = held.ledger;
-        let ledger = &held.ledger;
-        let named: u64 = ledger.pods.values().map(|pod| pod.held).sum();
+        let StreamStats { settled, opened, reopened, not_opened, ended, .. } = held.stats;
+        let stats = &held.stats;
+        let named: u64 = stats.pods.values().map(|pod| pod.held).sum();
         let later = |first_at: Duration| settled.is_some_and(|settled| first_at > settled);
-        let pod = |(name, pod): (&String, &PodLedger)| PodStreams {
+        let pod = |(name, pod): (&String, &PodStreamStats)| PodStreams {
             name: name.clone(),
             held: pod.held,
             share: pod.held as f64 / named.max(1) as f64,
@@ -139,19 +139,19 @@ impl Streams {
         };
         Self {
             method,
-            wanted: ledger.wanted(),
+            wanted: stats.wanted(),
             hold: plan.time.as_secs_f64(),
             settled: settled.map(|settled| settled.as_secs_f64()),
-            held: ledger.held(),
-            held_unnamed: ledger.held_unnamed(),
+            held: stats.held(),
+            held_unnamed: stats.held_unnamed(),
             opened,
             reopened,
             not_opened,
             ended,
-            pods: ledger.pods.iter().map(pod).collect(),
-            endings: ledger.endings.iter().map(Ending::new).collect(),
-            moves: ledger.moves.iter().map(moved).collect(),
-            idle: ledger.peers().filter(|peers| !peers.is_empty()).map(|peers| idle(&peers, before, after)),
+            pods: stats.pods.iter().map(pod).collect(),
+            endings: stats.endings.iter().map(Ending::new).collect(),
+            moves: stats.moves.iter().map(moved).collect(),
+            idle: stats.peers().filter(|peers| !peers.is_empty()).map(|peers| idle(&peers, before, after)),
         }
     }
 

@@ -45,11 +45,11 @@ impl Series {
     }
 
     /// Returns whether a call that ended at `at` fits in without widening the intervals.
-    pub(super) fn spans(&self, at: Duration) -> bool {
+    pub(super) fn covers(&self, at: Duration) -> bool {
         self.number(at) < MAX_INTERVALS
     }
 
-    /// Counts a call within the [span](Series::spans), with its latency if it succeeded. Returns the interval's index.
+    /// Counts a call that the series [covers](Series::covers), with its latency if it succeeded. Returns the interval's index.
     pub(super) fn record(&mut self, at: Duration, succeeded: Option<Duration>) -> usize {
         let number = self.number(at);
         if self.intervals.len() <= number {

@@ -5,7 +5,7 @@ use prost_reflect::DescriptorPool;
 use super::{CallError, Reply, grpc, http_client};
 use crate::{
     engine::{Call, Outcome},
-    method::Unfit,
+    method::MethodError,
     pod_name::PodSource,
     sanitize,
 };
@@ -22,7 +22,7 @@ pub enum Caller {
 
 impl Caller {
     /// Calls once and returns what the server responded. `name` is greeted over HTTP; over gRPC it is in the request.
-    /// Each message of a stream is handed to `arrived` as JSON.
+    /// Each message of a stream is handed to `on_message` as JSON.
     ///
     /// # Errors
     ///
@@ -30,11 +30,11 @@ impl Caller {
     pub async fn reply(
         &mut self,
         name: &str,
-        arrived: &mut (dyn FnMut(&str) + Send),
+        on_message: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Reply, CallError> {
         match self {
             Self::Http(caller) => caller.reply(name).await,
-            Self::Grpc(caller) => caller.reply(arrived).await,
+            Self::Grpc(caller) => caller.reply(on_message).await,
         }
     }
 
@@ -43,7 +43,7 @@ impl Caller {
     /// # Errors
     ///
     /// A sentence, if the server does not list them.
-    pub async fn services(&self) -> Result<Vec<String>, Unfit> {
+    pub async fn services(&self) -> Result<Vec<String>, MethodError> {
         match self {
             Self::Http(_) => Err(not_grpc()),
             Self::Grpc(caller) => caller.services().await,
@@ -55,7 +55,7 @@ impl Caller {
     /// # Errors
     ///
     /// A sentence, if the server does not describe it.
-    pub async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, Unfit> {
+    pub async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, MethodError> {
         match self {
             Self::Http(_) => Err(not_grpc()),
             Self::Grpc(caller) => caller.symbol(symbol).await,
@@ -67,7 +67,7 @@ impl Caller {
     /// # Errors
     ///
     /// A sentence, if the server does not list them.
-    pub async fn methods(&self) -> Result<Vec<String>, Unfit> {
+    pub async fn methods(&self) -> Result<Vec<String>, MethodError> {
         let mut methods = Vec::new();
         for name in self.services().await? {
             let described = self.symbol(&name).await.ok().and_then(|pool| pool.get_service_by_name(&name));
@@ -104,7 +104,7 @@ impl Call for Caller {
     }
 }
 
-/// Returns the error for what only gRPC targets have.
-fn not_grpc() -> Unfit {
-    Unfit::Usage("an HTTP target has no services; write grpc://host:port".to_owned())
+/// Returns the error for operations that need a gRPC target.
+fn not_grpc() -> MethodError {
+    MethodError::Usage("an HTTP target has no services; write grpc://host:port".to_owned())
 }

@@ -1,11 +1,11 @@
 //! gRPC: one method, over plain connections or the balanced channel.
 
-mod called;
 mod client;
 mod codec;
 mod connect;
 mod observed;
 mod options;
+mod prepared;
 mod reflection;
 mod status;
 mod stream;
@@ -20,8 +20,8 @@ use tokio::{sync::OnceCell, time::timeout};
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use self::{
-    called::{Called, Response},
-    client::{AnyChannel, Client, Connection, Peer, Question},
+    client::{AnyChannel, Client, Connection, Peer, ReflectionQuery},
+    prepared::{PreparedMethod, Response},
     reflection::Reflection,
 };
 pub use self::{options::GrpcOptions, stream::StreamCaller};
@@ -32,7 +32,7 @@ use super::{
 use crate::{
     conditions::EndpointState,
     engine::Outcome,
-    method::{self, Choice, Method, MethodName, Unfit},
+    method::{self, Method, MethodError, MethodName, MethodOptions},
     pod_name::{PodFrom, PodSource, SeenHeaders},
     sanitize,
     tally::Messages,
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The state that all callers of one target share.
-pub(super) struct Server {
+pub(super) struct GrpcTransport {
     /// The connections over which callers are distributed.
     connections: Vec<Connection>,
     shared: Arc<Shared>,
@@ -52,10 +52,10 @@ struct Shared {
     pod_from: PodFrom,
     /// True if the target is balanced, so that each connection ends at a pod.
     peer_is_pod: bool,
-    choice: Choice,
+    choice: MethodOptions,
     seen_headers: SeenHeaders,
-    /// Empty until the server was asked for the method.
-    called: OnceCell<Called>,
+    /// The method. Empty until the server's reflection has described it.
+    prepared: OnceCell<PreparedMethod>,
 }
 
 /// One caller.
@@ -64,13 +64,13 @@ pub struct Caller {
     shared: Arc<Shared>,
 }
 
-// === impl Server ===
+// === impl GrpcTransport ===
 
-impl Server {
-    fn new(connections: Vec<Connection>, setup: Setup, called: Option<Called>) -> Self {
+impl GrpcTransport {
+    fn new(connections: Vec<Connection>, setup: Setup, prepared: Option<PreparedMethod>) -> Self {
         let peer_is_pod = matches!(connections[..], [Connection::Balanced(_)]);
         let metadata = MetadataMap::from_headers(setup.headers);
-        let called = OnceCell::new_with(called);
+        let prepared = OnceCell::new_with(prepared);
         let shared = Shared {
             metadata,
             options: setup.grpc,
@@ -78,7 +78,7 @@ impl Server {
             peer_is_pod,
             choice: setup.method,
             seen_headers: SeenHeaders::default(),
-            called,
+            prepared,
         };
         Self { connections, shared: Arc::new(shared) }
     }
@@ -106,7 +106,7 @@ impl Server {
 
     /// Returns a caller that holds streams, or the name of the method if it does not stream.
     pub(super) fn stream_caller(&self, index: usize) -> Result<StreamCaller, String> {
-        let streams = self.shared.called.get().is_some_and(|called| called.method.streams);
+        let streams = self.shared.prepared.get().is_some_and(|prepared| prepared.method.streams);
         if !streams {
             return Err(self.method());
         }
@@ -121,18 +121,23 @@ impl Server {
 
     /// Returns where the names of pods are from, once a response has decided that.
     pub(super) fn pod_source(&self) -> Option<PodSource> {
-        self.shared.called.get().and_then(|called| called.reader.source())
+        self.shared.prepared.get().and_then(|prepared| prepared.reader.source())
     }
 
-    /// Has the server say what the method is, unless that is known.
-    pub(super) async fn learn(&self, target: &Target, patience: Duration) -> Result<(), Unreachable> {
+    /// Queries the method by reflection, unless it is already known.
+    pub(super) async fn prepare_method(
+        &self,
+        target: &Target,
+        time_limit: Duration,
+    ) -> Result<(), Unreachable> {
         let client = self.connections[0].client(self.shared.options);
-        let learned = timeout(patience, self.shared.called(&client)).await;
-        let patience = humantime::format_duration(patience);
-        let late = |_| Err(Unfit::UnknownMethods(format!("no answer to reflection within {patience}")));
-        learned.unwrap_or_else(late).map(drop).map_err(|unfit| match unfit {
-            Unfit::Usage(sentence) => Unreachable::Usage(format!("{target}: {sentence}")),
-            Unfit::UnknownMethods(why) | Unfit::NoReflection(why) => {
+        let result = timeout(time_limit, self.shared.prepared(&client)).await;
+        let time_limit = humantime::format_duration(time_limit);
+        let late =
+            |_| Err(MethodError::UnknownMethods(format!("no answer to reflection within {time_limit}")));
+        result.unwrap_or_else(late).map(drop).map_err(|error| match error {
+            MethodError::Usage(sentence) => Unreachable::Usage(format!("{target}: {sentence}")),
+            MethodError::UnknownMethods(why) | MethodError::NoReflection(why) => {
                 let method =
                     self.shared.choice.method.as_ref().map(MethodName::to_string).unwrap_or_default();
                 Unreachable::UnknownMethods { target: target.to_string(), method, why }
@@ -146,22 +151,22 @@ impl Server {
 impl Caller {
     pub(super) async fn call(&mut self) -> Outcome {
         let Self { client, shared } = self;
-        let called = match shared.called(client).await {
-            Ok(called) => called,
-            Err(unfit) => return Outcome { error: Some(unfit.to_string()), ..Outcome::default() },
+        let prepared = match shared.prepared(client).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Outcome { error: Some(error.to_string()), ..Outcome::default() },
         };
-        let mut messages = called.method.streams.then(Messages::default);
-        let (response, error) = match client.call(called, &shared.metadata, messages.as_mut()).await {
+        let mut messages = prepared.method.streams.then(Messages::default);
+        let (response, error) = match client.call(prepared, &shared.metadata, messages.as_mut()).await {
             Ok(response) => (response, None),
             Err(status) => {
-                let error = Some(status::refusal(&status, &called.method.path));
-                (refused(&status), error)
+                let error = Some(status::describe_status(&status, &prepared.method.path));
+                (error_response(&status), error)
             }
         };
-        match client.pod(called, &response, error.is_none()) {
+        match client.pod(prepared, &response, error.is_none()) {
             Ok(pod) => {
                 if pod.is_none() && error.is_none() {
-                    shared.seen_headers.note(&shared.pod_from, &response.headers);
+                    shared.seen_headers.record(&shared.pod_from, &response.headers);
                 }
                 Outcome { pod: pod.map(|pod| pod.name), error, messages }
             }
@@ -169,48 +174,53 @@ impl Caller {
         }
     }
 
-    /// Calls once and returns what the server responded. Each message of a stream is handed to `arrived` as JSON.
-    pub(super) async fn reply(&mut self, arrived: &mut (dyn FnMut(&str) + Send)) -> Result<Reply, CallError> {
+    /// Calls once and returns what the server responded. Each message of a stream is handed to `on_message` as JSON.
+    pub(super) async fn reply(
+        &mut self,
+        on_message: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Reply, CallError> {
         let Self { client, shared } = self;
-        let called = shared.called(client).await.map_err(|unfit| match unfit {
-            Unfit::Usage(sentence) => CallError::Usage(sentence),
-            Unfit::UnknownMethods(why) | Unfit::NoReflection(why) => CallError::NoReply(why),
+        let prepared = shared.prepared(client).await.map_err(|error| match error {
+            MethodError::Usage(sentence) => CallError::Usage(sentence),
+            MethodError::UnknownMethods(why) | MethodError::NoReflection(why) => CallError::NoReply(why),
         })?;
-        let streams = called.method.streams;
+        let streams = prepared.method.streams;
         let mut unreadable = None;
-        let mut message_arrived = |message: &Bytes| match called.reader.json(message) {
-            Ok(json) if streams => arrived(&json),
+        let mut message_arrived = |message: &Bytes| match prepared.reader.json(message) {
+            Ok(json) if streams => on_message(&json),
             Ok(_) => {}
             Err(why) => drop(unreadable.get_or_insert(why)),
         };
-        let result = client.stream(called, &shared.metadata, &mut message_arrived).await;
+        let result = client.stream(prepared, &shared.metadata, &mut message_arrived).await;
         if let Some(why) = unreadable {
             return Err(CallError::NoReply(why));
         }
         let (response, content) = match result {
             Ok(response) => {
-                let content = shared.content(called, &response).map_err(CallError::NoReply)?;
+                let content = shared.content(prepared, &response).map_err(CallError::NoReply)?;
                 (response, content)
             }
             Err(status) if client.last.get().complete => {
-                let response = refused(&status);
-                let content = Content::Refused {
+                let response = error_response(&status);
+                let content = Content::Error {
                     status: status_name(status.code()).to_owned(),
-                    message: status::explanation(&status, &called.method.path),
+                    message: status::explanation(&status, &prepared.method.path),
                     unimplemented: status.code() == Code::Unimplemented,
                 };
                 (response, content)
             }
-            Err(status) => return Err(CallError::NoReply(status::refusal(&status, &called.method.path))),
+            Err(status) => {
+                return Err(CallError::NoReply(status::describe_status(&status, &prepared.method.path)));
+            }
         };
-        let succeeded = !matches!(content, Content::Refused { .. });
-        let pod = client.pod(called, &response, succeeded).map_err(CallError::NoReply)?;
+        let succeeded = !matches!(content, Content::Error { .. });
+        let pod = client.pod(prepared, &response, succeeded).map_err(CallError::NoReply)?;
         let Response { headers, trailers, .. } = response;
         Ok(Reply { content, pod, peer: client.peer(), headers, trailers: trailers.unwrap_or_default() })
     }
 
     /// Returns the names of the server's services, by reflection.
-    pub(super) async fn services(&self) -> Result<Vec<String>, Unfit> {
+    pub(super) async fn services(&self) -> Result<Vec<String>, MethodError> {
         let Self { client, shared } = self;
         match &client.channel {
             AnyChannel::Plain(client, _) => {
@@ -223,18 +233,18 @@ impl Caller {
     }
 
     /// Returns the description of a service or a message, by reflection.
-    pub(super) async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, Unfit> {
-        self.client.reflect(&self.shared.metadata, Question::Symbol(symbol)).await
+    pub(super) async fn symbol(&self, symbol: &str) -> Result<DescriptorPool, MethodError> {
+        self.client.reflect(&self.shared.metadata, ReflectionQuery::Symbol(symbol)).await
     }
 
     /// Returns where the names of pods are from, once a response has decided that.
     pub(super) fn pod_source(&self) -> Option<PodSource> {
-        self.shared.called.get().and_then(|called| called.reader.source())
+        self.shared.prepared.get().and_then(|prepared| prepared.reader.source())
     }
 }
 
 /// Returns the response of a server that ended a call with an error.
-fn refused(status: &Status) -> Response {
+fn error_response(status: &Status) -> Response {
     let headers = status.metadata().clone().into_headers();
     Response { headers, trailers: None, message: None, messages: 0 }
 }
@@ -242,36 +252,36 @@ fn refused(status: &Status) -> Response {
 // === impl Shared ===
 
 impl Shared {
-    /// Returns the method. If it has to be asked of the server and is not answered, the next call asks again.
-    async fn called(&self, client: &Client) -> Result<&Called, Unfit> {
-        self.called.get_or_try_init(|| self.ask(client)).await
+    /// Returns the method. If reflection fails, the next call tries again.
+    async fn prepared(&self, client: &Client) -> Result<&PreparedMethod, MethodError> {
+        self.prepared.get_or_try_init(|| self.prepare(client)).await
     }
 
-    async fn ask(&self, client: &Client) -> Result<Called, Unfit> {
+    async fn prepare(&self, client: &Client) -> Result<PreparedMethod, MethodError> {
         let name = match self.choice.method()? {
-            Ok(method) => return Called::new(method, &self.pod_from, self.peer_is_pod),
+            Ok(method) => return PreparedMethod::new(method, &self.pod_from, self.peer_is_pod),
             Err(name) => name,
         };
-        let pool = match client.reflect(&self.metadata, Question::Service(name)).await {
+        let pool = match client.reflect(&self.metadata, ReflectionQuery::Service(name)).await {
             Ok(pool) => pool,
-            // Many servers of the well-known greeters have no reflection.
-            Err(Unfit::NoReflection(_))
+            // Many servers of well-known greeters do not support reflection.
+            Err(MethodError::NoReflection(_))
                 if method::built_in()
                     .get_service_by_name(&name.service)
                     .is_some_and(|service| service.methods().any(|method| method.name() == name.method)) =>
             {
                 method::built_in()
             }
-            Err(unfit) => return Err(unfit),
+            Err(error) => return Err(error),
         };
-        Called::new(Method::find(&pool, name, self.choice.json())?, &self.pod_from, self.peer_is_pod)
+        PreparedMethod::new(Method::find(&pool, name, self.choice.json())?, &self.pod_from, self.peer_is_pod)
     }
 
-    fn content(&self, called: &Called, response: &Response) -> Result<Content, String> {
-        if called.method.streams {
+    fn content(&self, prepared: &PreparedMethod, response: &Response) -> Result<Content, String> {
+        if prepared.method.streams {
             return Ok(Content::Stream(response.messages));
         }
-        let json = response.message.as_ref().map(|message| called.reader.json(message)).transpose()?;
+        let json = response.message.as_ref().map(|message| prepared.reader.json(message)).transpose()?;
         let json = json.unwrap_or_default();
         if self.choice.method.is_some() {
             return Ok(Content::Message(json));

@@ -24,11 +24,11 @@ use self::{
 use super::{
     Setup, Tls, Unreachable,
     reply::{CallError, Reply},
-    tls::Encrypt,
+    tls::TlsClient,
 };
 use crate::{
     engine::Outcome,
-    pod_name::{self, Evidence, KnownPlaces, Pod, PodFrom, PodSource, SeenHeaders},
+    pod_name::{self, KnownPlaces, Pod, PodFrom, PodSource, ResponseParts, SeenHeaders},
     target::Endpoint,
 };
 
@@ -37,7 +37,7 @@ const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 
 /// The state that all callers of one target share.
-pub(super) struct Server(Arc<Shared>);
+pub(super) struct HttpTransport(Arc<Shared>);
 
 struct Shared {
     /// The request to the target.
@@ -46,7 +46,7 @@ struct Shared {
     pod_from: PodFrom,
     known: KnownPlaces,
     seen_headers: SeenHeaders,
-    tls: Option<Encrypt>,
+    tls: Option<TlsClient>,
     tls_options: Tls,
     http: HttpOptions,
 }
@@ -57,13 +57,13 @@ pub struct Caller {
     connection: Option<Connection>,
 }
 
-// === impl Server ===
+// === impl HttpTransport ===
 
-impl Server {
-    pub(super) async fn reach(
+impl HttpTransport {
+    pub(super) async fn connect(
         endpoint: Endpoint,
         setup: Setup,
-        patience: Option<Duration>,
+        time_limit: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let path = endpoint.path.parse().map_err(|error| {
             Unreachable::Usage(format!("{:?} is no path of a URL: {error}", endpoint.path))
@@ -86,7 +86,7 @@ impl Server {
         let default = if body.is_some() { Method::POST } else { Method::GET };
         let method = setup.request.unwrap_or(default);
         let body = body.unwrap_or_default();
-        let tls = encrypt(&endpoint, &setup.tls, setup.http)?;
+        let tls = tls_client(&endpoint, &setup.tls, setup.http)?;
         let shared = Shared {
             first: Hop { endpoint, method, headers, body },
             path,
@@ -98,9 +98,9 @@ impl Server {
             http: setup.http,
         };
 
-        if let Some(patience) = patience {
-            let connected = timeout(patience, shared.connect()).await;
-            let none = || Err(format!("no connection within {}", humantime::format_duration(patience)));
+        if let Some(time_limit) = time_limit {
+            let connected = timeout(time_limit, shared.connect()).await;
+            let none = || Err(format!("no connection within {}", humantime::format_duration(time_limit)));
             if let Err(why) = connected.unwrap_or_else(|_| none()) {
                 return Err(Unreachable::Peer { target: shared.first.endpoint.root("http"), why });
             }
@@ -118,10 +118,10 @@ impl Server {
     }
 }
 
-/// Returns how TLS is spoken to an endpoint, if it is.
-fn encrypt(endpoint: &Endpoint, tls: &Tls, http: HttpOptions) -> Result<Option<Encrypt>, Unreachable> {
+/// Returns the TLS client for an endpoint, if it uses TLS.
+fn tls_client(endpoint: &Endpoint, tls: &Tls, http: HttpOptions) -> Result<Option<TlsClient>, Unreachable> {
     let protocols = if http.http2 { &[HTTP2, HTTP1][..] } else { &[HTTP1] };
-    endpoint.tls.then(|| tls.encrypt(&endpoint.host, protocols)).transpose()
+    endpoint.tls.then(|| tls.client(&endpoint.host, protocols)).transpose()
 }
 
 // === impl Shared ===
@@ -131,9 +131,9 @@ impl Shared {
         Connection::connect(&self.first.endpoint, self.tls.as_ref(), self.http.http2).await
     }
 
-    /// Connects to where a redirect leads.
+    /// Connects to the endpoint of a redirect.
     async fn connect_to(&self, endpoint: &Endpoint) -> Result<Connection, String> {
-        let tls = encrypt(endpoint, &self.tls_options, self.http).map_err(|error| error.to_string())?;
+        let tls = tls_client(endpoint, &self.tls_options, self.http).map_err(|error| error.to_string())?;
         Connection::connect(endpoint, tls.as_ref(), self.http.http2).await
     }
 }
@@ -203,7 +203,7 @@ impl Caller {
         }
     }
 
-    /// Sends a request, and follows redirects if that is wanted.
+    /// Sends a request, and follows redirects with `--location`.
     async fn send(&mut self, path: &Uri) -> Result<(Response<Bytes>, SocketAddr), String> {
         let shared = self.shared.clone();
         let (mut response, mut peer) = self.send_first(path).await?;
@@ -247,7 +247,7 @@ impl Caller {
         Ok((response, peer))
     }
 
-    /// Returns a connection to where a redirect leads.
+    /// Returns a connection to the endpoint of a redirect.
     async fn connection_to(&mut self, endpoint: &Endpoint) -> Result<Connection, String> {
         if endpoint.root("http") != self.shared.first.endpoint.root("http") {
             return self.shared.connect_to(endpoint).await;
@@ -258,7 +258,7 @@ impl Caller {
         }
     }
 
-    /// Takes the kept connection out, so that a call that is dropped closes it with the response under way.
+    /// Takes the kept connection. If the call is dropped, the connection is closed with its pending response.
     async fn kept(&mut self) -> Option<Connection> {
         let mut kept = self.connection.take()?;
         kept.is_open().await.then_some(kept)
@@ -279,7 +279,7 @@ impl Caller {
             _ => Some(describe_status(status, body)),
         };
         if pod.is_none() && error.is_none() {
-            self.shared.seen_headers.note(&self.shared.pod_from, response.headers());
+            self.shared.seen_headers.record(&self.shared.pod_from, response.headers());
         }
         Outcome { pod, error, messages: None }
     }
@@ -291,7 +291,7 @@ impl Caller {
             let in_body = || pod_name::known(body);
             return known.find(response.status().is_success(), in_body, headers, None);
         }
-        let evidence = Evidence { headers, trailers: None, body, peer: Some(peer) };
-        pod_from.find(evidence).map(|name| Pod { name, source: PodSource::Configured })
+        let parts = ResponseParts { headers, trailers: None, body, peer: Some(peer) };
+        pod_from.find(parts).map(|name| Pod { name, source: PodSource::Configured })
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use crate::{pod_name::Pod, sanitize};
 
 /// The maximum number of characters of a body that are printed.
-const LONGEST_BEGINNING: usize = 200;
+const MAX_EXCERPT_CHARS: usize = 200;
 
 /// The response of a server to one call.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Content {
     /// Any other HTTP response that succeeded.
     Http(HttpContent),
     /// The server responded with an error.
-    Refused {
+    Error {
         /// The name of the gRPC status, or the HTTP status.
         status: String,
         /// The server's explanation; may be empty.
@@ -61,7 +61,7 @@ pub struct HttpContent {
     /// The media type, if the response has one.
     pub media_type: Option<String>,
     /// The beginning of the body, on one line.
-    pub beginning: String,
+    pub excerpt: String,
 }
 
 /// The reasons why a call has no response.
@@ -83,22 +83,22 @@ impl HttpContent {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             value.split(';').next().unwrap_or_default().trim().to_owned()
         });
-        let text = String::from_utf8_lossy(&body[..body.len().min(4 * LONGEST_BEGINNING)]);
+        let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_EXCERPT_CHARS)]);
         let binary = text.chars().any(|c| c == '\0' || c == char::REPLACEMENT_CHARACTER);
         let words: Vec<_> = text.split_whitespace().collect();
-        let beginning = if binary { String::new() } else { words.join(" ") };
-        Self { status: status.to_string(), size, media_type, beginning }
+        let excerpt = if binary { String::new() } else { words.join(" ") };
+        Self { status: status.to_string(), size, media_type, excerpt }
     }
 
     /// Describes the body: `45 bytes of text/html: <html>…`.
     pub fn body(&self) -> String {
-        let Self { size, media_type, beginning, .. } = self;
+        let Self { size, media_type, excerpt, .. } = self;
         let unit = if *size == 1 { "byte" } else { "bytes" };
         let of = media_type.as_ref().map(|media_type| format!(" of {media_type}")).unwrap_or_default();
-        let beginning = match beginning.as_str() {
+        let excerpt = match excerpt.as_str() {
             "" => String::new(),
-            text => format!(": {}", sanitize::excerpt(text, LONGEST_BEGINNING)),
+            text => format!(": {}", sanitize::excerpt(text, MAX_EXCERPT_CHARS)),
         };
-        format!("{size} {unit}{of}{beginning}")
+        format!("{size} {unit}{of}{excerpt}")
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, header::HOST, uri::Authority};
 
 use super::{GrpcOptions, HttpOptions, Tls, Unreachable};
-use crate::{method::Choice, pod_name::PodFrom, target::Target};
+use crate::{method::MethodOptions, pod_name::PodFrom, target::Target};
 
 /// The headers that gRPC and HTTP/2 set themselves, beside those that begin with `grpc-`.
 const RESERVED: [&str; 8] = [
@@ -29,7 +29,7 @@ pub struct Setup {
     /// The number of connections that the callers share; only for plain gRPC targets.
     pub connections: Option<NonZeroUsize>,
     /// The method of a gRPC target, and the messages that are sent.
-    pub method: Choice,
+    pub method: MethodOptions,
     /// The method of HTTP requests. `None` is GET, or POST if there is a body.
     pub request: Option<HttpMethod>,
     /// The options for calls to HTTP targets.
@@ -63,7 +63,7 @@ impl Setup {
             Target::Http(endpoint) | Target::Grpc(endpoint) => endpoint.tls,
             _ => true,
         };
-        let misfit = if self.connections.is_some() && !matches!(target, Target::Grpc(_)) {
+        let problem = if self.connections.is_some() && !matches!(target, Target::Grpc(_)) {
             let why = match target {
                 Target::Http(_) => "over HTTP/1.1 each caller has a connection of its own; use -c",
                 Target::Tonic(_) => "tonic's balancer has one to each address",
@@ -85,7 +85,7 @@ impl Setup {
         } else {
             return if http { Ok(()) } else { self.check_metadata() };
         };
-        Err(Unreachable::Usage(misfit))
+        Err(Unreachable::Usage(problem))
     }
 
     /// Checks that no header is one that gRPC sets itself.

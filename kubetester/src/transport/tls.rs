@@ -16,7 +16,7 @@ use tokio_rustls::{
     },
 };
 
-use self::insecure::TrustAnyone;
+use self::insecure::AcceptAnyCertificate;
 use super::{Unreachable, cause};
 
 /// The options for TLS: the trusted certificates, and the client's own.
@@ -50,9 +50,9 @@ pub struct Tls {
     pub server_name: Option<String>,
 }
 
-/// Makes TLS out of TCP, for one target.
+/// A TLS client for one target.
 #[derive(Clone)]
-pub(super) struct Encrypt {
+pub(super) struct TlsClient {
     connector: TlsConnector,
     server_name: ServerName<'static>,
 }
@@ -60,21 +60,21 @@ pub(super) struct Encrypt {
 // === impl Tls ===
 
 impl Tls {
-    /// Returns whether anything was said about TLS.
+    /// Returns whether any TLS option is set.
     pub(super) fn is_set(&self) -> bool {
         let Self { tls, ca, insecure, cert, key: _, server_name } = self;
         *tls || ca.is_some() || *insecure || cert.is_some() || server_name.is_some()
     }
 
-    /// For connections to `host` on which one of `protocols` is spoken (ALPN names, the preferred one first).
-    pub(super) fn encrypt(&self, host: &str, protocols: &[&[u8]]) -> Result<Encrypt, Unreachable> {
+    /// Creates the TLS client for connections to `host`. `protocols` are ALPN names, the preferred one first.
+    pub(super) fn client(&self, host: &str, protocols: &[&[u8]]) -> Result<TlsClient, Unreachable> {
         let mut config = self.config()?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let host = self.server_name.as_deref().unwrap_or(host);
         let server_name = ServerName::try_from(host.to_owned());
         let server_name =
             server_name.map_err(|_| usage(format!("no certificate can prove the name {host:?}")))?;
-        Ok(Encrypt { connector: Arc::new(config).into(), server_name })
+        Ok(TlsClient { connector: Arc::new(config).into(), server_name })
     }
 
     fn config(&self) -> Result<ClientConfig, Unreachable> {
@@ -82,7 +82,9 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| usage(error.to_string()))?;
         let config = match (&self.ca, self.insecure) {
-            (_, true) => config.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone::new())),
+            (_, true) => {
+                config.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate::new()))
+            }
             (Some(file), false) => {
                 let verifier = CaFileVerifier::new(certificates(file)?);
                 let verifier = verifier.map_err(|error| unusable(file, &error))?;
@@ -123,22 +125,26 @@ fn usage(sentence: String) -> Unreachable {
     Unreachable::Usage(sentence)
 }
 
-// === impl Encrypt ===
+// === impl TlsClient ===
 
-impl Encrypt {
-    /// Shakes hands over `stream`, with whom `peer` names.
+impl TlsClient {
+    /// Performs the TLS handshake over `stream`.
     ///
     /// # Errors
     ///
-    /// A sentence.
-    pub(super) async fn shake(&self, stream: TcpStream, peer: &str) -> Result<TlsStream<TcpStream>, String> {
-        let shaken = self.connector.connect(self.server_name.clone(), stream).await;
-        shaken.map_err(|error| refusal(&error, peer))
+    /// Fails with a sentence that names `peer`.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        peer: &str,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let handshake_result = self.connector.connect(self.server_name.clone(), stream).await;
+        handshake_result.map_err(|error| describe_handshake_error(&error, peer))
     }
 }
 
-/// Why a handshake with `peer` failed.
-fn refusal(error: &io::Error, peer: &str) -> String {
+/// Describes why a handshake with `peer` failed.
+fn describe_handshake_error(error: &io::Error, peer: &str) -> String {
     if let Some(problem) = CertificateProblem::of(error) {
         let remedy = match problem {
             CertificateProblem::UnknownIssuer => "; trust it with --ca, or anyone with --insecure",

@@ -216,7 +216,7 @@ async fn options_that_do_not_fit_are_bad_usage() {
 
 /// The load goes to the second greeter, which is not part of the drill.
 #[tokio::test]
-async fn target_outside_the_drilled_programs_is_refused() {
+async fn target_outside_the_drilled_programs_is_an_error() {
     let addresses = Addresses::claim();
     let _elsewhere = serve(&addresses, 2).await;
     let target = format!("grpc://{}", addresses.address(2));

@@ -28,7 +28,7 @@ async fn interrupted(arguments: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[tokio::test]
-async fn interrupted_load_says_so_and_exits_with_130() {
+async fn interrupted_load_is_reported_with_exit_code_130() {
     let (code, result) = interrupted(&[]).await;
     assert_eq!((code, &result["interrupted"]), (Some(130), &Value::Bool(true)));
     assert_eq!(result["findings"][0]["kind"], "interrupted");

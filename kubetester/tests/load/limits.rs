@@ -171,7 +171,7 @@ async fn headers_or_trailers_above_the_limit_name_it() {
 }
 
 #[tokio::test]
-async fn limits_of_grpc_are_refused_for_an_http_target() {
+async fn grpc_limits_for_an_http_target_are_bad_usage() {
     let exit = load("http://127.0.0.1:9/", &["-n", "1", "--max-message-size", "1000"]).await;
     assert_eq!(exit.code, Some(2), "{exit:?}");
     assert!(exit.stderr.contains("--max-message-size and --max-header-list-size are for gRPC"), "{exit:?}");

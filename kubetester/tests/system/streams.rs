@@ -7,10 +7,10 @@ use kubetester::{
     conditions::Conditions,
     engine::{Plan, Run},
     expect::{Expectations, MaxErrors},
-    method::Choice,
+    method::MethodOptions,
     render,
     result::{LoadResult, Streams},
-    streams::{self, Hold, Ledger},
+    streams::{self, HoldPlan, StreamStats},
     transport::{Setup, Transport},
     verdict::Kind,
 };
@@ -32,7 +32,7 @@ const METHOD: &str = "echo.EchoServer/SayHelloStream";
 const WATCH: &str = "grpc.health.v1.Health/Watch";
 
 /// Longer than any test.
-const HOLD: Hold = Hold { time: Duration::from_secs(3600), timeout: Duration::from_secs(30) };
+const HOLD: HoldPlan = HoldPlan { time: Duration::from_secs(3600), timeout: Duration::from_secs(30) };
 
 /// The parts of a [`Ledger`] that the test waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,9 +44,9 @@ struct Seen {
 // === impl Seen ===
 
 impl Seen {
-    fn of(ledger: &Ledger) -> Self {
-        let held = ledger.pods.iter().filter(|(_, pod)| pod.held > 0);
-        Self { held: held.map(|(name, pod)| (name.clone(), pod.held)).collect(), ended: ledger.ended }
+    fn of(stats: &StreamStats) -> Self {
+        let held = stats.pods.iter().filter(|(_, pod)| pod.held > 0);
+        Self { held: held.map(|(name, pod)| (name.clone(), pod.held)).collect(), ended: stats.ended }
     }
 
     fn total(&self) -> u64 {
@@ -64,7 +64,7 @@ fn counts(held: &BTreeMap<String, u64>) -> Vec<u64> {
 async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
     let mut servers = Servers::start(5, 3).await;
     let target = servers.target().parse().unwrap();
-    let choice = Choice { method: Some(METHOD.parse().unwrap()), ..Choice::default() };
+    let choice = MethodOptions { method: Some(METHOD.parse().unwrap()), ..MethodOptions::default() };
     let setup = Setup { method: choice, ..Setup::default() };
     let transport = Transport::open(&target, setup, Some(HOLD.timeout)).await.unwrap();
     let sources = transport.stream_callers(&target, NonZeroUsize::new(200).unwrap()).unwrap();
@@ -72,8 +72,8 @@ async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     let holding = tokio::spawn(async move {
-        let observe = |ledger: &Ledger| {
-            seen.send_replace(Seen::of(ledger));
+        let observe = |stats: &StreamStats| {
+            seen.send_replace(Seen::of(stats));
         };
         streams::hold(&HOLD, sources, &stopping, observe).await
     });
@@ -128,7 +128,7 @@ async fn streams_stay_when_pods_are_added_and_move_when_one_is_drained() {
 
     let conditions = Conditions { endpoints: after, ..Conditions::new(target, 200) };
     let plan = Plan { calls: None, duration: Some(HOLD.time), rate: None, timeout: HOLD.timeout };
-    let run = Run { tally: held.ledger.tally, elapsed: held.elapsed, unsent: 0, stopped: held.stopped };
+    let run = Run { tally: held.stats.tally, elapsed: held.elapsed, unsent: 0, stopped: held.stopped };
     let expectations = Expectations {
         max_errors: Some(MaxErrors::Count(moved)),
         expect_pods: Some(4),
@@ -224,7 +224,7 @@ async fn interrupted_streams_are_closed_and_exit_with_130() {
 }
 
 #[tokio::test]
-async fn flags_that_do_not_go_with_streams_are_refused() {
+async fn flags_that_do_not_fit_streams_are_bad_usage() {
     let servers = Servers::start(1, 1).await;
     let target = servers.target();
     let hello = ["--streams", "2", "--method", "hello.Hello/SayHello"];

@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderMap;
 
-use super::seeds::Seed;
+use super::known_methods::KnownMethod;
 use crate::{
     render::{self, time},
     result::LoadResult,
@@ -16,19 +16,19 @@ use crate::{
 };
 
 /// The maximum number of characters of a message that are printed.
-const LONGEST_MESSAGE: usize = 16 * 1024;
+const MAX_MESSAGE_CHARS: usize = 16 * 1024;
 
 /// The outcome of one call.
 pub(super) enum Outcome {
     /// The server responded.
     Reply(Box<Reply>),
     /// The call failed without a response, for this reason.
-    None(String),
+    NoReply(String),
 }
 
 /// Prints the lines of calls.
 pub(super) struct Lines {
-    pub(super) seed: Option<Seed>,
+    pub(super) known_method: Option<KnownMethod>,
     pub(super) verbose: bool,
     /// True if nothing is printed after the method's own line.
     pub(super) brief: bool,
@@ -40,13 +40,13 @@ impl Outcome {
     /// Returns the pod that responded, and the cause if the call failed.
     pub(super) fn sample(&self) -> (Option<String>, Option<String>) {
         match self {
-            Self::None(why) => (None, Some(sanitize::reason(why.clone()))),
+            Self::NoReply(why) => (None, Some(sanitize::reason(why.clone()))),
             Self::Reply(reply) => {
                 let Reply { content, pod, .. } = &**reply;
                 let pod = pod.as_ref().map(|pod| sanitize::name(pod.name.clone()));
                 let error = match content {
-                    Content::Refused { status, message, .. } if message.is_empty() => Some(status.clone()),
-                    Content::Refused { status, message, .. } => Some(format!("{status}: {message}")),
+                    Content::Error { status, message, .. } if message.is_empty() => Some(status.clone()),
+                    Content::Error { status, message, .. } => Some(format!("{status}: {message}")),
                     _ => None,
                 };
                 (pod, error.map(sanitize::reason))
@@ -60,12 +60,12 @@ impl Outcome {
 impl Lines {
     /// Prints the line before a call.
     pub(super) fn before(&self) -> io::Result<()> {
-        self.seed.and_then(Seed::before).map_or(Ok(()), |line| print(&line))
+        self.known_method.and_then(KnownMethod::before).map_or(Ok(()), |line| print(&line))
     }
 
     /// Prints a message of a stream.
     pub(super) fn message(&self, json: &str) -> io::Result<()> {
-        let line = self.seed.and_then(|seed| seed.line(json, None));
+        let line = self.known_method.and_then(|known_method| known_method.line(json, None));
         print(line.as_deref().unwrap_or(json))
     }
 
@@ -74,7 +74,7 @@ impl Lines {
         let took = time(latency.as_secs_f64());
         let Reply { content, pod, peer, headers, trailers } = match outcome {
             Outcome::Reply(reply) => &**reply,
-            Outcome::None(why) => {
+            Outcome::NoReply(why) => {
                 return print(&format!("No answer after {took}: {}", sanitize::reason(why.clone())));
             }
         };
@@ -90,13 +90,13 @@ impl Lines {
                 format!("Hello {name} from {pod}{version} in {took}{via}")
             }
             Content::Message(json) => {
-                if let Some(line) = self.seed.and_then(|seed| seed.line(json, name)) {
+                if let Some(line) = self.known_method.and_then(|known_method| known_method.line(json, name)) {
                     print(&line)?;
                     if self.brief {
                         return Ok(());
                     }
                 }
-                let json = sanitize::excerpt(json, LONGEST_MESSAGE);
+                let json = sanitize::excerpt(json, MAX_MESSAGE_CHARS);
                 format!("{json} from {pod} in {took}{via}")
             }
             Content::Stream(messages) => {
@@ -106,7 +106,7 @@ impl Lines {
             Content::Http(http) => {
                 format!("HTTP {} from {pod} in {took}{via}: {}", http.status, http.body())
             }
-            Content::Refused { status, message, .. } => {
+            Content::Error { status, message, .. } => {
                 let message = sanitize::reason(message.clone());
                 let message = if message.is_empty() { String::new() } else { format!(": {message}") };
                 format!("{status} from {pod} after {took}{via}{message}")
@@ -123,7 +123,7 @@ impl Lines {
 
 /// Prints a line that is sanitized for a terminal.
 pub(super) fn print(line: &str) -> io::Result<()> {
-    writeln!(anstream::stdout(), "{}", sanitize::excerpt(line, 2 * LONGEST_MESSAGE))
+    writeln!(anstream::stdout(), "{}", sanitize::excerpt(line, 2 * MAX_MESSAGE_CHARS))
 }
 
 /// Prints the summary of all calls.

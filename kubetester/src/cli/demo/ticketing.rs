@@ -5,21 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BOLD, COULD_NOT_RUN, Stop, show as print};
+use super::{BOLD, COULD_NOT_RUN, CliError, show as print};
 use crate::demo::ticketing::{self, Ticketing};
 
 /// Returns the program's file.
-pub(super) fn program() -> Result<PathBuf, Stop> {
-    ticketing::program().map_err(|why| Stop::new(COULD_NOT_RUN, why))
+pub(super) fn program() -> Result<PathBuf, CliError> {
+    ticketing::program().map_err(|why| CliError::new(COULD_NOT_RUN, why))
 }
 
 /// Starts the programs.
-pub(super) async fn start(program: &Path) -> Result<Ticketing, Stop> {
-    Ticketing::start(program).await.map_err(|why| Stop::new(COULD_NOT_RUN, why))
+pub(super) async fn start(program: &Path) -> Result<Ticketing, CliError> {
+    Ticketing::start(program).await.map_err(|why| CliError::new(COULD_NOT_RUN, why))
 }
 
 /// Shows the programs and the first calls to them, and returns a sentence when the calls failed.
-pub(super) async fn show(ticketing: &Ticketing, once: bool) -> Result<Option<String>, Stop> {
+pub(super) async fn show(ticketing: &Ticketing, once: bool) -> Result<Option<String>, CliError> {
     let mut text = format!("{BOLD}ticketing{BOLD:#}, two programs on one SQLite file, called in turn\n");
     for (name, address) in ticketing.pods() {
         text.push_str(&format!("  {BOLD}{name:<13}{BOLD:#} {address}\n"));

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Drill, Name};
 use crate::{
-    cli::{Stop, output::Printed, watch::watched},
+    cli::{CliError, output::Printed, watch::run_with_progress},
     conditions::Conditions,
     drill::{
         event_log::EventLog,
@@ -48,7 +48,10 @@ impl Drill {
     }
 
     /// Returns the targets of the load. There are several only if they are paths of the gateway.
-    async fn targets(&self, platform: &mut dyn Platform) -> Result<Vec<(Target, Arc<PathCounter>)>, Stop> {
+    async fn targets(
+        &self,
+        platform: &mut dyn Platform,
+    ) -> Result<Vec<(Target, Arc<PathCounter>)>, CliError> {
         let drill_targets: Vec<_> = match &self.target {
             Some(drill_target) => vec![drill_target.clone()],
             None => self.paths().iter().map(|path| DrillTarget::Gateway((*path).to_owned())).collect(),
@@ -79,7 +82,7 @@ impl Drill {
 
     /// Returns the place where answers name the drilled pods. A gateway's answers name both the gateway and a backend;
     /// if the drilled pods are those of the gateway, its name is used.
-    async fn pod_from(&self, target: &Target, platform: &mut dyn Platform) -> Result<PodFrom, Stop> {
+    async fn pod_from(&self, target: &Target, platform: &mut dyn Platform) -> Result<PodFrom, CliError> {
         if !matches!((&self.pod_from, target), (PodFrom::Known, Target::Http(_))) {
             return Ok(self.pod_from.clone());
         }
@@ -102,7 +105,7 @@ impl Drill {
         &self,
         scenario: Scenario,
         platform: &mut dyn Platform,
-    ) -> Result<DrillResult, Stop> {
+    ) -> Result<DrillResult, CliError> {
         let targets = self.targets(platform).await?;
         let pod_from = self.pod_from(&targets[0].0, platform).await?;
         let mut transports = Vec::new();
@@ -126,8 +129,10 @@ impl Drill {
         let (run, outcome) = match &transports[..] {
             [one] => {
                 let callers = success_log.wrap(one.callers(self.callers));
-                let ((run, _), outcome) =
-                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), scenario_run);
+                let ((run, _), outcome) = tokio::join!(
+                    run_with_progress(Run::default(), &plan, callers, &end, &label),
+                    scenario_run
+                );
                 (run, outcome)
             }
             several => {
@@ -138,8 +143,10 @@ impl Drill {
                     transport.callers(count).into_iter().map(|caller| counter.wrap(caller))
                 });
                 let callers = success_log.wrap(callers.collect());
-                let ((run, _), outcome) =
-                    tokio::join!(watched(Run::default(), &plan, callers, &end, &label), scenario_run);
+                let ((run, _), outcome) = tokio::join!(
+                    run_with_progress(Run::default(), &plan, callers, &end, &label),
+                    scenario_run
+                );
                 (run, outcome)
             }
         };

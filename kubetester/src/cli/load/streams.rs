@@ -5,14 +5,14 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Stop, USAGE, options::Options, some_time};
+use super::super::{CliError, USAGE, nonzero_duration, options::Options};
 use crate::{
     conditions::{Conditions, EndpointState},
     engine::{Plan, Run},
     method::WATCH,
     number, render,
     result::{LoadResult, Streams as Figures},
-    streams::{self, Held, Hold, Ledger},
+    streams::{self, HoldOutcome, HoldPlan, StreamStats},
     target::Target,
     transport::Transport,
 };
@@ -39,7 +39,7 @@ pub(super) struct Streams {
     count: Option<NonZeroUsize>,
 
     /// Hold the streams for this time once each was opened [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = some_time, requires = "count")]
+    #[arg(long, value_name = "TIME", value_parser = nonzero_duration, requires = "count")]
     hold: Option<Duration>,
 }
 
@@ -58,10 +58,10 @@ impl Streams {
         target: &Target,
         options: &Options,
         stop: &CancellationToken,
-    ) -> Result<(LoadResult, Transport), Stop> {
+    ) -> Result<(LoadResult, Transport), CliError> {
         if matches!(target, Target::Http(_)) {
             let why = format!("{target} has no gRPC streams; write grpc://host:port or dns:///host:port");
-            return Err(Stop::new(USAGE, why));
+            return Err(CliError::new(USAGE, why));
         }
         let mut setup = options.setup();
         if setup.method.method.is_none() {
@@ -69,14 +69,14 @@ impl Streams {
         }
         let transport = Transport::open(target, setup, Some(options.timeout)).await?;
         let sources = transport.stream_callers(target, count)?;
-        let plan = Hold { time: self.hold.unwrap_or(DEFAULT_HOLD), timeout: options.timeout };
+        let plan = HoldPlan { time: self.hold.unwrap_or(DEFAULT_HOLD), timeout: options.timeout };
         let mut before = None;
         let line = indicatif::ProgressBar::new_spinner();
-        let observe = |ledger: &Ledger| {
-            if before.is_none() && ledger.settled.is_some() {
+        let observe = |stats: &StreamStats| {
+            if before.is_none() && stats.settled.is_some() {
                 before = Some(transport.endpoints());
             }
-            line.set_message(progress(ledger));
+            line.set_message(progress(stats));
             line.tick();
         };
         let held = streams::hold(&plan, sources, stop, observe).await;
@@ -84,9 +84,9 @@ impl Streams {
         let conditions = Conditions { callers: count.get(), ..options.conditions(target, &transport) };
         let before: Vec<EndpointState> = before.unwrap_or_else(|| conditions.endpoints.clone());
         let figures = Figures::new(transport.method(), &plan, &held, &before, &conditions.endpoints);
-        let Held { ledger, elapsed, stopped } = held;
+        let HoldOutcome { stats, elapsed, stopped } = held;
         let plan = Plan { calls: None, duration: Some(plan.time), rate: None, timeout: plan.timeout };
-        let run = Run { tally: ledger.tally, elapsed, unsent: 0, stopped };
+        let run = Run { tally: stats.tally, elapsed, unsent: 0, stopped };
         let mut result = LoadResult::of_streams(&conditions, &plan, &run, figures, &options.expectations);
         if result.succeeded == 0 && options.method.method.is_none() {
             result.notes.push(format!(
@@ -97,14 +97,14 @@ impl Streams {
     }
 }
 
-fn progress(ledger: &Ledger) -> String {
-    let pods = ledger.pods.values().filter(|pod| pod.held > 0).count();
+fn progress(stats: &StreamStats) -> String {
+    let pods = stats.pods.values().filter(|pod| pod.held > 0).count();
     format!(
         "{} of {} open on {}, {} ended early, {} not opened",
-        render::count(ledger.held()),
-        render::counted(ledger.wanted(), "stream"),
+        render::count(stats.held()),
+        render::counted(stats.wanted(), "stream"),
         render::counted(pods as u64, "pod"),
-        render::count(ledger.ended),
-        render::count(ledger.not_opened),
+        render::count(stats.ended),
+        render::count(stats.not_opened),
     )
 }

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rollout_is_over_when_every_pod_is_new_and_available() {
+    fn rollout_is_complete_when_every_pod_is_new_and_available() {
         for (observed, updated, replicas, available, over) in [
             (2, 3, 3, 3, true),
             (1, 3, 3, 3, false),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_that_its_controller_gave_up_is_an_error() {
+    fn rollout_past_its_progress_deadline_is_an_error() {
         let deployment: Deployment = serde_json::from_value(json!({
             "metadata": {},
             "spec": {"selector": {}},

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_last_of_its_name_and_skips_the_rest() {
+    fn repeated_field_has_its_last_value() {
         for (message, way, found) in [
             (&b""[..], &[1][..], None),
             (b"\x0a\x01a", &[1], Some("a")),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_an_error() {
+    fn invalid_message_is_an_error() {
         for message in [
             &b"\x0a"[..],
             b"\x0a\x05a",
@@ -75,7 +75,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_it_panic(message: Vec<u8>) {
+        fn arbitrary_bytes_cause_no_panic(message: Vec<u8>) {
             drop(text(&message, &[1, 2]));
         }
     }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_there_once_needs_no_decoding() {
+    fn single_string_field_needs_no_decoding() {
         for (pointer, numbers) in [
             ("/pod_name", &[1][..]),
             ("/podName", &[1]),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_said() {
+    fn pointer_to_no_field_is_an_error() {
         for (pointer, words) in [
             ("/hostname", "shop.Answer has no field hostname; it has pod_name, inner, inners"),
             ("/inner", "a whole shop.Inner; go on to one of its_name, again"),

@@ -103,7 +103,7 @@ fn well_known_type_in_another_file_is_the_built_in_one() {
 }
 
 #[test]
-fn what_no_compiler_makes_is_one_sentence() {
+fn invalid_descriptor_is_one_sentence() {
     type Change = fn(&mut FileDescriptorProto);
     let cases: [(&str, Change); 14] = [
         ("unknown syntax", |file| file.syntax = Some("proto9".to_owned())),
@@ -179,7 +179,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn no_bytes_make_it_panic(flips in prop::collection::vec((0..4096_usize, any::<u8>()), 1..12), bytes: Vec<u8>) {
+    fn arbitrary_bytes_cause_no_panic(flips in prop::collection::vec((0..4096_usize, any::<u8>()), 1..12), bytes: Vec<u8>) {
         let mut encoded = shop().encode_to_vec();
         for (at, to) in flips {
             let at = at % encoded.len();
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn no_change_of_a_field_makes_it_panic(
+    fn changed_field_causes_no_panic(
         changes in prop::collection::vec((any::<usize>(), any::<u8>(), -2..30_i32, "(Order|State|Order\\.Item|key|value|a)"), 1..4),
         bytes: Vec<u8>,
     ) {

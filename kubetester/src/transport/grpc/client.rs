@@ -12,14 +12,14 @@ use prost_reflect::DescriptorPool;
 use tonic::{Status, Streaming, client::Grpc, metadata::MetadataMap, transport::Channel};
 
 use super::{
-    called::{Called, Response},
     observed::{LastResponse, Observed},
     options::GrpcOptions,
+    prepared::{PreparedMethod, Response},
     reflection::Reflection,
     status,
 };
 use crate::{
-    method::{MethodName, PodExtractor, Unfit},
+    method::{EncodedResponse, MethodError, MethodName},
     pod_name::Pod,
     tally::Messages,
 };
@@ -42,12 +42,12 @@ pub(super) enum AnyChannel {
     Balanced(Grpc<Observed<balanced_channel::Channel>>),
 }
 
-/// The other end of a plain connection, once there is one. Read only where somebody asks for it.
+/// The peer address of a plain connection, once it is connected.
 #[derive(Clone, Default)]
 pub(super) struct Peer(Arc<Mutex<Option<SocketAddr>>>);
 
-/// The question to a server's reflection.
-pub(super) enum Question<'a> {
+/// A query to server reflection.
+pub(super) enum ReflectionQuery<'a> {
     Service(&'a MethodName),
     Symbol(&'a str),
 }
@@ -57,26 +57,26 @@ pub(super) enum Question<'a> {
 impl Client {
     pub(super) async fn call(
         &mut self,
-        called: &Called,
+        prepared: &PreparedMethod,
         metadata: &MetadataMap,
         messages: Option<&mut Messages>,
     ) -> Result<Response, Status> {
         let response = match &mut self.channel {
-            AnyChannel::Plain(client, _) => called.call(client, metadata, messages).await,
-            AnyChannel::Balanced(client) => called.call(client, metadata, messages).await,
+            AnyChannel::Plain(client, _) => prepared.call(client, metadata, messages).await,
+            AnyChannel::Balanced(client) => prepared.call(client, metadata, messages).await,
         };
         response.map_err(|status| self.explain(status))
     }
 
     pub(super) async fn stream(
         &mut self,
-        called: &Called,
+        prepared: &PreparedMethod,
         metadata: &MetadataMap,
-        arrived: &mut (dyn FnMut(&Bytes) + Send),
+        on_message: &mut (dyn FnMut(&Bytes) + Send),
     ) -> Result<Response, Status> {
         let response = match &mut self.channel {
-            AnyChannel::Plain(client, _) => called.stream(client, metadata, arrived).await,
-            AnyChannel::Balanced(client) => called.stream(client, metadata, arrived).await,
+            AnyChannel::Plain(client, _) => prepared.stream(client, metadata, on_message).await,
+            AnyChannel::Balanced(client) => prepared.stream(client, metadata, on_message).await,
         };
         response.map_err(|status| self.explain(status))
     }
@@ -84,12 +84,12 @@ impl Client {
     /// Opens a stream.
     pub(super) async fn open(
         &mut self,
-        called: &Called,
+        prepared: &PreparedMethod,
         metadata: &MetadataMap,
     ) -> Result<(HeaderMap, Streaming<Bytes>), Status> {
         match &mut self.channel {
-            AnyChannel::Plain(client, _) => called.open(client, metadata).await,
-            AnyChannel::Balanced(client) => called.open(client, metadata).await,
+            AnyChannel::Plain(client, _) => prepared.open(client, metadata).await,
+            AnyChannel::Balanced(client) => prepared.open(client, metadata).await,
         }
     }
 
@@ -104,19 +104,19 @@ impl Client {
     pub(super) async fn reflect(
         &self,
         metadata: &MetadataMap,
-        question: Question<'_>,
-    ) -> Result<DescriptorPool, Unfit> {
+        question: ReflectionQuery<'_>,
+    ) -> Result<DescriptorPool, MethodError> {
         match (&self.channel, question) {
-            (AnyChannel::Plain(client, _), Question::Service(name)) => {
+            (AnyChannel::Plain(client, _), ReflectionQuery::Service(name)) => {
                 Reflection::new(client.clone(), metadata).service(name).await
             }
-            (AnyChannel::Plain(client, _), Question::Symbol(name)) => {
+            (AnyChannel::Plain(client, _), ReflectionQuery::Symbol(name)) => {
                 Reflection::new(client.clone(), metadata).symbol(name).await
             }
-            (AnyChannel::Balanced(client), Question::Service(name)) => {
+            (AnyChannel::Balanced(client), ReflectionQuery::Service(name)) => {
                 Reflection::new(client.clone(), metadata).service(name).await
             }
-            (AnyChannel::Balanced(client), Question::Symbol(name)) => {
+            (AnyChannel::Balanced(client), ReflectionQuery::Symbol(name)) => {
                 Reflection::new(client.clone(), metadata).symbol(name).await
             }
         }
@@ -125,13 +125,13 @@ impl Client {
     /// Returns the pod that sent the response to the last call.
     pub(super) fn pod(
         &self,
-        called: &Called,
+        prepared: &PreparedMethod,
         response: &Response,
         succeeded: bool,
     ) -> Result<Option<Pod>, String> {
         let headers: &HeaderMap = &response.headers;
-        let peer = if called.reader.wants_peer() { self.peer() } else { None };
-        called.reader.pod(PodExtractor {
+        let peer = if prepared.reader.wants_peer() { self.peer() } else { None };
+        prepared.reader.pod(EncodedResponse {
             headers,
             trailers: response.trailers.as_ref(),
             message: response.message.as_deref(),

@@ -13,7 +13,7 @@ const FRAME_HEADER: usize = 5;
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// The initial size of the buffer for responses, which grows for large responses.
-const ANSWER_BUFFER: usize = 512;
+const RESPONSE_BUFFER_SIZE: usize = 512;
 
 /// Passes messages through. Contains the size of the request.
 #[derive(Clone, Copy)]
@@ -59,6 +59,6 @@ impl Decoder for Encoded {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(ANSWER_BUFFER, YIELD_THRESHOLD)
+        BufferSettings::new(RESPONSE_BUFFER_SIZE, YIELD_THRESHOLD)
     }
 }

@@ -14,17 +14,17 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint as Settings};
 use tower::service_fn;
 
-use super::{Called, Connection, Peer, Server};
+use super::{Connection, GrpcTransport, Peer, PreparedMethod};
 use crate::{
     target::Endpoint,
-    transport::{Setup, Unreachable, cause, tls::Encrypt},
+    transport::{Setup, Unreachable, cause, tls::TlsClient},
 };
 
 /// The name of HTTP/2 in a TLS handshake.
 const ALPN: &[u8] = b"h2";
 
-/// The number of times that a balanced channel is asked whether it is connected.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The interval between checks whether a balanced channel is connected.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// HTTP/2's limit on headers and trailers, as a multiple of the setting, which [`Observed`](super::observed) applies: tonic
 /// does not report what is above its own limit.
@@ -37,12 +37,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 type Stream = Box<dyn ByteStream>;
 
-/// Has the balanced channel speak TLS as everything here does.
-struct Encrypted(Encrypt);
+/// Connects the endpoints of a balanced channel over TLS.
+struct BalancedTlsConnector(TlsClient);
 
-// === impl Encrypted ===
+// === impl BalancedTlsConnector ===
 
-impl Connector for Encrypted {
+impl Connector for BalancedTlsConnector {
     type Io = TlsStream<TcpStream>;
 
     fn scheme(&self) -> Scheme {
@@ -51,28 +51,28 @@ impl Connector for Encrypted {
 
     async fn connect(&self, endpoint: &balanced_channel::Endpoint) -> io::Result<Self::Io> {
         let stream = TcpConnector::default().connect(endpoint).await?;
-        shake(&self.0, stream, &endpoint.address.to_string()).await
+        handshake(&self.0, stream, &endpoint.address.to_string()).await
     }
 }
 
-// === impl Server ===
+// === impl GrpcTransport ===
 
-impl Server {
-    /// As many connections as the setup says, one by default: what a gRPC client without a balancer has.
-    pub(in crate::transport) async fn reach_plain(
+impl GrpcTransport {
+    /// Opens the number of connections in `setup`. The default is one, like a gRPC client without a balancer.
+    pub(in crate::transport) async fn connect_plain(
         endpoint: &Endpoint,
         mut setup: Setup,
-        patience: Option<Duration>,
+        time_limit: Option<Duration>,
     ) -> Result<Self, Unreachable> {
         let authority = endpoint.authority();
         let unreachable = |why| Unreachable::Peer { target: endpoint.root("grpc"), why };
-        let called = Called::beforehand(&setup, false)?;
+        let prepared = PreparedMethod::without_reflection(&setup, false)?;
         let tls = match endpoint.tls {
-            true => Some(setup.tls.encrypt(&endpoint.host, &[ALPN])?),
+            true => Some(setup.tls.client(&endpoint.host, &[ALPN])?),
             false => None,
         };
-        // The connector below does the handshake. tonic is told of it by the origin alone, which makes the requests'
-        // `:scheme`: to reach an `https` address it wants its own TLS, wherever a crate of the build turns that on.
+        // The connector below does the TLS handshake, so the endpoint is `http`: for `https`, tonic would use its own TLS if
+        // any crate enables that feature. The origin sets the `:scheme` of requests.
         let origin = match setup.take_authority()? {
             Some(authority) => format!("http{}://{authority}", if endpoint.tls { "s" } else { "" }),
             None => endpoint.root("http"),
@@ -86,26 +86,28 @@ impl Server {
             let peer = Peer::default();
             let (to, tls, seen) = (endpoint.clone(), tls.clone(), peer.clone());
             let connector = service_fn(move |_: Uri| dial(to.clone(), tls.clone(), seen.clone()));
-            let channel = match patience {
+            let channel = match time_limit {
                 None => settings.connect_with_connector_lazy(connector),
-                Some(patience) => match timeout(patience, settings.connect_with_connector(connector)).await {
+                Some(time_limit) => match timeout(time_limit, settings.connect_with_connector(connector))
+                    .await
+                {
                     Ok(Ok(channel)) => channel,
-                    Ok(Err(error)) => return Err(unreachable(why(&error, &authority))),
-                    Err(_) => return Err(unreachable(no_connection(patience))),
+                    Ok(Err(error)) => return Err(unreachable(describe_connect_error(&error, &authority))),
+                    Err(_) => return Err(unreachable(timeout_message(time_limit))),
                 },
             };
             connections.push(Connection::Plain(channel, peer));
         }
-        Ok(Self::new(connections, setup, called))
+        Ok(Self::new(connections, setup, prepared))
     }
 
-    /// Waits until every endpoint is connected, or known not to be.
-    pub(in crate::transport) async fn reach_balanced(
+    /// Waits until every endpoint is connected or has failed to connect.
+    pub(in crate::transport) async fn connect_balanced(
         target: &str,
         mut setup: Setup,
-        patience: Option<Duration>,
+        time_limit: Option<Duration>,
     ) -> Result<Self, Unreachable> {
-        let called = Called::beforehand(&setup, true)?;
+        let prepared = PreparedMethod::without_reflection(&setup, true)?;
         let usage = |error: &dyn std::error::Error| Unreachable::Usage(error.to_string());
         let mut builder = balanced_channel::Channel::builder(target);
         builder = builder.max_header_list_size(setup.grpc.max_header_list_size);
@@ -116,29 +118,29 @@ impl Server {
             true => {
                 let target: balanced_channel::Target = target.parse().map_err(|error| usage(&error))?;
                 let host = target.authority().host().trim_matches(['[', ']']);
-                builder.connector(Encrypted(setup.tls.encrypt(host, &[ALPN])?)).build()
+                builder.connector(BalancedTlsConnector(setup.tls.client(host, &[ALPN])?)).build()
             }
             false => builder.build(),
         };
         let channel = channel.map_err(|error| usage(&error))?;
-        if let Some(patience) = patience {
+        if let Some(time_limit) = time_limit {
             let unreachable = |why| Unreachable::Peer { target: target.to_owned(), why };
-            match timeout(patience, settle(&channel)).await {
+            match timeout(time_limit, wait_until_connected(&channel)).await {
                 Ok(settled) => settled.map_err(unreachable)?,
-                // Some may never be connected, and are not waited for.
+                // One ready endpoint is enough to start.
                 Err(_) if channel.snapshot().ready() > 0 => {}
-                Err(_) => return Err(unreachable(no_connection(patience))),
+                Err(_) => return Err(unreachable(timeout_message(time_limit))),
             }
         }
-        Ok(Self::new(vec![Connection::Balanced(channel)], setup, called))
+        Ok(Self::new(vec![Connection::Balanced(channel)], setup, prepared))
     }
 
-    /// Over tonic's own balancer, which connects when it is called.
-    pub(in crate::transport) fn reach_tonic(
+    /// Uses tonic's own balancer, which connects on the first call.
+    pub(in crate::transport) fn connect_tonic(
         addresses: &[SocketAddr],
         mut setup: Setup,
     ) -> Result<Self, Unreachable> {
-        let called = Called::beforehand(&setup, false)?;
+        let prepared = PreparedMethod::without_reflection(&setup, false)?;
         let authority = setup.take_authority()?;
         let root = |address: &SocketAddr| {
             let root = Settings::from_shared(format!("http://{address}"));
@@ -149,7 +151,7 @@ impl Server {
         };
         let endpoints = addresses.iter().map(root);
         let channel = Channel::balance_list(endpoints);
-        Ok(Self::new(vec![Connection::Plain(channel, Peer::default())], setup, called))
+        Ok(Self::new(vec![Connection::Plain(channel, Peer::default())], setup, prepared))
     }
 }
 
@@ -157,38 +159,38 @@ fn http2_limit(setup: &Setup) -> u32 {
     setup.grpc.max_header_list_size.saturating_mul(HEADER_LIST_FACTOR)
 }
 
-/// Connects, and notes whom it reached.
-async fn dial(endpoint: Endpoint, tls: Option<Encrypt>, peer: Peer) -> io::Result<TokioIo<Stream>> {
+/// Connects and records the address of the peer.
+async fn dial(endpoint: Endpoint, tls: Option<TlsClient>, peer: Peer) -> io::Result<TokioIo<Stream>> {
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
     stream.set_nodelay(true)?;
     let address = stream.peer_addr()?;
     peer.set(address);
     Ok(TokioIo::new(match tls {
         None => Box::new(stream),
-        Some(tls) => Box::new(shake(&tls, stream, &address.to_string()).await?),
+        Some(tls) => Box::new(handshake(&tls, stream, &address.to_string()).await?),
     }))
 }
 
-/// gRPC is HTTP/2, and over TLS the server has to agree to that.
-async fn shake(tls: &Encrypt, stream: TcpStream, peer: &str) -> io::Result<TlsStream<TcpStream>> {
-    let stream = tls.shake(stream, peer).await.map_err(io::Error::other)?;
+/// Performs the TLS handshake. Fails unless the server selects HTTP/2.
+async fn handshake(tls: &TlsClient, stream: TcpStream, peer: &str) -> io::Result<TlsStream<TcpStream>> {
+    let stream = tls.handshake(stream, peer).await.map_err(io::Error::other)?;
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         return Ok(stream);
     }
     Err(io::Error::other(format!("{peer} does not offer HTTP/2 over TLS (ALPN h2); is it a gRPC port?")))
 }
 
-fn why(error: &tonic::transport::Error, peer: &str) -> String {
+fn describe_connect_error(error: &tonic::transport::Error, peer: &str) -> String {
     let io = cause::io_source(error).map(|io| cause::of_io(io, peer));
     io.unwrap_or_else(|| cause::root(error))
 }
 
-/// Waits until no connection is being made any more. Fails when none could be.
-async fn settle(channel: &balanced_channel::Channel) -> Result<(), String> {
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Waits until no endpoint is connecting any more. Fails if none is connected.
+async fn wait_until_connected(channel: &balanced_channel::Channel) -> Result<(), String> {
+    let mut poll = interval(POLL_INTERVAL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        look.tick().await;
+        poll.tick().await;
         let ChannelSnapshot { resolver, subchannels, .. } = &channel.snapshot();
         let trying = |state| matches!(state, Connectivity::Idle | Connectivity::Connecting);
         match (resolver.endpoints, &resolver.error) {
@@ -211,6 +213,6 @@ async fn settle(channel: &balanced_channel::Channel) -> Result<(), String> {
     }
 }
 
-fn no_connection(patience: Duration) -> String {
-    format!("no connection within {}", humantime::format_duration(patience))
+fn timeout_message(time_limit: Duration) -> String {
+    format!("no connection within {}", humantime::format_duration(time_limit))
 }

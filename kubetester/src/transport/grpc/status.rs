@@ -1,4 +1,4 @@
-//! A gRPC status in words.
+//! Describes gRPC statuses in sentences.
 
 use std::error::Error;
 
@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 
 use crate::transport::cause;
 
-/// The text of h2's error for a connection that ended within a frame, or within what is no frame.
-const HALF_A_FRAME: &str = "bytes remaining on stream";
+/// The text of h2's error for a connection that ended within a frame, or that does not speak HTTP/2.
+const TRUNCATED_FRAME: &str = "bytes remaining on stream";
 
 /// tonic's text for a response without a status.
 const NO_STATUS: &str = "grpc-status header missing, mapped from HTTP status code ";
@@ -18,7 +18,7 @@ const NO_STATUS: &str = "grpc-status header missing, mapped from HTTP status cod
 /// The name of the balanced channel for the limit on headers and trailers.
 const CHANNEL_LIMIT: &str = "the limit of this channel (Builder::max_header_list_size)";
 
-/// Returns the status of a message above `limit` bytes, if that is what a status of tonic's says.
+/// Returns a status that names the flag if `status` is tonic's own for a message above `limit` bytes.
 pub(super) fn message_too_large(status: &Status, limit: u32) -> Option<Status> {
     let message = status.message();
     let size = message.strip_prefix("Error, decoded message length too large: found ");
@@ -33,8 +33,8 @@ pub(super) fn message_too_large(status: &Status, limit: u32) -> Option<Status> {
     Some(Status::with_metadata(Code::ResourceExhausted, sentence, status.metadata().clone()))
 }
 
-/// Returns the name of the status, with the server's own words or the way in which the connection broke.
-pub(super) fn refusal(status: &Status, method: &PathAndQuery) -> String {
+/// Returns the name of the status with the server's message, or with the cause if the connection failed.
+pub(super) fn describe_status(status: &Status, method: &PathAndQuery) -> String {
     let name = status_name(status.code());
     match explanation(status, method) {
         words if words.is_empty() => format!("gRPC {name}"),
@@ -42,19 +42,18 @@ pub(super) fn refusal(status: &Status, method: &PathAndQuery) -> String {
     }
 }
 
-/// Returns the name of the status of a call to reflection, with its words.
-pub(super) fn plain(status: &Status) -> String {
+/// Returns the name of the status of a reflection call, with its message.
+pub(super) fn describe_reflection_status(status: &Status) -> String {
     let name = status_name(status.code());
-    match words(status) {
+    match cause(status) {
         words if words.is_empty() => format!("gRPC {name}"),
         words => format!("gRPC {name}: {words}"),
     }
 }
 
-/// Returns the server's own words, or the way in which the connection broke. Names the method if the server does not
-/// have it.
+/// Returns the server's message, or the cause if the connection failed. Names the method if the server does not have it.
 pub(super) fn explanation(status: &Status, method: &PathAndQuery) -> String {
-    let words = words(status);
+    let words = cause(status);
     if status.code() != Code::Unimplemented {
         return words;
     }
@@ -66,9 +65,9 @@ pub(super) fn explanation(status: &Status, method: &PathAndQuery) -> String {
     }
 }
 
-fn words(status: &Status) -> String {
+fn cause(status: &Status) -> String {
     let message = status.message();
-    // Without a source it is the server's own word, and means what it says.
+    // A status without a source was sent by the server.
     let Some(source) = status.source() else {
         return match message.strip_prefix(NO_STATUS) {
             Some(code) => format!("the server answers HTTP {code} without a gRPC status"),
@@ -76,7 +75,7 @@ fn words(status: &Status) -> String {
         };
     };
     let io = cause::io_source(source);
-    if let Some(io) = io.filter(|io| io.to_string() != HALF_A_FRAME) {
+    if let Some(io) = io.filter(|io| io.to_string() != TRUNCATED_FRAME) {
         return cause::of_io(io, "the server");
     }
     if let Some(error) = h2_source(source) {
@@ -91,7 +90,7 @@ fn words(status: &Status) -> String {
     message.to_owned()
 }
 
-/// Returns what HTTP/2 says about the end of a stream or a connection (RFC 9113, section 7).
+/// Describes the error code that ended a stream or a connection (RFC 9113, section 7).
 fn http2(error: &h2::Error) -> String {
     let reason = error.reason().map_or_else(|| "no reason".to_owned(), reason);
     let sender = if error.is_remote() { "the server" } else { "the client" };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tonic::{Status, Streaming};
 
-use super::{Client, Response, Shared, called::Called, status};
+use super::{Client, Response, Shared, prepared::PreparedMethod, status};
 use crate::{
     sanitize,
     streams::{End, Opened, StreamSource},
@@ -32,9 +32,9 @@ pub(super) struct OpenStream {
 
 impl StreamCaller {
     /// Returns the pod that a response names. A response that cannot be read names none.
-    fn pod(&self, called: &Called, headers: &HeaderMap, message: Option<&Bytes>) -> Option<String> {
+    fn pod(&self, prepared: &PreparedMethod, headers: &HeaderMap, message: Option<&Bytes>) -> Option<String> {
         let response = Response::stream_so_far(headers.clone(), message.cloned());
-        self.client.pod(called, &response, true).ok().flatten().map(|pod| sanitize::name(pod.name))
+        self.client.pod(prepared, &response, true).ok().flatten().map(|pod| sanitize::name(pod.name))
     }
 
     fn peer(&self) -> Option<SocketAddr> {
@@ -45,26 +45,26 @@ impl StreamCaller {
 impl StreamSource for StreamCaller {
     async fn open(&mut self) -> Result<Opened, End> {
         self.open = None;
-        let called = match self.shared.called(&self.client).await {
-            Ok(called) => called,
-            Err(unfit) => {
+        let prepared = match self.shared.prepared(&self.client).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
                 return Err(End {
                     status: "UNKNOWN".to_owned(),
-                    error: Some(sanitize::reason(unfit.to_string())),
+                    error: Some(sanitize::reason(error.to_string())),
                 });
             }
         };
-        let opened = self.client.open(called, &self.shared.metadata).await;
-        let (headers, messages) = opened.map_err(|status| end(&status, called))?;
-        let unnamed = called.reader.wants_message(&headers);
-        let pod = if unnamed { None } else { self.pod(called, &headers, None) };
+        let opened = self.client.open(prepared, &self.shared.metadata).await;
+        let (headers, messages) = opened.map_err(|status| end(&status, prepared))?;
+        let unnamed = prepared.reader.wants_message(&headers);
+        let pod = if unnamed { None } else { self.pod(prepared, &headers, None) };
         self.open = Some(OpenStream { headers, messages, unnamed });
         Ok(Opened { pod, peer: self.peer() })
     }
 
     async fn message(&mut self) -> Result<Option<String>, End> {
         let over = || End { status: "OK".to_owned(), error: None };
-        let (Some(called), Some(open)) = (self.shared.called.get(), &mut self.open) else {
+        let (Some(prepared), Some(open)) = (self.shared.prepared.get(), &mut self.open) else {
             return Err(over());
         };
         match open.messages.message().await {
@@ -73,17 +73,17 @@ impl StreamSource for StreamCaller {
                     return Ok(None);
                 }
                 let headers = open.headers.clone();
-                Ok(self.pod(called, &headers, Some(&message)))
+                Ok(self.pod(prepared, &headers, Some(&message)))
             }
             Ok(None) => Err(over()),
-            Err(status) => Err(end(&self.client.explain(status), called)),
+            Err(status) => Err(end(&self.client.explain(status), prepared)),
         }
     }
 }
 
-fn end(status: &Status, called: &Called) -> End {
+fn end(status: &Status, prepared: &PreparedMethod) -> End {
     End {
         status: status_name(status.code()).to_owned(),
-        error: Some(sanitize::reason(status::refusal(status, &called.method.path))),
+        error: Some(sanitize::reason(status::describe_status(status, &prepared.method.path))),
     }
 }

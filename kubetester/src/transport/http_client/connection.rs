@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     target::Endpoint,
-    transport::{cause, http_client::HTTP2, tls::Encrypt},
+    transport::{cause, http_client::HTTP2, tls::TlsClient},
 };
 
 /// The number of bytes of a body that are kept; the rest is read and dropped.
@@ -66,7 +66,7 @@ impl Connection {
     /// A sentence, if the name cannot be resolved or no connection can be made.
     pub(super) async fn connect(
         endpoint: &Endpoint,
-        tls: Option<&Encrypt>,
+        tls: Option<&TlsClient>,
         http2: bool,
     ) -> Result<Self, String> {
         let Endpoint { host, port, .. } = endpoint;
@@ -82,7 +82,7 @@ impl Connection {
             None if http2 => Self::start_http2(stream, peer, Scheme::HTTP).await,
             None => Self::start(stream, peer).await,
             Some(tls) => {
-                let stream = tls.shake(stream, &peer.to_string()).await?;
+                let stream = tls.handshake(stream, &peer.to_string()).await?;
                 match stream.get_ref().1.alpn_protocol() {
                     Some(HTTP2) => Self::start_http2(stream, peer, Scheme::HTTPS).await,
                     _ => Self::start(stream, peer).await,

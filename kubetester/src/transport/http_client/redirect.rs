@@ -13,7 +13,7 @@ use crate::target::{Endpoint, Target};
 /// The number of redirects that are followed.
 pub(super) const MAX_REDIRECTS: usize = 10;
 
-/// A request, to the target or to where a redirect leads.
+/// A request to the target or to the location of a redirect.
 #[derive(Debug, Clone)]
 pub(super) struct Hop {
     pub(super) endpoint: Endpoint,
@@ -34,11 +34,11 @@ impl Hop {
         request
     }
 
-    /// Returns the request that a response redirects to, and its path; none if it is no redirect.
+    /// Returns the request that a response redirects to, and its path. Returns `None` if it is not a redirect.
     ///
     /// # Errors
     ///
-    /// A sentence, if it leads to what is no HTTP URL.
+    /// Fails with a sentence if the location is not an HTTP URL.
     pub(super) fn next(&self, path: &Uri, response: &Response<Bytes>) -> Result<Option<(Self, Uri)>, String> {
         let status = response.status();
         let Some(location) = response.headers().get(LOCATION) else { return Ok(None) };

@@ -14,7 +14,7 @@ pub(super) fn content(response: &Response<Bytes>, error: Option<String>) -> Cont
     let http = HttpContent::new(status, response.headers(), size, body);
     if let Some(error) = error {
         let status = format!("HTTP {}", http.status);
-        // A problem document says more than its beginning.
+        // The title and detail of a problem document are more useful than an excerpt of the body.
         let message = match error.strip_prefix(&status) {
             Some("") => http.body(),
             _ => error
@@ -22,7 +22,7 @@ pub(super) fn content(response: &Response<Bytes>, error: Option<String>) -> Cont
                 .unwrap_or(&error)
                 .to_owned(),
         };
-        return Content::Refused { status, message, unimplemented: false };
+        return Content::Error { status, message, unimplemented: false };
     }
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let inner = json.get("response").unwrap_or(&json);

@@ -9,17 +9,17 @@ use tokio_rustls::rustls::{
 
 /// Accepts certificates of any issuer, name and validity. The server still has to prove that it owns the key.
 #[derive(Debug)]
-pub(super) struct TrustAnyone(CryptoProvider);
+pub(super) struct AcceptAnyCertificate(CryptoProvider);
 
-// === impl TrustAnyone ===
+// === impl AcceptAnyCertificate ===
 
-impl TrustAnyone {
+impl AcceptAnyCertificate {
     pub(super) fn new() -> Self {
         Self(ring::default_provider())
     }
 }
 
-impl ServerCertVerifier for TrustAnyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

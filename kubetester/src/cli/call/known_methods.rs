@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::method::MethodName;
 
-/// The method of system D, which echoes a message.
+/// The method of the echo service.
 pub(crate) const ECHO: &str = "message.Echo/EchoMessage";
 
 /// The method of the ticketing service that is called without a target.
@@ -14,7 +14,7 @@ pub(crate) const GET_CUSTOMER: &str = "ticketing.CustomerController/GetCustomer"
 
 /// A method with a well-known client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seed {
+pub(crate) enum KnownMethod {
     /// `hello.Hello/SayHello`.
     Hello,
     /// `helloworld.Greeter/SayHello`.
@@ -27,9 +27,9 @@ pub(crate) enum Seed {
     Ticketing,
 }
 
-// === impl Seed ===
+// === impl KnownMethod ===
 
-impl Seed {
+impl KnownMethod {
     /// Returns the kind of a method; `None` stands for `hello.Hello/SayHello`.
     pub(crate) fn of(method: Option<&MethodName>) -> Option<Self> {
         let Some(method) = method else { return Some(Self::Hello) };
@@ -56,7 +56,7 @@ impl Seed {
     pub(crate) fn every(self) -> Duration {
         match self {
             Self::Ticketing => Duration::from_secs(3),
-            _ => super::EVERY,
+            _ => super::DEFAULT_INTERVAL,
         }
     }
 
@@ -98,18 +98,18 @@ mod tests {
 
     #[test]
     fn each_method_has_its_own_line() {
-        let seed = |method: &str| Seed::of(Some(&method.parse().unwrap()));
-        assert_eq!(Seed::of(None), Some(Seed::Hello));
-        assert_eq!(seed("helloworld.Greeter/SayHello"), Some(Seed::Greeter));
-        assert_eq!(seed("shop.Orders/Get"), None);
-        let line = Seed::Greeter.line(r#"{"message":"Hello gw:443"}"#, Some("greeter-1")).unwrap();
+        let known_method = |method: &str| KnownMethod::of(Some(&method.parse().unwrap()));
+        assert_eq!(KnownMethod::of(None), Some(KnownMethod::Hello));
+        assert_eq!(known_method("helloworld.Greeter/SayHello"), Some(KnownMethod::Greeter));
+        assert_eq!(known_method("shop.Orders/Get"), None);
+        let line = KnownMethod::Greeter.line(r#"{"message":"Hello gw:443"}"#, Some("greeter-1")).unwrap();
         let (date, rest) = line.split_once(' ').unwrap();
         assert!(date.len() == 10 && date.matches('/').count() == 2, "{line}");
         assert_eq!(&rest[8..], " Hello gw:443 from greeter-1");
-        let line = Seed::Echo.line(r#"{"message":"a","serverID":"pod-1"}"#, None).unwrap();
+        let line = KnownMethod::Echo.line(r#"{"message":"a","serverID":"pod-1"}"#, None).unwrap();
         assert!(line.starts_with("Received Message at ") && line.ends_with(" from server pod-1"), "{line}");
-        assert_eq!(Seed::EchoServer.line(r#"{"message":"Msg1 Ann"}"#, None).unwrap(), "Msg1 Ann");
-        assert_eq!(Seed::Hello.line("{}", None), None);
-        assert!(Seed::Echo.before().unwrap().starts_with("Sending Message at "));
+        assert_eq!(KnownMethod::EchoServer.line(r#"{"message":"Msg1 Ann"}"#, None).unwrap(), "Msg1 Ann");
+        assert_eq!(KnownMethod::Hello.line("{}", None), None);
+        assert!(KnownMethod::Echo.before().unwrap().starts_with("Sending Message at "));
     }
 }

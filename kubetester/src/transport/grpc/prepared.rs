@@ -1,4 +1,4 @@
-//! One method, called: its request, and how its responses are read.
+//! A method that is ready to be called, with its request and the reader of its responses.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -13,22 +13,22 @@ use tonic::{
 
 use super::codec::Encoded;
 use crate::{
-    method::{Method, Reader, Unfit},
+    method::{Method, MethodError, Reader},
     pod_name::PodFrom,
     tally::Messages,
     transport::Setup,
 };
 
-/// A method, and how its answers are read.
-pub(super) struct Called {
+/// A method and the reader of its responses.
+pub(super) struct PreparedMethod {
     pub(super) method: Method,
     pub(super) reader: Reader,
 }
 
-/// A response as it came.
+/// The response to one call.
 pub(super) struct Response {
     pub(super) headers: HeaderMap,
-    /// The trailers. After [`Called::call`] of a method that is no stream, they are with the headers.
+    /// The trailers. After [`PreparedMethod::call`] of a method that is no stream, they are with the headers.
     pub(super) trailers: Option<HeaderMap>,
     /// The first message; a stream may have none.
     pub(super) message: Option<Bytes>,
@@ -39,21 +39,21 @@ pub(super) struct Response {
 // === impl Response ===
 
 impl Response {
-    /// The beginning of a stream: its headers and its first message, if that has arrived.
+    /// Creates the response of a stream that is still open, from its headers and its first message.
     pub(super) fn stream_so_far(headers: HeaderMap, message: Option<Bytes>) -> Self {
         Self { headers, trailers: None, messages: u64::from(message.is_some()), message }
     }
 }
 
-// === impl Called ===
+// === impl PreparedMethod ===
 
-impl Called {
+impl PreparedMethod {
     /// Returns the method if it is known without reflection.
-    pub(super) fn beforehand(setup: &Setup, peer_is_pod: bool) -> Result<Option<Self>, Unfit> {
+    pub(super) fn without_reflection(setup: &Setup, peer_is_pod: bool) -> Result<Option<Self>, MethodError> {
         setup.method.method()?.ok().map(|method| Self::new(method, &setup.pod_from, peer_is_pod)).transpose()
     }
 
-    pub(super) fn new(method: Method, pod_from: &PodFrom, peer_is_pod: bool) -> Result<Self, Unfit> {
+    pub(super) fn new(method: Method, pod_from: &PodFrom, peer_is_pod: bool) -> Result<Self, MethodError> {
         let reader = Reader::new(pod_from, &method.output, peer_is_pod)?;
         Ok(Self { method, reader })
     }
@@ -72,11 +72,11 @@ impl Called {
     {
         if let Some(messages) = messages {
             let begin = Instant::now();
-            let mut arrived = |_: &Bytes| {
+            let mut on_message = |_: &Bytes| {
                 messages.count += 1;
                 messages.first_after.get_or_insert_with(|| begin.elapsed());
             };
-            return self.stream(client, metadata, &mut arrived).await;
+            return self.stream(client, metadata, &mut on_message).await;
         }
         let request = self.request(client, metadata).await?;
         let codec = Encoded(self.method.request.len());
@@ -91,7 +91,7 @@ impl Called {
         &self,
         client: &mut Grpc<T>,
         metadata: &MetadataMap,
-        arrived: &mut (dyn FnMut(&Bytes) + Send),
+        on_message: &mut (dyn FnMut(&Bytes) + Send),
     ) -> Result<Response, Status>
     where
         T: GrpcService<Body>,
@@ -107,7 +107,7 @@ impl Called {
         };
         let (mut first, mut messages) = (None, 0);
         while let Some(message) = stream.message().await.map_err(with_headers)? {
-            arrived(&message);
+            on_message(&message);
             messages += 1;
             first.get_or_insert(message);
         }

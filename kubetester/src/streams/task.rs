@@ -15,17 +15,17 @@ use tokio::{
 
 use super::{Change, End, Event, StreamSource};
 
-/// A stream that lasted less than this was short: the next but one is opened after a pause.
-const SHORT: Duration = Duration::from_secs(1);
+/// The duration below which a stream counts as short. After two short streams, the next is opened after a pause.
+const SHORT_STREAM: Duration = Duration::from_secs(1);
 
 /// The first pause. It doubles with each further stream that was short.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Keeps one stream open.
-pub(super) struct Keeper<S> {
+pub(super) struct StreamTask<S> {
     pub(super) source: S,
     pub(super) number: usize,
     /// The time at which the first stream was opened.
@@ -36,22 +36,22 @@ pub(super) struct Keeper<S> {
     pub(super) messages: Arc<AtomicU64>,
 }
 
-// === impl Keeper ===
+// === impl StreamTask ===
 
-impl<S: StreamSource> Keeper<S> {
-    /// Never ends by itself.
-    pub(super) async fn keep(mut self) {
+impl<S: StreamSource> StreamTask<S> {
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self) {
         let mut short = 0;
         loop {
             let begin = Instant::now();
-            self.once(begin).await;
-            short = if begin.elapsed() < SHORT { short + 1 } else { 0 };
-            sleep(pause(short)).await;
+            self.run_once(begin).await;
+            short = if begin.elapsed() < SHORT_STREAM { short + 1 } else { 0 };
+            sleep(backoff(short)).await;
         }
     }
 
     /// Opens a stream and reads it to its end.
-    async fn once(&mut self, begin: Instant) {
+    async fn run_once(&mut self, begin: Instant) {
         let late = |_| {
             let timeout = humantime::format_duration(self.timeout);
             let error = format!(
@@ -81,15 +81,15 @@ impl<S: StreamSource> Keeper<S> {
     }
 
     fn report(&self, change: Change) {
-        // The ledger is gone when the streams are closed.
+        // The receiver is dropped when the streams are closed.
         drop(self.events.send(Event { number: self.number, at: self.start.elapsed(), change }));
     }
 }
 
 /// Returns the pause before the next stream, after `short` short ones in succession.
-fn pause(short: u32) -> Duration {
+fn backoff(short: u32) -> Duration {
     match short {
         0 | 1 => Duration::ZERO,
-        short => FIRST_PAUSE.saturating_mul(1 << (short - 2).min(8)).min(LONGEST_PAUSE),
+        short => INITIAL_BACKOFF.saturating_mul(1 << (short - 2).min(8)).min(MAX_BACKOFF),
     }
 }

@@ -1,4 +1,4 @@
-//! Records the streams: which pod holds how many, which ended, and where they were opened again.
+//! Counts streams: how many each pod holds, how many ended, and where they were opened again.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -34,7 +34,7 @@ pub(super) enum Change {
 
 /// The streams so far.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct StreamStats {
     streams: Vec<Stream>,
     untried: usize,
     /// The time at which each stream had been opened, or failed to open, for the first time.
@@ -48,7 +48,7 @@ pub struct Ledger {
     /// Streams that ended before they were to be closed.
     pub ended: u64,
     /// The streams of each pod.
-    pub pods: BTreeMap<String, PodLedger>,
+    pub pods: BTreeMap<String, PodStreamStats>,
     /// The streams that ended early, by status and pod.
     pub endings: BTreeMap<(String, Option<String>), Endings>,
     /// Streams that were opened again, by the pods before and after.
@@ -59,7 +59,7 @@ pub struct Ledger {
 
 /// The streams of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodLedger {
+pub struct PodStreamStats {
     /// Streams that are open.
     pub held: u64,
     /// Streams that were opened.
@@ -101,9 +101,9 @@ struct Open {
     peer: Option<SocketAddr>,
 }
 
-// === impl Ledger ===
+// === impl StreamStats ===
 
-impl Ledger {
+impl StreamStats {
     pub(super) fn new(streams: usize) -> Self {
         Self { streams: vec![Stream::default(); streams], untried: streams, ..Self::default() }
     }
@@ -183,7 +183,7 @@ impl Ledger {
         if self.pods.len() >= MAX_PODS && !self.pods.contains_key(&pod) {
             return;
         }
-        let new = || PodLedger { first_at: open.at, ..PodLedger::default() };
+        let new = || PodStreamStats { first_at: open.at, ..PodStreamStats::default() };
         let counts = self.pods.entry(pod.clone()).or_insert_with(new);
         counts.held += 1;
         counts.opened += 1;

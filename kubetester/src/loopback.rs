@@ -12,7 +12,7 @@ use std::{
 const CLAIM_PORT: u16 = 8200;
 
 /// The number of blocks to try. There are 65 000, so collisions are rare.
-const TRIES: usize = 64;
+const MAX_TRIES: usize = 64;
 
 /// A block of 254 addresses that no other kubetester uses while this value is alive.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Block {
     /// Fails if no socket can be bound, or if every block that was tried is taken.
     pub fn claim() -> io::Result<Option<Self>> {
         let mut last = None;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             // 127.0 is reserved for 127.0.0.1, Debian's 127.0.1.1 and systemd's 127.0.0.53.
             let (x, y) = (fastrand::u8(1..=254), fastrand::u8(..));
             match UdpSocket::bind((Ipv4Addr::new(127, x, y, 255), CLAIM_PORT)) {

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 
 /// The maximum number of callers. Each caller takes some kilobytes and, over HTTP, a socket.
-const MOST_CALLERS: u64 = 100_000;
+const MAX_CALLERS: u64 = 100_000;
 
 /// The maximum number of connections, limited by the local ports of one machine to one address.
-const MOST_CONNECTIONS: u64 = 60_000;
+const MAX_CONNECTIONS: u64 = 60_000;
 
 /// Parses a number of calls, at least 1.
 ///
@@ -26,7 +26,7 @@ pub fn calls(text: &str) -> Result<u64, String> {
 ///
 /// Fails with a sentence that names the accepted values.
 pub fn callers(text: &str) -> Result<NonZeroUsize, String> {
-    within(text, MOST_CALLERS)
+    within(text, MAX_CALLERS)
 }
 
 /// Parses a number of connections.
@@ -35,7 +35,7 @@ pub fn callers(text: &str) -> Result<NonZeroUsize, String> {
 ///
 /// Fails with a sentence that names the accepted values.
 pub fn connections(text: &str) -> Result<NonZeroUsize, String> {
-    within(text, MOST_CONNECTIONS)
+    within(text, MAX_CONNECTIONS)
 }
 
 /// Parses a number of calls per second.

@@ -130,7 +130,7 @@ impl SeenHeaders {
 // === impl KnownPlaces ===
 
 impl KnownPlaces {
-    /// Makes the rules for a target. `peer_is_pod`: the target is balanced, so that each connection ends at a pod
+    /// Creates the rules for a target. `peer_is_pod`: the target is balanced, so that each connection ends at a pod
     /// instead of a proxy or a virtual address.
     pub fn new(peer_is_pod: bool) -> Self {
         Self { source: OnceLock::new(), peer_is_pod }

@@ -2,19 +2,19 @@
 //! a terminal would execute.
 
 /// The maximum length of a name in Kubernetes.
-const LONGEST_NAME: usize = 253;
+const MAX_NAME_CHARS: usize = 253;
 
 /// The maximum length of an error message.
-const LONGEST_REASON: usize = 500;
+const MAX_REASON_CHARS: usize = 500;
 
 /// Sanitizes a pod's name.
 pub fn name(text: String) -> String {
-    without_controls(text, LONGEST_NAME)
+    without_controls(text, MAX_NAME_CHARS)
 }
 
 /// Sanitizes the cause of a failed call.
 pub fn reason(text: String) -> String {
-    without_controls(text, LONGEST_REASON)
+    without_controls(text, MAX_REASON_CHARS)
 }
 
 /// Sanitizes the first `longest` characters of a text.

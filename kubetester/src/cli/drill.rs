@@ -183,7 +183,7 @@ impl Drill {
         };
         let held = tokio::select! {
             held = self.run_drill(scenario, &mut *platform) => held,
-            () = interrupt.cancelled() => Err(interrupted("everything is put back as it was")),
+            () = interrupt.cancelled() => Err(interrupted("the system is restored")),
         };
         let back = platform.restore().await;
         let mut result = match (held, back) {
@@ -289,7 +289,7 @@ fn interrupted(state: &str) -> CliError {
 }
 
 fn not_restored(error: &PlatformError) -> CliError {
-    CliError::new(COULD_NOT_RUN, format!("not everything could be put back as it was: {error}"))
+    CliError::new(COULD_NOT_RUN, format!("restoring the system failed: {error}"))
 }
 
 impl From<PlatformError> for CliError {

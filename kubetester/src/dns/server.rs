@@ -26,13 +26,13 @@ use super::zone::{Answer, Family, Zone};
 const MAX_UDP_ANSWER: u16 = 1232;
 
 /// The idle timeout of a TCP connection.
-const TCP_IDLE: Duration = Duration::from_secs(5);
+const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of answers that may wait for a slow TCP client.
-const TCP_QUEUE: usize = 16;
+const TCP_QUEUE_LENGTH: usize = 16;
 
 /// The number of ports to try until one is free for both UDP and TCP.
-const PORT_TRIES: usize = 32;
+const MAX_PORT_TRIES: usize = 32;
 
 /// A running DNS server. Dropping it closes its sockets.
 pub struct DnsServer {
@@ -58,7 +58,7 @@ impl DnsServer {
         let zone = Arc::new(Zone::default());
         let mut sockets = Server::new(Handler(zone.clone()));
         sockets.register_socket(udp);
-        sockets.register_listener(tcp, TCP_IDLE, TCP_QUEUE);
+        sockets.register_listener(tcp, TCP_IDLE_TIMEOUT, TCP_QUEUE_LENGTH);
         Ok(Self { address, zone, _sockets: sockets })
     }
 
@@ -80,7 +80,7 @@ async fn bind_both(ip: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
         match UdpSocket::bind(tcp.local_addr()?).await {
             Ok(udp) => return Ok((udp, tcp)),
             // Another program has the UDP port with this number.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < MAX_PORT_TRIES => tries += 1,
             Err(error) => return Err(error),
         }
     }

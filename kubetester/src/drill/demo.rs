@@ -35,9 +35,9 @@ const ENDPOINT_REMOVAL_DELAY: Duration = Duration::from_millis(500);
 /// The time that a new pod must be ready before the next old pod gets SIGTERM (`minReadySeconds`).
 const MIN_READY: Duration = Duration::from_millis(1000);
 /// The addresses of pods within the block. Higher addresses are those of the DNS server and the gateway.
-const PODS: std::ops::RangeInclusive<u8> = 1..=200;
-const DNS: u8 = 202;
-const GATEWAY: u8 = 204;
+const POD_HOSTS: std::ops::RangeInclusive<u8> = 1..=200;
+const DNS_HOST: u8 = 202;
+const GATEWAY_HOST: u8 = 204;
 
 /// A system of child processes. They are killed when it is dropped.
 pub struct Demo {
@@ -80,7 +80,7 @@ impl Demo {
             let why = "this system has 127.0.0.1 only; run the drill on Linux, or with --on compose";
             PlatformError(format!("each pod of the demo needs a loopback address of its own, and {why}"))
         })?;
-        let dns = DnsServer::start(block.address(DNS).into()).await;
+        let dns = DnsServer::start(block.address(DNS_HOST).into()).await;
         let dns = dns.map_err(|error| PlatformError::new("cannot start the DNS server", error))?;
         let mut pods = BTreeMap::new();
         let mut port = None;
@@ -97,14 +97,15 @@ impl Demo {
             false => None,
         };
         let at = http.as_ref().map(|http| (http.listen.port(), dns.address()));
-        let gateway = Gateway::start(block.address(GATEWAY), target, port, settings.pods.into(), at).await?;
+        let gateway =
+            Gateway::start(block.address(GATEWAY_HOST), target, port, settings.pods.into(), at).await?;
         let last = settings.pods;
         Ok(Self { pods, gateway, http, dns, settings, last, draining: JoinSet::new(), block })
     }
 
     /// Starts a new pod and publishes it in DNS.
     async fn add(&mut self, event_log: &EventLog) -> Result<(), PlatformError> {
-        let count = PODS.end();
+        let count = POD_HOSTS.end();
         let mut numbers = (0..*count).map(|step| (self.last + step) % count + 1);
         let number = numbers.find(|number| !self.pods.contains_key(number));
         let number =

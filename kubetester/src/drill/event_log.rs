@@ -71,9 +71,9 @@ impl EventKind {
     pub fn description(self) -> &'static str {
         match self {
             Self::Killed => "was killed",
-            Self::Stopping => "was told to stop",
+            Self::Stopping => "got SIGTERM",
             Self::Frozen => "was frozen",
-            Self::Thawed => "goes on",
+            Self::Thawed => "resumed",
             Self::Ready => "was ready",
             Self::DnsFails => "DNS answers SERVFAIL",
             Self::DnsSilent => "DNS does not answer",

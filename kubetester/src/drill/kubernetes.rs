@@ -202,12 +202,12 @@ impl Platform for Kubernetes {
                 tls: false,
             })),
             DrillTarget::Gateway(path) => Err(PlatformError(format!(
-                "from outside the cluster the gateway has no name: say --target http://…{path} with an address of its \
-                 Service, or run 'kubectl -n {namespace} port-forward service/{GATEWAY} 8200:80' and say --target \
+                "from outside the cluster the gateway has no name: give --target http://…{path} with an address of its \
+                 Service, or run 'kubectl -n {namespace} port-forward service/{GATEWAY} 8200:80' and give --target \
                  http://127.0.0.1:8200{path}"
             ))),
             DrillTarget::Direct | DrillTarget::Tonic => Err(PlatformError(
-                "which Service has the pods is not known here: say --target with it, such as dns:///grpc-svc:8000"
+                "the Service of the pods is not known here: give it with --target, such as dns:///grpc-svc:8000"
                     .to_owned(),
             )),
         }
@@ -272,7 +272,7 @@ impl Platform for Kubernetes {
         self.cluster.scale(replicas).await.map_err(|PlatformError(why)| {
             PlatformError(format!(
                 "{deployment} was left with another number of pods ({why}); 'kubectl -n {namespace} scale \
-                 deployment/{deployment} --replicas={replicas}' puts it right"
+                 deployment/{deployment} --replicas={replicas}' restores it"
             ))
         })?;
         self.scaled = false;

@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::Plan;
 
 /// The time between two checks of the releasing thread whether it should stop.
-const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+const MAX_SLEEP: Duration = Duration::from_millis(20);
 
 /// Hands out the calls of a plan to any number of callers.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Pace {
             schedule.due.add_permits(usize::try_from(due - released).unwrap_or(usize::MAX >> 4));
             released = due;
             let next = (self.start + schedule.due_after(released)).saturating_duration_since(Instant::now());
-            thread::sleep(next.min(LONGEST_SLEEP));
+            thread::sleep(next.min(MAX_SLEEP));
         }
         // One more permit for each caller, which wakes it up to find that there are no more calls.
         schedule.due.add_permits(schedule.callers);

@@ -5,10 +5,10 @@ use std::{fmt, str::FromStr};
 use http::uri::PathAndQuery;
 
 /// The minimum similarity of a suggested name (Jaro-Winkler, 0 to 1).
-const ALIKE: f64 = 0.8;
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// The maximum number of names that are listed.
-const MOST_LISTED: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// A service and one of its methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +71,11 @@ impl fmt::Display for MethodName {
 fn instead(wanted: &str, names: &[String], kind: &str) -> String {
     let likeness = |name: &String| strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase());
     let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let meant = nearest.filter(|name| likeness(name) >= ALIKE);
+    let meant = nearest.filter(|name| likeness(name) >= MIN_SIMILARITY);
     let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    let mut list = names.iter().take(MOST_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST_LISTED {
-        list.push_str(&format!(" and {} more", names.len() - MOST_LISTED));
+    let mut list = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_LISTED {
+        list.push_str(&format!(" and {} more", names.len() - MAX_LISTED));
     }
     match (names, meant.is_empty()) {
         ([], _) => format!("; there is no {kind} at all"),

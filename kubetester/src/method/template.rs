@@ -4,11 +4,11 @@ use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 /// The maximum number of fields of a template. Nested messages may otherwise have too many fields to print.
-const MOST_FIELDS: usize = 500;
+const MAX_FIELDS: usize = 500;
 
 /// Returns the template of a message. Recursive messages are left empty, and a oneof has its first field only.
 pub fn template(message: &MessageDescriptor) -> Value {
-    fill(message, &mut Vec::new(), &mut { MOST_FIELDS })
+    fill(message, &mut Vec::new(), &mut { MAX_FIELDS })
 }
 
 fn fill(message: &MessageDescriptor, path: &mut Vec<String>, left: &mut usize) -> Value {

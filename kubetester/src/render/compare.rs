@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The maximum number of causes of errors that are listed for a target.
-const CAUSES: usize = 3;
+const MAX_CAUSES: usize = 3;
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn compare(comparison: &Comparison) -> String {
@@ -49,11 +49,11 @@ fn write(page: &mut String, comparison: &Comparison) -> fmt::Result {
         let sentences = load.findings.0.iter().map(|finding| finding.sentence.as_str());
         let sentences = sentences.chain(load.notes.iter().map(String::as_str));
         labelled(page, &format!("{name:<width$}"), load.findings.tone(), sentences)?;
-        for error in load.errors.iter().take(CAUSES) {
+        for error in load.errors.iter().take(MAX_CAUSES) {
             writeln!(page, "{BAD}{:>9}{BAD:#}  {}", count(error.count), error.cause)?;
         }
-        if load.errors.len() > CAUSES {
-            let rest = load.errors[CAUSES..].iter().map(|error| error.count).sum();
+        if load.errors.len() > MAX_CAUSES {
+            let rest = load.errors[MAX_CAUSES..].iter().map(|error| error.count).sum();
             writeln!(page, "{BAD}{:>9}{BAD:#}  for other causes", count(rest))?;
         }
     }

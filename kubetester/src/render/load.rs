@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The maximum number of causes of errors that are listed.
-const CAUSES: usize = 10;
+const MAX_CAUSES: usize = 10;
 
 /// Returns the text with colours. Print it through `anstream`, which strips them where they are not supported.
 pub fn load(result: &LoadResult) -> String {
@@ -165,12 +165,12 @@ pub(super) fn errors(page: &mut String, result: &LoadResult) -> fmt::Result {
         return Ok(());
     }
     writeln!(page, "\n{BAD}errors{BAD:#}")?;
-    for error in result.errors.iter().take(CAUSES) {
+    for error in result.errors.iter().take(MAX_CAUSES) {
         writeln!(page, "{:>9}  {}", count(error.count), error.cause)?;
     }
-    if result.errors.len() > CAUSES {
-        let rest = result.errors[CAUSES..].iter().map(|error| error.count).sum();
-        let causes = counted((result.errors.len() - CAUSES) as u64, "other cause");
+    if result.errors.len() > MAX_CAUSES {
+        let rest = result.errors[MAX_CAUSES..].iter().map(|error| error.count).sum();
+        let causes = counted((result.errors.len() - MAX_CAUSES) as u64, "other cause");
         writeln!(page, "{:>9}  for {causes}", count(rest))?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::{
 use crate::result::{LoadResult, Streams};
 
 /// The maximum number of endings, and of moves, that are listed.
-const LINES: usize = 12;
+const MAX_LINES: usize = 12;
 
 /// Writes everything above the verdict.
 pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams) -> fmt::Result {
@@ -36,11 +36,11 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
             writeln!(page, " and {}", counted(more as u64, "more pod"))?;
         }
     }
-    for endpoint in streams.idle.iter().flatten().take(LINES) {
+    for endpoint in streams.idle.iter().flatten().take(MAX_LINES) {
         let came = if endpoint.came_later { ", which came later" } else { "" };
         writeln!(page, " endpoint {}{came}, holds none", endpoint.address)?;
     }
-    if let Some(more) = streams.idle_endpoints().checked_sub(LINES).filter(|more| *more > 0) {
+    if let Some(more) = streams.idle_endpoints().checked_sub(MAX_LINES).filter(|more| *more > 0) {
         let more = counted(more as u64, "more endpoint");
         writeln!(page, " and {more} {} none", if more.ends_with('s') { "hold" } else { "holds" })?;
     }
@@ -53,7 +53,7 @@ pub(super) fn streams(page: &mut String, result: &LoadResult, streams: &Streams)
     Ok(())
 }
 
-/// A line for each pod; of many, only those that hold most.
+/// Returns a line for each pod, or for those with the most streams if there are many.
 fn pods(streams: &Streams) -> Table {
     let mut table = table(&["pod", "held", "share", "", "opened", "ended early", "first opened", ""]);
     for pod in listed(&streams.pods, |pod| pod.held) {
@@ -77,7 +77,7 @@ fn pods(streams: &Streams) -> Table {
 
 fn endings(streams: &Streams) -> Table {
     let mut table = table(&["streams", "status", "pod", "open for at least", "at most"]);
-    for one in streams.endings.iter().take(LINES) {
+    for one in streams.endings.iter().take(MAX_LINES) {
         table.add_row([
             count(one.count),
             one.status.clone(),
@@ -86,17 +86,17 @@ fn endings(streams: &Streams) -> Table {
             time(one.longest),
         ]);
     }
-    rest(&mut table, streams.endings.iter().skip(LINES).map(|one| one.count));
+    rest(&mut table, streams.endings.iter().skip(MAX_LINES).map(|one| one.count));
     align_right(&mut table, [0, 3, 4]);
     table
 }
 
 fn moves(streams: &Streams) -> Table {
     let mut table = table(&["streams", "from", "to"]);
-    for one in streams.moves.iter().take(LINES) {
+    for one in streams.moves.iter().take(MAX_LINES) {
         table.add_row([count(one.count), one.from.clone(), one.to.clone()]);
     }
-    rest(&mut table, streams.moves.iter().skip(LINES).map(|one| one.count));
+    rest(&mut table, streams.moves.iter().skip(MAX_LINES).map(|one| one.count));
     align_right(&mut table, [0]);
     table
 }

@@ -11,7 +11,7 @@ use crate::verdict::Tone;
 const WIDTH: u16 = 80;
 
 /// The number of columns of label and indent beyond which the label gets a line of its own.
-const LONG_LABEL: usize = 26;
+const MAX_LABEL_COLUMNS: usize = 26;
 
 /// Writes sentences after a label in the colour of `tone`. Each starts on a line of its own and is wrapped.
 pub(super) fn labelled<'a>(
@@ -22,7 +22,7 @@ pub(super) fn labelled<'a>(
 ) -> fmt::Result {
     let style = style(tone);
     let mut indent = label.chars().count() + 2;
-    if indent > LONG_LABEL {
+    if indent > MAX_LABEL_COLUMNS {
         indent = 2;
         writeln!(page, "{style}{}{style:#}", label.trim_end())?;
     }

@@ -2,7 +2,7 @@
 
 /// The minimum length of the last interval, as a share of the width. A shorter rest is added to the previous interval,
 /// because a rate over a very short time is meaningless.
-const SHORT: f64 = 0.25;
+const MIN_WIDTH: f64 = 0.25;
 
 /// The intervals of a load, from its start to its end without a gap.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ impl Intervals {
     pub(super) fn new(width: f64, elapsed: f64) -> Self {
         let count = (elapsed / width).ceil() as usize;
         let mut bounds: Vec<f64> = (0..count).map(|number| number as f64 * width).collect();
-        if bounds.len() > 1 && elapsed - bounds[count - 1] < width * SHORT {
+        if bounds.len() > 1 && elapsed - bounds[count - 1] < width * MIN_WIDTH {
             bounds.pop();
         }
         if count > 0 {

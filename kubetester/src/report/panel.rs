@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The number of pods that are shown; further pods are collapsed.
-const SHOWN_PODS: usize = 20;
+const MAX_PODS: usize = 20;
 /// The maximum number of causes of errors that are shown.
-const SHOWN_CAUSES: usize = 20;
+const MAX_CAUSES: usize = 20;
 
 /// The part of a page about one load.
 #[derive(Debug, Template)]
@@ -79,13 +79,13 @@ struct Line<'a> {
 impl<'a> Panel<'a> {
     pub(super) fn new(id: &str, name: Option<&'a str>, load: &'a LoadResult, plots: &Plots) -> Self {
         let mut pods: Vec<_> = load.pods.iter().collect();
-        if pods.len() > SHOWN_PODS {
+        if pods.len() > MAX_PODS {
             pods.sort_by_key(|pod| std::cmp::Reverse(pod.calls));
         }
         let most = pods.iter().map(|pod| pod.calls).max().unwrap_or_default();
         let mut pods: Vec<_> = pods.into_iter().map(|pod| Line::new(pod, most)).collect();
-        let more_pods = pods.split_off(pods.len().min(SHOWN_PODS));
-        let causes = load.errors.iter().take(SHOWN_CAUSES);
+        let more_pods = pods.split_off(pods.len().min(MAX_PODS));
+        let causes = load.errors.iter().take(MAX_CAUSES);
         let causes: Vec<_> = causes.map(|error| (count(error.count), &*error.cause)).collect();
         let level = if name.is_some() { 3 } else { 2 };
         Self {
@@ -98,7 +98,7 @@ impl<'a> Panel<'a> {
             without_pod: (load.unnamed + load.failed_without_pod > 0)
                 .then(|| (count(load.unnamed), count(load.failed_without_pod))),
             causes,
-            more_causes: load.errors.len().saturating_sub(SHOWN_CAUSES),
+            more_causes: load.errors.len().saturating_sub(MAX_CAUSES),
             percentiles: percentiles(load),
             plots: plots.draw(id, load),
             intervals: intervals(load),

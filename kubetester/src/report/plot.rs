@@ -8,10 +8,10 @@ use super::{
 };
 
 /// The minimum distance between two labels at the right, in pixels.
-const LINE: f64 = 18.0;
+const MIN_LABEL_DISTANCE: f64 = 18.0;
 
 /// The width of a character on a phone, in percent of the width of a plot.
-const LETTER: f64 = 2.2;
+const CHARACTER_WIDTH: f64 = 2.2;
 
 /// A plot, ready for its page.
 #[derive(Debug, Template)]
@@ -119,15 +119,15 @@ impl Plot {
     /// Moves overlapping labels apart, first downwards from the top, then upwards from the bottom.
     pub(super) fn settle(mut self) -> Self {
         self.ends.sort_by(|a, b| a.at.total_cmp(&b.at));
-        let mut free = LINE / 2.0;
+        let mut free = MIN_LABEL_DISTANCE / 2.0;
         for end in &mut self.ends {
             end.at = end.at.max(free);
-            free = end.at + LINE;
+            free = end.at + MIN_LABEL_DISTANCE;
         }
-        let mut free = f64::from(self.height) - LINE / 2.0;
+        let mut free = f64::from(self.height) - MIN_LABEL_DISTANCE / 2.0;
         for end in self.ends.iter_mut().rev() {
             end.at = tenth(end.at.min(free));
-            free = end.at - LINE;
+            free = end.at - MIN_LABEL_DISTANCE;
         }
         self
     }
@@ -151,7 +151,7 @@ impl Tick {
 pub(super) fn rows(mut marks: Vec<Mark>) -> Vec<Mark> {
     let mut ends: Vec<f64> = Vec::new();
     for mark in &mut marks {
-        let length = mark.label.chars().count() as f64 * LETTER + LETTER;
+        let length = mark.label.chars().count() as f64 * CHARACTER_WIDTH + CHARACTER_WIDTH;
         let (from, to) =
             if mark.leftward() { (mark.at - length, mark.at) } else { (mark.at, mark.at + length) };
         mark.row = ends.iter().position(|end| *end <= from).unwrap_or(ends.len());
@@ -207,7 +207,7 @@ mod tests {
             places.iter().for_each(|place| plot.end("", "", *place));
             let plot = plot.settle();
             let at: Vec<_> = plot.ends.iter().map(|end| end.at).collect();
-            assert!(at.windows(2).all(|two| two[1] - two[0] >= LINE - 0.11), "{at:?}");
+            assert!(at.windows(2).all(|two| two[1] - two[0] >= MIN_LABEL_DISTANCE - 0.11), "{at:?}");
             assert!(at.iter().all(|at| (9.0..=191.0).contains(at)), "{at:?}");
         }
     }

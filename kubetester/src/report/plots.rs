@@ -11,10 +11,10 @@ use super::{
 use crate::result::{Bin, LoadResult, OverTime};
 
 const HEIGHT: u32 = 200;
-const LOW: u32 = 90;
+const LOW_HEIGHT: u32 = 90;
 
 /// The number of pods beyond which an additional plot shows the pods by their calls.
-const MANY: usize = 12;
+const MAX_STACKED_PODS: usize = 12;
 
 /// The scales that the plots of a page share.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Plots {
             drawing.over_time.push(self.latency(name, over_time, &spans, scale));
             drawing.histogram = self.histogram(name, load);
         }
-        drawing.ranks = (load.pods.len() > MANY).then(|| ranks(name, load));
+        drawing.ranks = (load.pods.len() > MAX_STACKED_PODS).then(|| ranks(name, load));
         drawing
     }
 
@@ -157,14 +157,14 @@ impl Plots {
 
     fn failures(&self, name: &str, over_time: &OverTime, spans: &Intervals, scale: Scale) -> Plot {
         let caption = "Calls a second that failed";
-        let mut plot = self.over_time(format!("{name}-failures"), caption, LOW, scale, round_count);
+        let mut plot = self.over_time(format!("{name}-failures"), caption, LOW_HEIGHT, scale, round_count);
         let rates = spans.rates(&over_time.failed);
         let steps: Vec<_> = spans
             .iter()
             .zip(&rates)
             .map(|((from, to), rate)| (self.span(from, to), 0.0, scale.place(*rate)))
             .collect();
-        plot.shape("area failed", Path::new(LOW).area(&steps), "failed calls");
+        plot.shape("area failed", Path::new(LOW_HEIGHT).area(&steps), "failed calls");
         let peak = rates.iter().copied().fold(0.0, f64::max);
         let total = over_time.failed.iter().sum();
         plot.description =
@@ -265,14 +265,19 @@ fn ranks(name: &str, load: &LoadResult) -> Plot {
     let scale = Scale::up_to(most as f64, 4);
     let along = Scale::Linear(calls.len() as f64);
     let ticks: Vec<f64> = along.ticks(6).into_iter().filter(|tick| tick.fract() == 0.0).collect();
-    let mut plot =
-        Plot::new(format!("{name}-ranks"), "Calls of each pod, the busiest first", LOW, scale, round_count)
-            .along(along, &ticks, round_count);
+    let mut plot = Plot::new(
+        format!("{name}-ranks"),
+        "Calls of each pod, the busiest first",
+        LOW_HEIGHT,
+        scale,
+        round_count,
+    )
+    .along(along, &ticks, round_count);
     let places =
         (0..calls.len()).map(|number| (along.place(number as f64), along.place(number as f64 + 1.0)));
     let steps: Vec<_> =
         places.zip(&calls).map(|(span, calls)| (span, 0.0, scale.place(*calls as f64))).collect();
-    plot.shape("area rest", Path::new(LOW).area(&steps), "calls of each pod");
+    plot.shape("area rest", Path::new(LOW_HEIGHT).area(&steps), "calls of each pod");
     plot.description = format!(
         "{} pods; the busiest took {} calls, the least busy {}.",
         calls.len(),

@@ -5,10 +5,10 @@ use askama::Template;
 use super::format::{count, time};
 use crate::result::{Ending, LoadResult, Move, PodStreams, Streams};
 
-/// More pods than this are not shown; those that hold most are.
-const SHOWN_PODS: usize = 100;
-/// More endings or moves than this are not shown.
-const SHOWN: usize = 50;
+/// The maximum number of pods that are shown. Those with the most streams are shown.
+const MAX_PODS: usize = 100;
+/// The maximum number of endings, and of moves, that are shown.
+const MAX_ROWS: usize = 50;
 
 /// The part of a panel that is about streams.
 #[derive(Debug, Template)]
@@ -33,21 +33,21 @@ impl<'a> StreamsPart<'a> {
     pub(super) fn new(load: &'a LoadResult, level: u8) -> Option<Self> {
         let streams = load.streams.as_ref()?;
         let mut pods: Vec<_> = streams.pods.iter().collect();
-        if pods.len() > SHOWN_PODS {
+        if pods.len() > MAX_PODS {
             pods.sort_by_key(|pod| std::cmp::Reverse(pod.held));
-            pods.truncate(SHOWN_PODS);
+            pods.truncate(MAX_PODS);
         }
-        let idle = streams.idle.iter().flatten().take(SHOWN).map(|endpoint| endpoint.address.clone());
+        let idle = streams.idle.iter().flatten().take(MAX_ROWS).map(|endpoint| endpoint.address.clone());
         Some(Self {
             level,
             facts: facts(load, streams),
             more_pods: streams.pods.len() - pods.len(),
             pods,
             idle: idle.collect(),
-            endings: streams.endings.iter().take(SHOWN).collect(),
-            more_endings: streams.endings.len().saturating_sub(SHOWN),
-            moves: streams.moves.iter().take(SHOWN).collect(),
-            more_moves: streams.moves.len().saturating_sub(SHOWN),
+            endings: streams.endings.iter().take(MAX_ROWS).collect(),
+            more_endings: streams.endings.len().saturating_sub(MAX_ROWS),
+            moves: streams.moves.iter().take(MAX_ROWS).collect(),
+            more_moves: streams.moves.len().saturating_sub(MAX_ROWS),
         })
     }
 }

@@ -7,12 +7,12 @@ use serde::Serialize;
 use crate::tally::{Counts, Interval, Latency, Tally};
 
 /// The minimum average number of calls per interval. Below it, percentiles would be random, and intervals are widened.
-const ENOUGH_CALLS: u64 = 20;
+const MIN_CALLS: u64 = 20;
 /// The number of intervals up to which they are not widened, however few calls they have.
-const ENOUGH_INTERVALS: usize = 20;
+const MIN_INTERVALS: usize = 20;
 
 /// The number of histogram bins per factor of ten.
-const BINS: f64 = 20.0;
+const BINS_PER_DECADE: f64 = 20.0;
 
 /// The calls over time, in intervals of equal width. A call belongs to the interval in which it ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,8 +64,8 @@ impl OverTime {
         let mut series = tally.series.clone();
         let mut pods: BTreeMap<_, _> =
             tally.pods.iter().map(|(name, pod)| (name, pod.over_time.clone())).collect();
-        while series.intervals().len() > ENOUGH_INTERVALS
-            && tally.calls() < ENOUGH_CALLS * series.intervals().len() as u64
+        while series.intervals().len() > MIN_INTERVALS
+            && tally.calls() < MIN_CALLS * series.intervals().len() as u64
         {
             series.widen();
             pods.values_mut().for_each(|counts| counts.widen());
@@ -100,12 +100,13 @@ impl Bin {
     pub fn all(latency: &Latency) -> Vec<Self> {
         let mut calls = BTreeMap::<i32, u64>::new();
         for (latency, count) in latency.recorded() {
-            *calls.entry((latency.as_secs_f64().log10() * BINS).floor() as i32).or_default() += count;
+            *calls.entry((latency.as_secs_f64().log10() * BINS_PER_DECADE).floor() as i32).or_default() +=
+                count;
         }
         let (Some((first, _)), Some((last, _))) = (calls.first_key_value(), calls.last_key_value()) else {
             return Vec::new();
         };
-        let bound = |number: i32| 10_f64.powf(f64::from(number) / BINS);
+        let bound = |number: i32| 10_f64.powf(f64::from(number) / BINS_PER_DECADE);
         let bin = |number| Self {
             from: bound(number),
             to: bound(number + 1),

@@ -7,10 +7,10 @@ use crate::{
 };
 
 /// The share of the planned rate that counts as reached.
-const REACHED: f64 = 0.95;
+const MIN_RATE_SHARE: f64 = 0.95;
 
 /// The share of the time during which callers had a call in flight, from which on all of them count as busy.
-const BUSY: f64 = 0.9;
+const MIN_BUSY_SHARE: f64 = 0.9;
 
 /// Returns the finding's sentence if the rate was not reached.
 pub(super) fn not_reached(conditions: &Conditions, plan: &Plan, run: &Run) -> Option<String> {
@@ -20,12 +20,12 @@ pub(super) fn not_reached(conditions: &Conditions, plan: &Plan, run: &Run) -> Op
     // The first call starts at time zero, so the rate is that of the calls after it.
     let made = started.saturating_sub(1) as f64 / tally.last_start.as_secs_f64().max(f64::MIN_POSITIVE);
     let due = (started + run.unsent) as f64;
-    if started == 0 || (made >= REACHED * wanted && started as f64 >= REACHED * due) {
+    if started == 0 || (made >= MIN_RATE_SHARE * wanted && started as f64 >= MIN_RATE_SHARE * due) {
         return None;
     }
     let callers = conditions.callers;
     let time = run.elapsed.as_secs_f64() * callers as f64;
-    let short = if tally.busy.as_secs_f64() >= BUSY * time {
+    let short = if tally.busy.as_secs_f64() >= MIN_BUSY_SHARE * time {
         format!(
             "{} in flight all the time: the target is at its limit, or -c is too small",
             if callers == 1 {

@@ -9,8 +9,8 @@ use crate::{
     result::{Ending, Streams},
 };
 
-/// More endings or moves than this are not listed.
-const LISTED: usize = 4;
+/// The maximum number of endings, and of moves, that are listed.
+const MAX_LISTED: usize = 4;
 
 // === impl Verdict ===
 
@@ -104,8 +104,8 @@ fn ended(streams: &Streams) -> String {
 }
 
 fn listed(mut parts: Vec<String>) -> String {
-    if let Some(more) = parts.len().checked_sub(LISTED).filter(|more| *more > 0) {
-        parts.truncate(LISTED);
+    if let Some(more) = parts.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        parts.truncate(MAX_LISTED);
         parts.push(format!("and {more} more"));
     }
     parts.join(", ")

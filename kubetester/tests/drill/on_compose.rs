@@ -143,7 +143,7 @@ async fn failed_restore_is_reported() {
     fs::write(project.path("refuses"), "start\n").unwrap();
     let exit = project.drill(&["kill"]).await;
     assert_eq!(exit.code, Some(3), "{exit:?}");
-    let said = "not everything could be put back as it was: docker start ";
+    let said = "restoring the system failed: docker start ";
     assert!(exit.stderr.contains(said), "{}", exit.stderr);
 }
 

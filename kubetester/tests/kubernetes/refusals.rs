@@ -72,10 +72,7 @@ async fn missing_deployment_is_named() {
 async fn expired_credentials_are_not_missing_permissions() {
     let cluster = Cluster::start(1).await;
     cluster.server().await.require_token("another");
-    assert_error(
-        Kubernetes::at(cluster.config().await, NAME).await.map(drop),
-        &["does not know who you are"],
-    );
+    assert_error(Kubernetes::at(cluster.config().await, NAME).await.map(drop), &["rejected the credentials"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(super) const PORT: u16 = 8000;
 /// gateway. On Kubernetes it must be longer than the time for which cluster DNS caches answers.
 const DRAIN_DELAY: &str = "2500ms";
 /// The address of the hellohttp pod, within the block.
-const HTTP: u8 = 206;
+const HTTP_HOST: u8 = 206;
 
 /// A pod. Its number is the last part of its name and of its address.
 pub(super) struct Pod {
@@ -62,7 +62,7 @@ pub(super) async fn start_http(
     dns: &DnsServer,
     settings: &Settings,
 ) -> Result<Process, PlatformError> {
-    let address = block.address(HTTP);
+    let address = block.address(HTTP_HOST);
     let env = [
         ("LISTEN_ADDR", format!("{address}:0")),
         ("ADMIN_ADDR", format!("{address}:0")),

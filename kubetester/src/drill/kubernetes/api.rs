@@ -229,9 +229,9 @@ impl Cluster {
         let kube::Error::Api(status) = error else { return RequestError::Transient(cause::root(error)) };
         let message = &status.message;
         RequestError::Permanent(PlatformError(match status.code {
-            401 => format!(
-                "the API server {server} does not know who you are: are your credentials too old? ({message})"
-            ),
+            401 => {
+                format!("the API server {server} rejected the credentials; they may have expired ({message})")
+            }
             403 => format!(
                 "you may not {request} in the namespace {namespace}; it takes a Role with the verb {verb:?} on \
                  {resource:?} of the API group {group:?}, such as that in kubeyamls/optional/drill-job.yaml ({message})",

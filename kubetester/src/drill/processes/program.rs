@@ -21,7 +21,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval between readiness checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The number of bytes at the end of the output that are searched for its last line.
-const LAST_OUTPUT: u64 = 4096;
+const MAX_OUTPUT_TAIL: u64 = 4096;
 
 /// A program that runs behind its [guard](super::guard). The guard kills it when this is dropped.
 pub(super) struct Program {
@@ -153,9 +153,9 @@ impl Program {
     /// Returns the last line that the program has written, after a colon.
     fn last_line(&self) -> String {
         let size = self.output.metadata().map_or(0, |file| file.len());
-        let mut end = vec![0; LAST_OUTPUT.min(size) as usize];
+        let mut end = vec![0; MAX_OUTPUT_TAIL.min(size) as usize];
         // Unlike a seek, this does not change the offset at which the program writes.
-        if self.output.read_exact_at(&mut end, size.saturating_sub(LAST_OUTPUT)).is_err() {
+        if self.output.read_exact_at(&mut end, size.saturating_sub(MAX_OUTPUT_TAIL)).is_err() {
             return String::new();
         }
         let text = String::from_utf8_lossy(&end);

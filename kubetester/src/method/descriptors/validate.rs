@@ -18,7 +18,8 @@ use super::names::{Definition, Kind, Names, identifier, join};
 const FIELD_NUMBERS: RangeInclusive<i32> = 1..=0x1fff_ffff;
 
 /// The types that are invalid as keys of maps.
-const NO_KEYS: [Type; 6] = [Type::Double, Type::Float, Type::Bytes, Type::Message, Type::Group, Type::Enum];
+const INVALID_KEY_TYPES: [Type; 6] =
+    [Type::Double, Type::Float, Type::Bytes, Type::Message, Type::Group, Type::Enum];
 
 /// Validates a file, with the definitions of all types.
 struct Checker<'a> {
@@ -203,5 +204,5 @@ fn is_map_entry(message: &DescriptorProto) -> bool {
         && (key.name(), value.name()) == ("key", "value")
         && single(key)
         && single(value)
-        && !NO_KEYS.contains(&key.r#type())
+        && !INVALID_KEY_TYPES.contains(&key.r#type())
 }

@@ -1,5 +1,5 @@
-//! Sends calls over one connection. The caller's own task puts its frames into h2's queue; the
-//! connection's task only writes them.
+//! Sends calls over one connection. The task of the caller puts the frames of its call into h2's queue; the task of
+//! the connection only writes them.
 
 use std::{
     future::{Future as _, pending, poll_fn},
@@ -21,7 +21,7 @@ use super::{
     stream_quota::StreamGrant,
 };
 
-/// Sends calls over one connection, for as long as it takes any.
+/// Sends calls over one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Http2Client {
     h2: SendRequest<Bytes>,
@@ -34,18 +34,18 @@ pub(crate) enum SendError {
     /// The connection takes no more calls.
     #[error("the connection takes no more calls")]
     Closed,
-    /// The connection ended before it could be sent.
+    /// The connection ended before the request was sent.
     #[error("the connection ended before the call was sent: {0}")]
     NotSent(h2::Error),
     /// The request cannot be represented in HTTP/2.
     #[error("the request cannot be sent over HTTP/2: {0}")]
     InvalidRequest(h2::Error),
-    /// It was sent, or some of it.
+    /// The call failed after some or all of the request was sent.
     #[error(transparent)]
     Failed(ResponseError),
 }
 
-/// Keeps the gate until a stream is open, also when its call is given up before.
+/// Holds the permit for a call above the limit until its stream is open, even if the caller drops the call before.
 struct AboveLimitPermit {
     stream: Option<(SendRequest<Bytes>, OwnedSemaphorePermit)>,
     runtime: Handle,
@@ -58,7 +58,7 @@ impl Http2Client {
         Self { h2, shared }
     }
 
-    /// Returns whether the connection takes no more calls.
+    /// Returns true if the connection takes no more calls.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.quota.is_closed()
     }
@@ -70,15 +70,15 @@ impl Http2Client {
         }
     }
 
-    /// Sends a request, which is made when there is a stream for it, and waits for its response to begin. Calls
-    /// `on_open` once the stream is open. Dropping the future, or the response, resets the stream.
+    /// Waits for a free stream, creates and sends the request, and waits for the response to begin. Calls `on_open`
+    /// once the stream is open. Dropping the future, or the response, resets the stream.
     pub(crate) async fn send(
         &self,
         request: impl FnOnce() -> Request<AttemptBody>,
         on_open: impl FnOnce(),
     ) -> Result<Response<IncomingBody>, SendError> {
         let (permit, grant) = StreamPermit::acquire(&self.shared).await.ok_or(SendError::Closed)?;
-        // Its own handle: h2 keeps one that has filled the last stream from sending more.
+        // Each call uses a clone: h2 refuses further requests on a handle whose last request waits for a stream.
         let mut h2 = self.h2.clone();
         let (head, body) = request().into_parts();
         let empty = matches!(&body, AttemptBody::Whole(data) if data.is_empty());
@@ -93,8 +93,8 @@ impl Http2Client {
         let mut upload = match body {
             AttemptBody::Whole(data) => {
                 if !empty {
-                    // h2 holds it until the peer's window is open. That the stream is gone already,
-                    // the response has the reason.
+                    // h2 buffers the data until the peer's window is open. If the stream has ended already, the
+                    // response has the reason.
                     let _ = stream.send_data(data, true);
                 }
                 drop(stream);
@@ -138,12 +138,12 @@ impl Http2Client {
                 }
                 SendError::NotSent(error)
             }
-            // The connection would take another one.
+            // The connection would accept another request.
             _ => SendError::InvalidRequest(error),
         }
     }
 
-    /// Returns whether no frame of the call was written.
+    /// Returns true if no frame of the call was written.
     fn was_not_sent(&self, response: &ResponseFuture) -> bool {
         response.stream_id().as_u32() > self.shared.observed.last_opened_stream.load(Ordering::Relaxed)
     }

@@ -12,7 +12,7 @@ use crate::resolver::Endpoint;
 
 /// Opens byte streams to endpoints.
 pub trait Connector: Send + Sync + 'static {
-    /// The stream, over which the channel speaks HTTP/2.
+    /// The byte stream that carries HTTP/2.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     /// The scheme of calls over such streams. Default: `http`.
@@ -20,7 +20,7 @@ pub trait Connector: Send + Sync + 'static {
         Scheme::HTTP
     }
 
-    /// Opens a stream to `endpoint`. The channel bounds the time.
+    /// Opens a stream to `endpoint`. The channel limits the time.
     fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_kernel_is_told_when_to_give_up() {
+    async fn tcp_user_timeout_is_set_on_the_socket() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::from(listener.local_addr().unwrap());
         for timeout in [Some(Duration::from_secs(20)), None] {

@@ -23,12 +23,11 @@ use super::{
 };
 use crate::metrics::Disconnect;
 
-/// A connection whose peer speaks HTTP/2, to be watched. It goes on without being watched, until it
-/// takes no more calls and the last one has ended.
+/// Watches a connection whose peer speaks HTTP/2. Dropping the monitor does not close the connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionMonitor {
     peer: watch::Receiver<PeerState>,
-    /// The value in the last event.
+    /// True if the last event was [`ConnectionEvent::Silent`].
     silent: bool,
 }
 
@@ -49,8 +48,8 @@ pub(crate) enum ConnectionEvent {
     Lost(ConnectionLost),
 }
 
-/// The task. It waits for the socket, for calls, and for what the keepalive wants. It ends with the
-/// connection: when that is lost, or when all clients are dropped and the last call has ended.
+/// The task of a connection. It waits for the socket, for calls and for the keepalive timer. It ends when the
+/// connection is lost, or when all clients are dropped and the last call has ended.
 pub(super) struct Driver<I> {
     h2: client::Connection<SniffedIo<I>, Bytes>,
     pinger: Option<Pinger>,
@@ -105,7 +104,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             self.shared.drain(DrainReason::GoAway(*goaway));
         }
         if observed.settings.load(Ordering::Relaxed) {
-            // h2 knows what they mean once it has read them all.
+            // h2 has the new limit once it has read all of the SETTINGS.
             self.shared.quota.set_limit(self.h2.max_concurrent_send_streams());
             self.shared.peer.send_if_modified(|peer| !mem::replace(&mut peer.open, true));
         }
@@ -113,8 +112,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 }
 
 impl<I> Drop for Driver<I> {
-    /// A runtime that is shut down drops its tasks before the connection has ended. Without this, the connection would
-    /// be picked for every call and fail each of them at once.
+    /// Marks the connection as unusable. A runtime that shuts down drops this task before the connection has ended;
+    /// pickers would otherwise still pick the connection, and every call on it would fail.
     fn drop(&mut self) {
         self.shared.quota.close();
     }

@@ -1,14 +1,14 @@
 //! The limit on the headers and on the trailers of a response.
 //!
-//! h2 has such a limit, but drops the fields of trailers above it without an error. h2's limit is therefore
-//! [`H2_FACTOR`] times the channel's, and the channel compares the sizes itself. Trailers that h2 has cut are recognized
-//! as well:
+//! h2 has such a limit, but drops the fields of trailers above it without an error. For this reason h2's limit is
+//! [`H2_FACTOR`] times the channel's, and the channel compares the sizes itself. Trailers that h2 has truncated are
+//! detected as well:
 //!
 //! - What h2 delivers is above the channel's limit, or
-//! - the first field that h2 dropped is larger than HPACK's table, so that the encoded block contains it, in at least 5 bits
-//!   for each byte (RFC 7541, appendix B): the block is more than 4 times as long as the fields that h2 delivers. A block
-//!   of which nothing was dropped is shorter, as no byte takes more than 30 bits. The [sniffer](super::sniffer) measures
-//!   long blocks.
+//! - the first field that h2 dropped is larger than HPACK's table, so that the encoded block contains it, in at least 5
+//!   bits for each byte (RFC 7541, appendix B): the block is more than 4 times as long as the fields that h2 delivers.
+//!   The block of complete trailers is shorter, as no byte takes more than 30 bits. The [sniffer](super::sniffer)
+//!   measures long blocks.
 
 use http::HeaderMap;
 
@@ -41,7 +41,7 @@ pub fn header_list_size(headers: &HeaderMap) -> usize {
 // === impl HeaderListLimit ===
 
 impl HeaderListLimit {
-    /// Limits header lists to so many bytes, or to 4 KiB if that is more.
+    /// Limits header lists to `bytes`, but to no less than 4 KiB.
     pub(crate) fn new(bytes: u32) -> Self {
         Self(bytes.max(MIN))
     }
@@ -77,7 +77,7 @@ impl HeaderListLimit {
         Ok(())
     }
 
-    /// Returns the error for a list of which h2 has dropped a part or everything.
+    /// Returns the error for a header list that h2 has dropped in part or as a whole.
     pub(super) fn exceeded_by(self, part: &'static str) -> HeaderListTooLarge {
         HeaderListTooLarge { part, limit: self.0 }
     }

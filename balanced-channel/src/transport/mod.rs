@@ -1,4 +1,4 @@
-//! From an endpoint to an HTTP/2 connection that has shown that it works.
+//! Opens HTTP/2 connections to endpoints.
 
 mod client;
 mod connector;
@@ -50,9 +50,9 @@ use tokio::{
 
 use crate::resolver::Endpoint;
 
-/// The flow-control window of a connection: the maximum of HTTP/2. The window of each stream limits unread data; a
-/// limit on all of them would let a few slow readers block the other calls. h2 also closes a connection when the small
-/// frames left unread, counted as 256 bytes each, exceed half of this window.
+/// The flow-control window of a connection: the maximum of HTTP/2. The window of each stream limits unread data. A
+/// common limit for all streams would let a few slow readers block the other calls. h2 also closes a connection when
+/// its unread small frames, counted as 256 bytes each, exceed half of this window.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// The flow-control window of a stream: the maximum of unread data of a response.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -77,8 +77,8 @@ pub(crate) struct ConnectError(String);
 // === impl Http2Config ===
 
 impl Http2Config {
-    /// Connects, and waits until the peer has sent its SETTINGS: a peer that accepts and sends
-    /// nothing is not ready (gRPC connectivity semantics).
+    /// Connects, and waits until the peer has sent its SETTINGS. A peer that accepts the connection and sends nothing
+    /// is not ready (gRPC connectivity semantics).
     pub(crate) async fn connect<C: Connector>(
         &self,
         connector: &C,

@@ -1,4 +1,4 @@
-//! The way of a streaming request's body into its stream, as fast as the peer's windows allow.
+//! Writes the body of a streaming request to its HTTP/2 stream, as fast as the peer's windows allow.
 
 use std::{
     future::Future,
@@ -11,12 +11,12 @@ use h2::{Reason, SendStream};
 
 use super::replay::AttemptBody;
 
-/// Sends a body. It ends with the body, or when the stream is reset by either side.
+/// Writes a body to a stream. Ends with the body, or when either side resets the stream.
 #[derive(Debug)]
 pub(super) struct RequestBodyWriter {
     body: AttemptBody,
     stream: SendStream<Bytes>,
-    /// A piece that waits for the peer to make room, and whether it is the last.
+    /// The piece that waits for the peer's window, and true if it is the last.
     pending: Option<(Bytes, bool)>,
 }
 
@@ -27,7 +27,7 @@ impl RequestBodyWriter {
         Self { body, stream, pending: None }
     }
 
-    /// An error means that the stream has ended; the response has the reason.
+    /// Writes as much as the windows allow. An error means that the stream has ended; the response has the reason.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             if self.stream.poll_reset(cx)?.is_ready() {
@@ -50,8 +50,8 @@ impl RequestBodyWriter {
             match ready!(self.body.poll_data(cx)) {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
-                    // Not more: room that is reserved here is missing elsewhere, and h2 asks for the
-                    // rest when it has the piece.
+                    // Reserves no more than 1 byte: other streams cannot use reserved capacity, and h2 requests the
+                    // rest once it has the piece.
                     self.stream.reserve_capacity(1);
                     self.pending = Some((data, self.body.is_end_stream()));
                 }

@@ -1,4 +1,4 @@
-//! The body of a response as it comes in.
+//! The body of a response as it arrives.
 
 use std::{
     pin::Pin,
@@ -12,8 +12,8 @@ use http_body::{Body, Frame};
 
 use super::{header_list::HeaderListTooLarge, shared::Shared, stream_quota::StreamGrant};
 
-/// The number of bytes that may be read before a WINDOW_UPDATE is sent. The smaller part of a window
-/// (RFC 9113, section 6.9.1), so that a short response needs none.
+/// The number of bytes that are read before a WINDOW_UPDATE is sent. It is a small part of the window (RFC 9113,
+/// section 6.9.1), and larger than a short response, which then needs none.
 const RELEASE: usize = 64 << 10;
 
 /// The body of a response. Dropping it before its end resets the stream.
@@ -22,12 +22,12 @@ pub(crate) struct IncomingBody {
     stream: RecvStream,
     /// The number of bytes that were read and not yet released.
     read: usize,
-    /// Given back with the last byte.
+    /// The permit of the stream, released with the last byte.
     permit: Option<StreamPermit>,
     state: State,
 }
 
-/// A response broke off, or is larger than the channel accepts.
+/// The response ended early, or is larger than the channel accepts.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResponseError {
     #[error(transparent)]
@@ -43,14 +43,14 @@ enum State {
     Ended,
 }
 
-/// A call's right to a stream of its connection. Dropping it gives it back.
+/// The permit of a call to use one stream of its connection. Dropping the permit releases it.
 #[derive(Debug)]
 pub(super) struct StreamPermit(Arc<Shared>);
 
 // === impl StreamPermit ===
 
 impl StreamPermit {
-    /// Waits for a stream to be free; none when the connection takes no more calls.
+    /// Waits for a free stream. Returns `None` if the connection takes no more calls.
     pub(super) async fn acquire(shared: &Arc<Shared>) -> Option<(Self, StreamGrant)> {
         let grant = shared.quota.acquire().await?;
         Some((Self(shared.clone()), grant))
@@ -87,7 +87,7 @@ impl IncomingBody {
         self.permit = None;
     }
 
-    /// Returns the meaning of h2's error.
+    /// Converts an error of h2.
     fn error(&self, error: h2::Error) -> ResponseError {
         let stream = self.stream.stream_id().as_u32();
         match &self.permit {
@@ -102,7 +102,7 @@ impl IncomingBody {
             if let Some(data) = data.map_err(|error| self.error(error))? {
                 self.read += data.len();
                 if self.read >= RELEASE {
-                    // It fails only for more than was read.
+                    // Fails only if more is released than was read.
                     let _ = self.stream.flow_control().release_capacity(std::mem::take(&mut self.read));
                 }
                 return Poll::Ready(Some(Ok(Frame::data(data))));

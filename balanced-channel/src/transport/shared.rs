@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
 }
 
-/// The facts that the IO observes in the bytes of a connection. No task waits for them.
+/// Facts that the IO observes in the bytes of a connection. No task waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// The number of reads that returned bytes.
@@ -52,14 +52,14 @@ pub(super) struct Observed {
     long_blocks: Mutex<Vec<(u32, usize)>>,
 }
 
-/// Counts for one writer.
+/// A counter with a single writer.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
 /// The state of the connection as reported by the peer, or by its silence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PeerState {
-    /// True if the peer has sent its SETTINGS, so it speaks HTTP/2.
+    /// True if the peer has sent its SETTINGS, which shows that it speaks HTTP/2.
     pub(super) open: bool,
     /// True if the peer has left a PING unanswered.
     pub(super) silent: bool,
@@ -105,7 +105,7 @@ impl Shared {
         by_size.then(|| self.header_list_limit.exceeded_by("response headers or trailers"))
     }
 
-    /// Lets the connection take no more calls.
+    /// Stops new calls on the connection.
     pub(super) fn drain(&self, why: DrainReason) {
         self.quota.close();
         self.peer.send_if_modified(|peer| {
@@ -154,8 +154,8 @@ impl Counter {
 // === impl PeerState ===
 
 impl PeerState {
-    /// Returns the reason why a connection ended before it took a call. A connection that was open and got a GOAWAY ended by
-    /// that.
+    /// Returns the reason why a connection ended before it took a call. For an open connection that received a GOAWAY,
+    /// the GOAWAY is the reason.
     pub(super) fn failure(&self) -> Option<&ConnectionLost> {
         self.lost.as_ref().filter(|_| !self.open || self.draining.is_none())
     }
@@ -174,7 +174,7 @@ impl ConnectionLost {
 // === impl DrainReason ===
 
 impl DrainReason {
-    /// Returns whether the peer reported no error.
+    /// Returns true if the connection drains without an error.
     pub(crate) fn is_graceful(self) -> bool {
         match self {
             Self::GoAway(goaway) => goaway.error == 0,
@@ -182,7 +182,7 @@ impl DrainReason {
         }
     }
 
-    /// Returns the reason as the metrics have it.
+    /// Returns the reason in the form of the metrics.
     pub(crate) fn disconnect(self) -> Disconnect {
         match self {
             Self::GoAway(goaway) => Disconnect::GoAway(goaway.error),
@@ -190,7 +190,7 @@ impl DrainReason {
         }
     }
 
-    /// Returns whether the peer wants fewer keepalive pings.
+    /// Returns whether the peer rejected keepalive PINGs as too many.
     pub(crate) fn too_many_pings(self) -> bool {
         matches!(self, Self::GoAway(goaway) if goaway.too_many_pings)
     }

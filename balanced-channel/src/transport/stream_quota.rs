@@ -1,8 +1,8 @@
-//! The number of calls that may be in flight on a connection: what the peer's SETTINGS allow
-//! (MAX_CONCURRENT_STREAMS, RFC 9113, section 5.1.2). The others wait in the order in which they came.
+//! Limits the calls in flight on a connection to MAX_CONCURRENT_STREAMS of the peer's SETTINGS (RFC 9113, section
+//! 5.1.2). Further calls wait in order of arrival.
 //!
-//! h2 would queue them too, but a call that is given up in its queue is still sent, and reset, when
-//! its turn comes; servers take many of these for an attack. So no more than one waits there.
+//! h2 has such a queue, but it sends and resets a call that was cancelled in the queue, and servers treat many such
+//! resets as an attack. For this reason at most one call waits in h2.
 
 use std::sync::{
     Arc,
@@ -16,17 +16,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) struct StreamQuota {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
-    /// One permit, for a call above the limit. It goes to h2, which may know better: of a response
-    /// that nobody has read to its end, the stream can be closed all the same.
+    /// The permit for one call above the limit, which is passed to h2. h2 may have a free stream for it: the stream of
+    /// a response that its caller has not read to the end may be closed already.
     above_limit: Arc<Semaphore>,
 }
 
-/// The decision about a call.
+/// The permission to open a stream.
 #[derive(Debug)]
 pub(super) enum StreamGrant {
-    /// There is a stream for it.
+    /// A stream is free.
     WithinLimit,
-    /// There may be none yet. To be held until its stream is open.
+    /// A stream may not be free yet. The permit must be held until the stream is open.
     AboveLimit(OwnedSemaphorePermit),
 }
 
@@ -43,8 +43,8 @@ impl Default for StreamQuota {
 }
 
 impl StreamQuota {
-    /// Takes a slot, which must be given back, when it is this call's turn; none when the connection
-    /// takes no more calls.
+    /// Waits for this call's turn and takes a slot, which must be released. Returns `None` if the connection takes no
+    /// more calls.
     pub(super) async fn acquire(&self) -> Option<StreamGrant> {
         if self.above_limit.available_permits() > 0 {
             if self.in_flight.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
@@ -71,7 +71,7 @@ impl StreamQuota {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes no more calls. Those that wait hear of it.
+    /// Refuses all further calls, including those that wait.
     pub(super) fn close(&self) {
         self.above_limit.close();
     }
@@ -89,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    /// Returns whether a call may go on now, and whether it is one above the limit.
+    /// Returns the grant for a call, or `None` if the call has to wait.
     fn in_flight(quota: &StreamQuota) -> Option<StreamGrant> {
         quota.acquire().now_or_never().map(|in_flight| in_flight.expect("it is open"))
     }
 
     #[tokio::test]
-    async fn calls_above_the_limit_go_one_at_a_time_and_in_their_order() {
+    async fn calls_above_the_limit_proceed_one_at_a_time_in_order() {
         let quota = StreamQuota::default();
         quota.set_limit(2);
         assert!(!quota.in_use());
@@ -106,7 +106,7 @@ mod tests {
         assert!(poll!(&mut first).is_pending() && poll!(&mut last).is_pending());
         quota.release();
         quota.release();
-        assert!(in_flight(&quota).is_none(), "nobody overtakes who waits");
+        assert!(in_flight(&quota).is_none(), "calls keep their order");
         drop(first);
         drop(permit);
         let Poll::Ready(Some(StreamGrant::AboveLimit(permit))) = poll!(&mut last) else {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_hears_of_the_end() {
+    async fn close_ends_waiting_calls() {
         let quota = StreamQuota::default();
         quota.set_limit(0);
         let _gate = in_flight(&quota);

@@ -1,4 +1,4 @@
-//! A client for the tests of other modules, over a stream of the test's own.
+//! A client for the tests of other modules, over a stream that the test supplies.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -1,7 +1,7 @@
-//! TLS by rustls: whom to trust, who to be, and both read again when their files change.
+//! TLS by rustls: trusted certificates and the identity of the client, with reload when their files change.
 //!
-//! Kubernetes and cert-manager replace certificates by replacing files. They are looked at before
-//! each new connection; connections that stand are left alone.
+//! Kubernetes and cert-manager replace certificates by replacing files. The files are checked before each new
+//! connection; a change does not affect existing connections.
 
 mod verifier;
 
@@ -32,8 +32,8 @@ const ALPN_HTTP2: &[u8] = b"h2";
 
 /// The TLS settings of a channel: trusted authorities and the client's identity.
 ///
-/// The server must prove that it is the host of the target (not of the address behind it), with a
-/// certificate that the system's roots, or those of a file, vouch for.
+/// The certificate of the server must be valid for the host of the target (not for its IP address), and issued by one
+/// of the system's roots or of the certificates in a file.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     ca_file: Option<PathBuf>,
@@ -62,7 +62,7 @@ pub struct TlsConnector<C> {
     loaded: Mutex<Loaded>,
 }
 
-/// The certificates that were read last, and the state of the files then.
+/// The certificates that were read last, and the stamps of their files at that time.
 #[derive(Clone, Debug)]
 struct Loaded {
     stamps: Vec<Stamp>,
@@ -75,26 +75,26 @@ type Stamp = Option<(SystemTime, u64)>;
 // === impl Tls ===
 
 impl Tls {
-    /// TLS with the system's roots and without a client certificate.
+    /// Creates TLS settings with the system's roots and without a client certificate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificates in this PEM file and what they have issued, and no others. A server may also show a
-    /// certificate that is itself in the file, of whatever kind. Default: the system's roots.
+    /// Trusts only the certificates in this PEM file and those issued by them. A server may also present a certificate
+    /// that is itself in the file, even one marked as a CA. Default: the system's roots.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Shows this certificate chain to servers that ask, with the key that proves it; PEM files.
+    /// Sets the certificate chain and its private key, as PEM files, for servers that request a client certificate.
     pub fn identity(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some(Identity { certificates: certificates.into(), key: key.into() });
         self
     }
 
-    /// The name that the server must prove, sent as SNI. Default: the host of the channel's
-    /// authority.
+    /// Sets the name that the server's certificate must be valid for, which is also sent as SNI. Default: the host of
+    /// the channel's authority.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
@@ -106,7 +106,7 @@ impl Tls {
     }
 
     fn load(&self) -> Result<Loaded, TlsError> {
-        // Before the files: a change while they are read is then seen as one the next time.
+        // Taken before the files are read, so that the next check notices a change during the read.
         let stamps = self.stamps();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -144,11 +144,12 @@ impl Tls {
 // === impl TlsConnector ===
 
 impl<C> TlsConnector<C> {
-    /// Encrypts the streams of `inner`; `host` must be proven unless `tls` names another.
+    /// Creates a connector that encrypts the streams of `inner`. The server's certificate must be valid for `host`,
+    /// unless `tls` sets another name.
     ///
     /// # Errors
     ///
-    /// If a file cannot be used, or the host is no valid name for a certificate.
+    /// If a file cannot be used, or the host is not a valid name for a certificate.
     pub fn new(inner: C, tls: Tls, host: &str) -> Result<Self, TlsError> {
         let host = tls.server_name.as_deref().unwrap_or(host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -158,8 +159,8 @@ impl<C> TlsConnector<C> {
         Ok(Self { inner, tls, server_name, loaded })
     }
 
-    /// The configuration as the files have it now. Files that cannot be used, as one that is half
-    /// written, leave the last good one in force.
+    /// Returns the configuration from the current files. If they cannot be used, for example while one is being
+    /// written, the last valid configuration stays in use.
     fn config(&self) -> Arc<ClientConfig> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.stamps != self.tls.stamps() {
@@ -211,7 +212,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .and_then(Iterator::collect)
         .map_err(|error| unusable(path, &error))?;
     if certificates.is_empty() {
-        return Err(TlsError(format!("{} holds no certificate", path.display())));
+        return Err(TlsError(format!("{} contains no certificate", path.display())));
     }
     Ok(certificates)
 }
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_cannot_be_used_leaves_the_last_good_one_in_force() {
+    fn unusable_file_keeps_the_last_valid_certificates() {
         let pem = rcgen::generate_simple_self_signed(["pods.test".to_owned()]).unwrap().cert.pem();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(pem.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Calls over a pipe whose other end the test holds.
+//! Tests of calls over an in-memory pipe. The test acts as the peer.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn open_with(capacity: usize, keepalive: Option<Keepalive>) -> (Http2Clien
     peer.write_all(&frame(frame_type::SETTINGS, 0, 0, b"")).await.unwrap();
     let mut state = shared.peer.subscribe();
     let mut buf = [0; 256];
-    // The preface, and what belongs to it.
+    // Reads the connection preface and the frames that follow it.
     while !state.borrow_and_update().open || peer.read(&mut buf).now_or_never().is_some() {
         yield_now().await;
     }
@@ -43,7 +43,7 @@ fn call(client: &Http2Client, data: Bytes) -> JoinHandle<Result<Response<Incomin
 }
 
 #[tokio::test]
-async fn what_was_not_written_never_left() {
+async fn call_without_a_written_frame_was_not_sent() {
     let (client, peer) = open(512).await;
     let first = call(&client, Bytes::from(vec![0; 4096]));
     while client.shared.observed.last_opened_stream.load(Ordering::Relaxed) == 0 {
@@ -67,7 +67,7 @@ async fn what_was_not_written_never_left() {
 }
 
 #[tokio::test]
-async fn what_http2_cannot_say_is_no_fault_of_the_connection() {
+async fn request_that_http2_cannot_represent_leaves_the_connection_open() {
     let (client, _peer) = open(4096).await;
     let request = Request::post("http://peer/hello.Hello/SayHello").header(http::header::TE, "gzip");
     let request = request.body(AttemptBody::Whole(Bytes::new())).unwrap();
@@ -77,7 +77,7 @@ async fn what_http2_cannot_say_is_no_fault_of_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stall_of_this_process_is_not_silence_of_the_peer() {
+async fn stall_of_this_process_does_not_mark_the_peer_silent() {
     let probe = Duration::from_millis(200);
     let timeout = Duration::from_millis(250);
     let keepalive = Keepalive { probe_time: Some(probe), timeout, ..Keepalive::default() };
@@ -86,10 +86,10 @@ async fn stall_of_this_process_is_not_silence_of_the_peer() {
     let _call = call(&client, Bytes::new());
     sleep(probe + Duration::from_millis(2)).await;
     assert!(client.shared.observed.last_opened_stream.load(Ordering::Relaxed) > 0);
-    // No task runs for a minute, in which the answer to the PING was due.
+    // No task runs for a minute, during which the answer to the PING is due.
     advance(Duration::from_secs(60)).await;
     sleep(timeout - Duration::from_millis(10)).await;
-    assert!(!silent() && !client.is_closed(), "the peer gets its time again");
+    assert!(!silent() && !client.is_closed(), "the wait for the answer starts again");
     sleep(Duration::from_millis(20)).await;
-    assert!(silent(), "the peer had its time and did not answer");
+    assert!(silent(), "the peer did not answer in time");
 }

@@ -12,7 +12,7 @@ const MIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_PROBES: u32 = 2;
 /// The maximum number of times that the wait for the answer to a PING is repeated because this process was stalled.
 const MAX_EXTENSIONS: u32 = 3;
-/// A wait that ends late by this fraction of its duration shows a stalled process.
+/// A wait that ends late by one part in this many of its duration shows that this process was stalled.
 const STALL_FRACTION: u32 = 4;
 
 /// Detects unresponsive peers by HTTP/2 PINGs ([gRFC A8]).
@@ -62,14 +62,15 @@ pub struct Keepalive {
     pub without_calls: bool,
 }
 
-/// Computes the next keepalive action of a connection.
+/// Computes the next keepalive action for a connection.
 #[derive(Debug)]
 pub(super) struct KeepaliveTimer {
     config: Keepalive,
     last_read: Instant,
-    /// The start of the wait for the answer to the ping in flight: its sending, or the end of a stall of this process.
+    /// The start of the wait for the answer to the PING in flight: the time when it was sent, or the end of a stall of
+    /// this process.
     ping_sent_at: Option<Instant>,
-    /// The number of times that this wait was started again.
+    /// The number of times that this wait was restarted.
     extensions: u32,
     /// The number of probes since the peer last sent headers or data, as servers count them.
     probes: u32,
@@ -108,7 +109,7 @@ impl Keepalive {
         Self { time, ..Self::default() }
     }
 
-    /// Returns the settings after that many GOAWAY frames with `too_many_pings`.
+    /// Returns the settings to use after `too_many_pings` GOAWAY frames of that kind.
     pub(super) fn after_too_many_pings(self, too_many_pings: u32) -> Self {
         match too_many_pings {
             0 => self,
@@ -150,7 +151,7 @@ impl KeepaliveTimer {
         }
         let in_use = in_use || self.config.without_calls;
         let regular = in_use.then(|| later(self.last_read, self.config.time));
-        // A call that was cancelled without a response is as good a reason as one that waits.
+        // A call that was cancelled without a response is a reason to probe too.
         let may_probe =
             in_use && self.probes == 0 || self.probes < MAX_PROBES && self.unanswered_since.is_some();
         let probe = self.config.probe_time.filter(|_| may_probe);
@@ -165,8 +166,8 @@ impl KeepaliveTimer {
         self.unanswered_since = None;
     }
 
-    /// Starts the wait for the answer to a ping again if this process was stalled: what was due at `due` is much later
-    /// than that. A process that got no CPU time cannot tell whether the peer, which may share its CPUs, is gone.
+    /// Restarts the wait for the answer to a PING if this process was stalled, that is, if now is much later than
+    /// `due`. A process that got no CPU time has no evidence against the peer, which may share its CPUs.
     pub(super) fn extend_after_stall(&mut self, due: Instant) -> bool {
         let wait = if self.silent { self.config.close_timeout() } else { self.config.timeout };
         let stalled = due.elapsed() >= wait / STALL_FRACTION;

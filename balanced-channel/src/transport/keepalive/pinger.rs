@@ -1,4 +1,4 @@
-//! Runs the keepalive of a connection: sets the alarm, sends the PINGs and receives the answers.
+//! Runs the keepalive of a connection: sets the timer, sends PINGs and receives the answers.
 
 use std::{
     future::Future,
@@ -43,15 +43,15 @@ impl Pinger {
         }
     }
 
-    /// Performs the actions that are due. Ready once the connection must be closed. The driver polls it after the
-    /// connection has read and written what it could.
+    /// Performs the actions that are due. Ready once the connection must be closed. The driver polls this after it has
+    /// polled the connection.
     pub(crate) fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
         self.observe(shared);
         if self.timer.awaits_pong() && self.pings.poll_pong(cx).is_ready() {
             self.timer.pong_received();
         }
         while let Some((at, due)) = self.timer.next_action(shared.quota.in_use()) {
-            // An alarm that ends earlier is enough: each response postpones the next action.
+            // A timer that ends earlier is kept, as each response postpones the next action.
             let set = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             if set && !self.alarm.is_elapsed() && self.alarm.deadline() <= at {
                 break;

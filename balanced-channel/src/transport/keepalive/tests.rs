@@ -9,8 +9,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Headers or data come.
-fn hear(timer: &mut KeepaliveTimer) {
+/// Receives headers or data from the peer.
+fn receive_message(timer: &mut KeepaliveTimer) {
     timer.bytes_read();
     timer.message_read();
 }
@@ -31,7 +31,7 @@ fn due_in(time: Duration) -> Option<(Instant, KeepaliveAction)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_calls_there_are_no_pings_unless_wanted() {
+async fn idle_connection_sends_pings_only_if_configured() {
     let mut timer = KeepaliveTimer::new(Keepalive::default());
     assert_eq!(timer.next_action(false), None);
     timer.call_started();
@@ -39,30 +39,30 @@ async fn without_calls_there_are_no_pings_unless_wanted() {
     assert_eq!(
         timer.next_action(false),
         due_in(2 * SECOND),
-        "a call that was given up is owed an answer too"
+        "a cancelled call without a response is a reason to probe"
     );
-    hear(&mut timer);
+    receive_message(&mut timer);
     assert_eq!(timer.next_action(false), None);
     let timer = KeepaliveTimer::new(Keepalive { without_calls: true, ..Keepalive::default() });
     assert_eq!(timer.next_action(false), due_in(2 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_on_a_connection_long_idle_is_given_the_probe_time() {
+async fn first_call_after_a_long_idle_time_is_probed_after_the_probe_time() {
     let mut timer = KeepaliveTimer::new(Keepalive::default());
     advance(100 * SECOND).await;
     timer.call_started();
     assert_eq!(due(&timer), Some((2000, KeepaliveAction::Ping)));
     advance(SECOND).await;
     timer.call_started();
-    assert_eq!(due(&timer), Some((1000, KeepaliveAction::Ping)), "further calls do not put it off");
+    assert_eq!(due(&timer), Some((1000, KeepaliveAction::Ping)), "further calls do not postpone it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_stream_is_probed_once_and_then_seldom() {
+async fn quiet_stream_is_probed_once_and_then_pinged_at_the_keepalive_time() {
     let mut timer = KeepaliveTimer::new(Keepalive::default());
     timer.call_started();
-    hear(&mut timer);
+    receive_message(&mut timer);
     advance(2 * SECOND).await;
     assert_eq!(due(&timer), Some((0, KeepaliveAction::Ping)));
     timer.ping_sent();
@@ -77,19 +77,19 @@ async fn a_quiet_stream_is_probed_once_and_then_seldom() {
     assert_eq!(
         due(&timer),
         Some((2000, KeepaliveAction::Ping)),
-        "a call that goes unanswered is another reason"
+        "another call without a response causes a second probe"
     );
     advance(2 * SECOND).await;
     timer.ping_sent();
     pong(&mut timer);
     timer.call_started();
-    assert_eq!(due(&timer), Some((310_000, KeepaliveAction::Ping)), "that was the last");
-    hear(&mut timer);
+    assert_eq!(due(&timer), Some((310_000, KeepaliveAction::Ping)), "there is no third probe");
+    receive_message(&mut timer);
     assert_eq!(due(&timer), Some((2000, KeepaliveAction::Ping)), "a message allows it again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
+async fn silence_after_a_ping_marks_the_peer_silent_and_then_closes_unless_bytes_arrive() {
     let mut timer = KeepaliveTimer::new(Keepalive::default());
     timer.call_started();
     advance(2 * SECOND).await;
@@ -99,7 +99,7 @@ async fn silence_after_a_ping_is_avoided_then_given_up_and_any_byte_ends_it() {
     timer.marked_silent();
     assert_eq!(due(&timer), Some((18_000, KeepaliveAction::Close)));
     advance(17 * SECOND).await;
-    assert!(timer.bytes_read(), "it was taken for dead");
+    assert!(timer.bytes_read(), "the peer was silent");
     assert_eq!(due(&timer), Some((2000, KeepaliveAction::MarkSilent)), "the ping is not answered yet");
     pong(&mut timer);
     assert!(!timer.bytes_read());
@@ -133,7 +133,7 @@ async fn stalled_process_waits_for_the_pong_again_up_to_three_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_complaint_ends_probes_and_doubles_the_time() {
+async fn too_many_pings_ends_probes_and_doubles_the_time() {
     let mut timer = KeepaliveTimer::new(Keepalive::default().after_too_many_pings(2));
     timer.call_started();
     assert_eq!(due(&timer), Some((1_240_000, KeepaliveAction::Ping)));
@@ -143,8 +143,8 @@ async fn a_complaint_ends_probes_and_doubles_the_time() {
     .next_action(true);
 }
 
-/// A server that counts pings: A8's suggestion, and grpc-go's variant of it, where a ping that comes
-/// too early moves the clock too.
+/// A server that counts PINGs as A8 suggests, or as grpc-go does, where a PING that comes too early also resets the
+/// clock.
 #[derive(Default)]
 struct Server {
     last: Option<Instant>,
@@ -198,10 +198,10 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Whatever is called, answered and given up when, over a link of any delay: no server with gRPC's defaults
-    /// ever sees a third ping too early.
+    /// Starts, answers and cancels calls at random times, over a network of any delay. No server with gRPC's defaults
+    /// may receive a third PING too early.
     #[test]
-    fn no_default_server_is_provoked(acts in prop::collection::vec(act(), 1..60), delay in 0..1900_u64, go: bool) {
+    fn server_with_default_limits_never_rejects_pings(acts in prop::collection::vec(act(), 1..60), delay in 0..1900_u64, go: bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (mut timer, mut server) = (KeepaliveTimer::new(Keepalive::default()), Server { go, ..Server::default() });
@@ -256,16 +256,16 @@ proptest! {
                             Frame::Headers(_) | Frame::Reset(_) => {}
                             Frame::End(stream) => {
                                 open.remove(&stream);
-                                hear(&mut timer);
+                                receive_message(&mut timer);
                             }
-                            Frame::Data => hear(&mut timer),
+                            Frame::Data => receive_message(&mut timer),
                             Frame::Ping => pong(&mut timer),
                         }
                     } else if let Some((_, KeepaliveAction::Ping)) = timer.next_action(!open.is_empty()) {
                         timer.ping_sent();
                         up.push_back((Instant::now() + delay, Frame::Ping));
                     } else {
-                        // The link is that slow; a real connection would be avoided meanwhile.
+                        // The delay is longer than the timeout, so the channel avoids the connection meanwhile.
                         timer.marked_silent();
                     }
                 }

@@ -1,4 +1,4 @@
-//! The body of one attempt.
+//! The request body as one attempt reads it.
 
 use std::{
     mem,
@@ -12,7 +12,7 @@ use http_body::Body as _;
 
 use super::streaming_body::{StreamingBody, lock};
 
-/// The body of one attempt.
+/// The request body as one attempt reads it.
 #[derive(Debug)]
 pub(crate) enum AttemptBody {
     Whole(Bytes),
@@ -20,7 +20,7 @@ pub(crate) enum AttemptBody {
         stream: Arc<Mutex<StreamingBody>>,
         /// The number of the attempt; only the latest one may read.
         attempt: u32,
-        /// The number of the that kept pieces it has sent.
+        /// The number of kept pieces that the attempt has sent.
         position: usize,
     },
 }
@@ -28,7 +28,7 @@ pub(crate) enum AttemptBody {
 // === impl AttemptBody ===
 
 impl AttemptBody {
-    /// The next piece. An error is the reason to reset the server's stream with.
+    /// Returns the next piece. An error is the reason with which to reset the stream.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Reason>>> {
         match self {
             Self::Whole(data) if data.is_empty() => Poll::Ready(None),
@@ -64,7 +64,7 @@ impl AttemptBody {
         Poll::Pending
     }
 
-    /// Returns whether all of it was read.
+    /// Returns whether the whole body was read.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(data) => data.is_empty(),

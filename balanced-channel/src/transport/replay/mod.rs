@@ -1,7 +1,7 @@
 //! A request body that can be sent more than once.
 //!
-//! A unary call has one message, which is read before the first attempt and shared by all of them.
-//! The messages of a stream are kept, up to a limit, until the response begins.
+//! A unary call has one message, which is read before the first attempt and shared by all attempts. The messages of a
+//! streaming request are kept, up to a limit, until the response begins.
 
 mod attempt_body;
 mod streaming_body;
@@ -32,9 +32,9 @@ pub(crate) enum ReplayBody {
 #[derive(Debug)]
 pub(crate) enum SentMessages {
     Nothing,
-    /// This many bytes of messages.
+    /// The whole body, with this many bytes of messages.
     Whole(u64),
-    /// The part read so far.
+    /// The part of a streaming request that was read so far.
     Stream(Arc<Mutex<StreamingBody>>),
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct UploadGuard(Arc<Mutex<StreamingBody>>);
 // === impl ReplayBody ===
 
 impl ReplayBody {
-    /// Takes a body, and reads what is there of it: of a unary call, all. The first message is kept
-    /// whatever its size, for the caller holds it anyway.
+    /// Wraps a body, and reads the part that is available: the whole body of a unary call. The first message is kept
+    /// at any size, because the caller has it in memory already.
     pub(crate) async fn read(body: Body, buffer_left: usize) -> Result<Self, Status> {
         let mut stream = StreamingBody::new(body, buffer_left);
         let first = match stream.next_if_ready().await {
@@ -62,7 +62,7 @@ impl ReplayBody {
         Ok(Self::Stream(Arc::new(Mutex::new(stream))))
     }
 
-    /// The body for the next attempt; the one before reads no more.
+    /// Returns the body for the next attempt. The body of the previous attempt yields no more data.
     pub(crate) fn attempt(&self) -> AttemptBody {
         match self {
             Self::Whole(data) => AttemptBody::Whole(data.clone()),
@@ -94,8 +94,8 @@ impl ReplayBody {
         }
     }
 
-    /// Returns whether a further attempt may start: beside others only with a request that is whole, because a
-    /// stream has one reader.
+    /// Returns whether a further attempt may start. `alone` is false if other attempts are in flight; in that case the
+    /// request must be complete, because a stream has one reader.
     pub(crate) fn can_hedge(&self, alone: bool) -> bool {
         match self {
             Self::Whole(_) => true,
@@ -111,14 +111,14 @@ impl ReplayBody {
         }
     }
 
-    /// The response has begun: nothing will be sent again, and what was kept may go.
+    /// Drops the kept data: the response has begun, so nothing will be sent again.
     pub(crate) fn commit(&self) {
         if let Self::Stream(stream) = self {
             lock(stream).committed = true;
         }
     }
 
-    /// The hold of a response on the upload that it answers.
+    /// Returns the guard by which the response keeps the upload alive; `None` for a complete body.
     pub(crate) fn upload(&self) -> Option<UploadGuard> {
         match self {
             Self::Whole(_) => None,
@@ -130,7 +130,7 @@ impl ReplayBody {
 // === impl SentMessages ===
 
 impl SentMessages {
-    /// The bytes of messages so far.
+    /// Returns the number of bytes of messages so far.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Nothing => 0,

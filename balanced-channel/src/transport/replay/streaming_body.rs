@@ -1,4 +1,4 @@
-//! A streaming body, read by one attempt after another.
+//! A streaming request body that one attempt after another reads.
 
 use std::{
     future::poll_fn,
@@ -15,14 +15,14 @@ use tonic::{Status, body::Body};
 use super::ReplayBody;
 use crate::metrics::MessageSize;
 
-/// A streaming body, and what was read of it.
+/// A streaming body, and the pieces that were read from it.
 #[derive(Debug)]
 pub(crate) struct StreamingBody {
     pub(super) body: Body,
     pub(super) buffered: Vec<Bytes>,
-    /// The number of more that bytes may be kept.
+    /// The number of further bytes that may be kept.
     buffer_left: usize,
-    /// True if the attempt under way is the last: what it reads is not kept any more.
+    /// True if no further attempt will follow, so that pieces are no longer kept.
     pub(super) committed: bool,
     pub(super) ended: bool,
     /// The error of the caller's body.
@@ -52,12 +52,12 @@ impl StreamingBody {
         }
     }
 
-    /// A piece, or the end, if it need not be waited for.
+    /// Returns the next piece, or the end, if it is available without waiting.
     pub(super) async fn next_if_ready(&mut self) -> Poll<Option<Bytes>> {
         poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await
     }
 
-    /// Returns a body that has ended as one piece, which is no stream.
+    /// Returns a body that has ended as one complete piece.
     pub(super) fn whole(self, data: Bytes) -> Result<ReplayBody, Status> {
         self.error.map_or(Ok(ReplayBody::Whole(data)), Err)
     }
@@ -67,7 +67,7 @@ impl StreamingBody {
         self.buffered.push(data);
     }
 
-    /// Sends the attempt that reads away; the number of the one that may read from now on.
+    /// Stops the attempt that is reading. Returns the number of the attempt that may read from now on.
     pub(super) fn supersede(&mut self) -> u32 {
         self.attempt += 1;
         if let Some(waker) = self.waker.take() {
@@ -76,7 +76,7 @@ impl StreamingBody {
         self.attempt
     }
 
-    /// The next piece for the reader that has sent `position` kept ones.
+    /// Returns the next piece for an attempt that has sent `position` kept pieces.
     pub(super) fn poll_next(&mut self, position: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(data) = self.buffered.get_mut(*position) {
             *position += 1;
@@ -99,7 +99,7 @@ impl StreamingBody {
         Poll::Ready(next)
     }
 
-    /// The next piece of what the caller sends. Requests have no trailers in gRPC.
+    /// Returns the next piece from the caller. Requests have no trailers in gRPC.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         while !self.ended {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -120,6 +120,6 @@ impl StreamingBody {
 }
 
 pub(super) fn lock(stream: &Mutex<StreamingBody>) -> MutexGuard<'_, StreamingBody> {
-    // Nothing panics while holding it; if something did, the bytes are still whole.
+    // No code panics while it holds the lock, and the kept bytes would still be complete if it did.
     stream.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! Finds the frames in a stream of HTTP/2, without decoding them.
 //!
-//! A frame begins with nine bytes: a length, a type, flags and a stream (RFC 9113, section 4.1). So
-//! looking at them costs a few instructions a frame.
+//! A frame begins with nine bytes: a length, a type, flags and a stream (RFC 9113, section 4.1). Reading them takes a
+//! few instructions per frame.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const GOAWAY_LEN: usize = 8 + TOO_MANY_PINGS.len();
 const TOO_MANY_PINGS: &[u8] = b"too_many_pings";
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// The types of frames that mean something here.
+/// The frame types that the sniffer observes.
 pub(crate) mod frame_type {
     pub(crate) const DATA: u8 = 0x0;
     pub(crate) const HEADERS: u8 = 0x1;
@@ -32,7 +32,7 @@ pub(crate) struct FrameReader {
     header_len: usize,
     /// The number of bytes of the current frame's payload that are still to come.
     payload_left: usize,
-    /// The beginning of the payload, of a GOAWAY.
+    /// The beginning of the payload, if the frame is a GOAWAY.
     goaway: Option<Vec<u8>>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct FrameReader {
 pub(crate) enum FrameEvent {
     /// The header of a frame.
     Header(FrameHeader),
-    /// The whole of a GOAWAY.
+    /// A complete GOAWAY frame.
     GoAway(GoAway),
 }
 
@@ -57,9 +57,9 @@ pub(crate) struct FrameHeader {
 /// The reason why a peer takes no more calls on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GoAway {
-    /// The error code of RFC 9113, section 7; 0 when nothing is wrong.
+    /// The error code of RFC 9113, section 7; 0 is NO_ERROR.
     pub(crate) error: u32,
-    /// The peer wants fewer keepalive pings (gRFC A8).
+    /// True if the peer rejected keepalive PINGs as too many (gRFC A8).
     pub(crate) too_many_pings: bool,
 }
 
@@ -76,7 +76,7 @@ impl FrameReader {
         if self.payload_left > 0 { self.payload_left } else { HEADER - self.header_len }
     }
 
-    /// Reads on; calls `on_event` with what ends in `bytes`.
+    /// Reads the next bytes. Calls `on_event` for each event that they complete.
     pub(crate) fn read(&mut self, mut bytes: &[u8], mut on_event: impl FnMut(FrameEvent)) {
         while !bytes.is_empty() {
             let (step, rest) = bytes.split_at(self.remaining().min(bytes.len()));
@@ -122,7 +122,7 @@ impl FrameHeader {
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server said GOAWAY: {}", h2::Reason::from(self.error).description())
+        write!(f, "the server sent GOAWAY: {}", h2::Reason::from(self.error).description())
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn headers_are_found_however_the_bytes_arrive() {
+    fn headers_in_pieces_of_any_size_are_found() {
         let stream = [
             frame(frame_type::SETTINGS, 0, 0, &[]),
             // A payload full of bytes that would read as GOAWAY headers.
@@ -184,7 +184,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_goaway_says_why() {
+    fn goaway_has_its_reason() {
         for (bytes, error, too_many_pings) in [
             (goaway(0xb, b"too_many_pings"), 0xb, true),
             (goaway(0xb, b"too_many_pings, and a long sermon"), 0xb, true),

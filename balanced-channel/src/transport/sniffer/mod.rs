@@ -1,7 +1,7 @@
-//! The byte stream under a connection, and what passes over it.
+//! The byte stream under a connection. It observes the HTTP/2 frames that are read and written.
 //!
-//! h2 does not report when the peer has sent its SETTINGS, nor a GOAWAY, nor whether a call
-//! has left. The frames show it as they pass.
+//! h2 reports neither that the peer has sent SETTINGS or GOAWAY, nor whether the headers of a call were written. The
+//! frames on the stream show this.
 
 pub(super) mod frame_reader;
 
@@ -23,7 +23,7 @@ pub(crate) struct SniffedIo<I> {
     io: I,
     read_frames: FrameReader,
     written_frames: FrameReader,
-    /// The length of the last header block that was read, so far: HEADERS, and the CONTINUATIONs that follow.
+    /// The length of the last header block, as far as it was read: HEADERS, and the CONTINUATIONs that follow.
     block: usize,
     shared: Arc<Shared>,
 }
@@ -68,7 +68,7 @@ impl<I> SniffedIo<I> {
                 frame_type::SETTINGS => observed.settings.store(true, Ordering::Relaxed),
                 _ => {}
             },
-            // The first is how it began; a second one may only lower the last stream.
+            // The first GOAWAY has the reason; a second one may only lower the last stream.
             FrameEvent::GoAway(goaway) => _ = observed.goaway.set(goaway),
         });
     }
@@ -85,7 +85,7 @@ impl<I> SniffedIo<I> {
         });
     }
 
-    /// An error, if the peer is given up.
+    /// Returns an error if the keepalive has timed out.
     fn check_keepalive(&self) -> io::Result<()> {
         if self.shared.observed.keepalive_timed_out.load(Ordering::Relaxed) {
             let why = "the peer does not answer a keepalive ping";
@@ -100,7 +100,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for SniffedIo<I> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
-            // Only when there is nothing to read.
+            // Checked only if there is nothing to read: any byte shows that the peer is alive.
             this.check_keepalive()?;
             return Poll::Pending;
         };

@@ -1,4 +1,4 @@
-//! The wire over a pipe whose other end the test holds.
+//! Tests of the sniffer over an in-memory pipe. The test acts as the peer.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -20,7 +20,7 @@ fn pipe() -> (DuplexStream, SniffedIo<DuplexStream>, Arc<Shared>) {
 }
 
 #[tokio::test]
-async fn what_the_peer_says_is_noted_once_it_is_whole() {
+async fn frame_of_the_peer_is_observed_once_complete() {
     let (mut peer, mut io, shared) = pipe();
     let mut buf = [0; 1024];
     let observed = &shared.observed;
@@ -42,7 +42,7 @@ async fn what_the_peer_says_is_noted_once_it_is_whole() {
 }
 
 #[tokio::test]
-async fn a_call_has_left_once_its_headers_began_to() {
+async fn stream_is_open_once_part_of_its_headers_is_written() {
     let (_peer, mut io, shared) = pipe();
     let last_opened_stream = || shared.observed.last_opened_stream.load(Ordering::Relaxed);
     io.write_all(PREFACE).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_call_has_left_once_its_headers_began_to() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_given_up_fails_the_stream() {
+async fn keepalive_timeout_fails_the_stream() {
     let (_peer, mut io, shared) = pipe();
     shared.observed.keepalive_timed_out.store(true, Ordering::Relaxed);
     let error = io.read(&mut [0; 1]).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Verifies servers against the certificates of a file, and says what is wrong with the certificate of a server.
+//! Verifies servers against the certificates of a file, and describes the problem of a server's certificate.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -15,8 +15,8 @@ use tokio_rustls::rustls::{
     server::ParsedCertificate,
 };
 
-/// Trusts the certificates of a CA file and what they have issued. A certificate that is itself in the file is trusted
-/// for its names also if it is marked as one of a CA, as `openssl req -x509` marks it, and as OpenSSL and Go do.
+/// Trusts the certificates of a CA file and those issued by them. A certificate that is itself in the file is trusted
+/// for its names even if it is marked as that of a CA, which `openssl req -x509` does. OpenSSL and Go accept it too.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct CaFileVerifier {
@@ -24,27 +24,27 @@ pub struct CaFileVerifier {
     certificates: Vec<CertificateDer<'static>>,
 }
 
-/// The problem of a certificate that a server shows.
+/// The problem of a certificate that a server presents.
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateProblem {
-    /// Nothing that is trusted has issued it.
+    /// No trusted certificate has issued it.
     UnknownIssuer,
-    /// It is the certificate of a CA, and not itself trusted.
+    /// It is the certificate of a CA and is not itself trusted.
     IsCa,
-    /// It is for other names.
+    /// It is not valid for the name of the server.
     WrongName {
-        /// The name that it would have to have.
+        /// The required name.
         expected: String,
-        /// Its names.
+        /// The names in the certificate.
         names: Vec<String>,
     },
     /// It has expired.
     Expired,
-    /// It is valid in the future alone.
+    /// It is not valid yet.
     NotYetValid,
-    /// Anything else, in the words of the TLS library.
+    /// Any other problem, as described by the TLS library.
     Other(String),
 }
 
@@ -81,7 +81,7 @@ impl ServerCertVerifier for CaFileVerifier {
             Err(RustlsError::InvalidCertificate(error))
                 if is_ca(&error) && self.certificates.iter().any(|known| known == certificate) =>
             {
-                // Its dates are verified: that comes before the kind of certificate.
+                // The dates were verified already: the library checks them before the kind of certificate.
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -126,7 +126,7 @@ impl CertificateProblem {
         let error = error.get_ref()?.downcast_ref::<RustlsError>()?;
         let RustlsError::InvalidCertificate(error) = error else { return None };
         Some(match error {
-            // A bad signature is an issuer of the same name with another key.
+            // The signature is bad if an issuer of the same name has another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::NotValidForNameContext { expected, presented } => Self::WrongName {
                 expected: expected.to_str().into_owned(),
@@ -140,7 +140,7 @@ impl CertificateProblem {
     }
 }
 
-/// Returns a name of a certificate without its kind: `DnsName("a.test")` is `a.test`.
+/// Returns a name of a certificate without its kind: `a.test` for `DnsName("a.test")`.
 fn plain_name(name: &str) -> String {
     let value = name.split_once('(').map_or(name, |(_, value)| value.strip_suffix(')').unwrap_or(value));
     value.trim_matches('"').to_owned()

@@ -77,7 +77,7 @@ impl Backoff {
         Self { policy, next: policy.initial.min(policy.max) }
     }
 
-    /// The wait before the next attempt, jittered; each call lengthens the one after.
+    /// Returns the wait before the next attempt, with jitter, and increases the one after it.
     pub(crate) fn wait(&mut self) -> Duration {
         let wait = self.next;
         let longer = wait.as_secs_f64() * self.policy.multiplier;
@@ -91,7 +91,7 @@ impl Backoff {
     }
 }
 
-/// `wait`, moved by up to `jitter` of itself to either side.
+/// Returns `wait`, longer or shorter by a random fraction of up to `jitter`.
 pub(crate) fn jittered(wait: Duration, jitter: f64) -> Duration {
     let factor = 1.0 + jitter.clamp(0.0, 1.0) * (fastrand::f64() * 2.0 - 1.0);
     wait.mul_f64(factor)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_the_maximum_and_start_again() {
+    fn waits_grow_to_the_maximum_and_restart_after_a_reset() {
         let policy = BackoffPolicy { jitter: 0.0, max: Duration::from_secs(3), ..Default::default() };
         let mut backoff = Backoff::new(policy);
         let waits: Vec<_> = (0..4).map(|_| backoff.wait().as_millis()).collect();

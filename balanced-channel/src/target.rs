@@ -23,7 +23,7 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 /// | written as | endpoints |
 /// | --- | --- |
 /// | `dns:///host:port`, `dns:host:port`, `host:port` | every address of the name, looked up repeatedly |
-/// | `dns://server:port/host:port` | the same, but that DNS server (an IP address) is asked |
+/// | `dns://server:port/host:port` | the same, from that DNS server (an IP address) |
 /// | `ipv4:a:port,b:port` | the addresses given |
 /// | `ipv6:[a]:port,[b]:port` | the addresses given |
 /// | `kubernetes:///service.namespace:port`, `kubernetes:///service:port` | the pods of the service, from its EndpointSlices (feature `kubernetes`) |
@@ -36,7 +36,7 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 pub struct Target {
     text: String,
     authority: Authority,
-    /// True if it asks for TLS.
+    /// True if the target requires TLS.
     pub(crate) secure: bool,
     pub(crate) resolver_target: ResolverTarget,
 }
@@ -44,7 +44,7 @@ pub struct Target {
 /// The part of a target that chooses the resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ResolverTarget {
-    /// A name for DNS, and the server to ask when it is not the system's.
+    /// A DNS name, and the DNS server to query; `None` for the system's servers.
     Dns { server: Option<SocketAddr>, host: String, port: u16 },
     /// Addresses that never change.
     Fixed(Vec<SocketAddr>),
@@ -76,7 +76,7 @@ impl Target {
 
     /// Returns the target with its scheme, for metrics (gRFC A66).
     pub(crate) fn canonical(&self) -> String {
-        // The host before a port, or an address in brackets, is no scheme.
+        // A host before a port, or an address in brackets, is not a scheme.
         let scheme = self.text.split_once(':').filter(|(scheme, rest)| {
             scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
                 && !rest.bytes().all(|byte| byte.is_ascii_digit())
@@ -150,7 +150,7 @@ impl Target {
     fn kubernetes(text: &str, rest: &str) -> Result<Self, String> {
         let service = crate::resolver::kubernetes::Service::parse(rest)?;
         let authority = Authority::try_from(service.authority())
-            .map_err(|error| format!("has a service that HTTP cannot carry: {error}"))?;
+            .map_err(|error| format!("has a service that is not valid in HTTP: {error}"))?;
         Ok(Self {
             text: text.to_owned(),
             authority,
@@ -169,7 +169,7 @@ impl Target {
         // A trailing dot makes a name absolute in DNS; HTTP servers do not expect it.
         let host = host.strip_suffix('.').unwrap_or(host);
         let authority = Authority::try_from(format!("{host}:{port}"))
-            .map_err(|error| format!("has a host that HTTP cannot carry: {error}"))?;
+            .map_err(|error| format!("has a host that is not valid in HTTP: {error}"))?;
         Ok(Self { text: text.to_owned(), authority, secure: false, resolver_target })
     }
 }

@@ -1,5 +1,4 @@
-//! `least_request`: the endpoint with the fewest calls in flight, of a few taken at random (gRFC
-//! A48).
+//! `least_request`: of a few random endpoints, the one with the fewest calls in flight (gRFC A48).
 
 use std::sync::Arc;
 
@@ -22,8 +21,8 @@ const CHOICES: (usize, usize) = (2, 10);
 pub struct LeastRequest {
     /// The number of endpoints that each call compares, from 2 to 10. Default: 2.
     pub choice_count: usize,
-    /// Slow start. Default: none. An endpoint that is starting counts as
-    /// busy as if its calls were more by as much as its part is smaller. Not in A48; Envoy has it.
+    /// Slow start. While an endpoint is starting, its number of calls in flight is divided by its part of the full
+    /// share (see [`SlowStart`]) before it is compared. Default: none. An extension to A48, as in Envoy.
     pub slow_start: Option<SlowStart>,
 }
 
@@ -36,7 +35,7 @@ pub(super) struct LeastRequestPolicy {
 #[derive(Debug)]
 struct LeastRequestPicker {
     ready: Vec<Arc<ReadySubchannel>>,
-    /// The parts of their shares, while some endpoint is starting.
+    /// The part of the full share of each endpoint; `None` if no endpoint is starting.
     parts: Option<Vec<f64>>,
     choices: usize,
 }
@@ -50,7 +49,7 @@ impl Default for LeastRequest {
 }
 
 impl LeastRequest {
-    /// Sets [`choice_count`](Self::choice_count); what is out of its bounds is brought into them.
+    /// Sets [`choice_count`](Self::choice_count). A value out of range becomes the nearest one in range.
     pub fn choice_count(mut self, count: usize) -> Self {
         self.choice_count = count;
         self
@@ -100,7 +99,7 @@ impl Picker for LeastRequestPicker {
         let start = fastrand::usize(..count);
         let mut least = None;
         for choice in 0..self.choices {
-            // One of each stretch, so that no endpoint is looked at twice.
+            // Takes one endpoint from each stretch of the list, so that no endpoint is compared with itself.
             let stretch = choice * count / self.choices..(choice + 1) * count / self.choices;
             let at = (start + fastrand::usize(stretch)) % count;
             if !self.ready[at].is_open() {
@@ -113,7 +112,7 @@ impl Picker for LeastRequestPicker {
         }
         let picked = match least {
             Some((at, _)) => Some(&self.ready[at]),
-            // All of them have just been lost: takes any other.
+            // The connections of all choices have just been lost: takes any open one.
             None => self.ready.iter().find(|ready| ready.is_open()),
         };
         picked.map(PickResult::from)
@@ -128,7 +127,7 @@ mod tests {
     use crate::policy::testing::TestSubchannels;
 
     #[tokio::test]
-    async fn the_less_busy_of_two_takes_the_call() {
+    async fn call_goes_to_the_less_busy_of_two() {
         let subchannels = TestSubchannels::new(2).await;
         let picker = LeastRequestPolicy::new(LeastRequest::default()).picker(subchannels.ready());
         subchannels.begin(0, 5);
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_that_stay_even_out() {
+    async fn calls_in_flight_even_out() {
         let subchannels = TestSubchannels::new(100).await;
         for choices in [0, 2, 10, 99] {
             let picker = LeastRequestPolicy::new(LeastRequest::default().choice_count(choices))
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_endpoint_starts_slowly() {
+    async fn new_endpoint_starts_slowly() {
         let subchannels = TestSubchannels::new(1).await;
         tokio::time::advance(Duration::from_secs(100)).await;
         let subchannels = subchannels.and(1).await;
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_connection_is_passed_over() {
+    async fn lost_connection_is_skipped() {
         let subchannels = TestSubchannels::new(5).await;
         let picker = LeastRequestPolicy::new(LeastRequest::default()).picker(subchannels.ready());
         for lost in 0..4 {

@@ -86,14 +86,14 @@ pub(crate) trait Picker: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct PickResult {
     pub(crate) subchannel: Arc<ReadySubchannel>,
-    /// Called once when the attempt ends. Policies that do not learn from results leave it out, and their calls pay
-    /// nothing for it.
+    /// The hook for the end of the attempt. Policies that do not use results set `None`, which costs their calls
+    /// nothing.
     pub(crate) on_done: Option<Arc<dyn OnDone>>,
 }
 
-/// A policy's hook for the end of the attempts that it has picked a subchannel for.
+/// A policy's hook for the end of attempts.
 pub(crate) trait OnDone: Debug + Send + Sync {
-    /// Called once for each attempt, on the task of its caller. It must not block.
+    /// Handles the end of an attempt. Called once for each attempt, on the task of the caller; must not block.
     fn on_done(&self, info: &DoneInfo<'_>);
 }
 
@@ -122,22 +122,22 @@ pub(crate) struct Candidates<'a> {
     pub(crate) state: &'a dyn Fn(&Endpoint) -> CandidateState,
 }
 
-/// The state of an endpoint\'s subchannel, for [`LbPolicy::connects`].
+/// The state of an endpoint's subchannel, for [`LbPolicy::connects`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CandidateState {
-    /// Not connected: the policy did not want it.
+    /// Not connected, because the policy has not selected it.
     Idle,
-    /// Connecting since then.
+    /// Connecting since this instant.
     Connecting(Instant),
     Ready,
-    /// An attempt has failed since it was last READY; it goes on trying with backoff.
+    /// Failed to connect since it was last READY, and retrying with backoff.
     TransientFailure,
 }
 
 // === impl PickResult ===
 
 impl From<&Arc<ReadySubchannel>> for PickResult {
-    /// A pick whose end the policy does not need to know.
+    /// Creates a pick without a hook.
     fn from(subchannel: &Arc<ReadySubchannel>) -> Self {
         Self { subchannel: subchannel.clone(), on_done: None }
     }
@@ -146,7 +146,7 @@ impl From<&Arc<ReadySubchannel>> for PickResult {
 // === impl Policy ===
 
 impl Policy {
-    /// Its name in a service config, without the ending `_experimental` that some of them have there.
+    /// Returns the name of the policy in a service config, without the suffix `_experimental`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RoundRobin => "round_robin",
@@ -158,7 +158,7 @@ impl Policy {
         }
     }
 
-    /// The policy that picks: of one that only chooses among the endpoints, its child.
+    /// Returns the policy that picks: the child policy of a policy that only selects endpoints, or else this policy.
     pub(crate) fn picking(&self) -> &Self {
         match self {
             Self::RandomSubsetting(config) => config.child_policy.picking(),
@@ -183,7 +183,7 @@ impl Policy {
     }
 }
 
-/// Lets [`Builder::policy`](crate::Builder::policy) take a policy's own configuration.
+/// Lets [`Builder::policy`](crate::Builder::policy) accept the configuration type of a policy.
 macro_rules! policy_from {
     ($($config:ident),*) => {$(
         impl From<$config> for Policy {

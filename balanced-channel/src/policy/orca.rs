@@ -1,5 +1,5 @@
-//! Load reports that backends send at the end of a call (ORCA, [gRFC A51]), and the weight that follows from them
-//! ([gRFC A58]).
+//! Load reports that backends send at the end of a call (ORCA, [gRFC A51]), and the weights that are computed from
+//! them ([gRFC A58]).
 //!
 //! [gRFC A51]: https://github.com/grpc/proposal/blob/master/A51-custom-backend-metrics.md
 //! [gRFC A58]: https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md
@@ -26,15 +26,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
 );
 
-/// Stands for "no time" among the times of [`OrcaWeight`].
+/// The value that means "no report yet" in the times of [`OrcaWeight`].
 const NEVER: u64 = u64::MAX;
 
-/// Turns the reports of one connection into its weight. Every call writes it and the policy reads it, both without a
-/// lock.
+/// Computes the weight of one connection from its load reports. Calls record reports and the policy reads the weight,
+/// both without a lock.
 #[derive(Debug)]
 pub(super) struct OrcaWeight {
     error_penalty: f64,
-    /// The instant from which the times below count.
+    /// The instant from which the times below are measured.
     born: Instant,
     /// The bits of the latest weight.
     weight: AtomicU64,
@@ -44,20 +44,20 @@ pub(super) struct OrcaWeight {
     since: AtomicU64,
 }
 
-/// The weight of one connection at some moment.
+/// The weight of one connection at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Weight {
     Known(f64),
-    /// No report has come, or the first not long enough ago.
+    /// No report has arrived, or the first one arrived less than the blackout period ago.
     NotYet,
-    /// The latest came too long ago.
+    /// The latest report is older than the expiration period.
     Stale,
 }
 
-/// The fields that a weight needs of `xds.data.orca.v3.OrcaLoadReport`.
+/// The fields of `xds.data.orca.v3.OrcaLoadReport` that a weight is computed from.
 #[derive(Clone, PartialEq, Message)]
 struct OrcaLoadReport {
-    /// The part of the CPU that is in use; above 1 when more than the backend's share.
+    /// The CPU utilization as a fraction; above 1 if the backend uses more than its share.
     #[prost(double, tag = "1")]
     cpu_utilization: f64,
     /// Calls per second.
@@ -66,7 +66,7 @@ struct OrcaLoadReport {
     /// Failed calls per second.
     #[prost(double, tag = "7")]
     eps: f64,
-    /// The utilization that the application itself reports; it takes precedence over the CPU's.
+    /// The utilization that the application reports; takes precedence over that of the CPU.
     #[prost(double, tag = "9")]
     application_utilization: f64,
 }
@@ -82,7 +82,7 @@ impl OnDone for OrcaWeight {
 }
 
 impl OrcaWeight {
-    /// Failed calls count `error_penalty` times their share as utilization.
+    /// Creates a weight without reports. The share of failed calls, times `error_penalty`, adds to the utilization.
     pub(super) fn new(error_penalty: f64) -> Self {
         Self {
             error_penalty,
@@ -104,12 +104,12 @@ impl OrcaWeight {
         let now = self.now();
         self.weight.store(weight.to_bits(), Ordering::Relaxed);
         self.updated.store(now, Ordering::Relaxed);
-        // Only the first of them is kept; losing the race means that another was the first.
+        // Keeps the time of the first report: if the exchange fails, another call has recorded it.
         let _ = self.since.compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The weight, known if reports have come for longer than `blackout` and the latest is not older
-    /// than `expiration`.
+    /// Returns the weight, which is known if reports have arrived for longer than `blackout` and the latest is not
+    /// older than `expiration`.
     pub(super) fn weight(&self, blackout: Duration, expiration: Duration) -> Weight {
         let now = self.now();
         let age = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
@@ -129,7 +129,7 @@ impl OrcaWeight {
     }
 
     fn now(&self) -> u64 {
-        // 584 years fit.
+        // A `u64` holds 584 years in nanoseconds.
         self.born.elapsed().as_nanos() as u64
     }
 }
@@ -148,7 +148,7 @@ impl Weight {
 // === impl OrcaLoadReport ===
 
 impl OrcaLoadReport {
-    /// Calls per second per utilization.
+    /// Returns the calls per second divided by the utilization.
     fn weight(&self, error_penalty: f64) -> Option<f64> {
         let utilization = if self.application_utilization > 0.0 {
             self.application_utilization
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_calls_per_utilization() {
+    fn weight_is_calls_divided_by_utilization() {
         assert_eq!(report(100.0, 0.5, 0.0, 0.0).weight(1.0), Some(200.0));
         assert_eq!(report(100.0, 0.5, 0.25, 0.0).weight(1.0), Some(400.0), "the application knows better");
         assert_eq!(report(100.0, 0.5, 0.0, 50.0).weight(1.0), Some(100.0), "errors count");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn weights_count_after_the_blackout_and_until_they_expire() {
+    async fn weight_is_known_from_the_blackout_to_the_expiration() {
         let weight = OrcaWeight::new(1.0);
         assert_eq!(weight.weight(BLACKOUT, EXPIRATION), Weight::NotYet);
         let bytes = report(100.0, 0.5, 0.0, 0.0).encode_to_vec();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_a_report_is_ignored() {
+    async fn invalid_report_is_ignored() {
         let weight = OrcaWeight::new(1.0);
         for encoded in ["", "!", "AAAA", "/////w"] {
             weight.record(&trailers(encoded.to_owned()));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_another_implementation_is_read() {
+    fn report_of_another_implementation_is_read() {
         // cpu_utilization 0.5, rps 7 (deprecated), a utilization map entry, rps_fractional 2.
         let bytes = [
             &[0x09][..],

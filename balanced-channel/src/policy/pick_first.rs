@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::{CandidateState, Candidates, LbPolicy, PickArgs, PickResult, Picker};
 use crate::{resolver::Endpoint, subchannel::ReadySubchannel};
 
-/// The time that an attempt may take before the next endpoint is tried beside it (gRFC A61).
+/// The time after which the next endpoint is tried while an attempt to connect continues (gRFC A61).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// `pick_first` ([gRFC A62]): all calls go to the first endpoint that can be reached, until its
 /// connection is lost.
 ///
-/// Endpoints are tried in order, each when the one before fails or takes longer than 250 ms. The default of other gRPC
-/// clients; with a headless service, all calls of a client go to one pod.
+/// Endpoints are tried in order, each when the previous one fails or takes longer than 250 ms. This is the default of
+/// other gRPC clients; with a headless service, it sends all calls of a client to one pod.
 ///
 /// [gRFC A62]: https://github.com/grpc/proposal/blob/master/A62-pick-first.md
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl PickFirstPolicy {
 
 impl LbPolicy for PickFirstPolicy {
     fn endpoints(&mut self, mut listed: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
-        // DNS turns its answers round: the same endpoints do not interrupt a walk over them.
+        // DNS servers rotate their answers: the same endpoints in another order do not restart the attempts.
         let known: HashSet<&Endpoint> = self.order.iter().collect();
         let same = known.len() == listed.len() && listed.iter().all(|endpoint| known.contains(endpoint));
         if !same {
@@ -67,7 +67,7 @@ impl LbPolicy for PickFirstPolicy {
         self.order.clone()
     }
 
-    /// The one that is READY; with none, all that were tried in vain and the one being tried.
+    /// Returns the READY endpoint. If none is READY, returns the endpoints that have failed and the one being tried.
     fn connects(&mut self, candidates: &Candidates<'_>) -> Range<usize> {
         let states: Vec<_> = candidates.endpoints.iter().map(candidates.state).collect();
         self.next = None;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_attempt_does_not_hold_up_the_next_one() {
+    async fn slow_attempt_does_not_delay_the_next_one() {
         use CandidateState::{Connecting, Idle};
         let mut policy = PickFirstPolicy::new(PickFirst::default());
         let since = Instant::now();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_endpoints_in_another_order_change_nothing() {
+    fn reordered_endpoints_do_not_restart_the_attempts() {
         let mut policy = PickFirstPolicy::new(PickFirst::default());
         assert_eq!(policy.endpoints(endpoints(&[1, 2, 3])), endpoints(&[1, 2, 3]));
         assert_eq!(policy.endpoints(endpoints(&[3, 1, 2])), endpoints(&[1, 2, 3]));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shuffle_starts_anywhere() {
+    fn shuffle_starts_at_a_random_endpoint() {
         let firsts: HashSet<_> = (0..100)
             .map(|_| {
                 PickFirstPolicy::new(PickFirst::default().shuffle(true)).endpoints(endpoints(&[1, 2, 3]))[0]

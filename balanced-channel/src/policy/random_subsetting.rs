@@ -15,7 +15,7 @@ use crate::{metrics::WeightMetrics, resolver::Endpoint, subchannel::ReadySubchan
 /// policy balances.
 ///
 /// Each channel selects its subset by rendezvous hashing with a random seed. Many clients together load the endpoints
-/// evenly, and an added or removed endpoint changes at most one member of a subset.
+/// evenly, and an added or removed endpoint replaces at most one endpoint of a subset.
 ///
 /// [gRFC A68]: https://github.com/grpc/proposal/blob/master/A68-random-subsetting.md
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ impl RandomSubsettingPolicy {
         Self { size: config.subset_size.max(1), seed, child: config.child_policy.build(weights) }
     }
 
-    /// The endpoints with the smallest hashes, those first.
+    /// Returns the endpoints with the smallest hashes, in the order of the hashes.
     fn subset(&self, listed: &[Endpoint]) -> Vec<Endpoint> {
         let rank = |endpoint: &Endpoint| {
             let mut hasher = DefaultHasher::new();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_clients_load_ten_thousand_endpoints_evenly() {
+    fn thousand_clients_load_ten_thousand_endpoints_evenly() {
         let endpoints = endpoints(10_000);
         let mut connections = HashMap::new();
         for seed in 0..1000 {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn many_clients_of_few_endpoints_are_close_to_even() {
+    fn many_clients_load_few_endpoints_evenly() {
         let endpoints = endpoints(100);
         let mut connections = vec![0_usize; 100];
         for seed in 0..1000 {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_one_endpoint_changes_at_most_one_of_a_subset() {
+    fn changed_endpoint_changes_at_most_one_of_a_subset() {
         let all = endpoints(1000);
         for seed in 0..100 {
             let policy = client(20, seed);
@@ -165,12 +165,12 @@ mod tests {
             }
             let mut turned = all.clone();
             turned.rotate_left(77);
-            assert_eq!(policy.subset(&turned), before, "the order of an answer says nothing");
+            assert_eq!(policy.subset(&turned), before, "the order of an answer has no effect");
         }
     }
 
     #[test]
-    fn fewer_endpoints_than_the_subset_are_all_taken() {
+    fn fewer_endpoints_than_the_subset_size_are_all_used() {
         for count in [0, 1, 19, 20] {
             assert_eq!(client(20, 7).subset(&endpoints(count)).len(), count as usize);
         }

@@ -15,8 +15,8 @@ const CAP: usize = 4096;
 /// the endpoint that follows on the ring. Calls without the header go to a random endpoint.
 ///
 /// An added or removed endpoint moves only the values next to its own entries. The ring is that of gRPC and Envoy, so
-/// that other clients choose the same endpoints. An endpoint that is not READY has no entries, which leaves its values
-/// to the next ones, as in A42.
+/// that other clients choose the same endpoints. An endpoint that is not READY has no entries: its values move to the
+/// next endpoints on the ring, as in A42.
 ///
 /// [gRFC A42]: https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md
 /// [gRFC A76]: https://github.com/grpc/proposal/blob/master/A76-ring-hash-improvements.md
@@ -35,7 +35,8 @@ pub struct RingHash {
 #[derive(Debug)]
 pub(super) struct RingHashPolicy {
     config: RingHash,
-    /// The number of endpoints, READY or not: the entries of an endpoint must not change when another is lost.
+    /// The number of endpoints, READY or not. The entries of an endpoint depend on it, and must not change when the
+    /// connection of another endpoint is lost.
     listed: usize,
 }
 
@@ -111,7 +112,7 @@ impl Picker for RingHashPicker {
     }
 }
 
-/// The hash of a header's values, if there is anything in them.
+/// Returns the hash of a header's values, or `None` if they are absent or empty.
 fn hash(headers: &HeaderMap, header: &HeaderName) -> Option<u64> {
     let mut values = headers.get_all(header).iter().map(|value| value.as_bytes());
     let first = values.next()?;
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_keeps_its_endpoint_and_only_a_lost_ones_values_move() {
+    async fn lost_endpoint_moves_only_its_own_values() {
         let subchannels = TestSubchannels::new(5).await;
         let mut policy = RingHashPolicy::new(RingHash::new(KEY));
         policy.endpoints(subchannels.ready().iter().map(|ready| ready.subchannel.endpoint.clone()).collect());
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_without_a_value_go_anywhere() {
+    async fn call_without_the_header_goes_to_a_random_endpoint() {
         let subchannels = TestSubchannels::new(3).await;
         let picker = RingHashPolicy::new(RingHash::new(KEY)).picker(subchannels.ready());
         assert!(subchannels.distribution(&*picker, 3000).iter().all(|count| *count > 500));
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_joined_by_commas() {
+    fn several_values_are_joined_by_commas() {
         assert_eq!(hash(&headers(&["a", "b"]), &KEY), hash(&headers(&["a,b"]), &KEY));
         assert_ne!(hash(&headers(&["a", "b"]), &KEY), hash(&headers(&["ab"]), &KEY));
         assert_eq!(hash(&headers(&[""]), &KEY), None);
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_ring_is_bounded() {
+    async fn ring_size_is_limited() {
         let subchannels = TestSubchannels::new(3).await;
         for (min, max, size) in
             [(1, 4096, 3), (1024, 4096, 1026), (9999, 99_999, 4096), (10, 2, 2), (0, 0, 1)]

@@ -8,7 +8,7 @@ use std::sync::{
 use super::{LbPolicy, PickArgs, PickResult, Picker};
 use crate::subchannel::ReadySubchannel;
 
-/// The turn, which goes on from picker to picker.
+/// The counter of turns, which successive pickers share.
 #[derive(Debug)]
 pub(crate) struct RoundRobinPolicy {
     turn: Arc<AtomicUsize>,
@@ -23,7 +23,7 @@ struct RoundRobinPicker {
 // === impl RoundRobinPolicy ===
 
 impl Default for RoundRobinPolicy {
-    /// Starts anywhere, so that many clients that start together do not meet at one pod.
+    /// Starts at a random endpoint, so that clients that start together do not all call the same pod first.
     fn default() -> Self {
         Self { turn: Arc::new(AtomicUsize::new(fastrand::usize(..))) }
     }
@@ -39,7 +39,7 @@ impl LbPolicy for RoundRobinPolicy {
 
 impl Picker for RoundRobinPicker {
     fn pick(&self, _: &PickArgs<'_>) -> Option<PickResult> {
-        // A connection may have been lost a moment ago; the next in turn takes its call.
+        // Skips connections that were lost since the picker was created.
         self.ready.iter().find_map(|_| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let ready = &self.ready[turn % self.ready.len()];

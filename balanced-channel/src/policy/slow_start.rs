@@ -55,7 +55,7 @@ impl SlowStart {
             return 1.0;
         }
         let time = age.max(Duration::from_secs(1)).as_secs_f64() / self.window.as_secs_f64();
-        // A value out of range, which the service config refuses, must not break a pick.
+        // A service config rejects values out of range, but the fields are public, so a value may be any number.
         let smallest = f64::from(self.min_weight_percent.min(100)) / 100.0;
         let part = time.powf(1.0 / self.aggression);
         if part.is_finite() { part.clamp(smallest, 1.0) } else { 1.0 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_part_grows_from_the_smallest_to_all() {
+    fn part_grows_from_the_minimum_to_the_full_share() {
         let part = |slow: &SlowStart, seconds| (slow.part(Duration::from_secs(seconds)) * 100.0).round();
         let even = SlowStart::new(Duration::from_secs(100));
         assert_eq!(
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_break_nothing() {
+    fn values_out_of_range_give_a_valid_part() {
         for slow in [
             SlowStart::new(Duration::ZERO),
             SlowStart { aggression: 0.0, ..SlowStart::new(Duration::from_secs(9)) },

@@ -22,7 +22,7 @@ use crate::{metrics::WeightMetrics, subchannel::ReadySubchannel};
 
 /// The shortest [`WeightedRoundRobin::weight_update_period`].
 const MIN_UPDATE_PERIOD: Duration = Duration::from_millis(100);
-/// The highest ratio between a backend's weight and the mean, either way.
+/// The maximum ratio between a backend's weight and the mean, in both directions.
 const MAX_RATIO_TO_MEAN: f64 = 10.0;
 
 /// `weighted_round_robin` ([gRFC A58]): backends report their load with each call (ORCA, gRFC A51), and
@@ -35,9 +35,9 @@ const MAX_RATIO_TO_MEAN: f64 = 10.0;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WeightedRoundRobin {
-    /// The time for which a backend must have reported before its weight counts. Default: 10 s.
+    /// The time for which a backend must have sent reports before its weight is used. Default: 10 s.
     pub blackout_period: Duration,
-    /// The time after its last report for which a backend's weight counts. Default: 180 s.
+    /// The time after its last report for which a backend's weight is used. Default: 180 s.
     pub weight_expiration_period: Duration,
     /// The time between two computations of the weights, at least 100 ms. Default: 1 s.
     pub weight_update_period: Duration,
@@ -52,7 +52,7 @@ pub(super) struct WeightedRoundRobinPolicy {
     config: WeightedRoundRobin,
     turn: Arc<AtomicU64>,
     next: Option<Instant>,
-    /// The reports of each connection. Those of an endpoint that is ejected for a while are kept.
+    /// The reports of each connection. Those of an ejected endpoint are kept.
     weights: HashMap<SocketAddr, (Weak<ReadySubchannel>, Arc<OrcaWeight>)>,
     metrics: Arc<WeightMetrics>,
 }
@@ -60,7 +60,7 @@ pub(super) struct WeightedRoundRobinPolicy {
 #[derive(Debug)]
 struct WeightedRoundRobinPicker {
     ready: Vec<(Arc<ReadySubchannel>, Arc<OrcaWeight>)>,
-    /// `None` when all weights are equal.
+    /// The weighted schedule; `None` if all weights are equal.
     stride: Option<Stride>,
     turn: Arc<AtomicU64>,
 }
@@ -121,7 +121,7 @@ impl WeightedRoundRobinPolicy {
         Self { config, turn, next: None, weights: HashMap::new(), metrics }
     }
 
-    /// Returns the recorder of each connection's reports. A new connection starts without any.
+    /// Returns the recorder of each connection's reports. A new connection starts without reports.
     fn recorders(&mut self, ready: &[Arc<ReadySubchannel>]) -> Vec<Arc<OrcaWeight>> {
         self.weights.retain(|_, (connection, _)| connection.strong_count() > 0);
         let penalty = self.config.error_utilization_penalty;
@@ -136,7 +136,7 @@ impl WeightedRoundRobinPolicy {
         ready.iter().map(recorder).collect()
     }
 
-    /// Returns the weight of each connection, which is the mean of the others where it has none.
+    /// Returns the weight of each connection. A connection without a known weight gets the mean of the others.
     fn weights(&self, recorders: &[Arc<OrcaWeight>]) -> Vec<f64> {
         let WeightedRoundRobin { blackout_period, weight_expiration_period, .. } = self.config;
         let weights: Vec<_> = recorders
@@ -148,7 +148,7 @@ impl WeightedRoundRobinPolicy {
         if known < 2 {
             return vec![1.0; recorders.len()];
         }
-        // Divided before they are added, so that no sum is too large.
+        // Divides before adding, so that the sum cannot overflow.
         let mean: f64 = weights.iter().filter_map(Weight::known).map(|weight| weight / known as f64).sum();
         let bounded = |weight: &Weight| {
             weight.known().unwrap_or(mean).clamp(mean / MAX_RATIO_TO_MEAN, mean * MAX_RATIO_TO_MEAN)

@@ -6,15 +6,15 @@ use super::retry::{MAX_ATTEMPTS, RetryConfigError, StatusCodes, bad};
 
 /// Hedges slow calls: sends them to another endpoint as well ([gRFC A6]).
 ///
-/// The first attempt goes on. After `hedging_delay` without a response another one, a *hedge*, starts elsewhere; the
-/// first success is the call's response, and the channel cancels the other attempts. Hedging is for methods that may
-/// run twice. A method has a retry policy or a hedging policy, not both.
+/// After `hedging_delay` without a response, a further attempt, a *hedge*, starts on another endpoint, while the first
+/// attempt continues. The first success is the call's response, and the channel cancels the other attempts. Hedging is
+/// for methods that may run twice. A method has a retry policy or a hedging policy, not both.
 ///
 /// - A failure with a code in `non_fatal_status_codes` starts the next hedge at once. Any other failure ends the call.
 /// - A server that sends `grpc-retry-pushback-ms` delays the next hedge, or forbids more.
 /// - A hedge for slowness takes a token of the channel's [`HedgingBudget`], so that endpoints that are all slow do not
-///   get a multiple of their calls. A peer that leaves a keepalive PING unanswered is not slow but unresponsive: what
-///   is outstanding there is hedged without a token (see [`Keepalive`](crate::Keepalive)).
+///   get a multiple of their calls. A peer that leaves a keepalive PING unanswered is not slow but unresponsive: calls
+///   in flight on its connection are hedged without a token (see [`Keepalive`](crate::Keepalive)).
 /// - While [`RetryThrottling`](crate::RetryThrottling) forbids retries, there are no hedges either.
 /// - A request whose messages are still being sent is not hedged for slowness.
 ///
@@ -33,7 +33,7 @@ pub struct HedgingPolicy {
 /// Limits the number of hedges because of slow attempts to a share of the calls, by one token bucket per channel.
 ///
 /// Each call of a method with a hedging policy adds `percent` hundredths of a token, and each hedge because of slowness
-/// removes one. The bucket is full at first. Not in gRFC A6; Finagle and Envoy call theirs a retry budget.
+/// removes one. The bucket is full at first. Not in gRFC A6; the retry budgets of Finagle and Envoy are similar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HedgingBudget {
     /// The long-run maximum of hedges per hundred calls, 0 to 100. Default: 5.

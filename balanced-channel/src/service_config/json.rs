@@ -1,4 +1,4 @@
-//! The shape of the JSON, and from there to the types of this crate.
+//! The structure of the JSON, and its conversion to the types of this crate.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -36,7 +36,7 @@ struct MethodConfigJson {
     max_response_message_bytes: Option<IgnoredAny>,
 }
 
-/// Absent, null and empty are the same.
+/// The top level of a service config. Absent, null and empty fields mean the same.
 #[derive(Deserialize)]
 struct MethodNameJson {
     service: Option<String>,
@@ -125,7 +125,7 @@ impl ServiceConfigJson {
                 }
                 methods.push((name, method.config(&path)?));
             }
-            // Checked even if nothing uses it.
+            // Checked even if the config applies to no method.
             method.config(&path)?;
         }
         let throttling = |Object(throttling): Object<RetryThrottlingJson>| {
@@ -205,7 +205,7 @@ impl RetryPolicyJson {
 // === impl HedgingPolicyJson ===
 
 impl HedgingPolicyJson {
-    /// As in gRFC A6: no delay means none, and no codes mean that every failure is fatal.
+    /// Converts the policy. As in gRFC A6, an absent delay is 0, and without codes every failure is fatal.
     fn policy(&self) -> HedgingPolicy {
         HedgingPolicy {
             max_attempts: self.max_attempts.u32(),

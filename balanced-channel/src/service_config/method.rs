@@ -1,6 +1,6 @@
 //! The settings of methods: deadline, wait-for-ready, retry and hedging policy (service config, gRFC A6).
 //!
-//! Plain values: the service config fills them in, and the call path reads them.
+//! These types are plain data. The service config fills them in, and the call path reads them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,10 +9,10 @@ use super::{
     retry::{RetryConfigError, RetryPolicy, bad},
 };
 
-/// The settings of the calls of some methods. The default sets nothing.
+/// The settings for calls to some methods. The default sets nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodConfig {
-    /// The longest that a call may take; a call that sets a shorter deadline itself keeps it.
+    /// The maximum duration of a call. A call with a shorter deadline of its own keeps that deadline.
     /// Default: no limit.
     pub timeout: Option<Duration>,
     /// True if calls wait for a connection even when every endpoint fails. Default: what
@@ -29,16 +29,16 @@ pub struct MethodConfig {
 pub(crate) struct Methods {
     /// The config of all other methods.
     default: MethodConfig,
-    /// By `/package.Service/Method`, and by `/package.Service/` for a whole service.
+    /// The configs by `/package.Service/Method`, and by `/package.Service/` for a whole service.
     listed: HashMap<String, MethodConfig>,
 }
 
 /// The methods that a [`MethodConfig`] applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MethodName {
-    /// All that no other name fits.
+    /// All methods that no other name matches.
     Default,
-    /// All of a service, such as `hello.Hello`.
+    /// All methods of a service, such as `hello.Hello`.
     Service(String),
     /// One method of a service.
     Method(String, String),
@@ -47,7 +47,7 @@ pub enum MethodName {
 // === impl Methods ===
 
 impl Methods {
-    /// The config of what is not listed, to be changed.
+    /// Returns the config of methods that are not listed, for changes.
     pub(crate) fn default_mut(&mut self) -> &mut MethodConfig {
         &mut self.default
     }
@@ -65,7 +65,7 @@ impl Methods {
         self.listed.insert(path, config);
     }
 
-    /// The config for a call to `path`: its method's, or else its service's, or else the default.
+    /// Returns the config for a call to `path`: that of the method, or else of the service, or else the default.
     pub(crate) fn find(&self, path: &str) -> &MethodConfig {
         if self.listed.is_empty() {
             return &self.default;
@@ -87,10 +87,13 @@ impl MethodConfig {
     ///
     /// # Errors
     ///
-    /// Names the first field that is out of its range, and refuses two policies.
+    /// Names the first field that is out of its range. Having both policies is an error too.
     pub fn check(&self) -> Result<(), RetryConfigError> {
         if self.retry_policy.is_some() && self.hedging_policy.is_some() {
-            return bad("hedgingPolicy", "stands beside a retryPolicy; a method has one of them".to_owned());
+            return bad(
+                "hedgingPolicy",
+                "is combined with a retryPolicy; a method has one of them".to_owned(),
+            );
         }
         self.retry_policy.as_ref().map_or(Ok(()), RetryPolicy::check)?;
         self.hedging_policy.as_ref().map_or(Ok(()), HedgingPolicy::check)
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closest_config_wins_whole() {
+    fn most_specific_config_applies_without_merging() {
         let timeout =
             |seconds| MethodConfig { timeout: Some(Duration::from_secs(seconds)), ..MethodConfig::default() };
         let mut methods = Methods::default();

@@ -1,9 +1,9 @@
 //! The service config of gRPC, in JSON or in Rust.
 //!
-//! - `json`: the shape of the JSON, and from there to the types of this crate.
-//! - `policies`: the list of load balancing policies, of which the first known one is used.
-//!   `policy` and `outliers` are what each of them holds.
-//! - `values`: numbers, durations and status codes as protobuf writes them in JSON.
+//! - `json`: the structure of the JSON, and its conversion to the types of this crate.
+//! - `policies`: the list of load-balancing policies; the first known one is used.
+//!   `policy` and `outliers`: the configs of the policies.
+//! - `values`: numbers, durations and status codes in protobuf's JSON encoding.
 
 mod hedging;
 mod json;
@@ -53,27 +53,27 @@ use crate::{outlier::OutlierDetection, policy::Policy};
 ///
 /// # The JSON
 ///
-/// | field | what it holds |
+/// | field | value |
 /// | --- | --- |
 /// | `loadBalancingConfig` | a list of policies; the first known one is used. Absent: the builder's, `round_robin` unless set (in other gRPC clients it is `pick_first`) |
 /// | `loadBalancingPolicy` | the name of a policy, for configs without the list (deprecated) |
-/// | `methodConfig` | a list of `name`s with what applies to them: `timeout`, `waitForReady`, `retryPolicy` or `hedgingPolicy` (gRFC A6) |
+/// | `methodConfig` | a list of `name`s with their settings: `timeout`, `waitForReady`, `retryPolicy` or `hedgingPolicy` (gRFC A6) |
 /// | `retryThrottling` | `maxTokens`, `tokenRatio` (gRFC A6) |
-/// | `hedgingBudget` | `percent`, `burst` (only here, see [`HedgingBudget`]) |
+/// | `hedgingBudget` | `percent`, `burst` (not in gRPC, see [`HedgingBudget`]) |
 /// | `healthCheckConfig` | `serviceName` (gRFC A17) |
 ///
-/// | policy | its fields | source |
+/// | policy | fields | source |
 /// | --- | --- | --- |
 /// | `round_robin` | | |
 /// | `pick_first` | `shuffleAddressList` | gRFC A62 |
-/// | `least_request_experimental` | `choiceCount`; `slowStartConfig` (only here) | gRFC A48 |
+/// | `least_request_experimental` | `choiceCount`; `slowStartConfig` (not in gRPC) | gRFC A48 |
 /// | `weighted_round_robin` | `blackoutPeriod`, `weightExpirationPeriod`, `weightUpdatePeriod`, `errorUtilizationPenalty`, `slowStartConfig`: `slowStartWindow`, `aggression`, `minWeightPercent` | gRFC A58, A100 |
 /// | `ring_hash_experimental` | `requestHashHeader` (required), `minRingSize`, `maxRingSize` | gRFC A42, A76 |
 /// | `random_subsetting_experimental` | `subsetSize`, `childPolicy` (both required) | gRFC A68 |
 /// | `outlier_detection_experimental` | the fields of [`OutlierDetection`], `childPolicy` (required) | gRFC A50 |
 ///
-/// The names ending in `_experimental` are known without that ending too. Unknown fields have no effect, as
-/// everywhere in gRPC; a channel that is built with the config logs each as a warning. Fields of gRPC that this channel does not support, such as
+/// The suffix `_experimental` may be omitted. Unknown fields have no effect, as everywhere in gRPC; a channel that is
+/// built with the config logs each as a warning. Fields of gRPC that this channel does not support, such as
 /// `maxRequestMessageBytes`, are errors.
 ///
 /// [service config]: https://github.com/grpc/grpc/blob/master/doc/service_config.md
@@ -84,7 +84,7 @@ pub struct ServiceConfig {
     pub policy: Option<Policy>,
     /// The settings of outlier detection.
     pub outlier_detection: Option<OutlierDetection>,
-    /// The settings by method name. The most specific name wins, and wins as a whole.
+    /// The settings by method name. Only the config with the most specific name applies; configs are not merged.
     pub methods: Vec<(MethodName, MethodConfig)>,
     /// The settings of retry throttling.
     pub retry_throttling: Option<RetryThrottling>,
@@ -92,8 +92,8 @@ pub struct ServiceConfig {
     pub hedging_budget: Option<HedgingBudget>,
     /// The service whose health is watched on each connection; empty for the server as a whole.
     pub health_check_service: Option<String>,
-    /// The paths of fields that have no effect. Logged when a channel is built: a config may be read before there is a
-    /// log.
+    /// The paths of fields that have no effect. They are logged when a channel is built, because a program may parse
+    /// its config before it has set up logging.
     pub(crate) unknown_fields: Vec<String>,
 }
 
@@ -121,31 +121,31 @@ impl FromStr for ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// Spreads calls by this policy.
+    /// Sets the load-balancing policy.
     pub fn policy(mut self, policy: impl Into<Policy>) -> Self {
         self.policy = Some(policy.into());
         self
     }
 
-    /// Ejects endpoints by these rules.
+    /// Sets the rules by which endpoints are ejected.
     pub fn outlier_detection(mut self, outliers: OutlierDetection) -> Self {
         self.outlier_detection = Some(outliers);
         self
     }
 
-    /// Applies `config` to the methods that `name` fits and no closer name does.
+    /// Applies `config` to the methods that `name` matches, unless a more specific name matches too.
     pub fn method(mut self, name: MethodName, config: MethodConfig) -> Self {
         self.methods.push((name, config));
         self
     }
 
-    /// Stops to retry by these rules.
+    /// Sets the retry throttling.
     pub fn retry_throttling(mut self, throttling: RetryThrottling) -> Self {
         self.retry_throttling = Some(throttling);
         self
     }
 
-    /// Limits hedges to this share of the calls.
+    /// Sets the limit on hedges because of slow attempts.
     pub fn hedging_budget(mut self, budget: HedgingBudget) -> Self {
         self.hedging_budget = Some(budget);
         self

@@ -1,11 +1,11 @@
-//! The JSON of outlier detection, which gRFC A50 makes a policy around another one.
+//! The JSON of outlier detection, which gRFC A50 defines as a policy with a child policy.
 
 use serde::Deserialize;
 
 use super::values::{Int, Object, Percent, PositiveSeconds, Seconds, UInt32};
 use crate::outlier::{FailurePercentage, OutlierDetection, SuccessRate};
 
-/// The rules, and the policy `P` inside, which is none of their business.
+/// The config of outlier detection, and its child policy `P`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OutlierDetectionJson<P> {
@@ -13,9 +13,9 @@ pub(super) struct OutlierDetectionJson<P> {
     base_ejection_time: Option<Seconds>,
     max_ejection_time: Option<Seconds>,
     max_ejection_percent: Option<Percent>,
-    /// Not in A50.
+    /// An extension to A50.
     consecutive_failures: Option<UInt32>,
-    /// Not in A50.
+    /// An extension to A50.
     min_attempt_time: Option<Seconds>,
     success_rate_ejection: Option<Object<SuccessRateJson>>,
     failure_percentage_ejection: Option<Object<FailurePercentageJson>>,

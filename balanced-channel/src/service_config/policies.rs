@@ -1,4 +1,4 @@
-//! `loadBalancingConfig`: a list of policies, of which the first known one is used.
+//! `loadBalancingConfig`: a list of policies. The first known one is used.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(super) struct PolicyListJson(pub(super) SelectedPolicy);
 /// The value of the deprecated `loadBalancingPolicy`: a name.
 pub(super) struct PolicyNameJson(pub(super) SelectedPolicy);
 
-/// The policy taken, and the outlier detection around it, which here belongs to the channel.
+/// The policy that is used, and the outlier detection around it, which is a setting of the channel in this crate.
 #[derive(Default)]
 pub(super) struct SelectedPolicy {
     pub(super) policy: Policy,
@@ -78,7 +78,7 @@ impl SelectedPolicy {
                 let outliers = json.config();
                 let PolicyListJson(child) = json.child_policy;
                 if child.outlier_detection.is_some() {
-                    return Err(A::Error::custom("has another outlier detection inside; a channel has one"));
+                    return Err(A::Error::custom("contains a second outlier detection; a channel has one"));
                 }
                 Self { outlier_detection: Some(outliers), ..child }
             }
@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for PolicyListVisitor {
         }
         Err(A::Error::custom(match unknown[..] {
             [] => "names no load balancing policy".to_owned(),
-            _ => format!("has no load balancing policy that is known here, only {}", unknown.join(", ")),
+            _ => format!("has no supported load balancing policy, only {}", unknown.join(", ")),
         }))
     }
 }
@@ -166,7 +166,7 @@ impl<'de> Deserialize<'de> for PolicyNameJson {
         match &*name.to_ascii_lowercase() {
             "round_robin" => Ok(Self(SelectedPolicy::default())),
             "pick_first" => Ok(Self(crate::policy::PickFirst::default().into())),
-            _ => Err(D::Error::custom(format!("{name:?} is not known here, or needs loadBalancingConfig"))),
+            _ => Err(D::Error::custom(format!("{name:?} is not supported, or needs loadBalancingConfig"))),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct PickFirstJson {
 #[serde(rename_all = "camelCase")]
 pub(super) struct LeastRequestJson {
     choice_count: Option<Int<2, { u32::MAX as u64 }>>,
-    /// Not in A48.
+    /// An extension to A48.
     slow_start_config: Option<Object<SlowStartJson>>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct RingHashJson {
     max_ring_size: Option<RingSize>,
 }
 
-/// A ring has at most 8 Mi places (gRFC A42).
+/// A ring has at most 8 Mi entries (gRFC A42).
 type RingSize = Int<1, 8_388_608>;
 
 struct NotNegative(f64);
@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Load is read from each call; there is no stream of reports beside the calls.
+/// Accepts only `false`: load reports are read from the trailers of calls, not from a separate stream of reports.
 fn per_call_only<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match Option::<bool>::deserialize(deserializer)? {
         Some(true) => Err(D::Error::custom("is not supported; load is read from the trailers of calls")),

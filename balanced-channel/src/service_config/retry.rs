@@ -12,8 +12,8 @@ pub(super) const MAX_ATTEMPTS: u32 = 5;
 /// Retries failed calls ([gRFC A6]).
 ///
 /// A call that fails with one of the codes before its response has begun is retried, on another endpoint if there is
-/// one. The server may have processed the failed attempt. Use a policy for methods that may run twice, or with codes
-/// that mean that nothing has run. Channels have none by default.
+/// one. The server may have processed the failed attempt. Use a policy only for methods that may run twice, or with
+/// codes that servers return before they process a call. Channels have no retry policy by default.
 ///
 /// Calls that no server has processed are always retried, with or without a policy (transparent retries).
 ///
@@ -143,7 +143,7 @@ impl RetryThrottling {
 
     /// Returns the thousandths of a token that a success puts back.
     pub(crate) fn milli_ratio(&self) -> u32 {
-        // 0.29 is a little less than 0.29 in binary and must still give 290. The cast saturates.
+        // The `f64` nearest to 0.29 is slightly smaller and must still give 290. The cast saturates.
         (self.token_ratio * 1000.0 + 1e-6) as u32
     }
 }
@@ -166,7 +166,7 @@ impl StatusCodes {
         self.0 == 0
     }
 
-    /// The codes of the set, in the order of their numbers.
+    /// Returns the codes of the set, in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Code> {
         (0..=16).map(Code::from_i32).filter(move |code| self.contains(*code))
     }
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_out_of_range_is_named() {
+    fn value_out_of_range_is_named() {
         let good = RetryPolicy::default();
         assert_eq!(good.check(), Ok(()));
         for (policy, field) in [

@@ -1,4 +1,4 @@
-//! The JSON that is accepted, and the errors for JSON that is not.
+//! Tests of valid service configs, and of the errors for invalid ones.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn policy(json: &str) -> Policy {
 }
 
 #[test]
-fn an_empty_config_sets_nothing() {
+fn empty_config_sets_nothing() {
     for json in ["{}", r#"{"loadBalancingConfig": null, "methodConfig": []}"#] {
         assert_eq!(read(json), ServiceConfig::default(), "{json}");
     }
@@ -30,7 +30,7 @@ fn an_empty_config_sets_nothing() {
 }
 
 #[test]
-fn every_policy_is_known() {
+fn config_of_each_policy_is_parsed() {
     let seconds = Duration::from_secs;
     let slow = SlowStart { aggression: 1.5, min_weight_percent: 5, ..SlowStart::new(seconds(30)) };
     for (json, expected) in [
@@ -71,7 +71,7 @@ fn every_policy_is_known() {
 }
 
 #[test]
-fn outlier_detection_is_taken_from_around_its_child() {
+fn outlier_detection_policy_sets_the_rules_and_the_child_policy() {
     let json = |fields: &str| {
         read(&format!(
             r#"{{"loadBalancingConfig": [{{"random_subsetting": {{"subsetSize": 2, "childPolicy": [
@@ -99,7 +99,7 @@ fn outlier_detection_is_taken_from_around_its_child() {
 }
 
 #[test]
-fn methods_have_their_own_config() {
+fn method_config_applies_to_its_names() {
     let config = read(
         r#"{
             "methodConfig": [
@@ -149,7 +149,7 @@ fn methods_have_their_own_config() {
     assert_eq!(config, expected);
 }
 
-/// Each config on one line, and the beginning of what is said of it on the next.
+/// The list has each config on one line, and the beginning of its error on the next.
 #[test]
 fn error_names_the_field_and_the_problem() {
     let lines: Vec<_> = include_str!("invalid_configs.txt").lines().collect();
@@ -162,7 +162,7 @@ fn error_names_the_field_and_the_problem() {
 }
 
 #[test]
-fn durations_are_those_of_protobuf() {
+fn duration_in_protobuf_json_is_parsed() {
     let timeout = |text: &str| {
         let json = format!(r#"{{"methodConfig": [{{"name": [{{}}], "timeout": "{text}"}}]}}"#);
         json.parse::<ServiceConfig>().ok().map(|config| config.methods[0].1.timeout.unwrap())
@@ -184,7 +184,7 @@ fn durations_are_those_of_protobuf() {
 }
 
 #[test]
-fn depth_is_bounded() {
+fn deeply_nested_config_is_an_error() {
     let json = r#"[{"random_subsetting": {"subsetSize": 1, "childPolicy": "#.repeat(10_000);
     let error = format!(r#"{{"loadBalancingConfig": {json}"#).parse::<ServiceConfig>().unwrap_err();
     assert!(error.to_string().contains("recursion limit"), "{error}");

@@ -1,5 +1,5 @@
-//! Numbers, durations and status codes as protobuf writes them in JSON. Each refuses what is out of
-//! its range, so that the error has the path of the field.
+//! Numbers, durations and status codes in protobuf's JSON encoding. Each type rejects values out of its range while it
+//! is parsed, so that the error has the path of the field.
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::status_name;
 /// The longest duration that protobuf has, in seconds: 10 000 years.
 const MAX_SECONDS: u64 = 315_576_000_000;
 
-/// A whole number within bounds, as a number or as text.
+/// A whole number from `MIN` to `MAX`, written as a number or as a string.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Int<const MIN: u64, const MAX: u64>(pub(super) u64);
 
@@ -23,7 +23,7 @@ pub(super) type UInt32 = Int<0, { u32::MAX as u64 }>;
 /// A number from 0 to 100.
 pub(super) type Percent = Int<0, 100>;
 
-/// A number with a fraction, as a number or as text. Never infinite.
+/// A finite number, written as a number or as a string.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Float(pub(super) f64);
 
@@ -31,7 +31,7 @@ pub(super) struct Float(pub(super) f64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seconds(pub(super) Duration);
 
-/// A duration of more than nothing.
+/// A duration greater than 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PositiveSeconds(pub(super) Duration);
 
@@ -56,13 +56,13 @@ struct ScalarVisitor(&'static str);
 // === impl Int ===
 
 impl<const MIN: u64, const MAX: u64> Int<MIN, MAX> {
-    /// As a `u32`, which MAX must fit into.
+    /// Returns the number as a `u32`, which `MAX` must fit into.
     pub(super) fn u32(self) -> u32 {
         const { assert!(MAX <= u32::MAX as u64) };
         self.0 as u32
     }
 
-    /// As a `usize`, which holds whatever fits into a `u32` on every machine with tokio.
+    /// Returns the number as a `usize`. On every platform that tokio supports, a `usize` has at least 32 bits.
     pub(super) fn usize(self) -> usize {
         self.u32() as usize
     }
@@ -71,7 +71,7 @@ impl<const MIN: u64, const MAX: u64> Int<MIN, MAX> {
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Int<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = number(deserializer, "a whole number")?;
-        // JSON's numbers are exact up to 2^53, far above any MAX.
+        // An `f64` is exact up to 2^53, far above any MAX.
         if number.fract() != 0.0 || !(MIN as f64..=MAX as f64).contains(&number) {
             let range = match MAX < u64::from(u32::MAX) {
                 true => format!("from {MIN} to {MAX}"),
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for PositiveSeconds {
     }
 }
 
-/// Reads digits, perhaps a dot and up to nine more, and an `s`.
+/// Parses digits, optionally a dot and up to nine more digits, and an `s`.
 fn duration(text: &str) -> Option<Duration> {
     let number = text.strip_suffix('s')?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for StatusCode {
     }
 }
 
-/// Returns whether gRPC calls `code` this. The English of the protocol has two l's; one is taken too.
+/// Returns whether `name` is gRPC's name of `code`. Accepts CANCELED as well as gRPC's CANCELLED.
 fn is_name(code: Code, name: &str) -> bool {
     status_name(code).eq_ignore_ascii_case(name)
         || code == Code::Cancelled && name.eq_ignore_ascii_case("CANCELED")

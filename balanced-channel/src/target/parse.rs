@@ -1,8 +1,8 @@
-//! The small words of targets: ports, addresses and names. Each error goes on after the target.
+//! Parses the parts of a target: ports, addresses and names. Each error is a predicate of the target.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The port of a DNS server that names none.
+/// The default port of a DNS server.
 const DEFAULT_DNS_PORT: u16 = 53;
 /// The longest host name that DNS can carry, in characters (RFC 1035, section 2.3.4).
 const MAX_HOST: usize = 253;
@@ -27,7 +27,7 @@ pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
         return Err("has no host: write dns:///host:port".into());
     }
     let Some(port) = port else { return Ok((host, None)) };
-    // `u16::from_str` would take a sign.
+    // `u16::from_str` accepts a sign.
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(number) if digits && number > 0 => Ok((host, Some(number))),

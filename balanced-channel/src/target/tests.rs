@@ -9,7 +9,7 @@ fn dns(host: &str, port: u16) -> ResolverTarget {
 }
 
 #[test]
-fn a_name_is_looked_up() {
+fn host_name_is_a_dns_target() {
     assert_eq!(resolver_target("dns:///grpc-svc:8000"), dns("grpc-svc", 8000));
     assert_eq!(resolver_target("dns:grpc-svc:8000"), dns("grpc-svc", 8000));
     assert_eq!(resolver_target("grpc-svc:8000"), dns("grpc-svc", 8000));
@@ -20,7 +20,7 @@ fn a_name_is_looked_up() {
 }
 
 #[test]
-fn a_dns_server_can_be_named() {
+fn authority_of_a_dns_target_is_the_dns_server() {
     for (text, server) in [
         ("dns://127.0.0.1:5353/svc:80", "127.0.0.1:5353"),
         ("dns://10.0.0.10/svc:80", "10.0.0.10:53"),
@@ -33,7 +33,7 @@ fn a_dns_server_can_be_named() {
 }
 
 #[test]
-fn addresses_are_taken_as_they_are() {
+fn ip_address_is_a_fixed_target() {
     let fixed = |list: &[&str]| ResolverTarget::Fixed(list.iter().map(|a| a.parse().unwrap()).collect());
     assert_eq!(resolver_target("ipv4:10.0.0.1:80,10.0.0.2:81"), fixed(&["10.0.0.1:80", "10.0.0.2:81"]));
     assert_eq!(resolver_target("ipv6:[::1]:80,[fd00::2]:81"), fixed(&["[::1]:80", "[fd00::2]:81"]));
@@ -43,7 +43,7 @@ fn addresses_are_taken_as_they_are() {
 }
 
 #[test]
-fn the_authority_is_the_host_and_port_of_the_target() {
+fn authority_is_the_host_and_port_of_the_target() {
     for (text, authority) in [
         ("dns:///grpc-svc:8000", "grpc-svc:8000"),
         ("dns:///grpc-svc.:8000", "grpc-svc:8000"),
@@ -55,7 +55,7 @@ fn the_authority_is_the_host_and_port_of_the_target() {
 }
 
 #[test]
-fn a_target_without_a_scheme_is_dns() {
+fn target_without_a_scheme_is_dns() {
     for text in ["grpc-svc:8000", "grpc-svc", "10.0.0.1:80", "[::1]:80", "[::1]"] {
         assert_eq!(text.parse::<Target>().unwrap().canonical(), format!("dns:///{text}"));
     }
@@ -65,7 +65,7 @@ fn a_target_without_a_scheme_is_dns() {
 }
 
 #[test]
-fn a_bad_target_says_what_is_wrong_with_it() {
+fn invalid_target_has_an_error_that_states_the_problem() {
     for (text, reason) in [
         ("", "is empty"),
         ("dns:///", "has no host"),

@@ -1,4 +1,4 @@
-//! Picks allocate nothing, whatever the policy and the number of endpoints.
+//! Tests that no pick allocates memory, for every policy and several numbers of endpoints.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ fn picks(picker: &dyn Picker, headers: &HeaderMap) {
 }
 
 #[tokio::test]
-async fn no_pick_allocates() {
+async fn pick_allocates_no_memory() {
     let headers: HeaderMap = [(KEY, "value".parse().unwrap())].into_iter().collect();
     for endpoints in [1, 3, 1000] {
         let subchannels = TestSubchannels::new(endpoints).await;
@@ -41,7 +41,7 @@ async fn no_pick_allocates() {
             for _ in 0..endpoints {
                 let pick = picker.pick(&PickArgs { headers: &headers }).unwrap();
                 if pick.on_done.is_some() {
-                    // Weights that differ by up to a half.
+                    // Reports utilizations from 0.5 to 1, so that the weights differ.
                     end_with_report(&pick, 100.0, 1.0 - (index(&pick) % 3) as f64 / 4.0);
                 }
             }

@@ -1,4 +1,4 @@
-//! READY subchannels for the tests of pickers, over pipes whose peer never responds.
+//! READY subchannels for the tests of pickers, over in-memory pipes whose peer never responds.
 
 mod allocations;
 
@@ -27,7 +27,7 @@ impl TestSubchannels {
         Self::default().and(count).await
     }
 
-    /// And as many more, READY from now on.
+    /// Adds `count` subchannels that are READY from now on.
     pub(crate) async fn and(mut self, count: usize) -> Self {
         for _ in 0..count {
             let (pipe, end) = tokio::io::duplex(4096);
@@ -48,7 +48,7 @@ impl TestSubchannels {
         self.ready.clone()
     }
 
-    /// Loses a connection, and waits until that is known.
+    /// Closes a connection from the peer's side, and waits until its client has noticed.
     pub(crate) async fn lose(&self, at: usize) {
         self.pipes.borrow_mut().remove(&at);
         while self.ready[at].is_open() {
@@ -81,7 +81,7 @@ impl TestSubchannels {
         }
     }
 
-    /// Makes calls until one goes to the subchannel `at`, and ends that one with a load report.
+    /// Picks until a pick selects the subchannel `at`, and ends that call with a load report.
     pub(crate) fn report(&self, picker: &dyn Picker, at: usize, qps: f64, utilization: f64) {
         let pick = std::iter::repeat_with(|| picker.pick(&PickArgs { headers: &HeaderMap::new() }))
             .take(100 * self.ready.len())

@@ -1,13 +1,13 @@
 use super::*;
 use crate::{metrics::Metric, policy::testing::TestSubchannels};
 
-/// Returns whether each count is right within two calls: a turn begins anywhere.
+/// Returns whether each count is as expected within two calls. The schedule starts at a random turn.
 fn close(counts: &[usize], expected: &[usize]) -> bool {
     counts.len() == expected.len() && counts.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 2)
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_follow_the_reports() {
+async fn calls_are_proportional_to_reported_weights() {
     let subchannels = TestSubchannels::new(3).await;
     let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), Arc::default());
     let picker = policy.picker(subchannels.ready());
@@ -28,7 +28,7 @@ async fn calls_follow_the_reports() {
         "the blackout"
     );
     tokio::time::advance(Duration::from_secs(10)).await;
-    // 200, 100 and the mean of both.
+    // The weights are 200, 100 and the mean of both.
     let counts = subchannels.distribution(&*policy.picker(subchannels.ready()), 450);
     assert!(close(&counts, &[200, 100, 150]), "{counts:?}");
 
@@ -41,7 +41,7 @@ async fn calls_follow_the_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_each_computation_finds_is_counted() {
+async fn weights_are_counted_at_each_computation() {
     let (subchannels, metrics) = (TestSubchannels::new(3).await, Arc::<WeightMetrics>::default());
     let mut policy = WeightedRoundRobinPolicy::new(WeightedRoundRobin::default(), metrics.clone());
     let mut compute = || {
@@ -63,7 +63,7 @@ async fn what_each_computation_finds_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_out_of_all_proportion_is_bounded() {
+async fn extreme_weight_is_limited() {
     let subchannels = TestSubchannels::new(30).await;
     let mut policy = WeightedRoundRobinPolicy::new(
         WeightedRoundRobin::default().blackout_period(Duration::ZERO),
@@ -78,7 +78,7 @@ async fn a_report_out_of_all_proportion_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_endpoint_starts_slowly() {
+async fn new_endpoint_starts_slowly() {
     let subchannels = TestSubchannels::new(2).await;
     let slow = SlowStart::new(Duration::from_secs(100));
     let mut policy =
@@ -99,7 +99,7 @@ async fn a_new_endpoint_starts_slowly() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_passed_over() {
+async fn lost_connection_is_skipped() {
     let subchannels = TestSubchannels::new(3).await;
     let mut policy = WeightedRoundRobinPolicy::new(
         WeightedRoundRobin::default().blackout_period(Duration::ZERO),
@@ -116,7 +116,7 @@ async fn a_lost_connection_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_of_an_ejected_endpoint_are_kept_and_those_of_an_old_connection_are_not() {
+async fn ejected_endpoint_keeps_its_reports_and_reconnected_endpoint_does_not() {
     let subchannels = TestSubchannels::new(2).await;
     let config = WeightedRoundRobin::default().blackout_period(Duration::ZERO);
     let mut policy = WeightedRoundRobinPolicy::new(config, Arc::default());

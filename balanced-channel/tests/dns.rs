@@ -1,6 +1,6 @@
-//! The channel on DNS as real clusters have it: answers of every kind, right and wrong.
+//! The channel with the DNS answers of real clusters, valid and invalid.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod name_server;
@@ -15,26 +15,26 @@ use tonic::Code;
 
 const QUICK: Refresh = Refresh { min: Duration::from_millis(20), max: Duration::from_millis(40) };
 
-/// A channel to `svc.test.` that asks `server` often.
+/// Returns a channel to `svc.test.` that queries `server` often.
 fn channel(server: &NameServer, port: u16) -> Channel {
     Channel::builder(format!("dns://{}/svc.test.:{port}", server.address)).refresh(QUICK).build().unwrap()
 }
 
-/// Two backends at one port, a server that lists them, and a channel that is connected to both.
+/// Starts two backends at one port, a DNS server that lists them, and a channel that is connected to both.
 async fn working(ips: [&'static str; 2]) -> (Vec<Backend>, NameServer, Channel) {
     let backends = Backend::at_one_port(&ips);
-    let server = NameServer::start(move |asked| addresses(asked, ips)).await;
+    let server = NameServer::start(move |query| addresses(query, ips)).await;
     let channel = channel(&server, backends[0].address.port());
     ready(&channel, 2).await;
     (backends, server, channel)
 }
 
-/// The addresses in the pool, whatever their state.
+/// Returns the addresses of all subchannels, in any state.
 fn pool(channel: &Channel) -> Vec<SocketAddr> {
     channel.snapshot().subchannels.iter().map(|subchannel| subchannel.address).collect()
 }
 
-/// Fails the lookups with `bad` for a while: the pool stays, and so does the way back.
+/// Fails lookups with `bad` for a while. Asserts that the subchannels stay, and that later changes are applied.
 async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Query) -> Reply + Send + 'static) {
     let (_backends, server, channel) = working(ips).await;
     let connected: Vec<_> = channel.snapshot().subchannels.iter().map(|s| s.since).collect();
@@ -49,7 +49,7 @@ async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Query) -> Reply + Sen
     assert_eq!((snapshot.ready(), snapshot.resolver.endpoints), (2, Some(2)), "{snapshot:?}");
     assert!(snapshot.subchannels.iter().zip(connected).all(|(now, before)| now.since > before), "the same");
 
-    server.set_script(move |asked| addresses(asked, ips));
+    server.set_script(move |query| addresses(query, ips));
     until("the recovery", || channel.snapshot().resolver.error.is_none().then_some(())).await;
     assert_eq!(channel.snapshot().ready(), 2);
 }
@@ -58,7 +58,7 @@ async fn survives(ips: [&'static str; 2], bad: impl FnMut(&Query) -> Reply + Sen
 async fn name_with_an_underscore_is_looked_up() {
     let backend = Backend::start();
     let port = backend.address.port();
-    let server = NameServer::start(|asked| addresses(asked, ["127.0.0.1", "127.0.0.1"])).await;
+    let server = NameServer::start(|query| addresses(query, ["127.0.0.1", "127.0.0.1"])).await;
     let target = format!("dns://{}/my_svc.test.:{port}", server.address);
     let channel = Channel::builder(target).refresh(QUICK).build().unwrap();
     ready(&channel, 1).await;
@@ -66,19 +66,19 @@ async fn name_with_an_underscore_is_looked_up() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_or_refuses_drops_no_connection() {
+async fn failing_dns_server_closes_no_connection() {
     for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::FormErr, ResponseCode::NotImp] {
         survives(["127.0.1.1", "127.0.1.2"], move |_| Reply::Code(code)).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_drops_no_connection() {
+async fn silent_dns_server_closes_no_connection() {
     survives(["127.0.2.1", "127.0.2.2"], |_| Reply::Silence).await;
 }
 
 #[tokio::test]
-async fn garbage_drops_no_connection() {
+async fn malformed_dns_answer_closes_no_connection() {
     let mut byte = 0_u8;
     survives(["127.0.3.1", "127.0.3.2"], move |_| {
         byte = byte.wrapping_add(41);
@@ -88,12 +88,12 @@ async fn garbage_drops_no_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_query_is_not_believed() {
+async fn answer_with_a_wrong_id_is_ignored() {
     survives(["127.0.4.1", "127.0.4.2"], |_| Reply::WrongId).await;
 }
 
 #[tokio::test]
-async fn an_empty_answer_and_a_name_that_is_gone_drop_only_what_is_not_connected() {
+async fn empty_answer_removes_only_endpoints_that_are_not_connected() {
     for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
         let (mut backends, server, channel) = working(["127.0.5.1", "127.0.5.2"]).await;
         server.set_script(move |_| Reply::Code(code));
@@ -111,34 +111,34 @@ async fn an_empty_answer_and_a_name_that_is_gone_drop_only_what_is_not_connected
         assert!(status == Code::Unavailable && message.contains("no addresses"), "{message}");
 
         let _backend = Backend::on(last);
-        server.set_script(|asked| addresses(asked, ["127.0.5.1"]));
+        server.set_script(|query| addresses(query, ["127.0.5.1"]));
         ready(&channel, 1).await;
         call(&channel, "").await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn every_one_of_150_addresses_is_found_over_tcp() {
+async fn answer_with_150_addresses_is_read_over_tcp() {
     let all: Vec<_> = (1..=150).map(|n| format!("127.0.6.{n}")).collect();
-    let server = NameServer::start(move |asked| addresses(asked, &all)).await;
-    let channel = channel(&server, backend::nowhere().port());
+    let server = NameServer::start(move |query| addresses(query, &all)).await;
+    let channel = channel(&server, backend::unused_address().port());
     until("150 endpoints", || (pool(&channel).len() == 150).then_some(())).await;
-    let asked = server.queries();
-    assert!(asked.iter().any(|asked| !asked.tcp) && asked.iter().any(|asked| asked.tcp));
+    let queries = server.queries();
+    assert!(queries.iter().any(|query| !query.tcp) && queries.iter().any(|query| query.tcp));
 }
 
 #[tokio::test]
-async fn a_chain_of_aliases_is_followed_within_one_answer_and_across_several() {
+async fn cname_chain_is_followed_within_and_across_answers() {
     for whole in [true, false] {
         let backends = Backend::at_one_port(&["127.0.7.1"]);
-        let server = NameServer::start(move |asked| {
+        let server = NameServer::start(move |query| {
             let chain = [alias("svc.test.", "svc.blue.test."), alias("svc.blue.test.", "pod.blue.test.")];
             let mut records: Vec<_> =
-                chain.into_iter().skip_while(|link| link.name.to_string() != asked.name).collect();
+                chain.into_iter().skip_while(|link| link.name.to_string() != query.name).collect();
             if !whole {
                 records.truncate(1);
             }
-            if asked.family == RecordType::A && (whole || asked.name == "pod.blue.test.") {
+            if query.family == RecordType::A && (whole || query.name == "pod.blue.test.") {
                 records.push(record(&"pod.blue.test.".parse().unwrap(), "127.0.7.1", 30));
             }
             Reply::Records(records)
@@ -151,9 +151,9 @@ async fn a_chain_of_aliases_is_followed_within_one_answer_and_across_several() {
 }
 
 #[tokio::test]
-async fn a_pod_with_two_addresses_is_one_endpoint() {
+async fn dual_stack_pod_is_one_endpoint() {
     let server =
-        NameServer::start(|asked| addresses(asked, ["127.0.8.1", "127.0.8.2", "fd00::8:1", "fd00::8:2"]))
+        NameServer::start(|query| addresses(query, ["127.0.8.1", "127.0.8.2", "fd00::8:1", "fd00::8:2"]))
             .await;
     let backends = Backend::at_one_port(&["127.0.8.1", "127.0.8.2"]);
     let channel = channel(&server, backends[0].address.port());
@@ -164,15 +164,15 @@ async fn a_pod_with_two_addresses_is_one_endpoint() {
 }
 
 #[tokio::test]
-async fn records_in_another_order_each_time_and_twice_over_move_nothing() {
+async fn reordered_and_duplicate_records_change_no_endpoint() {
     let ips = ["127.0.9.1", "127.0.9.2", "127.0.9.3"];
     let backends = Backend::at_one_port(&ips);
     let mut turn = 0;
-    let server = NameServer::start(move |asked| {
+    let server = NameServer::start(move |query| {
         turn += 1;
         let mut shuffled = [ips, ips].concat();
         shuffled.rotate_left(turn % 5);
-        addresses(asked, shuffled)
+        addresses(query, shuffled)
     })
     .await;
     let channel = channel(&server, backends[0].address.port());
@@ -190,17 +190,17 @@ async fn records_in_another_order_each_time_and_twice_over_move_nothing() {
 }
 
 #[tokio::test]
-async fn a_ttl_of_nothing_or_of_years_is_kept_within_the_bounds() {
+async fn ttl_out_of_bounds_is_clamped() {
     for ttl in [0, u32::MAX] {
-        let server = NameServer::start(move |asked| match asked.family {
-            RecordType::A => Reply::Records(vec![record(&asked.name.parse().unwrap(), "127.0.10.1", ttl)]),
+        let server = NameServer::start(move |query| match query.family {
+            RecordType::A => Reply::Records(vec![record(&query.name.parse().unwrap(), "127.0.10.1", ttl)]),
             _ => Reply::Records(Vec::new()),
         })
         .await;
-        let _channel = channel(&server, backend::nowhere().port());
-        // The first lookup asks for both families, and a dead endpoint asks all the time.
-        let asked = server.next_queries(12).await;
-        let took = asked[11].at - asked[2].at;
+        let _channel = channel(&server, backend::unused_address().port());
+        // The first lookup queries both families, and an unreachable endpoint requests a refresh continuously.
+        let queries = server.next_queries(12).await;
+        let took = queries[11].at - queries[2].at;
         assert!(took >= QUICK.min * 8, "9 lookups after another in {took:?}");
     }
 }

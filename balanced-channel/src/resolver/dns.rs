@@ -21,27 +21,28 @@ use super::{Endpoint, Lookup, LookupAnswer, ResolveError};
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for a whole lookup: all search domains, servers and attempts.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time for the rest of the search list once a name is known not to exist, while no name was ever found. The DNS of
-/// the cluster has answered by then; a server to which it forwards the remaining names may never answer.
+/// The time for the rest of the search list after the first name that does not exist, if no lookup has found a name
+/// yet. The DNS server of the cluster has answered by then; a server to which it forwards the remaining names may never
+/// answer.
 const SEARCH_TIMEOUT: Duration = QUERY_TIMEOUT;
 
 /// Looks up the addresses of a host in DNS: the [`Lookup`] of `dns:///` targets.
 ///
-/// Follows resolv.conf(5), with its search list, and the hosts file. Queries A and AAAA records; each lookup queries
-/// the servers again, as nothing is cached. The endpoints of one address family come first; those of the other get
-/// calls only while none of the first can be reached.
+/// Follows resolv.conf(5), with its search list, and the hosts file. Queries A and AAAA records, without a cache. The
+/// endpoints of one address family are preferred; those of the second family get calls only while no endpoint of the
+/// first can be reached.
 #[derive(Debug)]
 pub struct DnsLookup {
     host: String,
     port: u16,
     query_timeout: Duration,
-    /// The DNS configuration; that of resolv.conf if `None`.
+    /// The DNS configuration; `None` for that of resolv.conf.
     config: Option<(ResolverConfig, ResolverOpts)>,
-    /// Created by the first lookup that can: resolv.conf may not be there yet.
+    /// The stub resolver, created by the first lookup that can read resolv.conf, which may not exist yet.
     stub: Option<Stub>,
 }
 
-/// The stub resolver, and the names to try with it in turn (resolv.conf: `search`, `ndots`).
+/// The stub resolver, and the names to query in order (resolv.conf: `search`, `ndots`).
 #[derive(Debug)]
 struct Stub {
     resolver: TokioResolver,
@@ -50,22 +51,22 @@ struct Stub {
     last_found: Option<LastFound>,
 }
 
-/// The name and record type of the last lookup that found addresses. They are kept, so that one query that
-/// fails or is a moment behind does not move every call to other endpoints.
+/// The name and record type of the last lookup that found addresses. They stay in use, so that a single query that
+/// fails or returns stale data does not move every call to other endpoints.
 #[derive(Clone, Copy, Debug)]
 struct LastFound {
     /// The index of the name.
     place: usize,
     /// The address family. Pods of a dual-stack service have an address of each, and one pod must be one endpoint.
     family: RecordType,
-    /// True if the name had addresses of the other family too.
+    /// True if the name had addresses of both families.
     dual_stack: bool,
 }
 
 /// The addresses of a name, and the time for which they are valid.
 struct Addresses {
     addresses: BTreeSet<IpAddr>,
-    /// The addresses of the other family, for the case that these cannot be reached.
+    /// The addresses of the second family, for use while the first ones cannot be reached.
     other_family: BTreeSet<IpAddr>,
     ttl: Duration,
 }
@@ -143,10 +144,10 @@ impl Stub {
         Ok(Self { resolver, names, last_found: None })
     }
 
-    /// Returns the addresses of the first name of the search list that has any. A name that does not exist is an answer
+    /// Returns the addresses of the first name of the search list that has any. If no name exists, the answer is empty
     /// (no endpoint is ready); if a query fails and no later name has addresses, the lookup fails. The search ends with
-    /// the name that was found last, even if it has no addresses now: it may be scaled to zero, and a later name may be
-    /// another service.
+    /// the name that the last successful lookup found, even if it has no addresses now: the service may be scaled to
+    /// zero, and a later name may belong to another service.
     async fn addresses(&mut self) -> Result<Addresses, NetError> {
         let (mut failure, mut end) = (None, None);
         for (place, name) in self.names.iter().enumerate() {
@@ -174,7 +175,7 @@ impl Stub {
         failure.map_or_else(|| Ok(Addresses::none()), Err)
     }
 
-    /// Returns the addresses of one family: the family found last, as long as the name has any of it.
+    /// Returns the addresses of one family: the one used last, as long as the name has addresses of that family.
     async fn family(&self, name: &Name) -> Result<(RecordType, Addresses), NetError> {
         if let Some(LastFound { family, dual_stack, .. }) = self.last_found {
             let other = if family == RecordType::A { RecordType::AAAA } else { RecordType::A };
@@ -182,7 +183,7 @@ impl Stub {
                 if !dual_stack {
                     return None;
                 }
-                // The preferred family does not wait for long.
+                // The answer for the preferred family waits only a limited time for the second one.
                 timeout(QUERY_TIMEOUT, query(&self.resolver, name, other)).await.ok()?.ok()
             });
             let addresses = addresses?;
@@ -235,7 +236,7 @@ async fn query(resolver: &TokioResolver, name: &Name, family: RecordType) -> Res
 
 /// Returns the fully qualified names to try, in order (resolv.conf(5)).
 fn names(host: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, NetError> {
-    // Not `from_utf8`, which refuses an underscore in the middle: Docker Compose makes such names.
+    // `from_utf8` rejects an underscore inside a name, and Docker Compose creates such names.
     let mut name = Name::from_ascii(host)?;
     if name.is_fqdn() {
         return Ok(vec![name]);

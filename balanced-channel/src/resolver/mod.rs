@@ -1,4 +1,4 @@
-//! Resolvers: they turn a target into sets of endpoints.
+//! Resolvers turn a target into sets of endpoints.
 //!
 //! A resolver publishes the complete set each time; the balancer finds the differences.
 
@@ -23,7 +23,7 @@ use tokio::{
 pub struct Endpoint {
     /// The address to connect to, unique in a set.
     pub address: SocketAddr,
-    /// The name for people, such as that of the pod, if the resolver knows it.
+    /// The name to display, such as that of the pod, if the resolver knows it.
     pub name: Option<Arc<str>>,
     /// The failure zone, if the resolver knows it. See [`Builder::zone`](crate::Builder::zone).
     pub zone: Option<Arc<str>>,
@@ -66,7 +66,7 @@ pub(crate) struct Resolution {
     pub(crate) error: Option<ResolveError>,
 }
 
-/// The balancer's end of [`Updates`].
+/// The balancer's side of [`Updates`].
 #[derive(Debug)]
 pub(crate) struct Resolutions {
     pub(crate) latest: watch::Receiver<Resolution>,
@@ -77,13 +77,13 @@ pub(crate) struct Resolutions {
 #[derive(Debug)]
 pub(crate) struct StaticResolver(pub(crate) Vec<SocketAddr>);
 
-/// Runs a resolver. A panic is an error that calls report if there are no endpoints.
+/// Runs a resolver. A panic becomes a resolver error, with which calls fail if there are no endpoints.
 pub(crate) async fn run(resolver: Box<dyn Resolver>, updates: Updates) {
     let running = AssertUnwindSafe(async { resolver.run(updates.clone()).await });
     if running.catch_unwind().await.is_err() {
         tracing::error!("resolver panicked; the last endpoints stay in use");
         updates.fail(ResolveError::new("the resolver panicked"));
-        // When all senders are dropped, the balancer ends.
+        // Keeps the sender until the channel is dropped: the balancer ends when all senders are dropped.
         updates.closed().await;
     }
 }
@@ -133,7 +133,7 @@ impl ResolveError {
 
 // === impl Updates ===
 
-/// Creates the two ends between a resolver and a balancer.
+/// Creates the connected pair of a resolver's and a balancer's side.
 pub(crate) fn updates() -> (Updates, Resolutions) {
     let (resolution, latest) = watch::channel(Resolution::default());
     let request_refresh = Arc::new(Notify::new());
@@ -153,7 +153,7 @@ impl Updates {
         });
     }
 
-    /// Publishes that the service has no endpoint now, and why.
+    /// Publishes that the service has no endpoint now, with the reason.
     #[cfg(feature = "kubernetes")]
     pub(crate) fn publish_none(&self, error: ResolveError) {
         self.resolution.send_modify(|latest| {

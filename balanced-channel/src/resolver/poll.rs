@@ -1,4 +1,4 @@
-//! Resolvers that poll: when a lookup is made, whatever its source.
+//! Resolvers that repeat a lookup, and the schedule of their lookups.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -13,11 +13,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// A source of the endpoints of a target that can be queried: DNS, a registry, a file.
 pub trait Lookup: Send + 'static {
-    /// Queries the source once. Must have a time limit: the resolver waits for it.
+    /// Queries the source once. Must have a time limit, because the resolver waits for the result.
     ///
     /// # Errors
     ///
-    /// If the source does not answer. An answer without endpoints is not an error: it means that none is ready.
+    /// If the source does not answer. An answer without endpoints is not an error: it means that no endpoint is ready.
     fn lookup(&mut self) -> impl Future<Output = Result<LookupAnswer, ResolveError>> + Send;
 }
 
@@ -35,15 +35,15 @@ pub struct LookupAnswer {
 pub struct Refresh {
     /// The minimum time between two lookups. Default: 1 s.
     pub min: Duration,
-    /// The maximum time between two lookups that succeed, whatever the TTL. Default: 2 s.
+    /// The maximum time between two lookups that succeed, for any TTL. Default: 2 s.
     pub max: Duration,
 }
 
 /// A resolver that repeats a [`Lookup`].
 ///
-/// The next lookup follows when the answer's TTL has passed, within the bounds of [`Refresh`]; after a failure, a
-/// backoff with jitter, up to 5 s. When the channel requests a refresh, because a connection was lost or could not be
-/// established, it follows as soon as [`Refresh::min`] allows.
+/// The next lookup starts when the TTL of the answer has passed, within the bounds of [`Refresh`], or after a failed
+/// lookup with a backoff with jitter of up to 5 s. When the channel requests a refresh, because a connection was lost
+/// or could not be established, the next lookup starts as soon as [`Refresh::min`] allows.
 #[derive(Debug)]
 pub struct PollingResolver<L> {
     lookup: L,
@@ -120,13 +120,13 @@ mod tests {
 
     /// Records the time of each lookup, takes 5 ms, and answers with `ttl`.
     struct Recorded {
-        asked: Arc<Mutex<Vec<Instant>>>,
+        times: Arc<Mutex<Vec<Instant>>>,
         ttl: Result<Duration, ResolveError>,
     }
 
     impl Lookup for Recorded {
         async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
-            self.asked.lock().unwrap().push(Instant::now());
+            self.times.lock().unwrap().push(Instant::now());
             tokio::time::sleep(Duration::from_millis(5)).await;
             self.ttl.clone().map(|ttl| LookupAnswer { endpoints: Vec::new(), ttl })
         }
@@ -138,9 +138,9 @@ mod tests {
         span: Duration,
         ask: impl Fn(&Resolutions),
     ) -> Vec<u128> {
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let times = Arc::new(Mutex::new(Vec::new()));
         let (updates, resolutions) = updates();
-        let polled = PollingResolver::new(Recorded { asked: asked.clone(), ttl }, Refresh::default());
+        let polled = PollingResolver::new(Recorded { times: times.clone(), ttl }, Refresh::default());
         let polling = tokio::spawn(Box::new(polled).run(updates));
         let end = Instant::now() + span;
         while Instant::now() < end {
@@ -148,8 +148,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         polling.abort();
-        let asked = asked.lock().unwrap();
-        asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+        let times = times.lock().unwrap();
+        times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
     }
 
     const SPAN: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! Endpoints come, move, drain and go, and the channel has them at once.
+//! Endpoints that are added, move, drain and are removed. The channel applies each change at once.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tonic::Code;
 
 use super::*;
 
-/// The time within which a change should reach the channel on an idle machine; it is printed
-/// beside what was seen. The bound that fails is generous, as the machine may be busy.
+/// The time within which a change should reach the channel on an idle machine. It is only printed with the measured
+/// times; the limit of the test is higher, as the machine may be busy.
 const SOON: Duration = Duration::from_millis(50);
 
 #[tokio::test]
-async fn every_event_is_with_the_channel_at_once() {
+async fn watch_event_reaches_the_channel_at_once() {
     let cluster = Cluster::new(&["127.0.31.1", "127.0.31.2", "127.0.31.3"]).await;
     let channel = cluster.channel("grpc");
     found(&channel, 0).await;
@@ -47,7 +47,7 @@ async fn every_event_is_with_the_channel_at_once() {
 }
 
 #[tokio::test]
-async fn the_request_is_a_real_one_and_subchannels_have_the_names_of_pods() {
+async fn requests_are_well_formed_and_subchannels_have_the_names_of_pods() {
     let (cluster, channel) = Cluster::working(&["127.0.32.1", "127.0.32.2"]).await;
     assert_eq!(names(&channel), ["svc-0", "svc-1"]);
     let [list, watch] = &cluster.api.requests()[..] else { panic!("{:?}", cluster.api.requests()) };
@@ -61,14 +61,14 @@ async fn the_request_is_a_real_one_and_subchannels_have_the_names_of_pods() {
     let seconds: u64 = watch.value("timeoutSeconds").unwrap().parse().unwrap();
     assert!((60..=300).contains(&seconds));
 
-    // Another pod comes by an address that is in use.
+    // A different pod has taken over an address.
     let pods = [cluster.pod(0), Slice::pod("svc-9", "127.0.32.2")];
     cluster.api.put_slice(&cluster.slice("svc-a", pods));
     until("the new name", || (names(&channel) == ["svc-0", "svc-9"]).then_some(())).await;
 }
 
 #[tokio::test]
-async fn metrics_have_the_names_of_pods_while_they_are_there() {
+async fn metrics_have_the_names_of_current_pods() {
     let (cluster, channel) = Cluster::working(&["127.0.30.1", "127.0.30.2"]).await;
     for _ in 0..6 {
         call(&channel, "").await.unwrap();
@@ -83,7 +83,7 @@ async fn metrics_have_the_names_of_pods_while_they_are_there() {
     };
     let port = cluster.port();
     let of = |pod: &str, rest: &str| format!("{pod} 127.0.30.{}:{port} {rest}", &pod[4..]);
-    // The call that was answered last may not have been counted yet.
+    // The last call may not have been counted yet.
     let ended = |pod: &str| [(of(pod, " succeeded"), 3), (of(pod, " failed"), 0)];
     let pods = ["svc-1", "svc-2"];
     let listed = pods.map(|pod| Slice::pod(pod, &format!("127.0.30.{}", &pod[4..])));
@@ -100,7 +100,7 @@ async fn metrics_have_the_names_of_pods_while_they_are_there() {
 }
 
 #[tokio::test]
-async fn a_namespace_is_asked_for_by_name() {
+async fn namespace_of_the_target_is_requested() {
     let cluster = Cluster::new(&["127.0.33.1"]).await;
     let target = format!("kubernetes:///svc.prod:{}", cluster.port());
     let channel = Channel::builder(target).kubeconfig(cluster.kubeconfig()).build().unwrap();
@@ -115,13 +115,13 @@ async fn a_namespace_is_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn a_thousand_endpoints_in_ten_slices_are_one_set() {
+async fn thousand_endpoints_in_ten_slices_are_one_set() {
     let cluster = Cluster::new(&["127.0.34.1"]).await;
-    let closed = backend::nowhere().port();
+    let closed = backend::unused_address().port();
     let pods = |slice: u8| {
         (0..100_u8).map(move |n| Slice::pod(&format!("svc-{slice}-{n}"), &format!("127.1.{slice}.{}", n + 1)))
     };
-    // In no order, as controllers write them.
+    // Creates the slices in random order, as controllers do.
     for slice in [3, 9, 0, 7, 1, 8, 2, 6, 4, 5] {
         cluster.api.put_slice(&Slice::new(&format!("svc-{slice}"), "svc", closed, pods(slice)));
     }
@@ -129,7 +129,7 @@ async fn a_thousand_endpoints_in_ten_slices_are_one_set() {
     found(&channel, 1000).await;
     cluster.api.wait_for_watches(1).await;
 
-    // One of them changes, one goes, and while one moves it is in two slices.
+    // One slice changes, one is deleted, and an endpoint that moves is in two slices.
     cluster.api.put_slice(&Slice::new("svc-7", "svc", closed, pods(7).take(60)));
     found(&channel, 960).await;
     cluster.api.put_slice(&Slice::new("svc-late", "svc", closed, pods(7).skip(50)));
@@ -141,25 +141,25 @@ async fn a_thousand_endpoints_in_ten_slices_are_one_set() {
 }
 
 #[tokio::test]
-async fn a_pod_that_drains_is_left_and_used_again_only_when_nothing_else_is() {
+async fn draining_pod_is_used_only_without_ready_pods() {
     let (cluster, channel) = Cluster::working(&["127.0.35.1", "127.0.35.2"]).await;
     let caller = Caller::start(&channel);
     let draining = Slice::draining("svc-0", "127.0.35.1");
     cluster.api.put_slice(&cluster.slice("svc-a", [draining.clone(), cluster.pod(1)]));
     until("only the other one", || (names(&channel) == ["svc-1"]).then_some(())).await;
-    // Everything drains.
+    // All pods are draining.
     let other = Slice::draining("svc-1", "127.0.35.2");
     cluster.api.put_slice(&cluster.slice("svc-a", [draining, other]));
     ready(&channel, 2).await;
     caller.calls(20).await;
-    // One that is new takes it all.
+    // A new pod gets all calls.
     cluster.api.put_slice(&cluster.slice("svc-b", [cluster.pod(0)]));
     until("only the new one", || (names(&channel) == ["svc-0"]).then_some(())).await;
     assert_eq!(caller.failures().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_or_has_nobody_fails_calls_at_once_until_somebody_comes() {
+async fn missing_or_empty_service_fails_calls_until_an_endpoint_appears() {
     let cluster = Cluster::new(&["127.0.36.1"]).await;
     let channel = cluster.channel("grpc");
     found(&channel, 0).await;
@@ -167,21 +167,21 @@ async fn a_service_that_is_not_there_or_has_nobody_fails_calls_at_once_until_som
     assert_eq!(code, Code::Unavailable);
     assert!(message.contains("kubernetes:///svc:grpc: the name has no addresses"), "{message}");
 
-    // A Service with a selector has a slice even when it selects nothing, and that has nulls in it.
+    // A Service whose selector matches no pod has a slice too, which contains nulls.
     let none = Slice { endpoints: json!(null), ports: json!(null), ..cluster.slice("svc-a", []) };
     cluster.api.put_slice(&none);
     cluster.list("svc-a", [0]);
     ready(&channel, 1).await;
     call(&channel, "").await.unwrap();
 
-    // Scaled to nothing: what is connected stays, as with DNS.
+    // The service is scaled to zero: connected endpoints stay, as with DNS.
     cluster.api.put_slice(&none);
     found(&channel, 0).await;
     call(&channel, "").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_named_port_that_changes_its_number_is_followed() {
+async fn named_port_with_a_new_number_is_followed() {
     let cluster = Cluster::new(&["127.0.37.1"]).await;
     let other = Backend::on("127.0.37.1:0".parse().unwrap());
     cluster.list("svc-a", [0]);
@@ -195,7 +195,7 @@ async fn a_named_port_that_changes_its_number_is_followed() {
 }
 
 #[tokio::test]
-async fn a_port_that_no_pod_has_is_said_with_those_they_have() {
+async fn port_that_no_pod_has_is_an_error_that_names_the_existing_ports() {
     let cluster = Cluster::new(&["127.0.38.1"]).await;
     cluster.list("svc-a", [0]);
     let channel = cluster.channel("http");

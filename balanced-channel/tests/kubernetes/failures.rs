@@ -1,5 +1,5 @@
-//! The API server fails in every way there is: no call does, no connection is lost, and what changed
-//! meanwhile is there as soon as it answers again.
+//! Failures of the API server: no call fails, no connection is lost, and changes are applied as soon as the API server
+//! responds again.
 
 use std::{ops::AsyncFnOnce, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use super::*;
 
-/// Two backends are called all the time. The API server fails as `fail` has it, which returns when it is
-/// well again; then a third backend must be found, over the same connections as before.
+/// Calls two backends continuously while `fail` makes the API server fail and recover. Asserts that no call fails, that
+/// a third backend is found afterwards, and that the connections stay.
 async fn survives(third: &str, fail: impl AsyncFnOnce(&mut Cluster, &Channel, &Caller)) {
     let net = &third[..third.rfind('.').unwrap()];
     let (mut cluster, channel) = Cluster::working(&[&format!("{net}.1"), &format!("{net}.2")]).await;
@@ -31,7 +31,7 @@ async fn survives(third: &str, fail: impl AsyncFnOnce(&mut Cluster, &Channel, &C
 }
 
 #[tokio::test]
-async fn a_watch_that_ends_begins_again_where_it_was() {
+async fn watch_that_ends_is_restarted_from_its_version() {
     survives("127.0.41.3", async |cluster, _, caller| {
         for action in
             [WatchAction::End, WatchAction::Cut, WatchAction::Error(500), WatchAction::End, WatchAction::Cut]
@@ -48,19 +48,19 @@ async fn a_watch_that_ends_begins_again_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_gone_has_the_slices_listed_again() {
+async fn expired_version_causes_a_new_list() {
     survives("127.0.42.3", async |cluster, channel, _| {
-        // As an event, while it is watched.
+        // As an event during a watch.
         let request = cluster.api.wait_for_requests(1, false);
         cluster.api.control_watches(WatchAction::Gone);
         request.await;
         cluster.api.wait_for_watches(1).await;
-        // As an event, when the watch begins: it was away for too long.
+        // As an event at the start of a watch, after a long outage.
         cluster.api.stop().await;
         cluster.api.compact();
         cluster.api.restart().await;
         cluster.api.wait_for_watches(1).await;
-        // As the status of the answer.
+        // As the HTTP status of the response.
         let lists = cluster.api.wait_for_requests(2, false);
         cluster.api.set_behaviour(Behaviour::Gone);
         cluster.api.control_watches(WatchAction::End);
@@ -73,14 +73,14 @@ async fn a_version_that_is_gone_has_the_slices_listed_again() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_stopped_is_missed_by_nobody_and_what_it_knows_then_is_taken() {
+async fn stopped_api_server_fails_no_call_and_later_changes_are_applied() {
     survives("127.0.43.3", async |cluster, channel, caller| {
         cluster.api.stop().await;
         let error = resolver_error(channel, "refused").await;
         let expected = format!("the call to the Kubernetes API at http://{} failed: ", cluster.api.address);
         assert!(error.starts_with(&expected), "{error}");
         caller.calls(50).await;
-        // It comes back, and forgets who asked it.
+        // The API server restarts, without its former connections.
         cluster.api.restart().await;
         content(channel).await;
     })
@@ -88,13 +88,13 @@ async fn an_api_server_that_is_stopped_is_missed_by_nobody_and_what_it_knows_the
 }
 
 #[tokio::test]
-async fn refusals_and_nonsense_change_nothing() {
+async fn error_responses_change_no_endpoint() {
     for (behaviour, words) in [
         (Behaviour::ErrorStatus(500, None), "answers 500: etcdserver: no leader"),
         (Behaviour::ErrorStatus(429, Some(1)), "answers 429"),
         (Behaviour::ErrorStatus(503, None), "answers 503"),
         (Behaviour::Forbidden, "may not read EndpointSlices"),
-        (Behaviour::WebPage, "answers with something else"),
+        (Behaviour::WebPage, " is invalid: "),
     ] {
         survives("127.0.44.3", async |cluster, channel, caller| {
             cluster.api.set_behaviour(behaviour);
@@ -121,10 +121,10 @@ async fn refusals_and_nonsense_change_nothing() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_falls_silent_stops_nothing() {
+async fn silent_api_server_fails_no_call() {
     survives("127.0.46.3", async |cluster, channel, caller| {
         cluster.api.set_behaviour(Behaviour::Silent);
-        // The silence is not noticed yet, and the connections stay in use.
+        // The silence is not detected yet, and the connections stay in use.
         caller.calls(50).await;
         assert_eq!(channel.snapshot().resolver.error, None);
         cluster.api.set_behaviour(Behaviour::Normal);
@@ -133,7 +133,7 @@ async fn an_api_server_that_falls_silent_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_waited_for() {
+async fn slow_response_is_accepted() {
     survives("127.0.47.3", async |cluster, channel, caller| {
         cluster.api.set_behaviour(Behaviour::Slow(Duration::from_millis(200)));
         cluster.api.control_watches(WatchAction::Gone);
@@ -145,11 +145,11 @@ async fn a_slow_answer_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_is_read_again() {
+async fn expired_token_is_read_again() {
     survives("127.0.48.3", async |cluster, channel, caller| {
         cluster.api.require_token("second");
         cluster.api.control_watches(WatchAction::End);
-        resolver_error(channel, "does not take this account's token (401 Unauthorized)").await;
+        resolver_error(channel, "rejects this account's token (401 Unauthorized)").await;
         caller.calls(20).await;
         cluster.give_token("second");
         content(channel).await;
@@ -159,7 +159,7 @@ async fn a_token_that_has_expired_is_read_again() {
 }
 
 #[tokio::test]
-async fn what_changes_while_it_is_away_is_there_when_it_is_back() {
+async fn changes_during_an_outage_are_applied_after_it() {
     let (mut cluster, channel) = Cluster::working(&["127.0.49.1", "127.0.49.2", "127.0.49.3"]).await;
     let caller = Caller::start(&channel);
     cluster.api.stop().await;
@@ -168,7 +168,7 @@ async fn what_changes_while_it_is_away_is_there_when_it_is_back() {
     cluster.list("svc-b", [2]);
     cluster.api.delete_slice("svc-a");
     sleep(Duration::from_millis(20)).await;
-    assert_eq!(channel.snapshot().ready(), 3, "nobody has told it");
+    assert_eq!(channel.snapshot().ready(), 3, "the channel has not seen the change");
     cluster.api.restart().await;
     until("the one that is left", || (names(&channel) == ["svc-2"]).then_some(())).await;
     assert_eq!(caller.failures().await, [""; 0]);

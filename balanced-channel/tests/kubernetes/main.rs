@@ -1,6 +1,6 @@
-//! The channel on Kubernetes: a real API server's words over real HTTP, right and wrong, and real backends.
+//! The channel with `kubernetes:///` targets, against an API server that sends real responses, and real backends.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[path = "../backend/mod.rs"]
 mod backend;
@@ -29,11 +29,11 @@ use tokio::task::JoinHandle;
 struct Cluster {
     api: ApiServer,
     backends: Vec<Backend>,
-    /// The folder of the kubeconfig.
+    /// The directory of the kubeconfig.
     folder: TempDir,
 }
 
-/// Calls without a pause until it is told to stop.
+/// Makes calls without a pause until it is stopped.
 struct Caller {
     stop: Arc<AtomicBool>,
     made: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ struct Caller {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Backends at these addresses and one port, and none of them listed.
+    /// Starts backends at these addresses and one port, without listing them.
     async fn new(ips: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cluster = Self { api: ApiServer::start().await, backends: Backend::at_one_port(ips), folder };
@@ -51,7 +51,7 @@ impl Cluster {
         cluster
     }
 
-    /// The same, with all of them listed in one slice, and a channel that is connected to all.
+    /// Starts and lists the backends in one slice, and connects a channel to all of them.
     async fn working(ips: &[&str]) -> (Self, Channel) {
         let cluster = Self::new(ips).await;
         cluster.list("svc-a", 0..ips.len());
@@ -65,7 +65,7 @@ impl Cluster {
         self.folder.path().join("config")
     }
 
-    /// Writes the kubeconfig anew.
+    /// Writes a kubeconfig with this token.
     fn give_token(&self, token: &str) {
         std::fs::write(self.kubeconfig(), self.api.kubeconfig(token)).unwrap();
     }
@@ -82,7 +82,7 @@ impl Cluster {
         self.backends[0].address.port()
     }
 
-    /// The pod of a backend.
+    /// Returns the pod of a backend.
     fn pod(&self, number: usize) -> Value {
         Slice::pod(&format!("svc-{number}"), &self.backends[number].address.ip().to_string())
     }
@@ -91,7 +91,7 @@ impl Cluster {
         Slice::new(name, "svc", self.port(), pods)
     }
 
-    /// A slice has the pods of these backends from now on.
+    /// Sets the pods of a slice to those of these backends.
     fn list(&self, slice: &str, backends: impl IntoIterator<Item = usize>) {
         let pods: Vec<_> = backends.into_iter().map(|number| self.pod(number)).collect();
         self.api.put_slice(&self.slice(slice, pods));
@@ -117,20 +117,20 @@ impl Caller {
         Self { stop, made, calling }
     }
 
-    /// Waits until so many more calls are made.
+    /// Waits until `count` more calls have been made.
     async fn calls(&self, count: u64) {
         let enough = self.made.load(Ordering::Relaxed) + count;
         until("calls", || (self.made.load(Ordering::Relaxed) >= enough).then_some(())).await;
     }
 
-    /// Stops, and says which calls have failed.
+    /// Stops, and returns the errors of failed calls.
     async fn failures(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.calling.await.unwrap()
     }
 }
 
-/// Waits until the resolver has found so many endpoints.
+/// Waits until the resolver has found `count` endpoints.
 async fn found(channel: &Channel, count: usize) {
     until(&format!("{count} endpoints"), || {
         (channel.snapshot().resolver.endpoints == Some(count)).then_some(())

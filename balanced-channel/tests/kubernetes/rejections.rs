@@ -8,7 +8,7 @@ use tonic::Code;
 use super::*;
 
 /// Returns the error of a channel's first attempt, from the snapshot and from a call.
-async fn first_complaint(cluster: &Cluster, words: &str) -> (Channel, String) {
+async fn first_error(cluster: &Cluster, words: &str) -> (Channel, String) {
     cluster.list("svc-a", [0]);
     let channel = cluster.channel("grpc");
     let error = resolver_error(&channel, words).await;
@@ -19,7 +19,7 @@ async fn first_complaint(cluster: &Cluster, words: &str) -> (Channel, String) {
 }
 
 #[tokio::test]
-async fn a_missing_permission_says_which_role_is_needed_until_it_is_there() {
+async fn missing_permission_is_an_error_that_names_the_required_role() {
     for behaviour in [Behaviour::Forbidden, Behaviour::WatchForbidden] {
         let cluster = Cluster::new(&["127.0.51.1"]).await;
         cluster.api.set_behaviour(behaviour.clone());
@@ -45,17 +45,17 @@ async fn a_missing_permission_says_which_role_is_needed_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_not_there_is_named() {
+async fn unreachable_api_server_is_named_in_the_error() {
     let mut cluster = Cluster::new(&["127.0.52.1"]).await;
     cluster.api.stop().await;
-    let (channel, error) = first_complaint(&cluster, "refused").await;
+    let (channel, error) = first_error(&cluster, "refused").await;
     assert!(error.contains(&cluster.api.address.to_string()), "{error}");
     cluster.api.restart().await;
     ready(&channel, 1).await;
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_cannot_be_used_says_why_until_it_can() {
+async fn unusable_kubeconfig_is_an_error_until_it_is_repaired() {
     let cluster = Cluster::new(&["127.0.53.1"]).await;
     for (text, words) in [
         (None, "No such file"),
@@ -66,8 +66,8 @@ async fn a_kubeconfig_that_cannot_be_used_says_why_until_it_can() {
             Some(text) => std::fs::write(cluster.kubeconfig(), text).unwrap(),
             None => std::fs::remove_file(cluster.kubeconfig()).unwrap(),
         }
-        let (channel, error) = first_complaint(&cluster, words).await;
-        assert!(error.starts_with("no way to the Kubernetes API is known: "), "{error}");
+        let (channel, error) = first_error(&cluster, words).await;
+        assert!(error.starts_with("no configuration for the Kubernetes API was found: "), "{error}");
         assert!(!error.contains('\n'), "{error}");
         cluster.give_token("first");
         ready(&channel, 1).await;
@@ -75,7 +75,7 @@ async fn a_kubeconfig_that_cannot_be_used_says_why_until_it_can() {
 }
 
 #[test]
-fn a_secure_target_is_for_dns() {
+fn kubernetes_target_without_a_port_is_an_error() {
     let error = "kubernetes:///svc".parse::<balanced_channel::Target>().unwrap_err().to_string();
     assert_eq!(
         error,

@@ -1,4 +1,4 @@
-//! The API server by TLS, as every real one is reached.
+//! The API server over TLS, as in real clusters.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -27,7 +27,7 @@ fn authority() -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Takes connections by TLS and hands them on.
+/// Starts a TLS proxy in front of `server`.
 async fn in_front_of(server: SocketAddr, issuer: &Issuer) -> SocketAddr {
     let key = KeyPair::generate().unwrap();
     let certificate =
@@ -47,7 +47,7 @@ async fn in_front_of(server: SocketAddr, issuer: &Issuer) -> SocketAddr {
             let (stream, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust it goes away.
+                // A client that does not trust the certificate closes the connection.
                 let Ok(mut secure) = acceptor.accept(stream).await else { return };
                 let mut plain = TcpStream::connect(server).await.unwrap();
                 drop(copy_bidirectional(&mut secure, &mut plain).await);
@@ -58,7 +58,7 @@ async fn in_front_of(server: SocketAddr, issuer: &Issuer) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn the_api_server_proves_itself_by_the_authority_of_the_kubeconfig() {
+async fn api_server_is_verified_with_the_ca_of_the_kubeconfig() {
     let cluster = Cluster::new(&["127.0.71.1"]).await;
     cluster.api.require_token("first");
     cluster.list("svc-a", [0]);

@@ -1,8 +1,8 @@
-//! Calls stay in the client's own zone while that is fair and possible.
+//! Calls stay in the client's zone while the rule of `Builder::zone` allows it.
 
 use super::*;
 
-/// Two backends in zone a, two in zone b, and a client in a that knows them all.
+/// Starts two backends in zone a, two in zone b, and a channel in zone a.
 async fn two_zones(net: &str) -> (Cluster, Channel) {
     let ips: Vec<_> = (1..=4).map(|n| format!("{net}.{n}")).collect();
     let cluster = Cluster::new(&ips.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -18,7 +18,7 @@ fn pods(ips: &[String], zones: &[&str]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn calls_stay_in_the_zone_and_leave_it_when_it_has_too_few_endpoints() {
+async fn calls_stay_in_the_zone_while_it_has_enough_endpoints() {
     let (cluster, channel) = two_zones("127.0.61").await;
     let zones = |channel: &Channel| -> Vec<_> {
         channel.snapshot().subchannels.into_iter().map(|subchannel| subchannel.zone.unwrap()).collect()
@@ -27,16 +27,16 @@ async fn calls_stay_in_the_zone_and_leave_it_when_it_has_too_few_endpoints() {
         (names(&channel), zones(&channel)),
         (vec!["svc-0".into(), "svc-1".into()], vec!["a".into(); 2])
     );
-    assert_eq!(channel.snapshot().resolver.endpoints, Some(4), "it knows the others");
+    assert_eq!(channel.snapshot().resolver.endpoints, Some(4), "all endpoints are resolved");
     let caller = Caller::start(&channel);
     caller.calls(20).await;
     assert_eq!(cluster.backends[2].calls() + cluster.backends[3].calls(), 0);
 
-    // One is left in the zone.
+    // One endpoint is left in the zone.
     let ips: Vec<_> = cluster.backends.iter().map(|backend| backend.address.ip().to_string()).collect();
     cluster.api.put_slice(&cluster.slice("svc-a", pods(&ips, &["a", "b", "b", "b"])));
     ready(&channel, 4).await;
-    // Somebody plans the zones: what is hinted counts.
+    // With zone hints, the hints apply.
     let mut planned = pods(&ips, &["a", "b", "b", "b"]);
     for (pod, zone) in planned.iter_mut().zip(["a", "b", "b", "a"]) {
         pod["hints"] = serde_json::json!({"forZones": [{"name": zone}]});
@@ -47,10 +47,10 @@ async fn calls_stay_in_the_zone_and_leave_it_when_it_has_too_few_endpoints() {
 }
 
 #[tokio::test]
-async fn a_zone_that_is_lost_does_not_take_its_clients_with_it() {
+async fn loss_of_the_zone_moves_calls_to_other_zones() {
     let (mut cluster, channel) = two_zones("127.0.62").await;
     let addresses: Vec<_> = cluster.backends.iter().map(|backend| backend.address).collect();
-    // The API does not know yet that both are gone.
+    // Both backends of the zone fail, and the API server still lists them.
     let there = cluster.backends.split_off(2);
     cluster.backends.clear();
     until("a call in the other zone", || {
@@ -61,7 +61,7 @@ async fn a_zone_that_is_lost_does_not_take_its_clients_with_it() {
         })
     })
     .await;
-    // They come back: so do the calls.
+    // The backends are restarted, and calls return to the zone.
     cluster.backends = addresses[..2].iter().map(|address| Backend::on(*address)).collect();
     ready(&channel, 2).await;
     assert_eq!(names(&channel), ["svc-0", "svc-1"]);

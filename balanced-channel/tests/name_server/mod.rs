@@ -1,4 +1,4 @@
-//! A DNS server on loopback that answers every query as a test tells it, rightly or wrongly.
+//! A DNS server on loopback that answers every query by the script of a test, with valid or invalid answers.
 #![allow(dead_code, unreachable_pub, reason = "each test uses the part it needs")]
 
 use std::{
@@ -18,12 +18,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The longest UDP answer, which an asker without EDNS halves.
+/// The maximum size of a UDP answer; half of it for a client without EDNS.
 const MAX_UDP: u16 = 1232;
-/// The longest that a test waits for queries.
+/// The maximum time that a test waits for queries.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server. Dropping it closes its sockets.
+/// A DNS server. Dropping it closes its sockets.
 pub struct NameServer {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -32,12 +32,12 @@ pub struct NameServer {
 
 struct Shared {
     script: Mutex<Script>,
-    asked: Mutex<Vec<Query>>,
+    queries: Mutex<Vec<Query>>,
 }
 
 type Script = Box<dyn FnMut(&Query) -> Reply + Send>;
 
-/// A query as it came.
+/// A received query.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub name: String,
@@ -48,54 +48,54 @@ pub struct Query {
 
 /// The server's reaction to a query.
 pub enum Reply {
-    /// These records; none of them says that the name has none of the kind.
+    /// An answer with these records; without records, the name has none of the queried type.
     Records(Vec<Record>),
     Code(ResponseCode),
     Silence,
-    /// Bytes that are no DNS message.
+    /// Bytes that are not a DNS message.
     Garbage(Vec<u8>),
-    /// An answer to another query, with an address that nobody may use.
+    /// An answer with a wrong ID, and with an address that must not be used.
     WrongId,
 }
 
 // === impl NameServer ===
 
 impl NameServer {
-    /// Starts a server that answers with what `script` says.
+    /// Starts a server that answers by `script`.
     pub async fn start(script: impl FnMut(&Query) -> Reply + Send + 'static) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            // The port may be taken for UDP.
+            // The UDP port of the same number may be in use.
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
                 break (udp, tcp);
             }
         };
         let address = tcp.local_addr().unwrap();
-        let shared = Arc::new(Shared { script: Mutex::new(Box::new(script)), asked: Mutex::default() });
+        let shared = Arc::new(Shared { script: Mutex::new(Box::new(script)), queries: Mutex::default() });
         let mut sockets = JoinSet::new();
         sockets.spawn(shared.clone().serve_udp(udp));
         sockets.spawn(shared.clone().serve_tcp(tcp));
         Self { address, shared, _sockets: sockets }
     }
 
-    /// Answers otherwise from now on.
+    /// Replaces the script.
     pub fn set_script(&self, script: impl FnMut(&Query) -> Reply + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
     pub fn queries(&self) -> Vec<Query> {
-        self.shared.asked.lock().unwrap().clone()
+        self.shared.queries.lock().unwrap().clone()
     }
 
     /// Waits for `count` queries from now on, and returns them.
     pub async fn next_queries(&self, count: usize) -> Vec<Query> {
         let (before, began) = (self.queries().len(), Instant::now());
         loop {
-            let asked = self.queries();
-            if asked.len() >= before + count {
-                return asked[before..].to_vec();
+            let queries = self.queries();
+            if queries.len() >= before + count {
+                return queries[before..].to_vec();
             }
-            assert!(began.elapsed() < QUERY_TIMEOUT, "{} of {count} queries came", asked.len() - before);
+            assert!(began.elapsed() < QUERY_TIMEOUT, "{} of {count} queries came", queries.len() - before);
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -120,7 +120,7 @@ impl Shared {
             let (stream, _) = listener.accept().await.unwrap();
             let shared = self.clone();
             connections.spawn(async move {
-                // It ends when the asker closes the connection.
+                // Ends when the client closes the connection.
                 let _ = shared.converse(stream).await;
             });
         }
@@ -140,14 +140,14 @@ impl Shared {
     fn reply(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let query = Message::from_vec(query).unwrap();
         let question = query.queries[0].clone();
-        let asked = Query {
+        let received = Query {
             name: question.name().to_string(),
             family: question.query_type(),
             tcp,
             at: Instant::now(),
         };
-        let reply = (self.script.lock().unwrap())(&asked);
-        self.asked.lock().unwrap().push(asked);
+        let reply = (self.script.lock().unwrap())(&received);
+        self.queries.lock().unwrap().push(received);
         let mut message = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
         message.add_query(question.clone());
         match reply {
@@ -169,7 +169,7 @@ impl Shared {
 
 // === records ===
 
-/// One address record.
+/// Returns one address record.
 pub fn record(name: &Name, address: &str, ttl: u32) -> Record {
     let data = match address.parse().unwrap() {
         IpAddr::V4(address) => RData::A(address.into()),
@@ -178,14 +178,14 @@ pub fn record(name: &Name, address: &str, ttl: u32) -> Record {
     Record::from_rdata(name.clone(), ttl, data)
 }
 
-/// The records of these addresses, of the family that was asked for.
-pub fn addresses<S: AsRef<str>>(asked: &Query, addresses: impl IntoIterator<Item = S>) -> Reply {
-    let name: Name = asked.name.parse().unwrap();
+/// Returns the records of those addresses that are of the queried family.
+pub fn addresses<S: AsRef<str>>(query: &Query, addresses: impl IntoIterator<Item = S>) -> Reply {
+    let name: Name = query.name.parse().unwrap();
     let records = addresses.into_iter().map(|address| record(&name, address.as_ref(), 30));
-    Reply::Records(records.filter(|record| record.record_type() == asked.family).collect())
+    Reply::Records(records.filter(|record| record.record_type() == query.family).collect())
 }
 
-/// Says that `name` is another name for `target`.
+/// Returns a CNAME record from `name` to `target`.
 pub fn alias(name: &str, target: &str) -> Record {
     Record::from_rdata(name.parse().unwrap(), 30, RData::CNAME(CNAME(target.parse().unwrap())))
 }

@@ -21,19 +21,19 @@ use super::{
 
 /// The time that a TCP connection to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// TCP keepalive: the silence before the first probe, the time between probes, and their number. A watch only reads, so
-/// that without probes the loss of the server would go unnoticed until the watch ends.
+/// TCP keepalive: the silence before the first probe, the time between probes, and their number. A watch only reads,
+/// so without probes the loss of the server would go unnoticed until the watch ends.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// The folder in a pod with the token of its account, the certificate authority of the API server, and the namespace.
+/// The directory in a pod with the token of its service account, the CA of the API server, and the namespace.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The source of the API server's address and credentials.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Access {
-    /// Like kubectl: `KUBECONFIG`, `~/.kube/config`, or else the service account of the pod.
+    /// The configuration that kubectl uses: `KUBECONFIG`, `~/.kube/config`, or else the service account of the pod.
     #[default]
     Inferred,
     /// The current context of this kubeconfig file.
@@ -57,7 +57,7 @@ impl Access {
             Self::Inferred => match from_kubeconfig(&options).await? {
                 Ok(config) => config,
                 Err(kubeconfig) => {
-                    blocking(Config::incluster).await?.map_err(|pod| nowhere(&kubeconfig, &pod))?
+                    blocking(Config::incluster).await?.map_err(|pod| not_configured(&kubeconfig, &pod))?
                 }
             },
             Self::File(path) => {
@@ -118,7 +118,7 @@ where
     request.headers_mut().insert(HOST, HeaderValue::from_str(&host)?);
     *request.uri_mut() = server.path_and_query().map_or("/", |path| path.as_str()).parse()?;
     let (mut requests, connection) = handshake(tls.oneshot(server).await?).await?;
-    // Ends with the response, or when that is dropped. The reader of the response gets the error.
+    // The task ends with the response, or when the response is dropped. Errors reach the reader of the response.
     tokio::spawn(async { drop(connection.await) });
     Ok(requests.send_request(request).await?)
 }
@@ -130,10 +130,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Returns the error for a process with neither a usable kubeconfig nor the account of a pod.
-fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
+fn not_configured(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
     match pod {
         InClusterError::ReadEnvironmentVariable(_) => ApiError::new(format!(
-            "no way to the Kubernetes API is known: this is not a pod, as KUBERNETES_SERVICE_HOST is not set, and \
+            "no configuration for the Kubernetes API was found: this is not a pod, as KUBERNETES_SERVICE_HOST is not set, and \
              there is no kubeconfig: {kubeconfig}"
         )),
         InClusterError::ReadDefaultNamespace(error) | InClusterError::ReadCertificateBundle(error) => {
@@ -147,5 +147,5 @@ fn nowhere(kubeconfig: &KubeconfigError, pod: &InClusterError) -> ApiError {
 }
 
 fn unknown(error: &dyn std::error::Error) -> ApiError {
-    ApiError::new(format!("no way to the Kubernetes API is known: {error}"))
+    ApiError::new(format!("no configuration for the Kubernetes API was found: {error}"))
 }

@@ -1,5 +1,5 @@
-//! The two questions that are asked of the API server: list a service's EndpointSlices, and watch them
-//! ([Kubernetes API concepts]).
+//! The two requests to the API server: list the EndpointSlices of a service, and watch them ([Kubernetes API
+//! concepts]).
 //!
 //! [Kubernetes API concepts]: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
@@ -27,22 +27,22 @@ use super::{
     service::Service,
 };
 
-/// The label by which every EndpointSlice names its service.
+/// The label of an EndpointSlice with the name of its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// The time that the server may take to begin an answer.
+/// The time within which a response must begin.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time that the server may take for a whole list.
+/// The time within which a list must be complete.
 pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-/// After how long the server is asked to end a watch.
+/// The duration after which the server is requested to end a watch.
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(280);
-/// The longest list, and the longest line of a watch, in bytes: far more than any service has.
+/// The maximum size of a list, and of a line of a watch, in bytes: far more than any service needs.
 const MAX_BYTES: usize = 64 << 20;
-/// The number of bytes of a watch that are read at once before they are acted upon.
+/// The number of bytes of a watch that are read at once before their events are applied.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// The longest pause that a server may ask for.
+/// The longest wait that the server may request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Asks for the slices of one service.
+/// Lists and watches the slices of one service.
 pub(crate) struct Api {
     client: Client,
     context: RequestContext,
@@ -51,12 +51,12 @@ pub(crate) struct Api {
     selector: String,
 }
 
-/// A watch under way.
+/// The events of a watch.
 pub(crate) struct WatchEvents {
     body: Body,
-    /// The bytes that have arrived and are not a whole line yet.
+    /// The bytes that have arrived and are not a complete line yet.
     read: BytesMut,
-    /// The number of those bytes that are known to have no end of line.
+    /// The number of those bytes that were already searched for an end of line.
     searched: usize,
     /// The result of the watch, once it has ended.
     end: Option<Result<(), ApiError>>,
@@ -77,7 +77,7 @@ impl Api {
         }
     }
 
-    /// All slices, at once and as new as they are.
+    /// Returns all slices in their latest version.
     pub(crate) async fn list(&self) -> Result<SliceList, ApiError> {
         let params = ListParams::default().labels(&self.selector);
         let request = self.slices.list(&params).map_err(|error| self.context.call_failed(&error))?;
@@ -90,7 +90,7 @@ impl Api {
         timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(|_| Err(self.context.timed_out(LIST_TIMEOUT)))
     }
 
-    /// Watches the changes after `version`. The future owns its state: it may be awaited while this is used otherwise.
+    /// Watches the changes after `version`. The future owns its state, so it does not borrow `self`.
     pub(crate) fn watch(&self, version: &str) -> impl Future<Output = Result<WatchEvents, ApiError>> + use<> {
         let params = WatchParams::default().labels(&self.selector);
         let params = WatchParams { timeout: Some(WATCH_TIMEOUT.as_secs() as u32), ..params };
@@ -103,12 +103,12 @@ impl Api {
         }
     }
 
-    /// Returns the error for a refusal within a watch.
+    /// Returns the error for an error event of a watch.
     pub(crate) fn rejected(&self, status: &ApiStatus) -> ApiError {
         self.context.rejected(status, None)
     }
 
-    /// Returns the error for a watch that ends as soon as it has begun.
+    /// Returns the error for watches that end as soon as they have begun.
     pub(crate) fn watches_end_at_once(&self) -> ApiError {
         self.context.watches_end_at_once()
     }
@@ -126,7 +126,7 @@ async fn send(
             return Ok(response);
         }
         let (head, body) = response.into_parts();
-        // The server explains the failure in a Status; a proxy before it may send any text.
+        // The server describes the failure in a Status object; a proxy in front of it may send any text.
         let body = Limited::new(body, MAX_BATCH_BYTES)
             .collect()
             .await
@@ -144,7 +144,7 @@ async fn send(
     timeout(RESPONSE_TIMEOUT, answer).await.unwrap_or_else(|_| Err(context.timed_out(RESPONSE_TIMEOUT)))
 }
 
-/// The pause that the server asks for, in seconds.
+/// Returns the wait that the server requests with `retry-after`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
@@ -153,7 +153,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 // === impl WatchEvents ===
 
 impl WatchEvents {
-    /// Waits until anything has come since, or the end.
+    /// Waits until more data has arrived, or the watch has ended.
     pub(crate) async fn wait_for_data(&mut self) {
         if self.end.is_none() {
             let frame = self.body.frame().await;
@@ -161,8 +161,8 @@ impl WatchEvents {
         }
     }
 
-    /// Waits for an event, and takes with it those that have come already; none is the end. Nothing is
-    /// lost when it is dropped.
+    /// Waits for an event, and returns it with all others that have arrived; `None` at the end. Cancel-safe: dropping
+    /// the future loses no event.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<WatchEvent>>, ApiError> {
         loop {
             while self.end.is_none() && self.read.len() < MAX_BATCH_BYTES {
@@ -192,7 +192,7 @@ impl WatchEvents {
         }
     }
 
-    /// The events of every line that is whole.
+    /// Parses the events of all complete lines.
     fn lines(&mut self) -> Result<Vec<WatchEvent>, ApiError> {
         let mut events = Vec::new();
         while let Some(end) = self.read[self.searched..].iter().position(|byte| *byte == b'\n') {

@@ -37,9 +37,11 @@ impl RequestContext {
     pub(crate) fn rejected(&self, status: &ApiStatus, wait: Option<Duration>) -> ApiError {
         let Self { server, namespace } = self;
         let message = match status.code {
-            410 => format!("the Kubernetes API at {server} forgets at once what it has listed (410 Gone)"),
+            410 => format!(
+                "the Kubernetes API at {server} rejects the version of its own list as expired (410 Gone)"
+            ),
             401 => format!(
-                "the Kubernetes API at {server} does not take this account's token (401 Unauthorized): it has \
+                "the Kubernetes API at {server} rejects this account's token (401 Unauthorized): it has \
                  expired or the account is gone; it is read again at each attempt"
             ),
             403 => {
@@ -75,7 +77,7 @@ impl RequestContext {
 
     /// Returns the error for a response of the wrong kind.
     pub(crate) fn unexpected_response(&self, error: impl fmt::Display) -> ApiError {
-        let message = format!("the Kubernetes API at {} answers with something else: {error}", self.server);
+        let message = format!("the response of the Kubernetes API at {} is invalid: {error}", self.server);
         ApiError { relist: true, ..ApiError::new(message) }
     }
 }
@@ -87,7 +89,7 @@ fn user(message: &str) -> Option<&str> {
     (!user.is_empty() && user.len() <= 80).then_some(user)
 }
 
-/// Returns the innermost error. The outer errors only say that the call failed.
+/// Returns the innermost error. The outer errors have no further information.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

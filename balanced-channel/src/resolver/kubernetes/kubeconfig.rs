@@ -10,8 +10,8 @@ use kube::{
     config::{ExecConfig, Kubeconfig, KubeconfigError},
 };
 
-/// Returns the merged files of `KUBECONFIG`, or else `~/.kube/config`. As for kubectl, a file of the list need not exist
-/// if another one does, and a relative path of a credential plugin starts at the folder of its file.
+/// Returns the merged files of `KUBECONFIG`, or else `~/.kube/config`. As with kubectl, a file of the list need not
+/// exist if another one does, and a relative path of a credential plugin is relative to the directory of its file.
 ///
 /// # Errors
 ///
@@ -25,10 +25,10 @@ pub fn kubeconfig() -> Result<Kubeconfig, KubeconfigError> {
     read(&paths)
 }
 
-/// Returns these files, merged.
+/// Reads and merges the files.
 fn read(paths: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
     let present: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
-    // Without any, the first says that it is not there.
+    // If no file exists, reading the first one gives the error.
     let read = if present.is_empty() { paths.iter().take(1).collect() } else { present };
     read.into_iter().try_fold(Kubeconfig::default(), |merged, path| merged.merge(read_file(path)?))
 }
@@ -81,7 +81,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn missing_file_of_a_list_is_left_out_and_a_relative_plugin_starts_at_its_file() {
+    fn missing_file_is_skipped_and_relative_plugin_path_is_resolved() {
         let folder = tempfile::tempdir().unwrap();
         let (missing, good) = (folder.path().join("missing"), folder.path().join("good"));
         fs::write(&good, GOOD).unwrap();

@@ -1,11 +1,11 @@
-//! EndpointSlices as the API server writes them: of [discovery.k8s.io/v1] only what is read here, so that
-//! the rest of an object costs nothing.
+//! EndpointSlices in the JSON of the API server. The types have only the fields of [discovery.k8s.io/v1] that the
+//! resolver uses; the parser skips all others.
 //!
 //! [discovery.k8s.io/v1]: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
 
 use serde::{Deserialize, Deserializer};
 
-/// The answer to a list.
+/// The response to a list request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SliceList {
     pub(crate) metadata: Version,
@@ -20,7 +20,7 @@ pub(crate) enum WatchEvent {
     Added(Slice),
     Modified(Slice),
     Deleted(Slice),
-    /// Nothing else has changed up to this version.
+    /// All changes up to this version have been sent.
     Bookmark(Bookmark),
     Error(ApiStatus),
 }
@@ -30,14 +30,14 @@ pub(crate) struct Bookmark {
     pub(crate) metadata: Version,
 }
 
-/// The position in the history of the collection.
+/// A position in the history of the collection.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Version {
     pub(crate) resource_version: String,
 }
 
-/// Why the API server refuses.
+/// The API server's description of a failure.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct ApiStatus {
     #[serde(default)]
@@ -67,11 +67,11 @@ pub(crate) struct Metadata {
     pub(crate) resource_version: String,
 }
 
-/// Usually a pod.
+/// An endpoint, usually a pod.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SliceEndpoint {
-    /// All lead to the same place; the first is enough.
+    /// The addresses. All belong to the same endpoint, so only the first is used.
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) addresses: Vec<String>,
     #[serde(default, deserialize_with = "or_null")]
@@ -108,11 +108,11 @@ pub(crate) struct ForZone {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct SlicePort {
-    /// Empty when the service has one port without a name.
+    /// The name; empty if the service has one port without a name.
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) name: String,
     pub(crate) protocol: Option<String>,
-    /// The port; `None` stands for any.
+    /// The port number; `None` means any.
     pub(crate) port: Option<u16>,
 }
 
@@ -133,7 +133,7 @@ impl Conditions {
     }
 }
 
-/// Takes null for nothing.
+/// Reads null as the default value.
 fn or_null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(json: D) -> Result<T, D::Error> {
     Option::deserialize(json).map(Option::unwrap_or_default)
 }

@@ -1,4 +1,4 @@
-//! The proxy between this process and the API server: none is supported.
+//! Detects a proxy between this process and the API server. Proxies are not supported.
 
 use std::env;
 
@@ -6,12 +6,12 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 
-/// Returns the configuration without the proxy that kube took from `HTTPS_PROXY`, if `NO_PROXY` covers the server: kube
-/// itself ignores `NO_PROXY`.
+/// Removes the proxy that kube has read from `HTTPS_PROXY` if `NO_PROXY` covers the server. kube itself ignores
+/// `NO_PROXY`.
 ///
 /// # Errors
 ///
-/// Returns a sentence if the kubeconfig or `HTTPS_PROXY` has a proxy for the server.
+/// If the kubeconfig or `HTTPS_PROXY` sets a proxy for the server.
 pub fn without_proxy(mut config: Config) -> Result<Config, String> {
     let variable = |names: [&str; 2]| {
         names.into_iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty())
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxy_of_the_environment_is_refused_unless_no_proxy_covers_the_server() {
+    fn proxy_is_an_error_unless_no_proxy_covers_the_server() {
         let server = |proxy: Option<&str>| {
             let mut config = Config::new(Uri::from_static("https://10.0.0.1:6443"));
             config.proxy_url = proxy.map(|proxy| proxy.parse().unwrap());

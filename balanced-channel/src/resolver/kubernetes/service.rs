@@ -1,4 +1,4 @@
-//! Which service a `kubernetes:///` target means: its name, its namespace and its port.
+//! Parses `kubernetes:///` targets: the name, namespace and port of a service.
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ const SHAPE: &str = "write kubernetes:///service.namespace:port";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) name: String,
-    /// The namespace; `None` stands for that of the client's own account.
+    /// The namespace; `None` for that of the client's own account.
     pub(crate) namespace: Option<String>,
     pub(crate) port: Port,
 }
 
-/// A port as a target names it. It is the pods' port, not that of the ClusterIP, which EndpointSlices
-/// do not know.
+/// A port as a target names it. It is the port of the pods, not that of the ClusterIP, which EndpointSlices do not
+/// contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
     Number(u16),
@@ -29,7 +29,7 @@ pub(crate) enum Port {
 // === impl Service ===
 
 impl Service {
-    /// Reads what follows `kubernetes:`.
+    /// Parses the part of the target after `kubernetes:`.
     pub(crate) fn parse(rest: &str) -> Result<Self, String> {
         let rest = rest.strip_prefix("///").ok_or_else(|| format!("names no service: {SHAPE}"))?;
         let (host, port) = rest.split_once(':').ok_or_else(|| format!("names no port: {SHAPE}"))?;
@@ -53,7 +53,7 @@ impl Service {
         Ok(Self { name: name.to_owned(), namespace: namespace.map(str::to_owned), port: Port::parse(port)? })
     }
 
-    /// The `:authority` of calls: a port that has a name is not in it, as HTTP has numbers there.
+    /// Returns the `:authority` of calls, without a named port, because HTTP allows only numbers.
     pub(crate) fn authority(&self) -> String {
         let host = match &self.namespace {
             Some(namespace) => format!("{}.{namespace}", self.name),
@@ -94,7 +94,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Returns whether it is small letters, digits and hyphens, with no hyphen at either end.
+/// Returns whether the text is lower-case letters, digits and hyphens, without a hyphen at either end.
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()
@@ -109,7 +109,7 @@ mod tests {
     use crate::Target;
 
     #[test]
-    fn a_bad_target_says_what_is_wrong_with_it() {
+    fn invalid_target_has_an_error_that_states_the_problem() {
         for (text, reason) in [
             ("kubernetes:svc:80", "names no service"),
             ("kubernetes://svc:80", "names no service"),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_is_the_service_and_the_number_of_the_port() {
+    fn authority_is_the_service_and_a_numeric_port() {
         for (text, authority) in [
             ("kubernetes:///grpc-svc.prod:8000", "grpc-svc.prod:8000"),
             ("kubernetes:///grpc-svc:8000", "grpc-svc:8000"),

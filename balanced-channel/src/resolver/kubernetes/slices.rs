@@ -1,4 +1,4 @@
-//! A service's EndpointSlices together: the one set of endpoints that they mean.
+//! Merges the EndpointSlices of a service into one set of endpoints.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -16,8 +16,8 @@ use crate::Endpoint;
 #[derive(Debug, Default)]
 pub(crate) struct Slices {
     slices: BTreeMap<String, Slice>,
-    /// The family that was used last. It is kept to for as long as it has any endpoint: a dual-stack pod
-    /// has an address of each, and must be one endpoint.
+    /// The address family that was used last. It stays in use as long as it has endpoints: a dual-stack pod has an
+    /// address of each family, and must be one endpoint.
     family: Option<Family>,
 }
 
@@ -27,25 +27,25 @@ enum Family {
     V6,
 }
 
-/// True if calls may go to an endpoint. In order: the lesser is the better.
+/// The usability of an endpoint for calls. The smaller value is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Usability {
     Ready,
-    /// It is about to go, and still serves: for when nothing else is left.
+    /// Terminating, but still serving. Used only if no endpoint is ready.
     Draining,
 }
 
 /// No slice has the port, although there are endpoints: the target probably names the wrong port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoSuchPort {
-    /// The ports that there are, such as `grpc (8000)`.
+    /// The ports in the slices, such as `grpc (8000)`.
     pub(crate) ports: String,
 }
 
 // === impl Slices ===
 
 impl Slices {
-    /// Forgets all slices but these.
+    /// Replaces all slices.
     pub(crate) fn replace(&mut self, slices: impl IntoIterator<Item = Slice>) {
         self.slices = slices.into_iter().map(|slice| (slice.metadata.name.clone(), slice)).collect();
     }
@@ -77,8 +77,8 @@ impl Slices {
         Ok(if family == Family::V4 { v4_used } else { v6_used })
     }
 
-    /// The endpoints of one family, one for each address. It may be in two slices while it moves from one
-    /// to the other; the better word counts.
+    /// Returns the endpoints of one family, one for each address. An endpoint that moves between slices may be in two
+    /// of them; the better usability applies.
     fn of(&self, family: Family, service: &Service) -> BTreeMap<SocketAddr, (Usability, Endpoint)> {
         let mut found = BTreeMap::new();
         for slice in self.slices.values().filter(|slice| Family::of(slice) == Some(family)) {
@@ -101,7 +101,7 @@ impl Slices {
         found
     }
 
-    /// Returns an empty list, or an error if that is because of the port.
+    /// Returns an empty list, or an error if the port is the reason.
     fn nothing(&self) -> Result<Vec<Endpoint>, NoSuchPort> {
         let usable = |slice: &&Slice| {
             slice.endpoints.iter().any(|listed| Usability::of(listed.conditions).is_some())
@@ -123,7 +123,7 @@ impl Family {
         match slice.address_type.as_str() {
             "IPv4" => Some(Self::V4),
             "IPv6" => Some(Self::V6),
-            // Names would have to be looked up; nothing in Kubernetes makes such slices by itself.
+            // FQDN slices would need DNS lookups. No controller of Kubernetes creates them.
             _ => None,
         }
     }
@@ -146,7 +146,7 @@ impl Usability {
     }
 }
 
-/// The best there are.
+/// Returns the endpoints with the best usability.
 fn best(found: BTreeMap<SocketAddr, (Usability, Endpoint)>) -> Vec<Endpoint> {
     let best = found.values().map(|(usable, _)| *usable).min();
     found.into_values().filter(|(usable, _)| Some(*usable) == best).map(|(_, endpoint)| endpoint).collect()
@@ -161,8 +161,8 @@ fn endpoint(address: SocketAddr, listed: &SliceEndpoint) -> Endpoint {
     endpoint
 }
 
-/// The number that the wanted port has in a slice with these ports. A slice without ports, or with one
-/// that has no number, restricts nothing.
+/// Returns the number of the port `wanted` in a slice with these ports. A slice without ports, or with a port without a
+/// number, allows any port.
 fn port(ports: &[SlicePort], wanted: &Port) -> Option<u16> {
     let mut tcp = ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
     match wanted {

@@ -30,8 +30,8 @@ const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 /// The time after [`WATCH_TIMEOUT`] at which a watch that the server has not ended counts as dead.
 const WATCH_GRACE: Duration = Duration::from_secs(20);
-/// The time without an event after which a watch is checked when the channel loses connections. It doubles after each check
-/// that finds no change.
+/// The time without an event after which a watch is checked when the channel loses connections. Doubles after each
+/// check that finds no change.
 const STALE_CHECK_BACKOFF: BackoffPolicy = BackoffPolicy {
     initial: Duration::from_secs(10),
     max: Duration::from_secs(160),
@@ -53,7 +53,7 @@ pub(super) struct Watcher {
     published: Option<Vec<Endpoint>>,
     /// The errors that were logged since the last response.
     logged_errors: Vec<String>,
-    /// The error that no pod has the port, if it was logged and still holds.
+    /// The error that no pod has the port, if it was logged and still applies.
     mismatch: Option<String>,
     /// The number of consecutive watches that failed; see [`MIN_WATCH_DURATION`].
     short_watches: u32,
@@ -92,13 +92,13 @@ impl Watcher {
             let pause = Instant::now() + self.retry_backoff.wait().max(error.wait.unwrap_or_default());
             let patient = error.wait.is_some();
             self.fail(error.message);
-            let asked = async {
+            let refresh = async {
                 self.updates.refresh_requested().await;
                 sleep_until(soonest).await;
             };
             tokio::select! {
                 () = sleep_until(pause) => {}
-                () = asked, if !patient => {}
+                () = refresh, if !patient => {}
             }
         }
     }
@@ -121,14 +121,14 @@ impl Watcher {
             let began = Instant::now();
             let mut events = match api.watch(&version).await {
                 Ok(events) => events,
-                // 410 Gone, for example: the server forgets old versions as a matter of course.
+                // Normal operation, for example 410 Gone: the server keeps old versions only for a limited time.
                 Err(error) if error.relist && !listed => {
                     self.version = None;
                     continue;
                 }
                 Err(error) => return error,
             };
-            // The known endpoints are valid: the watch is about to send all changes since.
+            // The known endpoints are valid: the watch sends all changes since their version.
             self.confirm();
             let ended = self.watch(api, &mut events).await;
             if self.version.as_ref() != Some(&version) || began.elapsed() >= MIN_WATCH_DURATION {
@@ -152,7 +152,7 @@ impl Watcher {
         let mut over = pin!(sleep(WATCH_TIMEOUT + WATCH_GRACE));
         let mut stale_check_at = Instant::now() + self.stale_check.wait();
         loop {
-            let asked = async {
+            let refresh = async {
                 sleep_until(stale_check_at).await;
                 self.updates.refresh_requested().await;
             };
@@ -166,9 +166,9 @@ impl Watcher {
                     }
                     None => return Ok(()),
                 },
-                // The channel loses connections and the watch has no event that explains it, so the watch may be dead.
-                // Replaces it by a second watch from the same version.
-                () = asked => {
+                // The channel loses connections and the watch has sent no event that explains this, so its connection
+                // may be dead. Replaces it by a second watch from the same version.
+                () = refresh => {
                     let version = self.version.clone().unwrap_or_default();
                     let another = tokio::select! {
                         biased;

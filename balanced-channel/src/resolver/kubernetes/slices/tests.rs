@@ -1,13 +1,13 @@
-//! The meaning of slices, whatever is in them.
+//! Tests of the endpoints that result from slices.
 
-#![allow(clippy::needless_pass_by_value, reason = "JSON stands where it is used")]
+#![allow(clippy::needless_pass_by_value, reason = "tests pass JSON literals")]
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
 
-/// The service `svc`, by this port.
+/// Returns the service `svc` with this port.
 fn service(port: &str) -> Service {
     Service::parse(&format!("///svc:{port}")).unwrap()
 }
@@ -39,7 +39,7 @@ fn addresses(endpoints: &[Endpoint]) -> Vec<String> {
 }
 
 #[test]
-fn slices_are_merged_and_an_address_in_two_of_them_is_one_endpoint() {
+fn address_in_two_slices_is_one_endpoint() {
     let slices = [
         v4(
             "svc-b",
@@ -54,7 +54,7 @@ fn slices_are_merged_and_an_address_in_two_of_them_is_one_endpoint() {
 }
 
 #[test]
-fn conditions_that_are_unknown_mean_what_the_api_says() {
+fn missing_conditions_count_as_ready_and_serving() {
     let slices = v4(
         "svc-a",
         json!([
@@ -74,9 +74,9 @@ fn conditions_that_are_unknown_mean_what_the_api_says() {
 }
 
 #[test]
-fn what_terminates_and_serves_is_for_when_nothing_else_is_left() {
+fn terminating_endpoint_that_serves_is_used_only_if_none_is_ready() {
     let draining = pod("10.0.0.1", json!({"ready": false, "serving": true, "terminating": true}));
-    // With publishNotReadyAddresses, pods that terminate are called ready all the same.
+    // With publishNotReadyAddresses, terminating pods are marked as ready too.
     let published = pod("10.0.0.2", json!({"ready": true, "terminating": true}));
     let gone = pod("10.0.0.3", json!({"ready": false, "serving": false, "terminating": true}));
     let unknown = pod("10.0.0.4", json!({"ready": false, "terminating": true}));
@@ -86,7 +86,7 @@ fn what_terminates_and_serves_is_for_when_nothing_else_is_left() {
     let rest = json!([draining, published, gone, unknown]);
     assert_eq!(found([v4("svc-a", rest)], "8000"), ["10.0.0.1:8000", "10.0.0.2:8000"]);
     assert!(found([v4("svc-a", json!([gone, unknown]))], "8000").is_empty());
-    // While it moves between slices, one of them may be late.
+    // While an endpoint moves between slices, one of them may be outdated.
     let late = pod("10.0.0.5", json!({"ready": false, "serving": true, "terminating": true}));
     for (one, other) in [("svc-a", "svc-b"), ("svc-b", "svc-a")] {
         assert_eq!(found([v4(one, json!([late])), v4(other, json!([ready]))], "8000"), ["10.0.0.5:8000"]);
@@ -94,7 +94,7 @@ fn what_terminates_and_serves_is_for_when_nothing_else_is_left() {
 }
 
 #[test]
-fn a_port_is_found_by_name_or_number_in_each_slice() {
+fn port_is_found_by_name_or_number_in_each_slice() {
     let ready = |address: &str| json!([pod(address, json!({"ready": true}))]);
     let ports = |name: &str, port: Value| json!([{"name": name, "port": port, "protocol": "TCP"}]);
     let slices = || {
@@ -114,7 +114,7 @@ fn a_port_is_found_by_name_or_number_in_each_slice() {
             ),
         ]
     };
-    // A named targetPort may be another number in each pod.
+    // A named targetPort may have a different number in each pod.
     assert_eq!(found(slices(), "grpc"), ["10.0.0.1:8000", "10.0.0.2:9000", "10.0.0.7:8000"]);
     assert_eq!(
         found(slices(), "8000"),
@@ -130,13 +130,13 @@ fn a_port_is_found_by_name_or_number_in_each_slice() {
 }
 
 #[test]
-fn a_port_that_nobody_has_is_an_error_that_names_those_there_are() {
+fn unknown_port_is_an_error_that_names_the_existing_ports() {
     let mut all = Slices::default();
     all.replace([v4("a", json!([pod("10.0.0.1", json!({}))]))]);
     for port in ["80", "http"] {
         assert_eq!(all.endpoints(&service(port)), Err(NoSuchPort { ports: "grpc (8000)".into() }));
     }
-    // With nobody to call, nobody can say.
+    // Without a usable endpoint, the ports are unknown.
     all.replace([v4("a", json!([pod("10.0.0.1", json!({"ready": false}))]))]);
     assert_eq!(all.endpoints(&service("80")), Ok(Vec::new()));
     all.replace([v4("a", Value::Null)]);
@@ -144,7 +144,7 @@ fn a_port_that_nobody_has_is_an_error_that_names_those_there_are() {
 }
 
 #[test]
-fn a_dual_stack_service_has_one_endpoint_a_pod_and_keeps_to_its_family() {
+fn dual_stack_service_has_one_endpoint_per_pod_and_keeps_its_family() {
     let ports = json!([{"name": "grpc", "port": 8000}]);
     let four = |count: u8| {
         let pods = (0..count).map(|n| pod(&format!("10.0.0.{n}"), json!({})));
@@ -160,7 +160,7 @@ fn a_dual_stack_service_has_one_endpoint_a_pod_and_keeps_to_its_family() {
         addresses(&all.endpoints(&service("grpc")).unwrap())
     };
     assert_eq!(of([four(2), six(2)]), ["10.0.0.0:8000", "10.0.0.1:8000"]);
-    // One slice is behind the other: that is no reason to move every call.
+    // The slice of one family is outdated, which must not move every call.
     assert_eq!(of([four(1), six(3)]), ["10.0.0.0:8000"]);
     assert_eq!(of([four(0), six(1)]), ["[fd00::]:8000"]);
     assert_eq!(of([four(3), six(1)]), ["[fd00::]:8000"]);
@@ -168,7 +168,7 @@ fn a_dual_stack_service_has_one_endpoint_a_pod_and_keeps_to_its_family() {
 }
 
 #[test]
-fn an_endpoint_has_its_pods_name_its_zone_and_its_hints() {
+fn endpoint_has_the_name_zone_and_hints_of_its_pod() {
     let mut all = Slices::default();
     all.replace([v4(
         "a",
@@ -185,22 +185,22 @@ fn an_endpoint_has_its_pods_name_its_zone_and_its_hints() {
 }
 
 #[test]
-fn names_instead_of_addresses_are_left_out() {
+fn fqdn_slices_are_ignored() {
     let ports = json!([{"name": "grpc", "port": 8000}]);
     let names = || slice("a", "FQDN", ports.clone(), json!([{"addresses": ["svc.example"]}]));
     assert!(found([names()], "grpc").is_empty());
     assert_eq!(found([names(), v4("b", json!([pod("10.0.0.1", json!({}))]))], "grpc"), ["10.0.0.1:8000"]);
 }
 
-/// A change of one of four slices: it has these of ten pods now, or it is deleted.
+/// Generates a change of one of four slices: a new list of pods, out of ten, or its deletion.
 fn change() -> impl Strategy<Value = (usize, Option<Vec<(u8, bool)>>)> {
     (0..4_usize, proptest::option::weighted(0.8, vec((0..10_u8, any::<bool>()), 0..6)))
 }
 
 proptest! {
-    /// Pods may be in many slices, or none; only the slices as they are at last count, and not the way to them.
+    /// Pods may be in many slices or in none. Only the last version of each slice matters, not the order of changes.
     #[test]
-    fn whatever_happens_to_slices_the_set_is_that_of_the_last_of_each(changes in vec(change(), 1..20)) {
+    fn endpoints_after_changes_are_those_of_the_last_version_of_each_slice(changes in vec(change(), 1..20)) {
         let made = |number: usize, pods: &[(u8, bool)]| {
             let pods = pods.iter().map(|(pod_number, ready)| {
                 pod(&format!("10.0.0.{pod_number}"), json!({"ready": ready}))

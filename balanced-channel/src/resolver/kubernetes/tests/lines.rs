@@ -1,15 +1,15 @@
-//! Lines of a watch in chunks that end anywhere: inside a word, inside a character, between lines.
+//! Tests of watches whose chunks end anywhere: inside a line, inside a character, between lines.
 
 use super::*;
 
-/// Returns the events of two pods, one of which has a name that is not ASCII.
+/// Returns the events of two pods. The name of one is not ASCII.
 fn lines() -> Vec<u8> {
     let second = added(9, "b", "10.0.0.2").replace("EndpointSlice", "EndpointSlice\",\"é\":\"ü");
     (added(8, "a", "10.0.0.1") + &second).into_bytes()
 }
 
 #[tokio::test(start_paused = true)]
-async fn complete_lines_are_published_wherever_a_chunk_ends() {
+async fn complete_lines_are_published_for_any_chunk_boundary() {
     let lines = lines();
     let first = lines.iter().position(|byte| *byte == b'\n').unwrap();
     for cut in 1..lines.len() {

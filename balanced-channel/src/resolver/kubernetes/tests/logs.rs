@@ -60,7 +60,7 @@ async fn outage(
     let before = server.requests().len();
     server.set_watches(Behaviour::End);
     server.end_watch();
-    // Waits until the errors are used up and the resolver sends requests again.
+    // Waits until the server has returned all errors and the resolver sends requests again.
     while !server.0.lock().unwrap().session_errors.is_empty() || server.requests().len() < before + 2 {
         advance(1).await;
     }
@@ -94,5 +94,5 @@ async fn outage_logs_each_error_once_and_its_end() {
         assert!(began.elapsed() > Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(count(&resolutions), Some(1));
     }
-    assert_eq!(server.pauses("list").len(), 0, "the version stays known");
+    assert_eq!(server.pauses("list").len(), 0, "the resource version stays valid");
 }

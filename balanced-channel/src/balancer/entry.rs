@@ -1,4 +1,4 @@
-//! One subchannel as the balancer holds it, and what a change of its state means there.
+//! The balancer's record of one subchannel, and the effects of a change of its state.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use crate::{
     subchannel::{Connectivity, ReadySubchannel, Subchannel, SubchannelHandle, SubchannelUpdate},
 };
 
-/// One subchannel of the pool.
+/// The balancer's record of one subchannel.
 pub(crate) struct SubchannelEntry {
     pub(crate) id: u64,
     pub(crate) subchannel: Arc<Subchannel>,
     pub(crate) handle: SubchannelHandle,
     pub(crate) ready: Option<Arc<ReadySubchannel>>,
-    /// True if an attempt has failed since it was last READY. The next attempt does not make it
-    /// healthier (gRPC: TRANSIENT_FAILURE is sticky).
+    /// True if an attempt to connect has failed since the subchannel was last READY. It stays true during the next
+    /// attempt (gRPC: TRANSIENT_FAILURE is sticky).
     pub(crate) failing: bool,
-    /// True if the policy wants it connected.
+    /// True if the policy has selected the endpoint.
     pub(crate) wanted: bool,
-    /// True if its peer leaves keepalive pings unanswered.
+    /// True if the peer leaves keepalive PINGs unanswered.
     pub(crate) silent: bool,
     pub(crate) ejection: EjectionState,
 }
@@ -27,13 +27,12 @@ pub(crate) struct SubchannelEntry {
 // === impl SubchannelEntry ===
 
 impl SubchannelEntry {
-    /// Its connection, if calls should go to it.
+    /// Returns the connection, if calls should go to it.
     pub(crate) fn available(&self) -> Option<&Arc<ReadySubchannel>> {
         self.ready.as_ref().filter(|_| !self.silent && self.ejection.ejected_until().is_none())
     }
 
-    /// Returns the state for the policy, to which an ejected endpoint is a failing one (as in
-    /// gRFC A50).
+    /// Returns the state for the policy. An ejected endpoint is in TRANSIENT_FAILURE (gRFC A50).
     pub(crate) fn candidate_state(&self) -> CandidateState {
         if self.available().is_some() {
             CandidateState::Ready

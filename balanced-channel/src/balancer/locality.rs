@@ -1,21 +1,22 @@
-//! Preference for the client's own zone and for one address family: which part of a set of endpoints calls go to. No
-//! policy knows of it, and any resolver that names zones has it. [`Builder::zone`](crate::Builder::zone) states the rule.
+//! Selects the preferred endpoints of a set: those in the client's zone and of one address family. Works with every
+//! policy and with every resolver that knows zones. [`Builder::zone`](crate::Builder::zone) has the rule.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use crate::resolver::Endpoint;
 
-/// With fewer endpoints in a zone, one that restarts would move all calls to other zones and back.
+/// The minimum number of endpoints in a preferred zone. With a single one, its restart would move all calls to other
+/// zones and back.
 const MIN_ENDPOINTS_PER_ZONE: usize = 2;
 
 /// The latest set of endpoints, and the parts of it that are preferred.
 pub(crate) struct Locality {
-    /// The client's own zone, if it knows.
+    /// The client's own zone, if it is known.
     zone: Option<Arc<str>>,
-    /// Sets of endpoints, each larger than the one before: those of the zone, those of the preferred address family,
-    /// all. The first two are left out where they would be all.
+    /// Sets of endpoints, each larger than the previous one: those of the zone, those of the preferred address family,
+    /// and all. A set that would contain all endpoints is omitted.
     tiers: Vec<Arc<[Endpoint]>>,
-    /// The tier in use. Not the first one if no endpoint of those before takes calls.
+    /// The tier in use. It is a later one while no endpoint of the previous tiers takes calls.
     tier: usize,
 }
 
@@ -26,7 +27,7 @@ impl Locality {
         Self { zone, tiers: vec![Arc::default()], tier: 0 }
     }
 
-    /// Takes a new set.
+    /// Replaces the set of endpoints.
     pub(crate) fn update(&mut self, endpoints: Arc<[Endpoint]>) {
         let last = self.tiers.len() - 1;
         let (widened_from_last, widened) = (self.tier == last, self.tier > 0);
@@ -38,7 +39,7 @@ impl Locality {
         let dual_stack = family.len() < endpoints.len();
         let all = dual_stack.then_some(endpoints);
         self.tiers = local.into_iter().chain([family]).chain(all).collect();
-        // Widened before means widened now, as far.
+        // Stays as wide as before.
         self.tier = match (widened, widened_from_last) {
             (false, _) => 0,
             (true, true) => self.tiers.len() - 1,
@@ -51,14 +52,14 @@ impl Locality {
         self.tiers[self.tier].clone()
     }
 
-    /// Uses more endpoints, since no preferred one takes calls. Returns whether that is a change.
+    /// Uses more endpoints, because no preferred one takes calls. Returns whether the endpoints have changed.
     pub(crate) fn widen(&mut self) -> bool {
         let widens = self.tier + 1 < self.tiers.len();
         self.tier += usize::from(widens);
         widens
     }
 
-    /// Goes back to preferred endpoints when half of them take calls. Returns whether that is a change.
+    /// Returns to preferred endpoints when half of them take calls. Returns whether the endpoints have changed.
     pub(crate) fn narrow(&mut self, takes_calls: impl Fn(&SocketAddr) -> bool) -> bool {
         let enough = |tier: &Arc<[Endpoint]>| {
             let available = tier.iter().filter(|endpoint| takes_calls(&endpoint.address)).count();
@@ -74,7 +75,7 @@ impl Locality {
     }
 }
 
-/// The endpoints that a client in `zone` should prefer; none if it should use all.
+/// Returns the endpoints that a client in `zone` should prefer; `None` if it should use all.
 fn preferred(zone: &str, endpoints: &[Endpoint]) -> Option<Vec<Endpoint>> {
     let hinted = |endpoint: &&Endpoint| endpoint.for_zones.iter().any(|name| **name == *zone);
     let local = |endpoint: &&Endpoint| endpoint.zone.as_deref() == Some(zone);
@@ -89,12 +90,12 @@ fn preferred(zone: &str, endpoints: &[Endpoint]) -> Option<Vec<Endpoint>> {
     (preferred.len() < endpoints.len()).then_some(preferred)
 }
 
-/// Returns whether the clients of `zone` may leave out the other zones.
+/// Returns whether the clients in `zone` may call only the endpoints in their zone.
 ///
-/// Let there be `n` endpoints in `k` zones, with as many clients in each zone, and let the clients of `m`
-/// zones go everywhere. An endpoint in a zone of `s` endpoints that keeps to itself is then called
-/// `n / (k s) + m / k` times as often as if all clients went everywhere. No zone keeps to itself in which
-/// that is more than 1.2. Every client comes to the same answer, as it depends on the endpoints alone.
+/// Assume `n` endpoints in `k` zones, the same number of clients in each zone, and `m` zones whose clients call all
+/// endpoints. In a zone with `s` endpoints whose clients call only these, an endpoint then gets `n / (k s) + m / k`
+/// times the calls that it would get if all clients called all endpoints. A zone is exclusive only if that is at most
+/// 1.2. The result depends only on the endpoints, so all clients agree on it.
 fn zone_can_be_exclusive(zone: &str, endpoints: &[Endpoint]) -> bool {
     let mut sizes = BTreeMap::<&str, usize>::new();
     for endpoint in endpoints {
@@ -106,7 +107,7 @@ fn zone_can_be_exclusive(zone: &str, endpoints: &[Endpoint]) -> bool {
         sizes.into_iter().filter(|(_, size)| *size >= MIN_ENDPOINTS_PER_ZONE).collect();
     loop {
         let (before, m) = (kept.len(), k - kept.len());
-        // Each zone that is left out makes the others' load greater, so this comes to an end.
+        // Removing a zone increases the load of the remaining ones, so the loop only removes zones and ends.
         kept.retain(|_, size| 5 * (n + m * *size) <= 6 * k * *size);
         if kept.len() == before {
             return kept.contains_key(zone);

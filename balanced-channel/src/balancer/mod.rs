@@ -3,8 +3,8 @@
 //! It compares the endpoints that its policy wants with its subchannels, starts and stops them, tracks their states,
 //! and publishes a new picker whenever the READY subchannels change.
 //!
-//! An endpoint that is no longer wanted is drained once a wanted one is READY, not before: calls keep their endpoints
-//! while new pods cannot be reached yet, or while the answer is empty.
+//! An endpoint that the policy no longer selects is drained only once a selected one is READY. Until then calls keep
+//! their endpoints: new pods may not be reachable yet, or the set may be empty.
 
 mod entry;
 mod locality;
@@ -36,7 +36,7 @@ use crate::{
 /// available.
 const NOTHING_READY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The balancer's task, which is stopped when the channel is dropped.
+/// The configuration of the balancer's task, which ends when the channel is dropped.
 pub(crate) struct BalancerConfig<C> {
     pub(crate) connector: Arc<C>,
     pub(crate) http2: Http2Config,
@@ -73,7 +73,7 @@ impl<C: Connector> BalancerConfig<C> {
         let mut next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
         let mut last_wake = None;
         loop {
-            // Each wake time is used once: without READY subchannels, the policy computes no later one.
+            // Uses each wake time once: without READY subchannels, the policy does not compute a new one.
             let wake = balancer.config.policy.wake().filter(|wake| Some(*wake) != last_wake);
             let detector_wake =
                 balancer.detector.wake(balancer.entries.values().map(|entry| &entry.ejection));
@@ -81,7 +81,7 @@ impl<C: Connector> BalancerConfig<C> {
                 Ok(()) = balancer.config.resolutions.latest.changed() => balancer.handle_resolution(),
                 Some(event) = inbox.recv() => {
                     balancer.handle_event(event);
-                    // Many connections change at once; one picker covers all events.
+                    // Many connections may change at once. One picker covers all pending events.
                     while let Ok(event) = inbox.try_recv() {
                         balancer.handle_event(event);
                     }
@@ -89,8 +89,8 @@ impl<C: Connector> BalancerConfig<C> {
                 () = sleep_until(next_retry), if balancer.none_available() => {
                     balancer.reset_backoff();
                     balancer.update_locality(true);
-                    // An address that drops packets gives no result until the attempt times out, while the service
-                    // may have moved.
+                    // An attempt to connect to an address that drops packets has no result until it times out, and the
+                    // service may have moved meanwhile.
                     balancer.config.resolutions.request_refresh.notify_one();
                     next_retry = Instant::now() + NOTHING_READY_RETRY_INTERVAL;
                 }
@@ -107,14 +107,14 @@ impl<C: Connector> BalancerConfig<C> {
 }
 
 impl<C> Drop for BalancerConfig<C> {
-    /// The task has ended: with the channel, or with the runtime on which the channel was built, and then calls from
-    /// other runtimes must not wait for its next picker.
+    /// Publishes that no picker follows. The task ends with the channel, or with the runtime on which the channel was
+    /// built. In the second case, calls from other runtimes must not wait for a picker.
     fn drop(&mut self) {
         self.published.close();
     }
 }
 
-/// Waits until `when`, if ever.
+/// Waits until `when`, or for ever if it is `None`.
 async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,

@@ -1,4 +1,4 @@
-//! The state that the balancer publishes and all others read: the picker, and the list of subchannels.
+//! The state that the balancer publishes for calls and snapshots: the picker, and the list of subchannels.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use crate::{
     subchannel::{Connectivity, Subchannel},
 };
 
-/// The published side of a channel. Reading takes no lock.
+/// The published state of a channel, which is read without a lock.
 #[derive(Debug)]
 pub(crate) struct Published {
     picker: ArcSwap<ChannelPicker>,
     subchannels: ArcSwap<Vec<Arc<Subchannel>>>,
-    /// Counts the pickers, for calls that wait for the next one.
+    /// The number of published pickers. Calls wait for its next change.
     version: watch::Sender<u64>,
 }
 
-/// The fate of the next call.
+/// The picker of a channel, or the treatment of calls without one.
 #[derive(Debug)]
 pub(crate) enum ChannelPicker {
-    /// It is sent.
+    /// Calls are sent to a subchannel of this picker.
     Ready(Box<dyn Picker>),
-    /// The call waits: connections are being established.
+    /// Calls wait while connections are being established.
     Connecting,
-    /// The call fails, unless it is wait-for-ready.
+    /// Calls fail, unless they are wait-for-ready.
     TransientFailure(Unavailable),
-    /// The call fails: the channel's tasks have ended.
+    /// Calls fail because the tasks of the channel have ended.
     Closed,
 }
 
 /// The reason why no call can be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unavailable {
-    /// Nothing was ever found.
+    /// No resolution has succeeded yet. Has the error of the resolver.
     #[error("{0}")]
     Unresolved(String),
     /// The resolver published an empty set.
@@ -63,13 +63,13 @@ impl Published {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Publishes that the balancer has ended, and that no picker will follow.
+    /// Publishes that the balancer has ended and that no picker follows.
     pub(super) fn close(&self) {
         self.picker.store(Arc::new(ChannelPicker::Closed));
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// The picker of this moment; not to be held across an await.
+    /// Returns the current picker. The guard must not be held across an await.
     pub(crate) fn picker(&self) -> arc_swap::Guard<Arc<ChannelPicker>> {
         self.picker.load()
     }
@@ -84,7 +84,7 @@ impl Published {
         }
     }
 
-    /// Sees every picker that is published from now on.
+    /// Returns a receiver that is notified of every picker published from now on.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }

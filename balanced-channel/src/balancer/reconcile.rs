@@ -1,4 +1,4 @@
-//! Reconciles the balancer's subchannels with what its policy wants, and publishes the result.
+//! Reconciles the balancer's subchannels with the endpoints that its policy selects, and publishes the result.
 
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, sync::Arc};
 
@@ -18,13 +18,13 @@ pub(super) struct Balancer<C> {
     pub(super) config: BalancerConfig<C>,
     pub(super) entries: BTreeMap<SocketAddr, SubchannelEntry>,
     pub(super) detector: Detector,
-    /// Notified by a call when an endpoint has failed too many in a row.
+    /// Notified by a call when an endpoint has failed too many calls in a row.
     pub(super) failures: Arc<Notify>,
-    /// The latest set.
+    /// The latest set of endpoints from the resolver.
     pub(super) resolved_endpoints: Option<Arc<[Endpoint]>>,
     /// The policy's selection of the preferred endpoints, in its order.
     pub(super) endpoints: Arc<[Endpoint]>,
-    /// The range of those to connect to; `None` after a new set.
+    /// The range of `endpoints` to connect to; `None` after a new set.
     pub(super) wanted: Option<Range<usize>>,
     pub(super) events: mpsc::UnboundedSender<SubchannelEvent>,
     /// The number of subchannels started so far.
@@ -42,7 +42,7 @@ impl<C: Connector> Balancer<C> {
         let Resolution { endpoints, error } = self.config.resolutions.latest.borrow_and_update().clone();
         self.picker_outdated |= self.none_ready();
         let Some((endpoints, _)) = endpoints else { return };
-        // A failure keeps the last set, which may still be new here: only the latest publication is kept.
+        // A failure keeps the last set. That set may still be unprocessed, because only the latest publication is seen.
         if error.is_some()
             && self.resolved_endpoints.as_ref().is_some_and(|known| Arc::ptr_eq(known, &endpoints))
         {
@@ -54,8 +54,8 @@ impl<C: Connector> Balancer<C> {
         for endpoint in self.endpoints.iter() {
             if let Some(entry) = self.entries.get(&endpoint.address) {
                 entry.subchannel.update_endpoint(endpoint);
-                // An endpoint that is new in this answer, or another pod, is tried now. Others keep their backoff, so
-                // that the clients of a name with a dead address do not all try it at each answer.
+                // An endpoint that is new in this set, or that is a different pod now, is tried at once. Others keep
+                // their backoff, so that a dead address is not tried by every client after every lookup.
                 if !known.contains(endpoint) {
                     entry.handle.reset_backoff();
                 }
@@ -81,7 +81,7 @@ impl<C: Connector> Balancer<C> {
         }
     }
 
-    /// Starts subchannels that the policy wants, and marks those that it does not want.
+    /// Starts subchannels for endpoints that the policy selects, and marks those that it does not select.
     fn update_subchannels(&mut self) {
         let entries = &self.entries;
         let candidate_state = |endpoint: &Endpoint| {
@@ -169,7 +169,7 @@ impl<C: Connector> Balancer<C> {
         }
     }
 
-    /// Starts wanted subchannels, drops those that are no longer needed, and publishes changes.
+    /// Starts the subchannels that the policy selects, drops those that are no longer needed, and publishes changes.
     pub(super) fn reconcile(&mut self) {
         self.update_locality(false);
         self.update_subchannels();

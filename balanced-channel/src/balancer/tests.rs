@@ -1,5 +1,5 @@
-//! The whole pool, with its real tasks and connections, over memory instead of sockets, in paused
-//! time: whatever happens in whatever order, the picker holds what is READY and nothing else.
+//! Property tests of the balancer with its real tasks and connections, over in-memory streams and in paused time. After
+//! any sequence of events, the picker has exactly the READY subchannels.
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Mutex};
 
@@ -23,29 +23,29 @@ use crate::{
 };
 
 const HOSTS: u8 = 5;
-/// Longer than any attempt to connect, any backoff and any ejection of these tests.
+/// A time longer than any attempt to connect, any backoff and any ejection in these tests.
 const LONG: Duration = Duration::from_secs(60);
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Something that happens. Hosts are numbers.
+/// An event of the test. Hosts are numbers.
 #[derive(Clone, Debug)]
 enum Happens {
     /// The resolver lists the hosts whose bits are set.
     Listed(u8),
     ResolverFails,
-    /// From now on, a host treats attempts to connect like this.
+    /// From now on, a host treats attempts to connect in this way.
     Treats(u8, Treatment),
     /// A host loses its connections.
     Lost(u8),
-    /// A host says GOAWAY on its connections.
+    /// A host sends GOAWAY on its connections.
     GoAway(u8),
     /// Five calls to a host fail in a row.
     Fails(u8),
-    /// Every task gets so many turns.
+    /// The test yields this many times to the tasks.
     Turns(u8),
     Passes(Duration),
-    /// Nothing, until all has come to rest.
+    /// Time passes until nothing changes any more.
     Rests,
 }
 
@@ -62,23 +62,23 @@ enum Order {
     GoAway,
 }
 
-/// The hosts, which accept nothing at first.
+/// The hosts, which refuse connections at first.
 #[derive(Clone, Default)]
 struct Hosts(Arc<Mutex<[TestHost; HOSTS as usize]>>);
 
 #[derive(Default)]
 struct TestHost {
     treatment: Option<Treatment>,
-    /// The servers' ends of the connections; one that the client has closed has no receiver.
+    /// The senders to the servers of the connections. A sender whose connection the client has closed has no receiver.
     connections: Vec<watch::Sender<Order>>,
 }
 
-/// A pool under test.
+/// A balancer under test, with its hosts.
 struct World {
     hosts: Hosts,
     listed: Option<u8>,
-    /// True if the resolver has said anything at all.
-    heard: bool,
+    /// True if the resolver has published a set or an error.
+    resolver_reported: bool,
     updates: Updates,
     published: Arc<Published>,
     _balancer: AbortOnDropHandle<()>,
@@ -124,7 +124,7 @@ impl Connector for Hosts {
     }
 }
 
-/// Serves until the client closes, or the order's sender is dropped.
+/// Serves until the client closes the connection, or the sender of orders is dropped.
 async fn serve(mut io: DuplexStream, mut orders: watch::Receiver<Order>) {
     let mut buffer = [0; 1024];
     if io.write_all(SETTINGS).await.is_err() {
@@ -172,18 +172,18 @@ impl World {
             resolutions,
         };
         let balancer = AbortOnDropHandle::new(tokio::spawn(balancer.run()));
-        Self { hosts, listed: None, heard: false, updates, published, _balancer: balancer }
+        Self { hosts, listed: None, resolver_reported: false, updates, published, _balancer: balancer }
     }
 
     async fn happens(&mut self, what: &Happens) {
         match *what {
             Happens::Listed(hosts) => {
-                (self.listed, self.heard) = (Some(hosts), true);
+                (self.listed, self.resolver_reported) = (Some(hosts), true);
                 let listed = (0..HOSTS).filter(|host| hosts & 1 << host != 0);
                 self.updates.publish(listed.map(|host| address(host).into()));
             }
             Happens::ResolverFails => {
-                self.heard = true;
+                self.resolver_reported = true;
                 self.updates.fail(ResolveError::new("no"));
             }
             Happens::Treats(host, how) => self.hosts.with(host, |host| host.treatment = Some(how)),
@@ -222,8 +222,8 @@ impl World {
         picks.map(|pick| pick.subchannel.address()).collect()
     }
 
-    /// The picker holds what is READY and not ejected, or all that is READY when all is ejected.
-    /// Until all is at rest, some of it may just have been lost.
+    /// Asserts that the picker has the READY subchannels that are not ejected, or all READY ones if all are ejected.
+    /// Unless `at_rest`, connections of some of them may just have been lost.
     fn holds(&self, at_rest: bool) {
         let (mut ready, mut well) = (BTreeSet::new(), BTreeSet::new());
         for subchannel in self.published.subchannels().iter() {
@@ -241,18 +241,19 @@ impl World {
         assert!(!at_rest || picked == expected, "picked only {picked:?} of {expected:?}");
     }
 
-    /// Everything that can be connected is, once, and nothing else but what serves in its stead.
+    /// Asserts that each listed host that can be reached has one connection, and that other hosts have none, unless no
+    /// listed host can be reached.
     fn rested(&self) {
         self.holds(true);
         let listed = |host: &u8| self.listed.is_some_and(|listed| listed & 1 << host != 0);
         let picked = self.picked();
-        // A host that has come to refuse keeps the connections that it has.
+        // A host that starts to refuse connections keeps its existing ones.
         let reached = |host: &u8| self.hosts.accepts(*host) || self.hosts.open(*host) > 0;
         let wanted: BTreeSet<_> =
             (0..HOSTS).filter(|host| listed(host) && reached(host)).map(address).collect();
         if wanted.is_empty() {
             let failing = matches!(&**self.published.picker(), ChannelPicker::TransientFailure(_));
-            assert_eq!(failing, picked.is_empty() && self.heard, "{:?}", self.published.picker());
+            assert_eq!(failing, picked.is_empty() && self.resolver_reported, "{:?}", self.published.picker());
         } else {
             assert_eq!(picked, wanted);
         }
@@ -282,7 +283,7 @@ fn anything() -> impl Strategy<Value = Happens> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_picker_holds_exactly_what_is_ready_and_not_ejected_whatever_happens(
+    fn picker_has_exactly_the_ready_subchannels_that_are_not_ejected(
         events in vec(anything(), 1..60),
     ) {
         let runtime =

@@ -1,4 +1,4 @@
-//! One attempt of a call: pick a subchannel, send, and see how the response begins.
+//! One attempt of a call: picks a subchannel, sends the request, and waits for the response to begin.
 
 use http::Response;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use super::{
 pub(crate) enum AttemptOutcome {
     /// The response has begun, and the call may be committed to it.
     Responded(Response<ResponseBody>),
-    /// It failed before a response began. The result is for the caller, if no other attempt follows.
+    /// The attempt failed before a response began. The result is for the caller, if no other attempt follows.
     Failed(AttemptFailure, CallResult),
 }
 
@@ -29,7 +29,7 @@ impl CallExecutor {
         let pick = match self.wait_for_pick(call).await {
             Ok(pick) => pick,
             Err(status) => {
-                return AttemptOutcome::Failed(AttemptFailure::nowhere(status.code()), Err(status));
+                return AttemptOutcome::Failed(AttemptFailure::without_endpoint(status.code()), Err(status));
             }
         };
         if call.hedged {
@@ -45,8 +45,8 @@ impl CallExecutor {
         let (progress, status) = match sent {
             Some(Ok(mut response)) => {
                 if let Some(status) = foreign_response_status(&response) {
-                    // For the client above, a response that has its status in the headers. It fails only for a
-                    // message that no header can carry, and this one is percent-encoded.
+                    // Puts the status into the headers of the response. This fails only for a message that a header
+                    // cannot carry, and tonic percent-encodes the message.
                     let sentence = format!("{}: {}", in_flight.address(), status.message());
                     let _ = Status::new(status.code(), sentence).add_header(response.headers_mut());
                 }

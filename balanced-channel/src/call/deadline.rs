@@ -13,7 +13,7 @@ use tonic::Status;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Option<(Instant, Duration)>,
-    /// True if the deadline is that of the caller's header.
+    /// True if the deadline comes from the caller's header.
     written: bool,
 }
 
@@ -32,7 +32,7 @@ impl Deadline {
             (Some(requested), Some(limit)) => Some(requested.min(limit)),
             (requested, limit) => requested.or(limit),
         };
-        // A timeout beyond the clock's range bounds nothing.
+        // A timeout beyond the clock's range is no deadline.
         let at = timeout.and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
         Ok(Self { at, written: timeout == requested })
     }

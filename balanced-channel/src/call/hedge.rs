@@ -1,4 +1,4 @@
-//! Hedging: a second attempt while the first goes on (gRFC A6).
+//! Hedging: further attempts while the first one continues (gRFC A6).
 
 use std::{
     future::pending,
@@ -24,18 +24,18 @@ use crate::{
     service_config::{HedgingBudget, HedgingPolicy},
 };
 
-/// The shortest time after which a hedge asks for a token again.
+/// The minimum time after which a hedge tries to take a token again.
 const MIN_RECHECK: Duration = Duration::from_millis(10);
 
-/// The tokens for hedges that slowness causes.
+/// The tokens for hedges because of slow attempts.
 #[derive(Debug)]
 pub(crate) struct HedgeBudget {
     bucket: TokenBucket,
-    /// The units of a token that each call adds.
+    /// The number of token units that each call adds.
     share: u32,
 }
 
-/// The attempts of a hedged call that are under way, and what is known of the next.
+/// The attempts of a hedged call in flight, and the time of the next one.
 struct Race<'a> {
     executor: &'a CallExecutor,
     call: &'a Call<'a>,
@@ -44,9 +44,9 @@ struct Race<'a> {
     attempts: FuturesUnordered<BoxedAttempt<'a>>,
     /// The number of attempts that have started.
     started: u32,
-    /// The time at which the next one is due; none if no other may start.
+    /// The time at which the next attempt is due; `None` if no further one may start.
     next: Option<Instant>,
-    /// True if the next one replaces an attempt that failed, so that it needs no token.
+    /// True if the next attempt replaces a failed one, and so needs no token.
     replaces: bool,
     /// The latest failure.
     last: Option<AttemptOutcome>,
@@ -113,7 +113,7 @@ impl CallExecutor {
                 _ => return outcome,
             }
             drop(outcome);
-            // The task of the connection that took no call must get its turn to report that.
+            // Lets the task of the connection that refused the call run, so that it reports the refusal.
             yield_now().await;
         }
     }
@@ -122,7 +122,7 @@ impl CallExecutor {
 // === impl Race ===
 
 impl<'a> Race<'a> {
-    /// Runs the race, in which the first attempt has failed already if there is a `failure`.
+    /// Runs the race. If there is a `failure`, the first attempt has failed already.
     async fn run(
         mut self,
         failure: Option<AttemptOutcome>,

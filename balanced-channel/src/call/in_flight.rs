@@ -1,4 +1,5 @@
-//! An attempt in flight: counted against its subchannel, and reported once to all that learn from its end.
+//! An attempt in flight: counts it at its subchannel, and reports its end once to the policy, outlier detection, retry
+//! throttling and metrics.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,15 +16,15 @@ use crate::{
     transport::Http2Client,
 };
 
-/// An attempt in flight. Its subchannel records its end exactly once.
+/// An attempt in flight. Its end is recorded exactly once, also if it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     ready: Arc<ReadySubchannel>,
-    /// The time at which the request was sent; none if it was not.
+    /// The time at which the request was sent; `None` if it was not sent.
     sent_at: Option<Instant>,
     /// The policy's hook and the start of the attempt, if the policy has a hook.
     on_done: Option<(Arc<dyn OnDone>, Instant)>,
-    /// The status. CANCELLED until it is known, as a caller cancels a call by dropping it.
+    /// The status. CANCELLED until the status is known, because a caller cancels a call by dropping it.
     outcome: Code,
     /// The messages of the response so far.
     pub(super) received: MessageSize,
@@ -74,8 +75,9 @@ impl InFlight {
     /// Ends the attempt with a status that the channel itself created.
     pub(crate) fn fail(mut self, code: Code) {
         self.outcome = code;
-        self.excluded = self.sent_at.is_none() || code == Code::DeadlineExceeded && !self.had_its_time();
-        if !self.excluded && code == Code::DeadlineExceeded && self.lacks_a_message() {
+        self.excluded =
+            self.sent_at.is_none() || code == Code::DeadlineExceeded && !self.had_min_attempt_time();
+        if !self.excluded && code == Code::DeadlineExceeded && self.may_be_unary() {
             self.call_outcome = CallOutcome::Failure;
         }
     }
@@ -84,19 +86,20 @@ impl InFlight {
     pub(super) fn fail_without_status(mut self) {
         self.outcome = Code::Unknown;
         self.excluded = false;
-        if self.lacks_a_message() {
+        if self.may_be_unary() {
             self.call_outcome = CallOutcome::Failure;
         }
     }
 
-    /// Returns whether the endpoint had the minimum time of an attempt that counts as evidence.
-    fn had_its_time(&self) -> bool {
+    /// Returns whether the endpoint had enough time for a missed deadline to count as its failure.
+    fn had_min_attempt_time(&self) -> bool {
         let min = self.ready.subchannel.consecutive_failures.min_attempt_time();
         self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= min)
     }
 
-    /// Returns whether the response may still be that of a unary call. A stream that breaks later is weaker evidence.
-    fn lacks_a_message(&self) -> bool {
+    /// Returns whether at most one message of the response has begun, so that the call may be unary. A stream that
+    /// breaks off later is weaker evidence.
+    fn may_be_unary(&self) -> bool {
         self.received.messages() <= 1
     }
 
@@ -111,10 +114,11 @@ impl InFlight {
     pub(super) fn end(mut self, code: Code, trailers: &HeaderMap) {
         self.outcome = code;
         self.report_done(Some(trailers));
-        self.excluded = code == Code::Cancelled || code == Code::DeadlineExceeded && !self.had_its_time();
+        self.excluded =
+            code == Code::Cancelled || code == Code::DeadlineExceeded && !self.had_min_attempt_time();
         self.call_outcome = match code {
             _ if self.excluded => CallOutcome::Ignored,
-            Code::Unavailable | Code::DeadlineExceeded if !self.lacks_a_message() => CallOutcome::Ignored,
+            Code::Unavailable | Code::DeadlineExceeded if !self.may_be_unary() => CallOutcome::Ignored,
             Code::Unavailable | Code::DeadlineExceeded => CallOutcome::Failure,
             _ => CallOutcome::Success,
         };

@@ -1,11 +1,11 @@
 //! A call: its attempts, until one succeeds or no further attempt is allowed.
 //!
-//! - `request_head`: the URI and headers of an attempt. `deadline`: bounds all attempts together.
+//! - `request_head`: the URI and headers of an attempt. `deadline`: the deadline of all attempts together.
 //! - `attempt`: picks a subchannel, sends, and waits for the response to begin. `pick` waits for a subchannel;
 //!   `status_mapping` maps the transport's errors to gRPC's status codes.
-//! - `retry`: whether and when another attempt follows one that failed. `hedge`: another attempt beside one that is
-//!   slow. `throttle` stops both when too much fails; it and the budget of hedges are a `token_bucket`.
-//! - `in_flight`: counts an attempt against its subchannel until it ends. `response`: the body, to its last byte.
+//! - `retry`: decides whether and when another attempt follows a failed one. `hedge`: starts further attempts while one
+//!   is slow. `throttle`: stops both while many calls fail. Throttle and hedging budget are a `token_bucket` each.
+//! - `in_flight`: counts an attempt at its subchannel until it ends. `response`: the body, to its last byte.
 
 mod attempt;
 mod deadline;
@@ -52,7 +52,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct CallExecutor {
     pub(crate) published: Arc<Published>,
-    /// The target as written, for messages.
+    /// The target as written, for error messages.
     pub(crate) target: String,
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
@@ -82,7 +82,7 @@ struct Call<'a> {
     deadline: Deadline,
     wait_for_ready: bool,
     tried: Tried,
-    /// True if attempts may run beside each other.
+    /// True if attempts may run concurrently.
     hedged: bool,
 }
 
@@ -92,7 +92,7 @@ impl CallExecutor {
     pub(crate) async fn call(&self, head: &mut Parts, body: Body) -> CallResult {
         let mut recording = self.metrics.calls.as_ref().map(|calls| calls.start(&head.extensions));
         let answer = self.attempts(head, body, &mut recording).await;
-        // A response that has begun takes the recording with it.
+        // If a response has begun, it owns the recording.
         if let Some(recording) = recording {
             recording.end(match &answer {
                 Ok(response) => code_of(response).unwrap_or(Code::Unknown),
@@ -155,7 +155,7 @@ impl CallExecutor {
             }
             drop(answer);
             if wait.is_zero() {
-                // The task of the connection that took no call must get its turn to report that.
+                // Lets the task of the connection that refused the call run, so that it reports the refusal.
                 yield_now().await;
             } else {
                 sleep(wait).await;
@@ -167,7 +167,7 @@ impl CallExecutor {
 // === impl Call ===
 
 impl Call<'_> {
-    /// Makes the request of an attempt, after `previous` others.
+    /// Creates the request of an attempt, after `previous` others.
     fn request(&self, previous: u32) -> Request<AttemptBody> {
         let mut request = Request::new(self.body.attempt());
         *request.method_mut() = self.head.method.clone();

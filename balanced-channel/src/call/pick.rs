@@ -16,17 +16,17 @@ use crate::{
     subchannel::ReadySubchannel,
 };
 
-/// The maximum number of picks by which a further attempt looks for a subchannel that has not had the call yet.
+/// The maximum number of picks with which a further attempt searches for a subchannel that has not had the call yet.
 const MAX_PICKS: usize = 8;
 
-/// The subchannels that a call was sent to, the latest last. Further attempts prefer others.
+/// The subchannels that a call was sent to, in order. Further attempts prefer others.
 #[derive(Debug, Default)]
 pub(crate) struct Tried(Mutex<Vec<TriedSubchannel>>);
 
 #[derive(Debug)]
 struct TriedSubchannel {
     ready: Arc<ReadySubchannel>,
-    /// True while a response may still come from there, and no hedge was made because its peer is unresponsive.
+    /// True while a response may still arrive from the subchannel, and its peer was not yet reported as unresponsive.
     watched: bool,
 }
 
@@ -64,8 +64,7 @@ impl CallExecutor {
     }
 }
 
-/// Picks a subchannel. For a further attempt, prefers one that was not tried, or else the one whose try is the longest
-/// ago.
+/// Picks a subchannel. For a further attempt, prefers one that was not tried, or else the least recently tried one.
 fn untried(picker: &dyn Picker, call: &Call<'_>) -> Option<PickResult> {
     let args = PickArgs { headers: &call.head.headers };
     let mut best = picker.pick(&args)?;
@@ -93,7 +92,7 @@ impl Tried {
         self.lock().push(TriedSubchannel { ready: ready.clone(), watched: pending });
     }
 
-    /// Records that the latest attempt there has failed.
+    /// Records that the latest attempt on this subchannel has failed.
     pub(super) fn failed(&self, ready: &Arc<ReadySubchannel>) {
         let mut tried = self.lock();
         match tried.iter_mut().rfind(|one| Arc::ptr_eq(&one.ready, ready)) {
@@ -102,7 +101,7 @@ impl Tried {
         }
     }
 
-    /// Waits until a peer that has an attempt leaves a keepalive PING unanswered. Each is reported once.
+    /// Waits until the peer of an attempt in flight leaves a keepalive PING unanswered. Reports each peer once.
     pub(super) async fn unresponsive(&self) {
         let watched: Vec<_> =
             self.lock().iter().filter(|one| one.watched).map(|one| one.ready.clone()).collect();

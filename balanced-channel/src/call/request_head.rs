@@ -1,4 +1,4 @@
-//! The head of a call: where it goes, who calls, and nothing that HTTP/2 forbids.
+//! Prepares the head of a request: the URI, `user-agent`, and no headers that HTTP/2 forbids.
 
 use std::mem;
 
@@ -31,8 +31,8 @@ impl CallExecutor {
     }
 }
 
-/// Returns whether a header is about a connection of HTTP/1, which HTTP/2 forbids to send on (RFC 9113,
-/// section 8.2.2): a caller may have it from a request of its own.
+/// Returns whether a header is specific to an HTTP/1 connection. HTTP/2 forbids such headers (RFC 9113, section 8.2.2);
+/// a caller may have copied them from an incoming request.
 fn belongs_to_http1((name, value): (&HeaderName, &HeaderValue)) -> bool {
     match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
@@ -41,7 +41,7 @@ fn belongs_to_http1((name, value): (&HeaderName, &HeaderValue)) -> bool {
     }
 }
 
-/// Takes these away, and what the connection header names.
+/// Removes the headers that are specific to an HTTP/1 connection, and those that the connection header names.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_to_a_connection_is_not_passed_on() {
+    fn connection_headers_are_removed() {
         let mut headers: HeaderMap = [
             ("te", "gzip"),
             ("connection", "keep-alive, x-hop"),

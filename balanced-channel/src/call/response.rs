@@ -1,4 +1,4 @@
-//! The body of a response, bounded by the deadline of its call to the last byte.
+//! The body of a response. The deadline of the call applies to its last byte.
 
 use std::{
     future::Future,
@@ -33,7 +33,7 @@ pin_project_lite::pin_project! {
         in_flight: Option<InFlight>,
         deadline: Deadline,
         timer: Option<Pin<Box<Sleep>>>,
-        // Cancels the rest of a streaming request when the response is dropped.
+        // Stops the upload of a streaming request when the response is dropped.
         upload: Option<UploadGuard>,
     }
 }
@@ -86,7 +86,7 @@ impl ResponseBody {
         deadline.exceeded(&format!("reading the response of {address}"))
     }
 
-    /// Commits the call to this response: `throttle_recorder` and `recording` see how the call ends.
+    /// Commits the call to this response. `throttle_recorder` and `recording` record the end of the call.
     pub(super) fn commit(
         &mut self,
         throttle_recorder: Option<ThrottleRecorder>,
@@ -101,7 +101,7 @@ impl ResponseBody {
                 in_flight.throttle_recorder = throttle_recorder;
                 in_flight.recording = recording.take();
             }
-            // The headers have ended the call with OK.
+            // The headers end the call with OK.
             None => {
                 if let Some(throttle_recorder) = throttle_recorder {
                     throttle_recorder.record(Code::Ok);
@@ -138,8 +138,8 @@ impl Body for ResponseBody {
                 } else if let Some(in_flight) = this.in_flight
                     && let Some(data) = frame.data_ref()
                 {
-                    // A server that sends without a pause must not keep a stream alive beyond its deadline. The clock
-                    // is not read for the single message of a unary call.
+                    // A server that sends continuously must not keep a stream open beyond its deadline. For the single
+                    // message of a unary call, the clock is not read.
                     if in_flight.received.messages() > 0 && this.deadline.has_passed() {
                         return Poll::Ready(Some(Err(Self::deadline_exceeded(
                             this.in_flight,
@@ -159,7 +159,7 @@ impl Body for ResponseBody {
                 Some(Err(status))
             }
             None => {
-                // tonic turns an end without trailers into UNKNOWN.
+                // tonic reports an end without trailers as UNKNOWN.
                 if let Some(call) = this.in_flight.take() {
                     call.fail_without_status();
                 }

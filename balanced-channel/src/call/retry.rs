@@ -1,8 +1,8 @@
 //! Decides whether another attempt follows a failed one, and when ([gRFC A6]).
 //!
-//! A call that no server has processed is sent again at once, whatever the policy (transparent retry). A call that failed with a
-//! code of the method's policy is sent again after a backoff, or after the time that the server requests (pushback), as
-//! long as attempts, throttle and deadline allow.
+//! A call that no server has processed is retried at once, with or without a policy (transparent retry). A call that
+//! failed with a code of the method's policy is retried after a backoff, or after the time that the server requests
+//! (pushback), as long as the maximum number of attempts, the throttle and the deadline allow it.
 //!
 //! [gRFC A6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
 
@@ -17,9 +17,9 @@ use crate::{
     service_config::{RetryPolicy, StatusCodes},
 };
 
-/// The maximum number of transparent retries of a call that a server refused unprocessed. A6
-/// has one; a call that meets several pods of a rolling restart, each just draining, needs more.
-/// Calls that never left are not counted: each of them has seen another connection end.
+/// The maximum number of transparent retries of a call that servers refused without processing it. A6 allows one, but
+/// in a rolling restart a call may reach several draining pods in a row. Attempts that were not sent do not count, as
+/// each of them follows the end of a connection.
 const MAX_REFUSALS: u32 = 5;
 
 /// The jitter of a backoff (A6).
@@ -34,29 +34,29 @@ pub(crate) struct AttemptFailure {
     pub(crate) code: Code,
     pub(crate) progress: Progress,
     pub(crate) pushback: Pushback,
-    /// The endpoint that it was sent to; none if it did not get that far.
+    /// The endpoint that the attempt was sent to; `None` if no subchannel was picked.
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// The progress of a call.
+/// The progress of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It never left this process.
+    /// The attempt was not sent.
     NotSent,
-    /// A server has refused it unprocessed.
+    /// A server has refused the attempt without processing it.
     Refused,
-    /// It may have been processed.
+    /// A server may have processed the attempt.
     MaybeProcessed,
 }
 
-/// The server's instruction about another attempt.
+/// The server's instruction about retries (gRFC A6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushback {
-    /// Nothing.
+    /// No instruction.
     None,
-    /// Not before so long.
+    /// Retry after this time.
     After(Duration),
-    /// Not at all.
+    /// Do not retry.
     Never,
 }
 
@@ -65,10 +65,10 @@ pub(crate) enum Pushback {
 pub(crate) struct RetryState<'a> {
     policy: Option<&'a RetryPolicy>,
     throttle: Option<&'a Arc<RetryThrottle>>,
-    /// The number of attempts that there were before this one, transparent retries not counted.
+    /// The number of attempts before this one, without transparent retries.
     previous: u32,
     transparent: TransparentRetries,
-    /// Made when it is first needed.
+    /// The backoff, created when first needed.
     backoff: Option<Backoff>,
 }
 
@@ -81,17 +81,17 @@ pub(crate) struct TransparentRetries {
 // === impl AttemptFailure ===
 
 impl AttemptFailure {
-    /// An attempt that found no subchannel.
-    pub(crate) fn nowhere(code: Code) -> Self {
+    /// Creates the failure of an attempt without a subchannel.
+    pub(crate) fn without_endpoint(code: Code) -> Self {
         Self { code, progress: Progress::MaybeProcessed, pushback: Pushback::None, address: None }
     }
 
-    /// An attempt that may have been processed there.
+    /// Creates the failure of an attempt that the server at `address` may have processed.
     pub(crate) fn by(address: SocketAddr, code: Code) -> Self {
-        Self { address: Some(address), ..Self::nowhere(code) }
+        Self { address: Some(address), ..Self::without_endpoint(code) }
     }
 
-    /// Returns whether something of the request may have left this process.
+    /// Returns whether a part of the request may have been sent.
     pub(crate) fn was_sent(&self) -> bool {
         self.address.is_some() && self.progress != Progress::NotSent
     }
@@ -104,10 +104,10 @@ impl<'a> RetryState<'a> {
         Self { policy, throttle, previous: 0, transparent: TransparentRetries::default(), backoff: None }
     }
 
-    /// Returns the time to wait before the next attempt; none when there is none.
+    /// Returns the time to wait before the next attempt; `None` if no further attempt is allowed.
     ///
-    /// `repeatable` is true if the request can still be sent again, `left` how long the call may
-    /// still take: a retry that could not begin before the deadline is not waited for.
+    /// `repeatable` is true if the request can be sent again. `left` is the time until the deadline: there is no retry
+    /// that would start after it.
     pub(crate) fn after(
         &mut self,
         failed: &AttemptFailure,
@@ -131,7 +131,7 @@ impl<'a> RetryState<'a> {
         if !covered && failed.pushback != Pushback::Never {
             return None;
         }
-        // Counted also when it is not retried for another reason.
+        // The throttle counts the failure even if another rule prevents the retry.
         let allowed = self.throttle.is_none_or(|throttle| throttle.failed());
         if !allowed || !repeatable || self.previous + 1 >= policy.attempts() {
             return None;
@@ -172,7 +172,7 @@ impl<'a> RetryState<'a> {
 // === impl TransparentRetries ===
 
 impl TransparentRetries {
-    /// Returns whether an attempt that came so far is sent again whatever the policy.
+    /// Returns whether a failed attempt with this progress is retried without a policy.
     pub(crate) fn allows(&mut self, progress: Progress) -> bool {
         match progress {
             Progress::NotSent => true,
@@ -185,7 +185,7 @@ impl TransparentRetries {
     }
 }
 
-/// Writes into a request's or a response's headers how many attempts came before.
+/// Sets the header with the number of previous attempts, in a request or a response.
 pub(crate) fn stamp(headers: &mut HeaderMap, previous: u32) {
     if previous > 0 {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
@@ -203,7 +203,7 @@ impl Pushback {
             (Some(value), None) => {
                 let milliseconds = value.to_str().ok().and_then(|text| {
                     let number: i32 = text.parse().ok()?;
-                    // No plus sign and no leading zeros.
+                    // Rejects a plus sign and leading zeros.
                     (number.to_string() == text).then_some(number)
                 });
                 let milliseconds = milliseconds.and_then(|number| u64::try_from(number).ok());

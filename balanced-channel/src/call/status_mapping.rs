@@ -1,4 +1,4 @@
-//! The meaning of a failed attempt: whether a server has seen the call, and the status for the caller.
+//! Maps a failed attempt to its progress, and to the status for the caller.
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ impl From<SendError> for SendFailure {
 }
 
 impl SendFailure {
-    /// The status for the caller, after so many attempts before this one.
+    /// Returns the status for the caller. `previous` is the number of attempts before this one.
     pub(crate) fn status(&self, address: SocketAddr, previous: u32) -> Status {
         let mut sentence = format!("the call to {address} failed: {}", self.why);
         if previous > 0 {
@@ -44,8 +44,8 @@ impl SendFailure {
     }
 }
 
-/// Returns the code of a response that has no `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
-/// for HTTP 200, which leaves it to the trailers, there is none.
+/// Returns the code of a response without `grpc-status`, by the gRPC document "HTTP to gRPC Status Code Mapping";
+/// `None` for HTTP 200, whose code is in the trailers.
 fn code_of_http(status: StatusCode) -> Option<Code> {
     match status.as_u16() {
         200 => None,
@@ -58,9 +58,9 @@ fn code_of_http(status: StatusCode) -> Option<Code> {
     }
 }
 
-/// Returns the status of a response that does not come from a gRPC server, such as the error page of a proxy: one
-/// without `grpc-status` that has another HTTP status than 200 or another content type than gRPC's (gRPC over HTTP/2,
-/// "Responses"). Its body is no messages.
+/// Returns the status of a response that is not from a gRPC server, such as the error page of a proxy: a response
+/// without `grpc-status` whose HTTP status is not 200 or whose content type is not gRPC's (gRPC over HTTP/2,
+/// "Responses"). The body of such a response is not parsed as messages.
 pub fn foreign_response_status<B>(response: &Response<B>) -> Option<Status> {
     let (http, headers) = (response.status(), response.headers());
     if headers.contains_key(Status::GRPC_STATUS) {
@@ -82,7 +82,7 @@ pub fn foreign_response_status<B>(response: &Response<B>) -> Option<Status> {
     Some(status)
 }
 
-/// The status of a response that broke off.
+/// Returns the status of a response that broke off.
 pub(crate) fn broken(error: &ResponseError, address: SocketAddr) -> Status {
     Status::new(code(error), format!("the response from {address} broke off: {}", chain(error)))
 }
@@ -94,7 +94,7 @@ fn code(error: &ResponseError) -> Code {
     }
 }
 
-/// The gRPC code for an HTTP/2 error (gRPC over HTTP/2, "Errors").
+/// Returns the gRPC code for an HTTP/2 error (gRPC over HTTP/2, "Errors").
 fn code_of_http2(error: &h2::Error) -> Code {
     if error.is_io() || error.is_go_away() {
         return Code::Unavailable;
@@ -108,8 +108,8 @@ fn code_of_http2(error: &h2::Error) -> Code {
     }
 }
 
-/// Returns whether the server has declared that it has not processed the call: it refused the stream, or the
-/// stream came after the last one that its GOAWAY admits. h2 keeps the streams before that one.
+/// Returns whether the server has declared that it did not process the call: it refused the stream, or the stream is
+/// after the last one in its GOAWAY. h2 does not fail the streams up to that one.
 fn refused(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away() || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))

@@ -1,6 +1,4 @@
-//! The retry throttle: a bucket of tokens that failures empty and successes fill (gRFC A6).
-//!
-//! One per channel.
+//! Retry throttling (gRFC A6): a bucket of tokens per channel. Failures remove tokens and successes add some.
 
 use std::sync::Arc;
 
@@ -13,11 +11,11 @@ use crate::service_config::{RetryThrottling, StatusCodes};
 #[derive(Debug)]
 pub(crate) struct RetryThrottle {
     bucket: TokenBucket,
-    /// The thousandths of a token that a success puts back.
+    /// The thousandths of a token that a success adds.
     ratio: u32,
 }
 
-/// Counts a call whose response has begun when it has ended.
+/// Records the end of a call whose response has begun.
 #[derive(Clone, Debug)]
 pub(crate) struct ThrottleRecorder {
     pub(crate) throttle: Arc<RetryThrottle>,
@@ -43,7 +41,7 @@ impl RetryThrottle {
         self.bucket.is_more_than_half_full()
     }
 
-    /// Puts a part of a token back.
+    /// Adds a part of a token.
     pub(crate) fn succeeded(&self) {
         self.bucket.add(self.ratio);
     }
@@ -71,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_bucket_stops_retries_and_successes_bring_them_back() {
+    fn half_empty_bucket_stops_retries_until_calls_succeed() {
         let throttle = RetryThrottle::new(RetryThrottling { max_tokens: 10, token_ratio: 0.5 });
         let allowed = |_| throttle.failed();
         assert_eq!((0..5).map(allowed).collect::<Vec<_>>(), [true, true, true, true, false]);
-        // Five are left. Three successes bring 6.5, and the failure that asks takes one: 5.5.
+        // Five are left. Three successes add 1.5, and the failure removes one: 5.5.
         for _ in 0..3 {
             throttle.succeeded();
         }
@@ -84,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_neither_runs_over_nor_below_nothing() {
+    fn bucket_stays_between_empty_and_full() {
         let throttle = RetryThrottle::new(RetryThrottling { max_tokens: 2, token_ratio: 100.0 });
         for _ in 0..5 {
             throttle.failed();

@@ -1,11 +1,11 @@
-//! A bucket of tokens in one atomic: no call waits for another.
+//! A token bucket in one atomic, without a lock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A token in the units that the bucket counts.
+/// The number of units in one token.
 pub(super) const TOKEN: u32 = 1000;
 
-/// The bucket, which is full at first.
+/// A token bucket, full at first.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     units: AtomicU32,
@@ -15,7 +15,7 @@ pub(super) struct TokenBucket {
 // === impl TokenBucket ===
 
 impl TokenBucket {
-    /// A bucket for so many tokens.
+    /// Creates a full bucket of this many tokens.
     pub(super) fn new(tokens: u32) -> Self {
         let max = tokens.saturating_mul(TOKEN);
         Self { units: AtomicU32::new(max), max }
@@ -33,13 +33,13 @@ impl TokenBucket {
 
     /// Adds units, up to the size of the bucket.
     pub(super) fn add(&self, units: u32) {
-        // A full bucket, which is the rule, is only read.
+        // A full bucket, the usual case, is only read.
         if self.units() < self.max {
             self.change(|left| Some(left.saturating_add(units).min(self.max)));
         }
     }
 
-    /// Takes a token, or what is left of one.
+    /// Takes a token, or the remaining part of one.
     pub(super) fn drain(&self) {
         self.change(|left| Some(left.saturating_sub(TOKEN)));
     }

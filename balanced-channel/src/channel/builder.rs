@@ -95,9 +95,9 @@ impl<C: Connector> Builder<C> {
         self
     }
 
-    /// Sets the kubeconfig file for a `kubernetes:///` target, of which the current context is used. The channel reads
-    /// it again after each failure of the API server. Default: the file in `KUBECONFIG`, or else `~/.kube/config`, or
-    /// else the service account of the pod.
+    /// Sets the kubeconfig file for a `kubernetes:///` target. The channel uses its current context, and reads the file
+    /// again after each failure of the API server. Default: the file in `KUBECONFIG`, or else `~/.kube/config`, or else
+    /// the service account of the pod.
     #[cfg(feature = "kubernetes")]
     pub fn kubeconfig(mut self, file: impl Into<std::path::PathBuf>) -> Self {
         self.config.kubernetes = crate::resolver::kubernetes::Access::File(file.into());
@@ -197,7 +197,8 @@ impl<C: Connector> Builder<C> {
     }
 
     /// Sets the number of bytes of a streaming request that are kept for retries; a call that has sent more is
-    /// committed to the current attempt. The first message, and thus a unary request, is always kept. Default: 256 KiB.
+    /// committed to the current attempt. The first message, and so every unary request, is always kept. Default:
+    /// 256 KiB.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {
         self.config.retry_buffer = bytes;
         self

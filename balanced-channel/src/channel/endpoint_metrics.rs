@@ -1,7 +1,6 @@
-//! Metrics of each endpoint of the pool by its name. No gRFC has these; what people ask first of a balancer is which pod
-//! was given how many calls.
+//! Metrics of each endpoint, by name. No gRFC defines these; they show how many calls each pod gets.
 //!
-//! The series are those of the endpoints that there are now: one that is removed takes its own with it.
+//! Only current endpoints have series. The series of an endpoint end when the endpoint is removed.
 
 use std::sync::{Arc, atomic::Ordering::Acquire};
 
@@ -10,7 +9,7 @@ use crate::{
     subchannel::{Connectivity, Subchannel},
 };
 
-/// The number of endpoints that have series of their own, the first by their addresses.
+/// The maximum number of endpoints with series of their own: the first by address.
 const MAX_NAMED_ENDPOINTS: usize = 100;
 
 /// Returns the metrics of these subchannels.
@@ -41,7 +40,7 @@ pub(crate) fn read(subchannels: &[Arc<Subchannel>]) -> [Metric; 4] {
         let address = endpoint.address.to_string();
         let name = status.name.as_deref().unwrap_or(&address).to_owned();
         let zone = status.zone.as_deref().unwrap_or_default().to_owned();
-        // Two endpoints may have one name, never one address.
+        // Two endpoints may have the same name, but never the same address.
         let labels = vec![("peer.name", name), ("peer.address", address), ("peer.zone", zone)];
         for (outcome, counter) in [("succeeded", &calls.succeeded), ("failed", &calls.failed)] {
             let outcome = ("outcome", outcome.to_owned());
@@ -61,10 +60,10 @@ mod tests {
     use crate::{outlier::ConsecutiveFailures, resolver::Endpoint};
 
     #[test]
-    fn however_many_there_are_a_hundred_have_series() {
+    fn at_most_100_endpoints_have_series() {
         let subchannel = |number: u8| {
             let endpoint: Endpoint = SocketAddr::from(([10, 0, 0, number], 80)).into();
-            // Pods of two namespaces may be called the same.
+            // Pods in different namespaces may have the same name.
             Arc::new(Subchannel::new(
                 endpoint.named("pod").in_zone("a"),
                 ConsecutiveFailures::new(&crate::OutlierDetection::default(), Arc::default()),
@@ -77,6 +76,6 @@ mod tests {
         let mut labels: Vec<_> = ended.points.iter().map(|point| &point.labels).collect();
         labels.sort();
         labels.dedup();
-        assert_eq!(labels.len(), 200, "each series is another");
+        assert_eq!(labels.len(), 200, "each series has its own labels");
     }
 }

@@ -99,7 +99,7 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         let inner = self.inner.clone();
         let (mut head, body) = request.into_parts();
-        // Everything within borrows the head: handed on, it would be in memory once for each function.
+        // The functions below borrow the head. If they took it by value, each of their futures would hold a copy.
         Box::pin(async move { inner.executor.call(&mut head, body).await })
     }
 }

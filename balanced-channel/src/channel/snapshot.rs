@@ -1,4 +1,4 @@
-//! The state of a channel at one moment, for people and for `/debug/channels`.
+//! The state of a channel at one moment, for diagnosis and for `/debug/channels`.
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
@@ -26,7 +26,7 @@ pub struct ChannelSnapshot {
     pub too_many_pings: u32,
     /// The number of attempts after the first, by reason.
     pub retries: RetrySnapshot,
-    /// Every subchannel of the pool, in the order of their addresses.
+    /// Every subchannel, in the order of their addresses.
     pub subchannels: Vec<SubchannelSnapshot>,
 }
 
@@ -34,10 +34,10 @@ pub struct ChannelSnapshot {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ResolverSnapshot {
-    /// The number of endpoints that the last successful answer had, without the second address family of a name;
-    /// absent before the first.
+    /// The number of endpoints in the last successful resolution, without the second address family of a name;
+    /// absent before the first one.
     pub endpoints: Option<usize>,
-    /// The age of that answer, in seconds.
+    /// The age of that resolution, in seconds.
     pub age: Option<f64>,
     /// The error of the latest lookup, if it failed.
     pub error: Option<String>,
@@ -71,17 +71,17 @@ pub struct SubchannelSnapshot {
     pub state: Connectivity,
     /// The time in this state, in seconds.
     pub since: f64,
-    /// Calls sent whose response has not ended.
+    /// The number of calls that were sent and whose response has not ended.
     pub in_flight: u64,
-    /// Calls ever sent, each attempt counted.
+    /// The number of attempts sent so far.
     pub started: u64,
-    /// Calls that ended with status OK.
+    /// The number of attempts that ended with status OK.
     pub succeeded: u64,
-    /// Calls that ended in any other way.
+    /// The number of attempts that ended in any other way.
     pub failed: u64,
-    /// The rest of the ejection, in seconds.
+    /// The remaining time of the ejection, in seconds; absent if the endpoint is not ejected.
     pub ejected_for: Option<f64>,
-    /// True if calls leave it out, although it is READY, because it answers no keepalive ping.
+    /// True if the peer leaves keepalive PINGs unanswered: calls avoid the endpoint although it is READY.
     pub silent: bool,
     /// The server's last health status, if that is watched: a `ServingStatus` of
     /// grpc.health.v1, or UNIMPLEMENTED.

@@ -17,18 +17,17 @@ use super::{
 };
 use crate::status_name;
 
-/// The number of methods that have a label of their own. A generated client names its methods, so no caller
-/// makes labels; this bounds what a program can make that names methods itself.
+/// The maximum number of methods with a label of their own. The names in generated clients are few and fixed; the limit
+/// is for programs that compute the names of methods.
 const MAX_METHODS: usize = 128;
 
-/// The method of all calls that name none, or come too late for a label (gRFC A66).
+/// The label of calls without a method name, and of methods beyond [`MAX_METHODS`] (gRFC A66).
 const OTHER: &str = "other";
 
-/// The number of status that codes there are (gRPC status codes).
+/// The number of gRPC status codes.
 const CODES: usize = 17;
 
-/// Calls by method. A method is found by looking at each that is known, without a lock or a hash: a
-/// client has a few.
+/// Calls by method. A linear search finds the method, without a lock or a hash, as a client has few methods.
 #[derive(Debug)]
 pub(crate) struct CallMetrics {
     methods: Box<[OnceLock<Arc<Method>>]>,
@@ -41,25 +40,26 @@ pub(super) struct Method {
     service: String,
     name: String,
     started: AtomicU64,
-    /// By status; each is made when a call first ends so.
+    /// The ended calls by status. Each entry is created when the first call ends with that status.
     ended: [OnceLock<Box<EndedCalls>>; CODES],
-    /// Made when a call is first sent again.
+    /// The calls that were retried or hedged. Created by the first of them.
     resent: OnceLock<Box<ResentCalls>>,
 }
 
 /// The calls, and the attempts, that ended with one status.
 #[derive(Debug, Default)]
 struct EndedCalls {
-    /// Calls of a single attempt, as nearly all are. They last as long as it, so it is counted once.
+    /// Calls with a single attempt, as nearly all are. Call and attempt have the same duration, so one entry serves for
+    /// both.
     single: Distribution<41>,
-    /// Further attempts and calls.
+    /// The attempts of all other calls.
     attempts: Distribution<41>,
     calls: Distribution<41>,
     sent: Distribution<14>,
     received: Distribution<14>,
 }
 
-/// The calls that were sent again.
+/// The calls that were retried or hedged.
 #[derive(Debug, Default)]
 struct ResentCalls {
     retries: Distribution<5>,
@@ -85,7 +85,7 @@ impl Default for CallMetrics {
 }
 
 impl CallMetrics {
-    /// A call begins, with these extensions of its request.
+    /// Starts the recording of a call. The request's extensions have the name of the method.
     pub(crate) fn start(&self, extensions: &Extensions) -> Box<Recording> {
         Box::new(Recording::new(self.find(extensions).clone()))
     }
@@ -94,7 +94,7 @@ impl CallMetrics {
         let Some(wanted) = extensions.get::<GrpcMethod<'static>>() else { return &self.other };
         let (service, name) = (wanted.service(), wanted.method());
         let is = |known: &&Arc<Method>| known.name == name && known.service == service;
-        // A race for an empty slot is settled by the comparison.
+        // If another call fills the empty slot first, the comparison below sees its name.
         let slots = self.methods.iter();
         let known = slots.map(|slot| slot.get_or_init(|| Arc::new(Method::new(service, name)))).find(is);
         known.unwrap_or(&self.other)
@@ -195,26 +195,26 @@ impl Method {
         self.started.fetch_add(1, Relaxed);
     }
 
-    /// An attempt has ended, and its call with it or not.
+    /// Records the end of an attempt.
     pub(super) fn attempt_ended(&self, code: Code, took: Duration, traffic: MessageBytes) {
         let ended = self.ended(code);
         ended.attempts.record(&LATENCY, nanoseconds(took));
         ended.moved(traffic);
     }
 
-    /// A call that was not of a single attempt has ended.
+    /// Records the end of a call with more than one attempt.
     pub(super) fn call_ended(&self, code: Code, took: Duration) {
         self.ended(code).calls.record(&LATENCY, nanoseconds(took));
     }
 
-    /// A call has ended with its only attempt.
+    /// Records the end of a call together with its only attempt.
     pub(super) fn single_ended(&self, code: Code, took: Duration, traffic: MessageBytes) {
         let ended = self.ended(code);
         ended.single.record(&LATENCY, nanoseconds(took));
         ended.moved(traffic);
     }
 
-    /// A call that was sent more than once has ended.
+    /// Records the further attempts of a call that has ended.
     pub(super) fn resent(&self, retries: u32, transparent: u32, hedges: u32, delay: Duration) {
         let resent = self.resent.get_or_init(Box::default);
         if retries > 0 {
@@ -242,7 +242,7 @@ impl EndedCalls {
 }
 
 fn nanoseconds(time: Duration) -> u64 {
-    // 584 years fit.
+    // A `u64` holds 584 years in nanoseconds.
     time.as_nanos() as u64
 }
 
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_has_one_label_and_too_many_share_one() {
+    fn methods_above_the_limit_share_one_label() {
         let calls = CallMetrics::default();
         let label = |extensions: &Extensions| calls.find(extensions).label();
         assert_eq!(label(&Extensions::new()), "other");
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_has_a_place_and_a_name() {
+    fn every_code_has_a_counter_and_a_name() {
         let calls = CallMetrics::default();
         for code in 0..CODES as i32 {
             calls.other.single_ended(Code::from(code), Duration::ZERO, MessageBytes::default());

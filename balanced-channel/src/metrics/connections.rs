@@ -1,4 +1,4 @@
-//! Connections made, refused and lost (gRFC A94).
+//! Connections that were established, failed or lost (gRFC A94).
 
 use std::{
     error::Error,
@@ -25,10 +25,10 @@ const H2_CODES: [&str; 14] = [
     "INADEQUATE_SECURITY",
     "HTTP_1_1_REQUIRED",
 ];
-/// The code that stands for codes that RFC 9113 does not define.
+/// The code under which codes that RFC 9113 does not define are counted.
 const INTERNAL_ERROR: usize = 2;
 
-/// The values of `grpc.disconnect_error` but for GOAWAY's, in the order of [`Disconnect`].
+/// The values of `grpc.disconnect_error` except those of GOAWAY, in the order of [`Disconnect`].
 const ERRORS: [&str; 6] = [
     "subchannel shutdown",
     "connection reset",
@@ -47,7 +47,7 @@ pub(crate) struct ConnectionMetrics {
     lost: [AtomicU64; ERRORS.len()],
 }
 
-/// The reason why a connection takes no more calls: the first one observed.
+/// The first observed reason why a connection takes no more calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
     /// The peer sent GOAWAY with this error code.
@@ -55,29 +55,29 @@ pub(crate) enum Disconnect {
     /// The subchannel is not needed any more.
     Shutdown,
     Reset,
-    /// A keepalive ping was not answered, or the kernel gave up.
+    /// A keepalive PING was not answered, or TCP timed out.
     TimedOut,
     Aborted,
     /// Any other error of the socket.
     Socket,
-    /// The peer closed it, or broke the protocol.
+    /// The peer closed the connection, or violated the protocol.
     Unknown,
 }
 
 // === impl ConnectionMetrics ===
 
 impl ConnectionMetrics {
-    /// A connection takes calls.
+    /// Records a connection that takes calls.
     pub(crate) fn succeeded(&self) {
         self.succeeded.fetch_add(1, Relaxed);
     }
 
-    /// A connection could not be had.
+    /// Records an attempt to connect that failed.
     pub(crate) fn failed(&self) {
         self.failed.fetch_add(1, Relaxed);
     }
 
-    /// A connection takes no more calls.
+    /// Records a connection that takes no more calls.
     pub(crate) fn lost(&self, why: Disconnect) {
         let counter = match why {
             Disconnect::GoAway(code) => {
@@ -110,7 +110,7 @@ impl ConnectionMetrics {
                 disconnections.push(vec![("grpc.disconnect_error", error)], count);
             }
         }
-        // Read after what was lost of it, so that no connection is open less than zero times.
+        // Read after the lost connections, so that the number of open connections is never negative.
         let succeeded = self.succeeded.load(Relaxed);
         [
             disconnections,
@@ -135,7 +135,7 @@ impl ConnectionMetrics {
         ]
     }
 
-    /// The same under the names that A78 had for them, and that A94 replaces.
+    /// Returns the metrics under their names in A78, which A94 replaces.
     pub(super) fn read_as_pick_first(&self) -> [Metric; 3] {
         let [disconnections, succeeded, failed, _] = self.read();
         let lost = disconnections.points.iter().filter_map(Point::count).sum::<u64>();
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_name() {
+    fn every_disconnect_reason_has_a_name() {
         let connections = ConnectionMetrics::default();
         let reasons = [
             (Disconnect::GoAway(0), "GOAWAY NO_ERROR"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_below_is_found() {
+    fn source_of_the_error_is_found() {
         for (kind, reason) in [
             (io::ErrorKind::ConnectionReset, Disconnect::Reset),
             (io::ErrorKind::TimedOut, Disconnect::TimedOut),

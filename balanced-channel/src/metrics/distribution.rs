@@ -89,15 +89,15 @@ pub(super) struct Bounds<const N: usize> {
     recorded: [u64; N],
     /// The bounds, in the unit in which they are reported.
     reported: [f64; N],
-    /// The number of the that one are one of the other.
+    /// The number of recorded units in one reported unit.
     scale: f64,
 }
 
-/// Values, counted by the bounds between which they fall.
+/// Values, counted by bucket.
 #[derive(Debug)]
 pub(super) struct Distribution<const N: usize> {
     counts: [AtomicU64; N],
-    /// Above all bounds.
+    /// The number of values above all bounds.
     above: AtomicU64,
     sum: AtomicU64,
 }
@@ -105,8 +105,8 @@ pub(super) struct Distribution<const N: usize> {
 // === impl Bounds ===
 
 impl<const N: usize> Bounds<N> {
-    /// Creates a distribution with bounds in a unit of which `per_reported` are one that is reported, and one is
-    /// `recorded_per` that are recorded.
+    /// Creates bounds from `bounds`, which are in a third unit: each of these is `recorded_per` recorded units, and
+    /// `per_reported` of them are one reported unit.
     const fn new(bounds: [u64; N], recorded_per: u64, per_reported: f64) -> Self {
         let (mut recorded, mut reported) = ([0; N], [0.0; N]);
         let mut at = 0;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_belongs_to_the_bucket_below_it() {
+    fn value_equal_to_a_bound_is_in_the_bucket_below() {
         let sizes = Distribution::default();
         for size in [0, 1, 1024, 1025, 1 << 32, (1 << 32) + 1] {
             sizes.record(&SIZE, size);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_told_in_seconds_by_the_bounds_of_a66() {
+    fn latencies_are_reported_in_seconds_with_the_bounds_of_a66() {
         let latencies = Distribution::default();
         for nanoseconds in [0, 10_000, 10_001, 1_000_000_000, 100_000_000_001] {
             latencies.record(&LATENCY, nanoseconds);

@@ -1,4 +1,4 @@
-//! Outliers found, and whether they were ejected (gRFC A91).
+//! Detected outliers, both ejected and not ejected (gRFC A91).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,12 +8,12 @@ const METHODS: [DetectionMethod; 3] =
     [DetectionMethod::SuccessRate, DetectionMethod::FailurePercentage, DetectionMethod::ConsecutiveFailures];
 const REASONS: [Unenforced; 2] = [Unenforced::EnforcementPercentage, Unenforced::MaxEjectionOverflow];
 
-/// Counted by the balancer's task.
+/// Counters of outliers, which the balancer's task updates.
 #[derive(Debug, Default)]
 pub(crate) struct EjectionMetrics {
-    /// By method.
+    /// The ejections by detection method.
     enforced: [AtomicU64; METHODS.len()],
-    /// By method and reason.
+    /// The outliers that were not ejected, by detection method and reason.
     unenforced: [[AtomicU64; REASONS.len()]; METHODS.len()],
 }
 
@@ -22,16 +22,16 @@ pub(crate) struct EjectionMetrics {
 pub(crate) enum DetectionMethod {
     SuccessRate,
     FailurePercentage,
-    /// Not in A91, as it is not in A50.
+    /// Consecutive failures, an extension to A50 and A91.
     ConsecutiveFailures,
 }
 
 /// The reason why an outlier was not ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unenforced {
-    /// The enforcement percentage leaves it to chance.
+    /// Spared by chance, under the enforcement percentage.
     EnforcementPercentage,
-    /// Enough others are ejected.
+    /// The maximum percentage of endpoints is ejected already.
     MaxEjectionOverflow,
 }
 

@@ -1,9 +1,9 @@
-//! The number of bytes that of messages a gRPC body has, without the five bytes before each of them.
+//! Counts the bytes of the messages in a gRPC body, without the prefix of five bytes before each message.
 
-/// The length of a message's prefix: a flag and a length (gRPC over HTTP/2).
+/// The length of a message's prefix, which is a flag and a length (gRPC over HTTP/2).
 const PREFIX: usize = 5;
 
-/// Adds up the messages of a body that comes in pieces of any size.
+/// Adds up the sizes of the messages in a body that arrives in pieces of any size.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MessageSize {
     bytes: u64,
@@ -48,12 +48,12 @@ impl MessageSize {
         }
     }
 
-    /// The number of messages that have begun.
+    /// Returns the number of messages that have begun.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// The bytes of messages so far.
+    /// Returns the number of bytes of messages so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_there_is_of_a_message_counts() {
+    fn incomplete_message_counts_its_received_bytes() {
         assert_eq!(MessageSize::of(b""), 0);
         assert_eq!(MessageSize::of(b"\0\0\0\0\0"), 0);
         assert_eq!(MessageSize::of(b"\0\0\0\0\x03abc\x01\0\0\0\x02de"), 5);

@@ -1,19 +1,19 @@
-//! One instrument and its series, as values that an exporter walks. The words are OpenTelemetry's.
+//! Instruments and their series as plain values for exporters, in OpenTelemetry's terms.
 
-/// An instrument, with what it has counted by now.
+/// An instrument and its current values.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// gRPC's name for it, such as `grpc.client.attempt.started`.
+    /// The name in gRPC, such as `grpc.client.attempt.started`.
     pub name: &'static str,
     /// The description, in one sentence.
     pub description: &'static str,
-    /// Its unit in UCUM: `s`, `By`, or in braces what is counted, such as `{attempt}`.
+    /// The unit in UCUM: `s`, `By`, or the counted item in braces, such as `{attempt}`.
     pub unit: &'static str,
-    /// The kind of its values.
+    /// The kind of the values.
     pub kind: Kind,
-    /// Its series, each with other labels. None as long as nothing was counted, where the labels
-    /// come from what is counted.
+    /// The series, each with different labels. Empty until the first value is recorded if the labels depend on recorded
+    /// values, such as the status of calls.
     pub points: Vec<Point>,
 }
 
@@ -21,11 +21,11 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// It only grows.
+    /// A count that only increases.
     Counter,
-    /// It grows and shrinks.
+    /// A count that increases and decreases.
     UpDownCounter,
-    /// Many values, counted by how large they are.
+    /// A distribution of values.
     Histogram,
 }
 
@@ -33,7 +33,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Point {
-    /// Names and values, `grpc.target` first.
+    /// The names and values of the labels, `grpc.target` first.
     pub labels: Vec<(&'static str, String)>,
     /// The value since the channel was built.
     pub value: Value,
@@ -49,14 +49,14 @@ pub enum Value {
     Histogram(Histogram),
 }
 
-/// The number of values that fell between which bounds.
+/// The number of values in each bucket.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// The upper bounds, each included, in the unit of the instrument.
+    /// The upper bounds of the buckets, inclusive, in the unit of the instrument.
     pub bounds: &'static [f64],
-    /// The number of values that there were up to each bound and above the one before; the last count is that
-    /// of what is above all bounds, so there is one more than there are bounds.
+    /// The number of values in each bucket: up to its bound and above the bound before. The last count is that of the
+    /// values above all bounds, so there is one more count than bounds.
     pub counts: Vec<u64>,
     /// The sum of all values.
     pub sum: f64,
@@ -82,14 +82,14 @@ impl Metric {
         self.points.push(Point { labels, value: value.into() });
     }
 
-    /// Adds a series, if it has counted anything.
+    /// Adds a series, unless its histogram is empty.
     pub(super) fn push_some(&mut self, labels: Vec<(&'static str, String)>, histogram: Histogram) {
         if histogram.count() > 0 {
             self.push(labels, histogram);
         }
     }
 
-    /// With the only series, which has no labels of its own.
+    /// Adds the only series, which has no labels of its own.
     pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
         self.push(Vec::new(), value);
         self
@@ -121,7 +121,7 @@ impl Point {
         }
     }
 
-    /// The values of a histogram; none of a counter.
+    /// Returns the value of a histogram; `None` for a counter.
     pub fn histogram(&self) -> Option<&Histogram> {
         match &self.value {
             Value::Count(_) => None,
@@ -133,7 +133,7 @@ impl Point {
 // === impl Histogram ===
 
 impl Histogram {
-    /// Adds the values of another with the same bounds.
+    /// Adds the values of another histogram with the same bounds.
     pub(super) fn plus(mut self, other: &Self) -> Self {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
         self.sum += other.sum;

@@ -1,5 +1,5 @@
 //! The metrics of a channel, under gRPC's names, for any exporter: [`Channel::metrics`](crate::Channel::metrics)
-//! gives all of it at one moment as plain values.
+//! returns them as plain values.
 //!
 //! | instrument | document |
 //! | --- | --- |
@@ -10,9 +10,8 @@
 //! | `grpc.lb.outlier_detection.*` | [gRFC A91] |
 //! | `balanced_channel.endpoint.*`, by name, address and zone | none |
 //!
-//! The metrics of the first two lines are measured if
-//! [`Builder::call_metrics`](crate::Builder::call_metrics) is set. The metrics of a policy exist if
-//! the channel has that policy. Optional labels that only xDS can fill are left out.
+//! The metrics in the first two rows are recorded if [`Builder::call_metrics`](crate::Builder::call_metrics) is set.
+//! The metrics of a policy exist if the channel has that policy. Optional labels that need xDS are omitted.
 //!
 //! [gRFC A66]: https://github.com/grpc/proposal/blob/master/A66-otel-stats.md
 //! [gRFC A78]: https://github.com/grpc/proposal/blob/master/A78-grpc-metrics-wrr-pf-xds.md
@@ -41,14 +40,14 @@ pub(crate) use weights::WeightMetrics;
 
 use std::sync::Arc;
 
-/// All that a channel counts. Whoever counts touches atomics only; whoever reads adds up.
+/// The counters of a channel. Calls only update atomics; a reader adds them up.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// The target as gRPC spells it; the label `grpc.target`.
+    /// The target with its scheme: the label `grpc.target`.
     target: String,
     /// The name of the policy that picks.
     policy: &'static str,
-    /// By method and status, if they are to be measured.
+    /// The metrics of calls by method and status, if enabled.
     pub(crate) calls: Option<CallMetrics>,
     pub(crate) connections: Arc<ConnectionMetrics>,
     pub(crate) weights: Arc<WeightMetrics>,
@@ -69,7 +68,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, at this moment, and what else there is of the same target.
+    /// Returns all metrics and `others`, which get the same target label.
     pub(crate) fn read(&self, others: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
         let mut metrics = self.calls.as_ref().map(CallMetrics::read).unwrap_or_default();
         metrics.extend(self.connections.read());

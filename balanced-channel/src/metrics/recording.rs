@@ -1,4 +1,4 @@
-//! One call as the metrics see it, from its start to the status that its caller gets.
+//! Records the metrics of one call, from its start to the status that its caller gets.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::transport::SentMessages;
 
-/// A call under way. One that is dropped before it has ended was given up by its caller.
+/// The recording of a call. Dropping it before the end records the call as cancelled by its caller.
 #[derive(Debug)]
 pub(crate) struct Recording {
     method: Arc<Method>,
@@ -26,12 +26,12 @@ pub(crate) struct Recording {
     attempt: Option<Instant>,
     /// The end of the last attempt, if none is in flight.
     paused: Option<Instant>,
-    /// The time that no attempt was under way, after the first.
+    /// The time without an attempt in flight, after the first attempt.
     delay: Duration,
     retries: u32,
     transparent: u32,
     hedges: u32,
-    /// The transparent retries of attempts that run beside each other.
+    /// The transparent retries of concurrent attempts.
     within: Option<Arc<AtomicU32>>,
     /// The messages that the current attempt has sent.
     sent: SentMessages,
@@ -39,17 +39,17 @@ pub(crate) struct Recording {
     outcome: Code,
 }
 
-/// A hedge of a call. One that is dropped was cancelled.
+/// The recording of a hedge. Dropping it records the hedge as cancelled.
 #[derive(Debug)]
 pub(crate) struct HedgeRecording {
     method: Arc<Method>,
     began: Instant,
     sent: SentMessages,
-    /// The status that it ends with; none if the call's own recording goes on with it.
+    /// The status of the hedge; `None` if the recording of the call continues with this attempt.
     outcome: Option<Code>,
 }
 
-/// Records the transparent retries of attempts that run beside each other.
+/// Records the transparent retries of concurrent attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct ResentRecording {
     method: Arc<Method>,
@@ -59,7 +59,7 @@ pub(crate) struct ResentRecording {
 // === impl ResentRecording ===
 
 impl ResentRecording {
-    /// An attempt has ended with this code, and another one begins in its place.
+    /// Records an attempt that has ended with this code, and that a transparent retry replaces.
     pub(crate) fn record(&self, code: Code, began: Instant, sent: &SentMessages) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let traffic = MessageBytes { sent: sent.bytes(), received: 0 };
@@ -71,7 +71,7 @@ impl ResentRecording {
 // === impl HedgeRecording ===
 
 impl HedgeRecording {
-    /// The hedge has failed before a response began.
+    /// Records that the hedge failed before a response began.
     pub(crate) fn failed(mut self, code: Code) {
         self.outcome = Some(code);
     }
@@ -106,10 +106,10 @@ impl Recording {
         }
     }
 
-    /// An attempt begins; a subchannel is still to be picked.
+    /// Records the start of an attempt, before a subchannel is picked.
     pub(crate) fn attempt_begins(&mut self) {
         self.method.attempt_started();
-        // The first begins with the call.
+        // The first attempt begins with the call.
         let began = match self.paused.take() {
             None => self.called,
             Some(paused) => {
@@ -121,7 +121,7 @@ impl Recording {
         self.attempt = Some(began);
     }
 
-    /// The attempt has sent, or goes on to send, this.
+    /// Sets the counter of the messages that the attempt sends.
     pub(crate) fn sends(&mut self, sent: SentMessages) {
         self.sent = sent;
     }
@@ -131,13 +131,13 @@ impl Recording {
         self.received = received;
     }
 
-    /// Returns the recording of transparent retries in attempts that run beside each other.
+    /// Returns the recording of transparent retries of concurrent attempts.
     pub(crate) fn resent_within(&mut self) -> ResentRecording {
         let count = self.within.get_or_insert_default().clone();
         ResentRecording { method: self.method.clone(), count }
     }
 
-    /// A hedge begins, which sends this.
+    /// Records the start of a hedge, which sends these messages.
     pub(crate) fn hedge(&mut self, sent: SentMessages) -> HedgeRecording {
         self.method.attempt_started();
         self.hedges += 1;
@@ -149,7 +149,7 @@ impl Recording {
         }
     }
 
-    /// The call goes on with the hedge; an attempt that was under way beside it is cancelled.
+    /// Continues the call with the hedge. An attempt in flight is recorded as cancelled.
     pub(crate) fn hedge_won(&mut self, mut hedge: HedgeRecording) {
         if self.attempt.is_some() {
             self.attempt_failed(Code::Cancelled);
@@ -158,7 +158,7 @@ impl Recording {
         (self.attempt, self.paused) = (Some(hedge.began), None);
     }
 
-    /// The attempt has failed before a response began.
+    /// Records that the attempt failed before a response began.
     pub(crate) fn attempt_failed(&mut self, code: Code) {
         let now = Instant::now();
         if let Some(began) = self.attempt.take() {
@@ -168,12 +168,12 @@ impl Recording {
         self.paused = Some(now);
     }
 
-    /// The call is to be sent again.
+    /// Records that a retry of the call follows.
     pub(crate) fn resent(&mut self, transparent: bool) {
         *(if transparent { &mut self.transparent } else { &mut self.retries }) += 1;
     }
 
-    /// The call has ended, and the attempt under way with it.
+    /// Records the end of the call and of its attempt in flight.
     pub(crate) fn end(mut self, code: Code) {
         self.outcome = code;
     }
@@ -197,7 +197,7 @@ impl Drop for Recording {
         }
         self.method.call_ended(code, took);
         if resent {
-            // A wait for a retry that never came is a delay too.
+            // A wait for a retry that did not start counts as delay too.
             let waited = self.paused.map_or(Duration::ZERO, |paused| now - paused);
             self.method.resent(self.retries, transparent, self.hedges, self.delay + waited);
         }

@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-/// The name of a status code as gRPC spells it ([status codes]), such as `DEADLINE_EXCEEDED`.
+/// Returns gRPC's name of a status code ([status codes]), such as `DEADLINE_EXCEEDED`.
 ///
 /// [status codes]: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
 pub fn status_name(code: Code) -> &'static str {

@@ -1,4 +1,4 @@
-//! Metrics of weighted_round_robin, recorded each time it computes its weights (gRFC A78).
+//! Metrics of `weighted_round_robin`, recorded each time the policy computes its weights (gRFC A78).
 
 use std::sync::{
     Mutex, PoisonError,
@@ -8,11 +8,11 @@ use std::sync::{
 use super::{Histogram, Metric};
 use crate::policy::Weight;
 
-/// The default bounds of OpenTelemetry, as A78 leaves them to the exporter.
+/// The default bounds of OpenTelemetry. A78 leaves the choice to the exporter.
 const BOUNDS: [f64; 15] =
     [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
 
-/// Counted by the balancer's task; no call touches it.
+/// Counters that the balancer's task updates; calls do not use them.
 #[derive(Debug)]
 pub(crate) struct WeightMetrics {
     fallbacks: AtomicU64,
@@ -36,7 +36,7 @@ impl Default for WeightMetrics {
 }
 
 impl WeightMetrics {
-    /// Records a computation of weights. `fallback` is true if too few endpoints had one.
+    /// Records a computation of weights. `fallback` is true if too few endpoints had a weight.
     pub(crate) fn updated(&self, weights: &[Weight], fallback: bool) {
         self.fallbacks.fetch_add(fallback.into(), Relaxed);
         let mut histogram = self.weights.lock().unwrap_or_else(PoisonError::into_inner);

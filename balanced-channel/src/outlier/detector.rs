@@ -1,4 +1,4 @@
-//! Decides who is ejected and when they come back. The balancer asks; nothing here waits.
+//! Decides which endpoints are ejected and when they are reinstated. The balancer's task runs the detector.
 
 use std::{
     fmt,
@@ -34,30 +34,30 @@ struct Outlier<'a> {
 /// The ejection state of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct EjectionState {
-    /// Until when it is ejected, if it is.
+    /// The end of the ejection, if the endpoint is ejected.
     ejected: Option<Instant>,
-    /// The number of base that times its next ejection lasts, less one (A50's ejection time multiplier).
+    /// The ejection time multiplier of A50: the next ejection lasts one more than this many base ejection times.
     multiplier: u32,
-    /// The counters as the last sweep found them.
+    /// The counters at the last sweep.
     at_interval_start: CallVolume,
     /// The calls that ended since the last sweep.
     in_interval: CallVolume,
 }
 
-/// The calls that ended, without those that are no evidence about the endpoint.
+/// The number of ended calls, without those that are no evidence about the endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct CallVolume {
     succeeded: u64,
     failed: u64,
 }
 
-/// One endpoint of the pool.
+/// One endpoint, as the balancer passes it to the detector.
 pub(crate) struct DetectorEndpoint<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) calls: &'a CallCounters,
     pub(crate) consecutive_failures: &'a ConsecutiveFailures,
     pub(crate) ejection: &'a mut EjectionState,
-    /// True if calls can go to it; what is not connected needs no ejection.
+    /// True if the endpoint is READY. Other endpoints need no ejection.
     pub(crate) ready: bool,
 }
 
@@ -87,7 +87,7 @@ impl Detector {
         let now = Instant::now();
         let mut changed = false;
         if now >= self.interval_end {
-            // From now, not from the due time: unnecessary sweeps are skipped.
+            // Counts from now instead of the due time, so that a late sweep is not followed by another at once.
             self.interval_end = later(now, self.config.interval);
             changed |= self.end_interval(endpoints, now);
         }
@@ -173,7 +173,7 @@ impl Detector {
         changed
     }
 
-    /// Ejects one, if it is not ejected yet, enough others are not, and chance wants it.
+    /// Ejects an outlier, unless it is ejected already, the maximum percentage is reached, or chance spares it.
     fn eject(
         &self,
         endpoints: &mut [DetectorEndpoint<'_>],
@@ -216,7 +216,7 @@ fn later(now: Instant, time: Duration) -> Instant {
     now + time.clamp(MIN, MAX)
 }
 
-/// The hosts that have had enough calls to be judged.
+/// Returns the indexes of endpoints with enough calls for an evaluation.
 fn with_enough_calls(endpoints: &[DetectorEndpoint<'_>], volume: u32) -> Vec<usize> {
     let enough = |at: &usize| endpoints[*at].ejection.in_interval.total() >= u64::from(volume.max(1));
     (0..endpoints.len()).filter(enough).collect()
@@ -225,14 +225,13 @@ fn with_enough_calls(endpoints: &[DetectorEndpoint<'_>], volume: u32) -> Vec<usi
 // === impl EjectionState ===
 
 impl EjectionState {
-    /// The end of the current ejection.
+    /// Returns the end of the current ejection.
     pub(crate) fn ejected_until(&self) -> Option<Instant> {
         self.ejected
     }
 
-    /// A new connection has been made, or one is heard again that had not even answered pings: whoever
-    /// is behind it is not judged by what was before. The multiplier stays, so that one who fails again
-    /// is out for longer.
+    /// Ends the ejection and resets the failures, because the endpoint has a new connection or its silent peer responds
+    /// again: earlier failures are no evidence about it. The multiplier stays, so that the next ejection lasts longer.
     pub(crate) fn clear(&mut self) {
         self.ejected = None;
     }
@@ -268,12 +267,12 @@ impl CallVolume {
 // === impl DetectorEndpoint ===
 
 impl DetectorEndpoint<'_> {
-    /// Lets it back in when its time is over.
+    /// Reinstates the endpoint when its ejection is over.
     fn readmit_if_due(&mut self, now: Instant) -> bool {
         let over = self.ejection.ejected.is_some_and(|until| until <= now);
         if over {
             self.ejection.ejected = None;
-            // Calls that were under way when it was ejected have failed since.
+            // Calls that were in flight at the ejection may have failed since.
             self.consecutive_failures.reset();
             tracing::info!(address = %self.address, "endpoint reinstated");
         }

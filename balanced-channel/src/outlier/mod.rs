@@ -1,8 +1,8 @@
 //! Outlier detection: ejects endpoints that are connected but fail calls.
 //!
-//! [gRFC A50] compares endpoints with each other at every interval. Consecutive failures, which
-//! Envoy has and A50 leaves out, need no comparison and no interval: they stop calls to an endpoint
-//! that has died without closing its connection as soon as it has failed a few of them.
+//! [gRFC A50] compares endpoints with each other at every interval. Consecutive failures, which Envoy has and A50
+//! omits, need no comparison and no interval: an endpoint that dies without closing its connection is ejected after a
+//! few failed calls.
 //!
 //! [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 
@@ -20,14 +20,14 @@ pub(crate) use detector::{Detector, DetectorEndpoint, EjectionState};
 /// calls go to all of them. An endpoint that reconnects is reinstated at once, unlike in A50: the address may have a
 /// new process, and if not, the next failures eject it for longer.
 ///
-/// The failures that count differ. For `success_rate` and `failure_percentage` it is every status but OK. For
-/// `consecutive_failures` they are only failures of the endpoint rather than of the request: UNAVAILABLE, and a call
-/// that ends without a complete message, by its deadline or by an end of the stream without a status. Any other
-/// response resets the count. A stream that breaks off after its second message counts neither way, and nor does
-/// a connection that is lost, since an endpoint without one takes no calls.
+/// The rules differ in the failures that they count. `success_rate` and `failure_percentage` count every status but OK.
+/// `consecutive_failures` counts only failures of the endpoint rather than of the request: UNAVAILABLE, and a call that
+/// ends without a complete message, by its deadline or by an end of the stream without a status. Any other response
+/// resets the count. A stream that breaks off after its second message neither counts nor resets. The same applies to
+/// a lost connection, since an endpoint without a connection takes no calls.
 ///
-/// Actions of a caller are not evidence for any rule: a call that it cancels, a deadline that leaves the endpoint
-/// less than `min_attempt_time`, a call that was never sent, and an attempt that lost against a hedge.
+/// No rule counts a call that its caller cancels, a deadline that leaves the endpoint less than `min_attempt_time`, a
+/// call that was not sent, or an attempt that is cancelled because a hedge succeeded.
 ///
 /// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     /// The number of failed calls in a row that eject an endpoint at once. 0 turns this off. Default: 5. Not in A50.
     pub consecutive_failures: u32,
-    /// The time that an endpoint must have had, since the request was sent, before a deadline that passes counts as its
+    /// The time since the request was sent that an endpoint must have had for a missed deadline to count as its
     /// failure. Default: 1 s. Not in A50.
     pub min_attempt_time: Duration,
     /// Ejects endpoints that succeed much less often than the others. Default: off.
@@ -69,7 +69,7 @@ pub struct SuccessRate {
 /// Ejects endpoints that fail more than a fixed part of their calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailurePercentage {
-    /// An endpoint that fails more than this many percent of its calls is an outlier. Default: 85.
+    /// The percentage of failed calls above which an endpoint is an outlier. Default: 85.
     pub threshold: u32,
     /// The chance that an outlier is ejected, in percent. Default: 100.
     pub enforcement_percentage: u32,
@@ -97,7 +97,7 @@ impl Default for OutlierDetection {
 }
 
 impl OutlierDetection {
-    /// Ejects nothing.
+    /// Creates settings that eject no endpoint.
     pub fn off() -> Self {
         Self { consecutive_failures: 0, ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! The arithmetic of A50, in paused time, on endpoints whose calls are only counted.
+//! Tests of outlier detection in paused time, with endpoints that only have counters.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tonic::Code;
 use super::*;
 use crate::{metrics::EjectionMetrics, subchannel::CallCounters};
 
-/// A pool without connections.
+/// Endpoints without connections.
 struct TestPool {
     detector: Detector,
     ejections: Arc<EjectionMetrics>,
@@ -26,7 +26,7 @@ impl TestPool {
         Self { detector, ejections, endpoints: (0..size).map(endpoint).collect() }
     }
 
-    /// Ends that many calls of an endpoint well, and that many badly.
+    /// Ends `succeeded` calls of an endpoint with OK, and `failed` calls with a failure.
     fn calls(&self, endpoint: usize, succeeded: u32, failed: u32) {
         for _ in 0..succeeded {
             self.ends(endpoint, Code::Ok, CallOutcome::Success);
@@ -64,7 +64,7 @@ impl TestPool {
         (0..self.endpoints.len()).filter(out).collect()
     }
 
-    /// Waits for whatever is due next, and does it; says after how many seconds.
+    /// Waits until the detector is due, and runs it. Returns the waiting time in seconds.
     async fn next(&mut self) -> Option<u64> {
         let wake = self.detector.wake(self.endpoints.iter().map(|(_, _, ejection)| ejection))?;
         let wait = wake - tokio::time::Instant::now();
@@ -83,7 +83,7 @@ fn failure_percentage() -> OutlierDetection {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_rate_far_below_the_mean_ejects() {
+async fn success_rate_far_below_the_mean_ejects() {
     // Mean 0.9, deviation 0.2, threshold 0.9 - 1.9 * 0.2 = 0.52.
     let mut pool = TestPool::new(5, success_rate());
     (0..4).for_each(|endpoint| pool.calls(endpoint, 100, 0));
@@ -94,7 +94,7 @@ async fn a_success_rate_far_below_the_mean_ejects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_found_is_counted_with_what_was_done_about_it() {
+async fn outliers_are_counted_by_rule_and_outcome() {
     let by_chance = |percent| FailurePercentage { enforcement_percentage: percent, ..Default::default() };
     let by_rate = SuccessRate { enforcement_percentage: 0, ..SuccessRate::default() };
     let config = |percent| OutlierDetection {
@@ -122,7 +122,7 @@ async fn what_is_found_is_counted_with_what_was_done_about_it() {
         pool.next().await;
         assert_eq!(done(&pool), count, "enforced at {percent} %");
     }
-    // Two outliers of six, where 10 % may be out.
+    // Two of six are outliers, and at most 10 % may be ejected.
     let mut pool = TestPool::new(6, failure_percentage());
     (0..4).for_each(|endpoint| pool.calls(endpoint, 100, 0));
     (4..6).for_each(|endpoint| pool.calls(endpoint, 0, 100));
@@ -131,8 +131,8 @@ async fn what_is_found_is_counted_with_what_was_done_about_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_rate_within_the_deviation_does_not() {
-    // Mean 0.78, deviation 0.147, threshold 0.50: all are poor, none is an outlier.
+async fn success_rate_within_the_deviation_does_not_eject() {
+    // Mean 0.78, deviation 0.147, threshold 0.50: all rates are low, and none is an outlier.
     let mut pool = TestPool::new(5, success_rate());
     for (endpoint, succeeded) in [100, 80, 80, 80, 55].into_iter().enumerate() {
         pool.calls(endpoint, succeeded, 100 - succeeded);
@@ -142,7 +142,7 @@ async fn a_success_rate_within_the_deviation_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_few_calls_or_endpoints_are_not_judged() {
+async fn too_few_calls_or_endpoints_are_not_evaluated() {
     for (endpoints, calls) in [(5, 99), (4, 100)] {
         let mut pool = TestPool::new(endpoints, success_rate());
         (1..endpoints.into()).for_each(|endpoint| pool.calls(endpoint, 100, 0));
@@ -153,7 +153,7 @@ async fn too_few_calls_or_endpoints_are_not_judged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_calls_of_the_interval_count() {
+async fn calls_before_the_interval_do_not_count() {
     let mut pool = TestPool::new(5, failure_percentage());
     (0..5).for_each(|endpoint| pool.calls(endpoint, 1000, 0));
     pool.next().await;
@@ -164,7 +164,7 @@ async fn only_the_calls_of_the_interval_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_calls_do_not_count() {
+async fn failure_percentage_at_the_threshold_does_not_eject_and_cancelled_calls_do_not_count() {
     let mut pool = TestPool::new(5, failure_percentage());
     (0..4).for_each(|endpoint| pool.calls(endpoint, 15, 85));
     pool.calls(4, 50, 0);
@@ -174,7 +174,7 @@ async fn a_failure_percentage_at_the_threshold_does_not_eject_and_cancelled_call
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_the_percentage_is_ejected_and_one_always_may_be() {
+async fn ejections_are_limited_to_the_percentage_or_one_endpoint() {
     for (percent, ejected) in [(0, 0), (1, 1), (10, 1), (50, 5), (100, 10)] {
         let config = OutlierDetection { max_ejection_percent: percent, ..failure_percentage() };
         let mut pool = TestPool::new(10, config);
@@ -185,7 +185,7 @@ async fn no_more_than_the_percentage_is_ejected_and_one_always_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_enforcement_of_0_percent_ejects_nothing() {
+async fn enforcement_of_0_percent_ejects_nothing() {
     let enforced = FailurePercentage { enforcement_percentage: 0, ..FailurePercentage::default() };
     let config = OutlierDetection { failure_percentage: Some(enforced), ..OutlierDetection::off() };
     let mut pool = TestPool::new(5, config);
@@ -195,7 +195,7 @@ async fn an_enforcement_of_0_percent_ejects_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
+async fn consecutive_failures_eject_at_once_and_each_time_for_longer() {
     let mut pool = TestPool::new(3, OutlierDetection::default());
     let fail = |pool: &TestPool, times| {
         (0..times).for_each(|_| pool.ends(1, Code::Unavailable, CallOutcome::Failure))
@@ -203,18 +203,18 @@ async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
     fail(&pool, 4);
     pool.ends(1, Code::NotFound, CallOutcome::Success);
     fail(&pool, 4);
-    assert_eq!(pool.run(), [0; 0], "an answer in between starts the count anew");
+    assert_eq!(pool.run(), [0; 0], "a success in between resets the count");
     fail(&pool, 1);
     assert_eq!(pool.run(), [1]);
     fail(&pool, 100);
     assert_eq!(pool.next().await, Some(30));
-    assert_eq!(pool.ejected(), [0; 0], "what failed meanwhile does not eject again");
+    assert_eq!(pool.ejected(), [0; 0], "failures during the ejection do not eject again");
 
     fail(&pool, 5);
     assert_eq!(pool.run(), [1]);
     assert_eq!(pool.next().await, Some(60));
     assert_eq!(pool.ejected(), [0; 0]);
-    // Two intervals without an ejection, and it is as good as new.
+    // Two intervals without an ejection reset the multiplier.
     assert_eq!((pool.next().await, pool.next().await), (Some(10), Some(10)));
     assert_eq!(pool.next().await, None);
     fail(&pool, 5);
@@ -223,7 +223,7 @@ async fn failures_in_a_row_eject_at_once_and_each_time_for_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ejection_lasts_no_longer_than_the_maximum() {
+async fn ejection_lasts_no_longer_than_the_maximum() {
     for (base, max, times) in [(30, 70, [30, 60, 70, 70]), (30, 10, [30, 30, 30, 30])] {
         let config = OutlierDetection {
             base_ejection_time: Duration::from_secs(base),
@@ -240,7 +240,7 @@ async fn an_ejection_lasts_no_longer_than_the_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_connection_ends_the_ejection_but_not_the_record() {
+async fn new_connection_ends_the_ejection_but_keeps_the_multiplier() {
     let mut pool = TestPool::new(3, OutlierDetection::default());
     for time in [30, 60] {
         (0..5).for_each(|_| pool.ends(0, Code::Unavailable, CallOutcome::Failure));
@@ -254,7 +254,7 @@ async fn a_new_connection_ends_the_ejection_but_not_the_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_beyond_the_clock_are_borne() {
+async fn times_beyond_the_range_of_the_clock_do_not_panic() {
     let config = OutlierDetection {
         interval: Duration::MAX,
         base_ejection_time: Duration::MAX,

@@ -1,10 +1,10 @@
-//! The calls of one subchannel, counted. No call waits for another to count itself.
+//! Counts the calls of one subchannel without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tonic::Code;
 
-/// The number of calls that a subchannel was given, and what became of them.
+/// The number of calls that were sent to a subchannel, by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct CallCounters {
     pub(crate) started: AtomicU64,
@@ -21,7 +21,7 @@ impl CallCounters {
         self.started.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts the end of a call. Outlier detection leaves failures that are `excluded` out.
+    /// Counts the end of a call. Outlier detection ignores failures that are `excluded`.
     pub(crate) fn end(&self, outcome: Code, excluded: bool) {
         if excluded && outcome != Code::Ok {
             self.excluded.fetch_add(1, Ordering::AcqRel);
@@ -35,7 +35,7 @@ impl CallCounters {
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        // Read in this order, a call that ends in between is counted as ended, never twice.
+        // Reads the ended calls first, so that a call that ends between the reads still counts as in flight.
         let ended = self.succeeded.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire);
         self.started().saturating_sub(ended)
     }

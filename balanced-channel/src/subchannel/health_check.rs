@@ -1,5 +1,5 @@
-//! Client-side health checking (gRFC A17): the health that a server reports for a service,
-//! watched on the connection that calls would go to.
+//! Client-side health checking (gRFC A17): watches the health that a server reports for a service, on the same
+//! connection as the calls.
 
 use std::{
     error::Error,
@@ -29,7 +29,7 @@ use crate::{
     transport::{Http2Client, IncomingBody},
 };
 
-/// A watch that lasted less is not begun again at once.
+/// The minimum duration of a watch that is restarted at once. A shorter one is restarted after a backoff.
 const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 
 /// The health check of each connection of a channel.
@@ -37,35 +37,35 @@ const MIN_WATCH_DURATION: Duration = Duration::from_secs(1);
 pub(crate) struct HealthCheck {
     service: String,
     origin: Uri,
-    /// True if the log has a line about a server without a health service; one is enough.
+    /// True if a server without a health service was logged, which happens once per channel.
     unimplemented_logged: AtomicBool,
 }
 
 /// The known health of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HealthStatus {
-    /// Nothing: the server is asked.
+    /// Unknown until the server's first response.
     Unknown,
-    /// Calls may go there. How the server put it.
+    /// Calls may be sent. Has the server's status.
     Healthy(&'static str),
-    /// Calls should go elsewhere. How the server put it, and the sentence for people.
+    /// Calls should go elsewhere. Has the server's status, if it sent one, and a message for users.
     Unhealthy(Option<&'static str>, String),
 }
 
-/// One connection, as tonic's client wants it.
+/// One connection as a service that tonic's client can use.
 struct SingleConnection(Http2Client);
 
 // === impl HealthCheck ===
 
 impl HealthCheck {
-    /// Watches `service` with the scheme and the authority of calls.
+    /// Creates a health check of `service` that uses the scheme and the authority of calls.
     pub(crate) fn new(service: String, scheme: &Scheme, authority: &Authority) -> Self {
         let origin = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/");
         let origin = origin.build().expect("a scheme, an authority and a path make a URI");
         Self { service, origin, unimplemented_logged: AtomicBool::new(false) }
     }
 
-    /// Watches the server behind `client` until it is dropped, and reports each change.
+    /// Watches the health of the server at the other end of `client`, and reports each change. Never returns.
     pub(crate) async fn watch(
         &self,
         address: SocketAddr,
@@ -134,7 +134,7 @@ impl HealthCheck {
             return HealthStatus::Healthy(name);
         }
         let what = if self.service.is_empty() { "itself" } else { &self.service };
-        HealthStatus::Unhealthy(Some(name), format!("{address}: the server says that {what} is {name}"))
+        HealthStatus::Unhealthy(Some(name), format!("{address}: the server reports that {what} is {name}"))
     }
 
     fn log_unimplemented(&self, address: SocketAddr) {
@@ -164,7 +164,7 @@ impl Service<Request<Body>> for SingleConnection {
             let (head, body) = request.into_parts();
             let source = ReplayBody::read(body, 0).await?;
             let response = client.send(|| Request::from_parts(head, source.attempt()), || {}).await?;
-            // tonic's status would read as that of a server without a health service.
+            // tonic's own status is UNIMPLEMENTED, which would mean a server without a health service.
             match unsupported_encoding_status(&response) {
                 Some(status) => Err(status.into()),
                 None => Ok(response),

@@ -1,7 +1,7 @@
 //! A subchannel: one endpoint, at most one connection that takes calls, and its connectivity state.
 //!
-//! Each has a task of its own that connects, watches the connection, and connects again with
-//! backoff. It reports every change of state to the balancer and does not know the other subchannels.
+//! Each subchannel has a task that connects, watches the connection, and reconnects with backoff. The task reports
+//! every change of state to the balancer, and does not depend on other subchannels.
 
 mod call_counters;
 mod health_check;
@@ -26,7 +26,7 @@ use crate::{outlier::ConsecutiveFailures, resolver::Endpoint, transport::Http2Cl
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Connectivity {
-    /// Not connected, and not trying.
+    /// Not connected, and not trying to connect.
     Idle,
     /// Trying to connect.
     Connecting,
@@ -44,7 +44,7 @@ pub(crate) struct Subchannel {
     pub(crate) endpoint: Endpoint,
     pub(crate) calls: CallCounters,
     pub(crate) consecutive_failures: ConsecutiveFailures,
-    /// Written by the balancer and read by snapshots; no call touches it.
+    /// The status, which the balancer writes and snapshots read. Calls do not use it.
     status: Mutex<SubchannelStatus>,
 }
 
@@ -105,7 +105,7 @@ impl Subchannel {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets the state. `error` is the reason of TRANSIENT_FAILURE.
+    /// Sets the state. `error` is the reason for TRANSIENT_FAILURE.
     pub(crate) fn enter(&self, state: Connectivity, error: Option<String>) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.state != state {
@@ -122,7 +122,7 @@ impl Subchannel {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).health = health;
     }
 
-    /// Updates the name and zone: another pod may have got the address.
+    /// Updates the name and zone, because a different pod may have taken over the address.
     pub(crate) fn update_endpoint(&self, endpoint: &Endpoint) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.name != endpoint.name || status.zone != endpoint.zone {
@@ -140,7 +140,7 @@ impl Subchannel {
 // === impl ReadySubchannel ===
 
 impl ReadySubchannel {
-    /// A subchannel that is READY from now on.
+    /// Creates a subchannel that is READY from now on.
     pub(crate) fn new(subchannel: Arc<Subchannel>, client: Http2Client) -> Self {
         Self { subchannel, client, since: Instant::now() }
     }
@@ -150,7 +150,7 @@ impl ReadySubchannel {
         self.subchannel.endpoint.address
     }
 
-    /// Returns whether the connection takes calls, as far as is known.
+    /// Returns whether the connection takes calls, as far as the client knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.client.is_closed()
     }

@@ -1,4 +1,4 @@
-//! The task of a subchannel: connects, reports to the balancer, and connects again with backoff.
+//! The task of a subchannel: connects, reports to the balancer, and reconnects with backoff.
 
 use std::{future::pending, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-/// A connection that lasts less than this did not work: the next ones wait as after a failure.
+/// The minimum duration of a working connection. After a shorter one, the task backs off as after a failed attempt.
 const MIN_CONNECTION_DURATION: Duration = Duration::from_secs(1);
 
 /// A subchannel's new state, as its task reports it to the balancer.
 #[derive(Debug)]
 pub(crate) enum SubchannelUpdate {
-    /// Connecting, and why the connection before took no more calls, if there was one.
+    /// Connecting. Has the reason why the previous connection takes no more calls, if there was one.
     Connecting {
         lost: Option<String>,
     },
     Ready(Arc<ReadySubchannel>),
     TransientFailure(ConnectError),
-    /// Still READY, but it answers no keepalive ping; or it does again.
+    /// READY; true if the peer leaves keepalive PINGs unanswered, false if it responds again.
     Silent(bool),
 }
 
@@ -43,16 +43,16 @@ pub(crate) struct SubchannelEvent {
     pub(crate) update: SubchannelUpdate,
 }
 
-/// The balancer's hold on a subchannel's task. Dropping it shuts the subchannel down: the
-/// connection takes no further calls and ends after its last one.
+/// The balancer's handle to the task of a subchannel. Dropping it shuts the subchannel down: the connection takes no
+/// further calls, and closes after the last one has ended.
 #[derive(Debug)]
 pub(crate) struct SubchannelHandle {
     reset_backoff: Arc<Notify>,
     _stop: DropGuard,
 }
 
-/// The task. It waits for the connector, the connection, the backoff or the balancer; it ends when
-/// the [`SubchannelHandle`] is dropped. Connections that have calls in flight then go on to their last one.
+/// The task of a subchannel. It waits for the connector, the connection, the backoff or the balancer, and ends when the
+/// [`SubchannelHandle`] is dropped. Connections with calls in flight stay open until the last one has ended.
 pub(crate) struct SubchannelTask<C> {
     pub(crate) id: u64,
     pub(crate) subchannel: Arc<Subchannel>,
@@ -76,7 +76,7 @@ struct ConnectionEnd {
 impl SubchannelHandle {
     /// Ends a backoff early.
     pub(crate) fn reset_backoff(&self) {
-        // Not `notify_one`: a permit kept for later would cut the next backoff instead of this one.
+        // `notify_one` would store a permit if no backoff is running, which would end the next one.
         self.reset_backoff.notify_waiters();
     }
 }
@@ -111,8 +111,8 @@ impl<C: Connector> SubchannelTask<C> {
                     let ready_at = Instant::now();
                     let ended = self.serve(client, connection, &stop).await;
                     let Some(ConnectionEnd { why, served }) = ended else { return };
-                    // A server may end a connection after so many calls, and under load that is soon. One that ends it
-                    // before it has answered any is not tried again at once.
+                    // A server may end a connection after a maximum number of calls, which under load is soon. A server
+                    // that ends a connection without an answered call gets a backoff.
                     if served || ready_at.elapsed() >= MIN_CONNECTION_DURATION {
                         backoff.reset();
                         short_connections = 0;
@@ -133,7 +133,7 @@ impl<C: Connector> SubchannelTask<C> {
             let next = began + backoff.wait();
             let wanted = reset_backoff.notified();
             tokio::pin!(wanted);
-            // Enabled before the balancer can hear of the failure, so that its reaction is not missed.
+            // Enabled before the failure is reported, so that a notification in response is not missed.
             wanted.as_mut().enable();
             self.report(SubchannelUpdate::TransientFailure(why));
             tokio::select! {
@@ -144,7 +144,7 @@ impl<C: Connector> SubchannelTask<C> {
         }
     }
 
-    /// Connects. A connector of the user that panics has failed, and is asked again after the backoff.
+    /// Connects. A panic of the user's connector is a failed attempt, which is repeated after the backoff.
     async fn connect(&self) -> Result<(Http2Client, ConnectionMonitor), ConnectError> {
         let endpoint = &self.subchannel.endpoint;
         let connecting = AssertUnwindSafe(self.http2.connect(&*self.connector, endpoint));
@@ -154,8 +154,8 @@ impl<C: Connector> SubchannelTask<C> {
         })
     }
 
-    /// Serves until the connection takes no more calls; `None` after being stopped. Either way the
-    /// calls in flight go on to their end.
+    /// Watches the connection until it takes no more calls; `None` if the task is stopped first. In both cases calls in
+    /// flight continue.
     async fn serve(
         &self,
         client: Http2Client,
@@ -170,7 +170,7 @@ impl<C: Connector> SubchannelTask<C> {
                         ConnectionEvent::Silent => self.report(SubchannelUpdate::Silent(true)),
                         ConnectionEvent::Responsive => self.report(SubchannelUpdate::Silent(false)),
                         ConnectionEvent::Draining { reason, answered } => break Some((reason, answered)),
-                        // Without callers, a connection ends by itself.
+                        // A connection without clients closes by itself.
                         ConnectionEvent::Lost(_) if stop.is_cancelled() => break None,
                         ConnectionEvent::Lost(ConnectionLost { why, disconnect }) => {
                             self.connections.lost(disconnect);
@@ -182,7 +182,7 @@ impl<C: Connector> SubchannelTask<C> {
                 }
             }
         };
-        // The health watch is over; it was a call on this connection too.
+        // The health watch has been dropped with the block above; it was a call on this connection.
         let Some((reason, answered)) = ended else {
             self.connections.lost(Disconnect::Shutdown);
             return None;
@@ -194,7 +194,7 @@ impl<C: Connector> SubchannelTask<C> {
         Some(ConnectionEnd { why: reason.to_string(), served: answered && reason.is_graceful() })
     }
 
-    /// Reports the connection as READY: at once, or while its server is healthy. Never returns.
+    /// Reports the connection as READY, at once or, with health checks, while its server is healthy. Never returns.
     async fn watch(&self, client: Http2Client) {
         let ready =
             |client| SubchannelUpdate::Ready(Arc::new(ReadySubchannel::new(self.subchannel.clone(), client)));
@@ -219,7 +219,7 @@ impl<C: Connector> SubchannelTask<C> {
     }
 
     fn report(&self, update: SubchannelUpdate) {
-        // The balancer may be gone; then `stop` ends this task.
+        // Fails if the balancer has ended, in which case `stop` ends this task.
         let _ = self.events.send(SubchannelEvent { id: self.id, update });
     }
 }

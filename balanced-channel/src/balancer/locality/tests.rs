@@ -1,10 +1,10 @@
-//! The rule at its edges, and what it does to the load of every zone, over many layouts.
+//! Tests of the rule for preferred zones at its limits, and of the resulting load of each zone for many layouts.
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// Returns the number of endpoints that in each zone, which are called a, b, c and so on.
+/// Returns endpoints in zones with these sizes. The zones are named a, b, c and so on.
 fn layout(sizes: &[usize]) -> Vec<Endpoint> {
     let places = sizes.iter().enumerate().flat_map(|(zone, size)| (0..*size).map(move |_| zone));
     places.enumerate().map(|(number, zone)| endpoint(number).in_zone(name(zone))).collect()
@@ -30,19 +30,19 @@ fn keeps(zone: &str, sizes: &[usize]) -> bool {
 }
 
 #[test]
-fn a_zone_with_its_share_keeps_to_itself() {
+fn zone_with_its_share_of_endpoints_is_exclusive() {
     assert!(keeps("a", &[2, 2, 2]));
     assert!(keeps("b", &[3, 3]));
     // 1.0 + 0; the small zone makes it 10 / (2 * 6) + 1 / 2 = 1.33.
     assert!(keeps("a", &[5, 5]) && !keeps("a", &[6, 4]));
-    // All of it: 12 / (3 * 8) + 2 / 3 = 1.17.
+    // a: 12 / (3 * 8) + 2 / 3 = 1.17.
     assert!(keeps("a", &[8, 2, 2]) && !keeps("b", &[8, 2, 2]));
     // 7 / (3 * 3) + 1 / 3 = 1.11 for a and b.
     assert!(keeps("a", &[3, 3, 1]) && keeps("b", &[3, 3, 1]) && !keeps("c", &[3, 3, 1]));
 }
 
 #[test]
-fn one_endpoint_is_too_few_and_one_zone_is_all() {
+fn zone_with_one_endpoint_and_single_zone_are_not_exclusive() {
     assert!(!keeps("a", &[1, 1, 1]));
     assert!(!keeps("a", &[4]));
     assert!(!keeps("a", &[]));
@@ -50,14 +50,14 @@ fn one_endpoint_is_too_few_and_one_zone_is_all() {
 }
 
 #[test]
-fn an_endpoint_without_a_zone_spoils_the_count() {
+fn endpoint_without_a_zone_disables_the_preference() {
     let mut endpoints = layout(&[3, 3]);
     endpoints.push(endpoint(100));
     assert_eq!(preferred("a", &endpoints), None);
 }
 
 #[test]
-fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
+fn hints_apply_if_every_endpoint_has_one_and_some_are_for_the_zone() {
     let hinted = |for_zones: &[&[&str]]| -> Vec<Endpoint> {
         let endpoints = for_zones.iter().enumerate();
         endpoints
@@ -71,7 +71,7 @@ fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
     };
     assert_eq!(chosen("a", &[&["a"], &["b"], &["a", "b"]]), Some(vec![0, 2]));
     assert_eq!(chosen("b", &[&["a"], &["b"], &["a", "b"]]), Some(vec![1, 2]));
-    // Whoever planned it, planned one endpoint for this zone.
+    // A zone with hints may have a single endpoint.
     assert_eq!(chosen("c", &[&["a"], &["b"], &["c"]]), Some(vec![2]));
     assert_eq!(chosen("c", &[&["a"], &["b"], &["a"]]), None, "nothing is for this zone");
     assert_eq!(chosen("a", &[&["a"], &["b"], &[]]), None, "one has no hint");
@@ -79,33 +79,33 @@ fn hints_are_followed_when_every_endpoint_has_one_and_some_are_for_the_zone() {
 }
 
 #[test]
-fn all_are_used_from_when_none_takes_calls_until_half_do() {
+fn all_endpoints_are_used_while_fewer_than_half_of_the_preferred_recover() {
     let endpoints: Arc<[_]> = layout(&[4, 4]).into();
     let mut locality = Locality::new(Some("a".into()));
     locality.update(endpoints.clone());
     assert_eq!(*locality.endpoints(), endpoints[..4]);
-    assert!(!locality.narrow(|_| false), "it is narrow");
+    assert!(!locality.narrow(|_| false), "the preferred endpoints are in use already");
     assert!(locality.widen() && !locality.widen());
     assert_eq!(locality.endpoints(), endpoints);
     assert!(!locality.narrow(|address| *address == endpoints[0].address));
-    // The other zone's do not count.
+    // Endpoints of other zones do not count.
     assert!(!locality.narrow(|address| endpoints[3..].iter().any(|endpoint| endpoint.address == *address)));
     locality.update(endpoints.clone());
-    assert_eq!(locality.endpoints(), endpoints, "a new answer alone is no reason to believe in them");
+    assert_eq!(locality.endpoints(), endpoints, "a new set does not narrow the endpoints");
     assert!(locality.narrow(|address| endpoints[2..4].iter().any(|endpoint| endpoint.address == *address)));
     assert_eq!(*locality.endpoints(), endpoints[..4]);
 
     locality.widen();
     locality.update(endpoints[..4].into());
     locality.update(endpoints);
-    assert_eq!(locality.endpoints().len(), 4, "it was forgotten when there was nothing to prefer");
+    assert_eq!(locality.endpoints().len(), 4, "a set without preferred endpoints resets the tier");
     let mut anywhere = Locality::new(None);
     anywhere.update(layout(&[4, 4]).into());
     assert!(!anywhere.widen() && anywhere.endpoints().len() == 8);
 }
 
-/// Returns the number of times that an endpoint of each zone is called, as a multiple of what it is when everybody calls
-/// everywhere. Each zone that has endpoints has as many clients.
+/// Returns the load of an endpoint in each zone, relative to its load when all clients call all endpoints. Each zone
+/// with endpoints has the same number of clients.
 fn loads(sizes: &[usize]) -> Vec<f64> {
     let endpoints = layout(sizes);
     let zones: Vec<_> =
@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn no_zone_is_overloaded_and_one_that_is_too_small_never_has_more_than_its_share(sizes in vec(0_usize..24, 1..7)) {
+    fn zone_never_exceeds_the_load_limit_and_small_zone_never_exceeds_its_share(sizes in vec(0_usize..24, 1..7)) {
         let sizes: Vec<_> = sizes.into_iter().filter(|size| *size > 0).collect();
         for (zone, load) in loads(&sizes).into_iter().enumerate() {
             let bound = if keeps(&name(zone), &sizes) { 1.2 } else { 1.0 };
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn zones_of_one_size_all_keep_to_themselves(zones in 2_usize..7, size in 2_usize..20) {
+    fn zones_of_equal_size_are_exclusive(zones in 2_usize..7, size in 2_usize..20) {
         let sizes = vec![size; zones];
         for zone in 0..zones {
             prop_assert!(keeps(&name(zone), &sizes));

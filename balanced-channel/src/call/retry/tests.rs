@@ -1,4 +1,4 @@
-//! Retries without a network: what is decided, and how long it waits.
+//! Tests of retry decisions and waits, without a network.
 
 use super::*;
 use crate::service_config::RetryThrottling;
@@ -13,7 +13,7 @@ fn policy() -> RetryPolicy {
 }
 
 fn failed(code: Code, progress: Progress, pushback: Pushback) -> AttemptFailure {
-    AttemptFailure { pushback, progress, ..AttemptFailure::nowhere(code) }
+    AttemptFailure { pushback, progress, ..AttemptFailure::without_endpoint(code) }
 }
 
 fn unavailable() -> AttemptFailure {
@@ -46,7 +46,7 @@ fn pushback_sets_the_wait_once_and_starts_the_backoff_again() {
 }
 
 #[test]
-fn nothing_is_retried_without_reason_or_against_a_rule() {
+fn failure_outside_the_rules_is_not_retried() {
     let policy = policy();
     let other = failed(Code::Internal, Progress::MaybeProcessed, Pushback::None);
     let never = failed(Code::Unavailable, Progress::MaybeProcessed, Pushback::Never);
@@ -59,7 +59,7 @@ fn nothing_is_retried_without_reason_or_against_a_rule() {
 }
 
 #[test]
-fn what_no_server_has_seen_is_sent_again_without_a_policy() {
+fn unprocessed_call_is_retried_without_a_policy() {
     let mut retry = RetryState::new(None, None);
     let unsent = failed(Code::Unavailable, Progress::NotSent, Pushback::None);
     let refused = failed(Code::Unavailable, Progress::Refused, Pushback::None);
@@ -75,7 +75,7 @@ fn what_no_server_has_seen_is_sent_again_without_a_policy() {
 }
 
 #[test]
-fn the_throttle_counts_what_the_policy_covers_and_pushback() {
+fn throttle_counts_failures_with_codes_of_the_policy_or_pushback() {
     let policy = policy();
     let throttle = Arc::new(RetryThrottle::new(RetryThrottling { max_tokens: 4, token_ratio: 1.0 }));
     let retry = |failed: &AttemptFailure| {
@@ -91,7 +91,7 @@ fn the_throttle_counts_what_the_policy_covers_and_pushback() {
 }
 
 #[test]
-fn pushback_is_a_number_or_means_never() {
+fn invalid_pushback_forbids_retries() {
     let read = |values: &[&'static str]| {
         let headers = values.iter().map(|value| (PUSHBACK, HeaderValue::from_static(value)));
         Pushback::of(&headers.collect())

@@ -1,19 +1,19 @@
-//! Calls are spread in strict turn over whatever works, and follow the endpoints as they change.
+//! Round robin over the connected endpoints, also while the set of endpoints changes.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
 
 use std::time::Duration;
 
-use backend::{Backend, call, endpoints, fails, list, manual_channel, nowhere, ready, until};
+use backend::{Backend, call, endpoints, fails, list, manual_channel, ready, until, unused_address};
 use balanced_channel::{Channel, Connectivity};
 use scripted_server::{ScriptedResponse, ScriptedServer};
 use tonic::Code;
 
 #[tokio::test]
-async fn calls_go_to_every_backend_in_turn() {
+async fn calls_are_distributed_to_every_backend_in_turn() {
     let backends = Backend::some(3);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 3).await;
@@ -43,17 +43,17 @@ async fn calls_wait_for_the_first_connection() {
 }
 
 #[tokio::test]
-async fn a_backend_that_never_listened_costs_no_call() {
+async fn unreachable_backend_fails_no_call() {
     let backends = Backend::some(2);
-    let channel = Channel::new(format!("{},{}", list(&backends), nowhere())).unwrap();
+    let channel = Channel::new(format!("{},{}", list(&backends), unused_address())).unwrap();
     for _ in 0..1000 {
         call(&channel, "").await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn with_every_backend_gone_calls_fail_at_once_and_say_why() {
-    let address = nowhere();
+async fn calls_without_any_backend_fail_at_once_with_the_reason() {
+    let address = unused_address();
     let channel = Channel::new(format!("ipv4:{address}")).unwrap();
     let (code, message) = fails(&channel, "").await;
     assert_eq!(code, Code::Unavailable);
@@ -65,13 +65,13 @@ async fn with_every_backend_gone_calls_fail_at_once_and_say_why() {
 }
 
 #[tokio::test]
-async fn an_empty_answer_keeps_what_works_and_nothing_else() {
+async fn empty_answer_keeps_only_connected_endpoints() {
     let (channel, updates) = manual_channel().await;
     updates.publish([]);
     assert_eq!(fails(&channel, "").await.0, Code::Unavailable);
 
     let backend = Backend::start();
-    updates.publish([backend.address.into(), nowhere().into()]);
+    updates.publish([backend.address.into(), unused_address().into()]);
     until("the backend", || (channel.snapshot().ready() == 1).then_some(())).await;
     updates.publish([]);
     ready(&channel, 1).await;
@@ -83,7 +83,7 @@ async fn an_empty_answer_keeps_what_works_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_new_endpoint_is_connected_without_a_call_and_an_old_one_is_drained() {
+async fn new_endpoint_is_connected_at_once_and_removed_endpoint_is_drained() {
     let backends = Backend::some(4);
     let (channel, updates) = manual_channel().await;
     updates.publish(endpoints(&backends[..3]));
@@ -104,12 +104,12 @@ async fn a_new_endpoint_is_connected_without_a_call_and_an_old_one_is_drained() 
 }
 
 #[tokio::test]
-async fn endpoints_that_cannot_be_reached_do_not_displace_the_ones_that_work() {
+async fn unreachable_new_endpoints_do_not_replace_connected_ones() {
     let backend = Backend::start();
     let (channel, updates) = manual_channel().await;
     updates.publish(endpoints([&backend]));
     ready(&channel, 1).await;
-    updates.publish([nowhere().into()]);
+    updates.publish([unused_address().into()]);
     until("the new endpoint to fail", || {
         let snapshot = channel.snapshot();
         snapshot.subchannels.iter().any(|s| s.state == Connectivity::TransientFailure).then_some(())
@@ -119,7 +119,7 @@ async fn endpoints_that_cannot_be_reached_do_not_displace_the_ones_that_work() {
 }
 
 #[tokio::test]
-async fn a_backend_that_drains_under_load_fails_no_call() {
+async fn draining_backend_under_load_fails_no_call() {
     let mut backends = Backend::some(3);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 3).await;
@@ -142,8 +142,8 @@ async fn a_backend_that_drains_under_load_fails_no_call() {
 }
 
 #[tokio::test]
-async fn a_deadline_bounds_the_wait_and_the_answer() {
-    // A server that ends the call at its deadline too, as tonic's does, might be first.
+async fn deadline_limits_the_wait_and_the_response() {
+    // tonic's server also ends calls at their deadline and might be first, so this one never responds.
     let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     for target in [format!("ipv4:{}", silent.address), "dns://127.0.0.1:1/nobody-answers:1".to_owned()] {
         let channel = Channel::builder(target).wait_for_ready(true).build().unwrap();
@@ -157,7 +157,7 @@ async fn a_deadline_bounds_the_wait_and_the_answer() {
 }
 
 #[tokio::test]
-async fn a_status_of_the_server_arrives_as_it_is() {
+async fn status_of_the_server_arrives_unchanged() {
     let backend = Backend::start();
     let channel = Channel::new(list([&backend])).unwrap();
     assert_eq!(fails(&channel, "fail it is Monday").await, (Code::FailedPrecondition, "it is Monday".into()));
@@ -166,7 +166,7 @@ async fn a_status_of_the_server_arrives_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_kill_fails_at_most_what_is_in_flight_and_a_return_is_noticed() {
+async fn kill_fails_at_most_calls_in_flight_and_restarted_backend_is_used() {
     const CALLERS: u64 = 16;
     let mut backends = Backend::some(3);
     let channel = Channel::new(list(&backends)).unwrap();

@@ -1,10 +1,10 @@
-//! A peer behind a network that swallows packets: a real one, made of a network namespace.
+//! A peer behind a real network that drops packets, made with a network namespace.
 //!
-//! Needs Linux, root and iproute2, so it runs only when asked to, and fails where it cannot run:
-//! `cargo test -p balanced-channel --test black_hole -- --ignored --exact a_black_holed_peer`
+//! Needs Linux, root and iproute2, so the test is ignored by default, and fails where it cannot run:
+//! `cargo test -p balanced-channel --test black_hole -- --ignored --exact black_holed_peer_is_avoided_until_it_returns`
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -25,13 +25,13 @@ use tokio::{
     time::{Instant, interval, sleep, timeout},
 };
 
-/// The variable with the listening address of the program in the namespace.
+/// The environment variable with the listening address of the backend in the namespace.
 const LISTEN: &str = "BLACK_HOLE_LISTEN";
-/// An address for tests of networks (RFC 2544), which is not routed.
+/// An address for network tests (RFC 2544), which is not routed.
 const HERE: &str = "198.18.255.1";
 const THERE: &str = "198.18.255.2:8000";
 
-/// A namespace with a backend, joined to this one by a pair of virtual cables.
+/// A namespace with a backend, connected to this one by a veth pair.
 struct Far {
     name: String,
     near: String,
@@ -52,7 +52,7 @@ impl Far {
         let backend = Command::new("ip")
             .args(["netns", "exec", name])
             .arg(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "the_backend_in_the_namespace"])
+            .args(["--ignored", "--exact", "backend_in_the_namespace"])
             .env(LISTEN, THERE)
             .stdout(Stdio::null())
             .spawn();
@@ -60,9 +60,9 @@ impl Far {
         far
     }
 
-    /// Swallows whatever the namespace answers. Nothing is closed and nobody is told.
-    fn swallow(&self, swallow: bool) {
-        let what = if swallow { "add" } else { "delete" };
+    /// Drops all packets from the namespace, so that neither side sees a FIN or RST.
+    fn drop_packets(&self, enabled: bool) {
+        let what = if enabled { "add" } else { "delete" };
         run("ip", &format!("-n {} route {what} blackhole {HERE}/32", self.name));
     }
 }
@@ -73,7 +73,7 @@ impl Drop for Far {
             drop(backend.kill());
             drop(backend.wait());
         }
-        // The namespace may outlive its name for as long as the kernel holds a connection in it.
+        // The kernel keeps the namespace while it has a connection, so the link is deleted explicitly.
         for arguments in [["link", "delete", &self.near], ["netns", "delete", &self.name]] {
             drop(Command::new("ip").args(arguments).output());
         }
@@ -89,10 +89,10 @@ fn run(program: &str, arguments: &str) {
 
 #[test]
 #[ignore = "is started by the other one"]
-fn the_backend_in_the_namespace() {
+fn backend_in_the_namespace() {
     let Ok(listen) = std::env::var(LISTEN) else { return };
     let _backend = Backend::on(listen.parse().unwrap());
-    // It lives until it is killed, or until whoever has started it must be gone.
+    // Runs until the parent kills this process, or for longer than the parent runs.
     std::thread::sleep(Duration::from_secs(120));
 }
 
@@ -103,13 +103,13 @@ fn far(channel: &Channel) -> SubchannelSnapshot {
 
 #[tokio::test]
 #[ignore = "needs root and iproute2, see above"]
-async fn a_black_holed_peer() {
+async fn black_holed_peer_is_avoided_until_it_returns() {
     let hole = Far::new();
     let backends = Backend::some(2);
     let channel = Channel::new(format!("{},{THERE}", list(&backends))).unwrap();
     ready(&channel, 3).await;
 
-    // 200 calls a second without deadlines, with every knob at its default.
+    // Sends 200 calls per second without deadlines, with default settings.
     let stop = Arc::new(AtomicBool::new(false));
     let callers = tokio::spawn({
         let (channel, stop) = (channel.clone(), stop.clone());
@@ -120,42 +120,42 @@ async fn a_black_holed_peer() {
                 let channel = channel.clone();
                 calls.spawn(async move {
                     let began = Instant::now();
-                    let ended = timeout(Duration::from_secs(60), backend::say(&channel)).await;
-                    (ended.expect("it ends"), began.elapsed())
+                    let ended = timeout(Duration::from_secs(60), backend::call_without_limit(&channel)).await;
+                    (ended.expect("a call must end"), began.elapsed())
                 });
             }
             calls.join_all().await
         }
     });
     sleep(Duration::from_secs(1)).await;
-    assert!(far(&channel).succeeded > 0, "it is called");
+    assert!(far(&channel).succeeded > 0, "the peer gets calls");
 
-    hole.swallow(true);
-    let swallowed = Instant::now();
+    hole.drop_packets(true);
+    let cut = Instant::now();
     sleep(Duration::from_secs(5)).await;
     let (sent, others) = (far(&channel).started, backends[0].calls());
-    assert!(far(&channel).silent, "it is left out after 5 s");
+    assert!(far(&channel).silent, "calls avoid the peer after 5 s");
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(far(&channel).started, sent, "no call goes there any more");
-    assert!(backends[0].calls() > others, "the others are called");
+    assert_eq!(far(&channel).started, sent, "the peer gets no more calls");
+    assert!(backends[0].calls() > others, "the other backends get calls");
 
     while far(&channel).in_flight > 0 {
-        assert!(swallowed.elapsed() < Duration::from_secs(40), "calls in flight are given up");
+        assert!(cut.elapsed() < Duration::from_secs(40), "calls in flight end when the connection is closed");
         sleep(Duration::from_millis(50)).await;
     }
-    let given_up = swallowed.elapsed();
-    hole.swallow(false);
+    let closed = cut.elapsed();
+    hole.drop_packets(false);
     while far(&channel).succeeded + far(&channel).failed == far(&channel).started
         && far(&channel).started == sent
     {
-        assert!(swallowed.elapsed() < Duration::from_secs(60), "it comes back");
+        assert!(cut.elapsed() < Duration::from_secs(60), "the peer gets calls again");
         sleep(Duration::from_millis(50)).await;
     }
-    let back = swallowed.elapsed() - given_up;
+    let back = cut.elapsed() - closed;
     stop.store(true, Ordering::Relaxed);
 
-    // A call that stayed in this process, behind a socket that took no more, is sent elsewhere when the connection is
-    // given up; one that had left is lost.
+    // When the connection is closed, calls that were not written to the full socket are retried on other endpoints.
+    // Calls that were written are lost.
     let (mut slowest, mut waited, mut failures) = (Duration::ZERO, 0, Vec::new());
     for (ended, took) in callers.await.unwrap() {
         match ended {
@@ -165,14 +165,14 @@ async fn a_black_holed_peer() {
         }
     }
     eprintln!(
-        "calls in flight given up after {given_up:.1?}, called again {back:.1?} after the network was back; \
-         {} failed, {waited} were sent elsewhere then, the slowest of the others took {slowest:.0?}",
+        "calls in flight ended after {closed:.1?}, called again {back:.1?} after the network was back; \
+         {} failed, {waited} were retried on other backends, the slowest of the others took {slowest:.0?}",
         failures.len()
     );
-    // A third of what is called in 5 s.
+    // At most a third of the calls in 5 s.
     let held = failures.len() + waited;
     assert!(!failures.is_empty() && held <= 350, "{} failed, {waited} waited", failures.len());
     assert!(failures.iter().all(|status| status.code() == tonic::Code::Unavailable), "{failures:?}");
-    assert!(slowest < Duration::from_secs(5), "the rest of the pool never waits");
+    assert!(slowest < Duration::from_secs(5), "calls to other backends are not delayed");
     call(&channel, "").await.unwrap();
 }

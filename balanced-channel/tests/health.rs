@@ -1,6 +1,6 @@
 //! Client-side health checking (gRFC A17) against tonic's health service.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -19,12 +19,12 @@ fn watching(backends: &[Backend]) -> Builder {
     Channel::builder(list(backends)).health_check(SERVER).backoff(quick)
 }
 
-async fn say(backend: &Backend, status: ServingStatus) {
+async fn report(backend: &Backend, status: ServingStatus) {
     backend.health.as_ref().unwrap().set_service_status(SERVER, status).await;
 }
 
-/// Waits until the subchannel of `backend` is as it should be.
-async fn see(
+/// Waits until the subchannel of `backend` has this state and health.
+async fn wait_for_state(
     channel: &Channel,
     backend: &Backend,
     state: Connectivity,
@@ -39,7 +39,7 @@ async fn see(
 }
 
 #[tokio::test]
-async fn calls_go_where_the_server_is_serving_and_those_in_flight_are_left_alone() {
+async fn calls_go_only_to_serving_servers_and_calls_in_flight_continue() {
     let backends: Vec<_> = (0..3).map(|_| Backend::start_with_health()).collect();
     let channel = watching(&backends).build().unwrap();
     ready(&channel, 3).await;
@@ -51,8 +51,9 @@ async fn calls_go_where_the_server_is_serving_and_those_in_flight_are_left_alone
         .collect();
     until("a call on each", || backends.iter().all(|backend| backend.calls() == 1).then_some(())).await;
 
-    say(&backends[1], ServingStatus::NotServing).await;
-    let seen = see(&channel, &backends[1], Connectivity::TransientFailure, Some("NOT_SERVING")).await;
+    report(&backends[1], ServingStatus::NotServing).await;
+    let seen =
+        wait_for_state(&channel, &backends[1], Connectivity::TransientFailure, Some("NOT_SERVING")).await;
     assert!(seen.last_error.unwrap().contains("NOT_SERVING"));
     for _ in 0..20 {
         call(&channel, "").await.unwrap();
@@ -62,8 +63,8 @@ async fn calls_go_where_the_server_is_serving_and_those_in_flight_are_left_alone
         call.await.unwrap().unwrap();
     }
 
-    say(&backends[1], ServingStatus::Serving).await;
-    see(&channel, &backends[1], Connectivity::Ready, Some("SERVING")).await;
+    report(&backends[1], ServingStatus::Serving).await;
+    wait_for_state(&channel, &backends[1], Connectivity::Ready, Some("SERVING")).await;
     for _ in 0..30 {
         call(&channel, "").await.unwrap();
     }
@@ -71,32 +72,32 @@ async fn calls_go_where_the_server_is_serving_and_those_in_flight_are_left_alone
 }
 
 #[tokio::test]
-async fn a_server_without_the_health_service_is_healthy() {
+async fn server_without_the_health_service_is_healthy() {
     let backends = Backend::some(2);
     let channel = watching(&backends).build().unwrap();
     for backend in &backends {
-        see(&channel, backend, Connectivity::Ready, Some("UNIMPLEMENTED")).await;
+        wait_for_state(&channel, backend, Connectivity::Ready, Some("UNIMPLEMENTED")).await;
     }
     call(&channel, "").await.unwrap();
 }
 
 #[tokio::test]
-async fn with_nobody_serving_calls_fail_and_say_so_and_the_first_to_serve_takes_them() {
+async fn calls_fail_while_no_server_is_serving() {
     let backends: Vec<_> = (0..2).map(|_| Backend::start_with_health()).collect();
     for backend in &backends {
-        say(backend, ServingStatus::NotServing).await;
+        report(backend, ServingStatus::NotServing).await;
     }
     let channel = watching(&backends).build().unwrap();
     let (code, why) = fails(&channel, "").await;
     assert_eq!(code, Code::Unavailable);
     assert!(why.contains("NOT_SERVING"), "{why}");
-    say(&backends[0], ServingStatus::Serving).await;
-    see(&channel, &backends[0], Connectivity::Ready, Some("SERVING")).await;
+    report(&backends[0], ServingStatus::Serving).await;
+    wait_for_state(&channel, &backends[0], Connectivity::Ready, Some("SERVING")).await;
     assert_eq!(call(&channel, "").await.unwrap(), backends[0].address.to_string());
 }
 
 #[tokio::test]
-async fn a_watch_that_ends_is_begun_again() {
+async fn health_watch_that_ends_is_restarted() {
     let backends = [Backend::start_with_health()];
     let channel = watching(&backends).build().unwrap();
     ready(&channel, 1).await;
@@ -106,20 +107,21 @@ async fn a_watch_that_ends_is_begun_again() {
         error.filter(|error| error.contains("health watch"))
     })
     .await;
-    say(&backends[0], ServingStatus::Serving).await;
-    see(&channel, &backends[0], Connectivity::Ready, Some("SERVING")).await;
+    report(&backends[0], ServingStatus::Serving).await;
+    wait_for_state(&channel, &backends[0], Connectivity::Ready, Some("SERVING")).await;
     call(&channel, "").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_watch_does_not_keep_a_drained_connection_open() {
+async fn health_watch_does_not_keep_a_draining_connection_open() {
     let mut backends: Vec<_> = (0..2).map(|_| Backend::start_with_health()).collect();
     let (resolver, updates) = ManualResolver::new();
-    let channel = Channel::builder("dns:///told:1").resolver(resolver).health_check(SERVER).build().unwrap();
+    let channel =
+        Channel::builder("dns:///static:1").resolver(resolver).health_check(SERVER).build().unwrap();
     let updates = updates.await.unwrap();
     updates.publish(endpoints(&backends));
     ready(&channel, 2).await;
-    // One is not wanted any more, the other says GOAWAY.
+    // One backend is no longer listed, and the other sends GOAWAY.
     updates.publish(endpoints(&backends[1..]));
     ready(&channel, 1).await;
     for backend in &mut backends {
@@ -129,9 +131,9 @@ async fn a_watch_does_not_keep_a_drained_connection_open() {
 }
 
 #[tokio::test]
-async fn pick_first_does_not_watch() {
+async fn pick_first_does_not_watch_health() {
     let backends = [Backend::start_with_health()];
-    say(&backends[0], ServingStatus::NotServing).await;
+    report(&backends[0], ServingStatus::NotServing).await;
     let channel = watching(&backends).policy(PickFirst::default()).build().unwrap();
     call(&channel, "").await.unwrap();
 }

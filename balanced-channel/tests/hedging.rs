@@ -1,6 +1,6 @@
-//! Hedging: a second attempt while the first goes on (gRFC A6, "Hedging Policy").
+//! Hedging: further attempts while the first one continues (gRFC A6, "Hedging Policy").
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
@@ -19,7 +19,7 @@ use tonic::Code;
 
 /// The delay before a hedge.
 const DELAY: Duration = Duration::from_millis(50);
-/// A budget for as many hedges as any test makes.
+/// A budget that never limits the hedges of a test.
 const ENOUGH: HedgingBudget = HedgingBudget { percent: 100, burst: 1000 };
 
 fn policy(max_attempts: u32) -> HedgingPolicy {
@@ -35,7 +35,7 @@ fn hedges(channel: &Channel) -> u64 {
     channel.snapshot().retries.hedges
 }
 
-/// Attempts that have ended, by status.
+/// Returns the number of ended attempts by status.
 fn ended(channel: &Channel) -> BTreeMap<String, u64> {
     let metrics = channel.metrics();
     let attempts = metrics.iter().find(|metric| metric.name == "grpc.client.attempt.duration").unwrap();
@@ -50,7 +50,7 @@ fn ended(channel: &Channel) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test]
-async fn slow_attempt_goes_on_and_loses_to_a_faster_hedge() {
+async fn slow_attempt_continues_and_loses_to_a_faster_hedge() {
     let server = ScriptedServer::start(|number| match number {
         0 => ScriptedResponse::Begin,
         1 => ScriptedResponse::Silence,
@@ -59,7 +59,7 @@ async fn slow_attempt_goes_on_and_loses_to_a_faster_hedge() {
     .await;
     let channel = to(&[&server]).hedging_policy(policy(3)).build().unwrap();
     ready(&channel, 1).await;
-    // It has begun to respond, so the call is committed: no hedge.
+    // The response has begun, so the call is committed and not hedged.
     let call = send(&channel, request(&[("grpc-timeout", "200m")], http_body_util::Full::from(MESSAGE)));
     assert_eq!(call.await.code, Code::DeadlineExceeded);
     assert_eq!(hedges(&channel), 0);
@@ -88,7 +88,7 @@ async fn first_attempt_may_still_win() {
     let target = format!("ipv4:{},{}", backend.address, silent.address);
     let channel = Channel::builder(target).hedging_policy(policy(2)).hedging_budget(ENOUGH).build().unwrap();
     ready(&channel, 2).await;
-    // One call begins at the slow backend and is hedged at the silent one, the other the other way round.
+    // One call starts at the slow backend with a hedge at the silent one; for the second call it is the reverse.
     for _ in 0..2 {
         assert_eq!(call(&channel, "150").await.unwrap(), backend.address.to_string());
     }
@@ -117,8 +117,9 @@ async fn last_failure_is_the_result_when_every_attempt_fails() {
     let channel = to(&[&server]).hedging_policy(policy(3)).build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Unavailable);
     assert_eq!((server.requests().len(), hedges(&channel)), (3, 2));
-    let nowhere = Channel::builder(format!("ipv4:{}", backend::nowhere())).hedging_policy(policy(3));
-    let channel = nowhere.build().unwrap();
+    let unreachable =
+        Channel::builder(format!("ipv4:{}", backend::unused_address())).hedging_policy(policy(3));
+    let channel = unreachable.build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Unavailable);
     assert_eq!(hedges(&channel), 0, "there is no other connection either");
 }
@@ -151,7 +152,7 @@ async fn slow_pool_gets_no_more_hedges_than_the_budget_allows() {
         futures_util::future::join_all(calls).await.into_iter().for_each(|called| drop(called.unwrap()));
     }
     let attempts: u64 = backends.iter().map(Backend::calls).sum();
-    // A burst of two, and a tenth of fifty calls.
+    // The budget allows a burst of two hedges, and a tenth of fifty calls.
     assert!((52..=57).contains(&attempts), "{attempts} attempts of 50 calls");
     assert_eq!(attempts - 50, hedges(&channel));
     assert!(channel.snapshot().subchannels.iter().all(|subchannel| subchannel.ejected_for.is_none()));
@@ -179,10 +180,10 @@ async fn calls_at_an_unresponsive_peer_are_hedged_without_a_budget() {
     for answered_by in futures_util::future::join_all(calls).await {
         assert_ne!(answered_by.unwrap(), backends[1].address.to_string());
     }
-    assert_eq!(hedges(&channel), 10, "a third of the calls was there");
+    assert_eq!(hedges(&channel), 10, "a third of the calls was at the unresponsive peer");
     let silent = |channel: &Channel| channel.snapshot().subchannels.iter().filter(|one| one.silent).count();
     assert_eq!(silent(&channel), 1);
-    // Left out: no further call waits.
+    // Calls avoid the peer now, so no further call waits.
     for _ in 0..10 {
         call(&channel, "").await.unwrap();
     }
@@ -201,7 +202,7 @@ async fn throttled_channel_makes_no_hedges() {
     let throttling = balanced_channel::RetryThrottling { max_tokens: 2, token_ratio: 0.1 };
     let channel = to(&[&server]).hedging_policy(policy(5)).retry_throttling(throttling).build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Unavailable);
-    // One of two tokens is left, which is not more than half.
+    // One of two tokens is left, which is not more than half of them.
     assert_eq!((server.requests().len(), hedges(&channel)), (1, 0));
     let call = send(&channel, request(&[("grpc-timeout", "300m")], http_body_util::Full::from(MESSAGE)));
     assert_eq!(call.await.code, Code::Unavailable);
@@ -243,7 +244,7 @@ async fn deadline_ends_all_attempts() {
 }
 
 #[tokio::test]
-async fn call_that_no_server_has_seen_is_sent_again_within_its_attempt() {
+async fn unprocessed_attempt_is_retried_transparently() {
     let server = ScriptedServer::start(|number| match number {
         0..3 => ScriptedResponse::Reset(Reason::REFUSED_STREAM),
         _ => ScriptedResponse::Message(Code::Ok),
@@ -261,7 +262,7 @@ async fn call_that_no_server_has_seen_is_sent_again_within_its_attempt() {
 }
 
 #[tokio::test]
-async fn method_with_two_policies_is_refused() {
+async fn method_with_two_policies_is_an_error() {
     let built =
         Channel::builder("ipv4:127.0.0.1:1").hedging_policy(policy(2)).retry_policy(RetryPolicy::default());
     let error = built.build().unwrap_err().to_string();

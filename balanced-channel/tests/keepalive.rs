@@ -1,6 +1,6 @@
-//! Peers that are there and say nothing, over real sockets.
+//! Connected peers that send nothing, over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -11,7 +11,7 @@ use balanced_channel::{Channel, Keepalive};
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 use tonic::Status;
 
-/// The defaults, made short.
+/// Returns the default settings with shorter times.
 fn short() -> Keepalive {
     let time = Duration::from_millis(100);
     Keepalive { probe_time: Some(time), timeout: time, ..Keepalive::default() }
@@ -31,22 +31,26 @@ fn calls(channel: &Channel, count: usize) -> Vec<JoinHandle<Result<String, Statu
 }
 
 #[tokio::test]
-async fn calls_without_deadlines_stop_going_to_a_stopped_process_and_come_back_with_it() {
+async fn calls_without_deadlines_avoid_a_stopped_process_until_it_continues() {
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).keepalive(short()).build().unwrap();
     ready(&channel, 3).await;
     let stopped = backends[0].freeze();
     let met = calls(&channel, 3);
     until("its silence", || (silent(&channel) == 1).then_some(())).await;
-    assert_eq!(channel.snapshot().ready(), 3, "nothing is broken yet");
+    assert_eq!(channel.snapshot().ready(), 3, "no connection is lost yet");
     for _ in 0..300 {
         assert_ne!(call(&channel, "").await.unwrap(), backends[0].address.to_string());
     }
-    assert_eq!(met.iter().filter(|call| !call.is_finished()).count(), 1, "the one that met it");
+    assert_eq!(
+        met.iter().filter(|call| !call.is_finished()).count(),
+        1,
+        "only one call is at the stopped process"
+    );
 
     drop(stopped);
     for call in met {
-        call.await.unwrap().expect("what was in flight is answered after all");
+        call.await.unwrap().expect("calls in flight get their responses");
     }
     until("its voice", || (silent(&channel) == 0).then_some(())).await;
     let before = backends[0].calls();
@@ -58,7 +62,7 @@ async fn calls_without_deadlines_stop_going_to_a_stopped_process_and_come_back_w
 }
 
 #[tokio::test]
-async fn a_stopped_process_that_is_all_there_is_still_gets_the_calls() {
+async fn stopped_process_without_alternative_still_gets_calls() {
     let backend = Backend::start();
     let channel = Channel::builder(list([&backend])).keepalive(short()).build().unwrap();
     ready(&channel, 1).await;

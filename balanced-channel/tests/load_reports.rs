@@ -1,7 +1,6 @@
-//! `weighted_round_robin` over real sockets: backends say in their trailers what they bear, and get
-//! calls accordingly.
+//! `weighted_round_robin` over real sockets: calls are proportional to the capacity that backends report in trailers.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -35,7 +34,7 @@ impl Hello for Greeter {
 
 /// Starts a backend that reports 100 calls per second at this utilization.
 fn reports(utilization: f64) -> SocketAddr {
-    // The wire form of an OrcaLoadReport: cpu_utilization is field 1, rps_fractional field 6.
+    // An encoded OrcaLoadReport: cpu_utilization is field 1, rps_fractional is field 6.
     let report = [&[0x09][..], &utilization.to_le_bytes(), &[0x31], &100_f64.to_le_bytes()].concat();
     let report = STANDARD_NO_PAD.encode(report);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -55,14 +54,14 @@ fn reports(utilization: f64) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn calls_follow_what_backends_report() {
+async fn calls_are_proportional_to_reported_capacity() {
     let (light, heavy) = (reports(0.25), reports(0.5));
     let policy = WeightedRoundRobin::default()
         .blackout_period(Duration::ZERO)
         .weight_update_period(Duration::from_millis(100));
     let channel = Channel::builder(format!("ipv4:{light},{heavy}")).policy(policy).build().unwrap();
     ready(&channel, 2).await;
-    // Twice the capacity, twice the calls, as soon as the first reports have made a picker.
+    // The backend with twice the capacity gets twice the calls, once a picker has the first reports.
     let two_to_one = async {
         loop {
             let mut heavy_calls = 0;

@@ -1,13 +1,13 @@
 //! The metrics of a channel, after calls with known outcomes.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backend::{Backend, Behavior, call, endpoints, list, manual_channel_with, nowhere, ready, until};
+use backend::{Backend, Behavior, call, endpoints, list, manual_channel_with, ready, until, unused_address};
 use balanced_channel::{
     Builder, Channel, OutlierDetection, PickFirst, RetryPolicy, WeightedRoundRobin,
     metrics::{Histogram, Kind, Metric, Value},
@@ -22,7 +22,7 @@ use scripted_server::{
 use tokio::sync::mpsc;
 use tonic::Code;
 
-/// Every series of the instrument, by its labels but the target, as `name=value` in one text.
+/// Returns every series of the instrument by its labels without the target, as `name=value` in one text.
 fn series(channel: &Channel, name: &str) -> BTreeMap<String, Value> {
     let target = channel.snapshot().target;
     let metric = channel.metrics().into_iter().find(|metric| metric.name == name);
@@ -85,9 +85,9 @@ async fn calls_of_a_generated_client_are_counted_by_method_and_status_to_the_byt
     let mut bytes = [0, 0];
     for _ in 0..5 {
         let hostname = call(&channel, "7").await.unwrap();
-        let said = Introduction { name: "7".into(), version: "v1".into(), hostname };
+        let introduction = Introduction { name: "7".into(), version: "v1".into(), hostname };
         bytes[0] += Greeting { name: "7".into() }.encoded_len() as u64;
-        bytes[1] += said.encoded_len() as u64;
+        bytes[1] += introduction.encoded_len() as u64;
     }
     let failing = Greeting { name: "fail me".into() };
     for _ in 0..2 {
@@ -102,13 +102,13 @@ async fn calls_of_a_generated_client_are_counted_by_method_and_status_to_the_byt
     for name in [ATTEMPTS, CALLS] {
         let took = histograms(&channel, name);
         assert_eq!((took[OK].count(), took[FAILED].count(), took.len()), (5, 2, 2), "{name}");
-        // Each of the five waited 7 ms in the backend: none is below the bound of 6 ms.
+        // Each of the five calls took 7 ms in the backend, so none is below the bound of 6 ms.
         assert!(took[OK].sum >= 5.0 * 0.007, "{name}: {} s", took[OK].sum);
         let below = took[OK].bounds.partition_point(|bound| *bound <= 0.006);
         assert_eq!(took[OK].counts[..below].iter().sum::<u64>(), 0, "{name}");
     }
     for name in [RETRIES, TRANSPARENT, DELAY] {
-        assert!(series(&channel, name).is_empty(), "nothing was sent again: {name}");
+        assert!(series(&channel, name).is_empty(), "no call was retried: {name}");
     }
 }
 
@@ -132,13 +132,13 @@ async fn each_attempt_is_counted_and_the_call_once() {
     assert_eq!(sums(&channel, RETRIES), map([("grpc.method=other", (1, 2))]));
     assert!(series(&channel, TRANSPARENT).is_empty());
     let delay = &histograms(&channel, DELAY)["grpc.method=other"];
-    // 20 and 40 ms, each a fifth less at the least.
+    // The waits are 20 and 40 ms, at most a fifth shorter by jitter.
     assert!(delay.count() == 1 && delay.sum >= 0.048, "{delay:?}");
-    assert!(calls[OK].sum >= delay.sum + attempts[OK].sum, "the call has its waits in it");
+    assert!(calls[OK].sum >= delay.sum + attempts[OK].sum, "the duration of the call includes its waits");
 }
 
 #[tokio::test]
-async fn transparent_retries_are_told_from_those_by_policy() {
+async fn transparent_retries_are_counted_separately() {
     let server = ScriptedServer::start(|number| match number {
         0..3 => ScriptedResponse::Reset(Reason::REFUSED_STREAM),
         _ => ScriptedResponse::Message(Code::Ok),
@@ -155,7 +155,7 @@ async fn transparent_retries_are_told_from_those_by_policy() {
 }
 
 #[tokio::test]
-async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
+async fn call_without_a_response_is_counted_with_its_status() {
     let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     let channel = to(&silent).build().unwrap();
     ready(&channel, 1).await;
@@ -167,7 +167,11 @@ async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
     const LATE: &str = "grpc.method=other grpc.status=DEADLINE_EXCEEDED";
     const DROPPED: &str = "grpc.method=other grpc.status=CANCELLED";
     const BAD: &str = "grpc.method=other grpc.status=INVALID_ARGUMENT";
-    assert_eq!(counts(&channel, STARTED), map([("grpc.method=other", 2)]), "a bad call is not attempted");
+    assert_eq!(
+        counts(&channel, STARTED),
+        map([("grpc.method=other", 2)]),
+        "an invalid call is not attempted"
+    );
     let of = |name| histograms(&channel, name).into_iter().map(|(labels, took)| (labels, took.count()));
     assert_eq!(of(ATTEMPTS).collect::<BTreeMap<_, _>>(), map([(LATE, 1), (DROPPED, 1)]));
     assert_eq!(of(CALLS).collect::<BTreeMap<_, _>>(), map([(LATE, 1), (DROPPED, 1), (BAD, 1)]));
@@ -175,10 +179,10 @@ async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
     let broken = ScriptedServer::always(ScriptedResponse::Half).await;
     let channel = to(&broken).build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Internal);
-    // The four bytes that came are less than the five before a message.
+    // The four bytes that arrived are less than the five of a prefix.
     assert_eq!(sums(&channel, RECEIVED), map([("grpc.method=other grpc.status=INTERNAL", (1, 0))]));
 
-    let channel = Channel::builder(format!("ipv4:{}", nowhere())).call_metrics(true).build().unwrap();
+    let channel = Channel::builder(format!("ipv4:{}", unused_address())).call_metrics(true).build().unwrap();
     assert_eq!(unary(&channel).await.code, Code::Unavailable);
     assert_eq!(sums(&channel, SENT), map([(UNAVAILABLE, (1, 0))]), "an attempt without a connection");
     assert_eq!(counts(&channel, "grpc.subchannel.connection_attempts_succeeded"), map([("", 0)]));
@@ -186,7 +190,7 @@ async fn what_ends_without_an_answer_has_the_status_that_its_caller_gets() {
 }
 
 #[tokio::test]
-async fn the_messages_of_a_stream_are_measured_to_its_end() {
+async fn messages_of_a_stream_are_measured_to_its_end() {
     let server = ScriptedServer::start(|_| Step { read: 0, answer: ScriptedResponse::Echo }).await;
     let channel = to(&server).build().unwrap();
     let (pieces, receiver) = mpsc::unbounded_channel();
@@ -224,7 +228,7 @@ async fn connections_are_counted_and_each_loss_has_its_reason() {
     until("the GOAWAY counted", || lost().contains_key(goaway).then_some(())).await;
     let failed = || counts(&channel, "grpc.subchannel.connection_attempts_failed")[""];
     until("a failed attempt", || (failed() > 0).then_some(())).await;
-    // The next connection may have come before the listener was gone, and have had a GOAWAY too.
+    // The next connection may have been accepted before the listener closed, and may have got a GOAWAY too.
     let goaways = lost()[goaway];
     assert_eq!((lost(), open()), (map([(goaway, goaways)]), 2));
     assert_eq!(succeeded(), 2 + goaways);
@@ -249,7 +253,7 @@ async fn connections_are_counted_and_each_loss_has_its_reason() {
 }
 
 #[tokio::test]
-async fn ejections_are_counted_by_their_method_and_so_are_those_that_are_not_made() {
+async fn enforced_and_unenforced_ejections_are_counted_by_method() {
     let backends = Backend::some(2);
     let outliers = OutlierDetection { max_ejection_percent: 50, ..OutlierDetection::default() };
     let (channel, updates) = manual_channel_with(|builder| builder.outlier_detection(outliers)).await;
@@ -272,7 +276,7 @@ async fn ejections_are_counted_by_their_method_and_so_are_those_that_are_not_mad
 }
 
 #[tokio::test]
-async fn instruments_of_a_policy_are_those_of_the_channels_policy() {
+async fn policy_metrics_exist_only_for_the_policy_of_the_channel() {
     let backend = Backend::start();
     let has = |channel: &Channel, prefix: &str| {
         channel.metrics().iter().filter(|metric| metric.name.starts_with(prefix)).count()

@@ -1,7 +1,7 @@
-//! Peers that end each connection, that only one address family reaches, or that are dead; and responses that are large or
-//! compressed.
+//! Peers that end each connection, that can be reached by one address family only, or that are down; and responses that
+//! are large or compressed.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 #[cfg(all(feature = "deflate", feature = "gzip", feature = "zstd"))]
@@ -32,9 +32,9 @@ use tokio::{
 };
 
 #[tokio::test]
-async fn peer_that_refuses_every_call_by_goaway_gets_few_connections() {
+async fn peer_that_refuses_every_call_with_goaway_gets_few_connections() {
     const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-    /// NO_ERROR, and the last stream is 0.
+    /// A GOAWAY frame with NO_ERROR and the last stream 0.
     const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("ipv4:{}", listener.local_addr().unwrap());
@@ -47,7 +47,7 @@ async fn peer_that_refuses_every_call_by_goaway_gets_few_connections() {
                 connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     stream.write_all(SETTINGS).await.unwrap();
-                    // A call has set out by then.
+                    // A call has been sent by then.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     drop(stream.write_all(GOAWAY).await);
                     drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
@@ -61,13 +61,13 @@ async fn peer_that_refuses_every_call_by_goaway_gets_few_connections() {
         call_within(&channel, Duration::from_millis(50)).await.unwrap_err();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // Two at once, and then with backoff from a second on.
+    // Two connections at once, and further ones with a backoff that starts at 1 s.
     let connections = connections.load(Ordering::Relaxed);
     assert!((2..=4).contains(&connections), "{connections} connections");
 }
 
 #[tokio::test]
-async fn either_address_family_of_a_name_will_do() {
+async fn unreachable_address_family_falls_back_to_the_other_family() {
     for (ip, other) in [("[::1]:0", "IPv4"), ("127.0.0.1:0", "IPv6")] {
         let Ok(listener) = std::net::TcpListener::bind(ip) else {
             panic!("this test needs the loopback address {ip}");
@@ -78,11 +78,15 @@ async fn either_address_family_of_a_name_will_do() {
         let channel = Channel::new(format!("dns:///localhost:{}", address.port())).unwrap();
         until("the connection", || (channel.snapshot().ready() == 1).then_some(())).await;
         assert_eq!(call(&channel, "").await.unwrap(), backend.address.to_string(), "{other} is dead");
-        assert_eq!(channel.snapshot().resolver.endpoints, Some(1), "{other} is no other pod");
+        assert_eq!(
+            channel.snapshot().resolver.endpoints,
+            Some(1),
+            "the {other} address is not a second endpoint"
+        );
     }
 }
 
-/// Answers with the same two addresses at each lookup.
+/// A lookup that always returns the same two addresses.
 struct Unchanged([SocketAddr; 2]);
 
 impl Lookup for Unchanged {
@@ -117,7 +121,7 @@ impl Connector for OneDead {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unchanged_dns_answer_does_not_cut_the_backoff_of_a_dead_address_short() {
+async fn unchanged_dns_answer_does_not_reset_the_backoff_of_a_dead_address() {
     const CLIENTS: usize = 1000;
     let dead = SocketAddr::from(([10, 0, 0, 1], 80));
     let addresses = [dead, SocketAddr::from(([10, 0, 0, 2], 80))];
@@ -135,7 +139,7 @@ async fn unchanged_dns_answer_does_not_cut_the_backoff_of_a_dead_address_short()
     for (channel, attempts) in &clients {
         assert_eq!(channel.snapshot().ready(), 1);
         let attempts = attempts.lock().unwrap();
-        // 1 s, 1.6 s, 2.56 s and so on, give or take a fifth; an attempt at each answer would make sixty.
+        // The waits are 1 s, 1.6 s, 2.56 s and so on, plus or minus a fifth. An attempt per lookup would make sixty.
         assert!((6..=9).contains(&attempts.len()), "{} attempts", attempts.len());
         late.extend(
             attempts.iter().map(|at| (*at - started).as_millis() / 100).filter(|tenth| *tenth >= 150),

@@ -1,6 +1,6 @@
-//! Endpoints that are connected and fail their calls are left out for a while, over real sockets.
+//! Outlier detection over real sockets: connected endpoints that fail their calls are ejected for a while.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
@@ -18,10 +18,10 @@ use balanced_channel::{Channel, OutlierDetection};
 use scripted_server::{MESSAGE, ScriptedResponse, ScriptedServer, request, send, unary};
 use tonic::Code;
 
-/// A deadline that a stopped backend lets pass, and that a loaded machine does not.
+/// A deadline that only a stopped backend misses, even on a loaded machine.
 const SOON: Duration = Duration::from_millis(800);
 
-/// Ejects for 30 s after five deadlines that left an endpoint half of `SOON`.
+/// Returns settings that eject for 30 s after five missed deadlines that left an endpoint half of `SOON`.
 fn half_of_soon() -> OutlierDetection {
     OutlierDetection { min_attempt_time: SOON / 2, ..OutlierDetection::default() }
 }
@@ -42,13 +42,13 @@ fn ejection(base: Duration) -> OutlierDetection {
 }
 
 #[tokio::test]
-async fn a_stopped_backend_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
+async fn stopped_backend_is_ejected_after_five_missed_deadlines() {
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).outlier_detection(half_of_soon()).build().unwrap();
     ready(&channel, 3).await;
     let _stopped = backends[1].freeze();
 
-    // One caller at a time goes to each in turn: every third call meets the stopped one.
+    // A single caller calls the backends in turn, so that every third call goes to the stopped one.
     let mut failed = 0;
     for _ in 0..60 {
         match call_within(&channel, SOON).await {
@@ -66,7 +66,7 @@ async fn a_stopped_backend_gets_no_more_calls_after_five_deadlines_and_the_other
 }
 
 #[tokio::test]
-async fn under_load_a_stopped_backend_costs_what_it_was_given_before_the_first_deadlines() {
+async fn stopped_backend_under_load_fails_only_calls_before_the_first_deadlines() {
     const CALLERS: usize = 64;
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).outlier_detection(half_of_soon()).build().unwrap();
@@ -89,7 +89,7 @@ async fn under_load_a_stopped_backend_costs_what_it_was_given_before_the_first_d
     until("the ejection", || (!ejected(&channel).is_empty()).then_some(())).await;
     let (frozen, well) = (sent(&channel, &backends[0]), backends[1].calls());
     until("more calls elsewhere", || (backends[1].calls() > well + 500).then_some(())).await;
-    // One more of each caller may have been picked before the picker changed.
+    // One more call of each caller may have been picked before the picker changed.
     assert!(sent(&channel, &backends[0]) - frozen <= CALLERS as u64);
     stop.store(true, Ordering::Relaxed);
     let mut failed = 0;
@@ -100,7 +100,7 @@ async fn under_load_a_stopped_backend_costs_what_it_was_given_before_the_first_d
 }
 
 #[tokio::test]
-async fn an_ejected_backend_comes_back_when_its_time_is_over() {
+async fn ejected_backend_is_reinstated_after_the_ejection_time() {
     let backends = Backend::some(3);
     let channel = Channel::builder(list(&backends))
         .outlier_detection(ejection(Duration::from_millis(200)))
@@ -140,12 +140,12 @@ async fn one_of_three_may_be_ejected_and_ejection_never_empties_the_pool() {
             call(&channel, "").await.unwrap();
         }
         let calls = backends.iter().filter(|backend| backend.calls() > 20).count();
-        assert!(calls >= 2, "those that are left, or all, take the calls");
+        assert!(calls >= 2, "the remaining backends, or all, get the calls");
     }
 }
 
 #[tokio::test]
-async fn answers_about_the_request_and_lost_connections_eject_nobody() {
+async fn request_errors_and_lost_connections_eject_no_endpoint() {
     let mut backends = Backend::some(2);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 2).await;
@@ -178,7 +178,7 @@ async fn answers_about_the_request_and_lost_connections_eject_nobody() {
 }
 
 #[tokio::test]
-async fn a_new_process_at_the_address_of_an_ejected_one_is_not_ejected() {
+async fn new_process_at_the_address_of_an_ejected_one_is_not_ejected() {
     let mut backends = Backend::some(2);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 2).await;
@@ -202,7 +202,7 @@ async fn a_new_process_at_the_address_of_an_ejected_one_is_not_ejected() {
 }
 
 #[tokio::test]
-async fn without_outlier_detection_a_sick_backend_goes_on_failing_calls() {
+async fn failing_backend_without_outlier_detection_is_not_ejected() {
     let backends = Backend::some(2);
     let channel =
         Channel::builder(list(&backends)).outlier_detection(OutlierDetection::off()).build().unwrap();
@@ -216,7 +216,7 @@ async fn without_outlier_detection_a_sick_backend_goes_on_failing_calls() {
 }
 
 #[tokio::test]
-async fn deadline_shorter_than_the_fair_time_ejects_nobody() {
+async fn deadline_shorter_than_the_minimum_time_ejects_no_endpoint() {
     let backends = Backend::some(3);
     let channel = Channel::new(list(&backends)).unwrap();
     ready(&channel, 3).await;
@@ -231,7 +231,7 @@ async fn deadline_shorter_than_the_fair_time_ejects_nobody() {
             call(&channel, "5").await.unwrap();
         }
     };
-    // Every answer takes 5 ms, so most of the hasty calls end with DEADLINE_EXCEEDED.
+    // Every response takes 5 ms, so most calls with a short deadline end with DEADLINE_EXCEEDED.
     let slow = async {
         for _ in 0..100 {
             let mut request = tonic::Request::new(proto::hello::Greeting { name: "5".into() });
@@ -245,7 +245,7 @@ async fn deadline_shorter_than_the_fair_time_ejects_nobody() {
 }
 
 #[tokio::test]
-async fn response_that_never_becomes_whole_ejects_its_endpoint() {
+async fn incomplete_response_ejects_its_endpoint() {
     for (response, code) in [
         (ScriptedResponse::Begin, Code::DeadlineExceeded),
         (ScriptedResponse::Message(Code::Unavailable), Code::Unavailable),

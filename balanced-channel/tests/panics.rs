@@ -1,6 +1,6 @@
-//! Code of the user that panics: a connector, a lookup, a resolver. The channel goes on.
+//! Panics in code of the user: a connector, a lookup, a resolver. The channel keeps working.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use backend::{Backend, call, fails, list, nowhere, until};
+use backend::{Backend, call, fails, list, until, unused_address};
 use balanced_channel::{
     BackoffPolicy, Channel, Connector, Endpoint, Lookup, LookupAnswer, PollingResolver, Refresh,
     ResolveError, Resolver, TcpConnector, Updates,
@@ -25,7 +25,7 @@ use tonic::Code;
 
 const SOON: Duration = Duration::from_millis(10);
 
-/// The log of this program.
+/// The log of this test program.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -39,7 +39,7 @@ impl io::Write for Log {
     }
 }
 
-/// Panics the first time.
+/// A connector or lookup that panics on the first use.
 struct PanicsOnce<T>(Arc<AtomicU32>, T);
 
 impl<T> PanicsOnce<T> {
@@ -68,7 +68,7 @@ impl Lookup for PanicsOnce<SocketAddr> {
     }
 }
 
-/// Publishes an address, and panics.
+/// A resolver that publishes an address and panics.
 struct PanickingResolver(SocketAddr);
 
 impl Resolver for PanickingResolver {
@@ -109,7 +109,7 @@ async fn connector_that_panicked_is_used_again_and_log_lines_name_the_channel() 
 }
 
 #[tokio::test]
-async fn lookup_that_panicked_is_made_again() {
+async fn lookup_that_panicked_is_repeated() {
     let backend = Backend::start();
     let refresh = Refresh { min: SOON, max: SOON };
     let resolver = PollingResolver::new(PanicsOnce::new(backend.address), refresh);
@@ -126,7 +126,7 @@ async fn endpoints_of_a_resolver_that_panicked_stay_in_use_and_its_end_is_report
     let error = until("the error", || channel.snapshot().resolver.error).await;
     assert!(error.contains("panicked"), "{error}");
     call(&channel, "").await.unwrap();
-    let dead = PanickingResolver(nowhere());
+    let dead = PanickingResolver(unused_address());
     let channel = Channel::builder("dns:///unused:1").resolver(dead).build().unwrap();
     assert_eq!(fails(&channel, "").await.0, Code::Unavailable);
 }

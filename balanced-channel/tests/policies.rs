@@ -1,22 +1,22 @@
-//! Each policy over real sockets: where its calls land.
+//! Each policy over real sockets: the distribution of calls over backends.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
 use std::collections::HashMap;
 
-use backend::{Backend, call, endpoints, list, nowhere, ready, until};
+use backend::{Backend, call, endpoints, list, ready, until, unused_address};
 use balanced_channel::{
     Channel, Endpoint, LeastRequest, PickFirst, Policy, RandomSubsetting, RingHash, Updates,
 };
 use http::HeaderName;
 use proto::hello::{Greeting, hello_client::HelloClient};
 
-/// A channel with this policy, and what tells it its endpoints.
+/// Returns a channel with this policy, and the [`Updates`] for its endpoints.
 async fn manual_channel(policy: impl Into<Policy>) -> (Channel, Updates) {
     let (resolver, updates) = backend::ManualResolver::new();
-    let channel = Channel::builder("dns:///told:1").resolver(resolver).policy(policy).build().unwrap();
+    let channel = Channel::builder("dns:///static:1").resolver(resolver).policy(policy).build().unwrap();
     (channel, updates.await.unwrap())
 }
 
@@ -30,13 +30,16 @@ async fn answers(channel: &Channel, count: usize) -> HashMap<String, usize> {
 }
 
 #[tokio::test]
-async fn pick_first_keeps_one_connection_and_falls_over_when_it_is_lost() {
+async fn pick_first_fails_over_when_its_connection_is_lost() {
     let mut backends = Backend::some(3);
-    let channel =
-        Channel::builder(format!("ipv4:{},{}", nowhere(), list(&backends).strip_prefix("ipv4:").unwrap()))
-            .policy(PickFirst::default())
-            .build()
-            .unwrap();
+    let channel = Channel::builder(format!(
+        "ipv4:{},{}",
+        unused_address(),
+        list(&backends).strip_prefix("ipv4:").unwrap()
+    ))
+    .policy(PickFirst::default())
+    .build()
+    .unwrap();
     for backend in 0..3 {
         ready(&channel, 1).await;
         let address = backends[0].address.to_string();
@@ -61,7 +64,7 @@ async fn pick_first_stays_while_its_endpoint_is_listed() {
     ready(&channel, 1).await;
     let first = backends[0].address.to_string();
     updates.publish(endpoints(backends.iter().rev()));
-    updates.publish(endpoints(backends.iter().rev()).into_iter().chain([Endpoint::from(nowhere())]));
+    updates.publish(endpoints(backends.iter().rev()).into_iter().chain([Endpoint::from(unused_address())]));
     assert_eq!(answers(&channel, 10).await, HashMap::from([(first, 10)]));
     updates.publish(endpoints(&backends[1..]));
     let second = backends[1].address;
@@ -71,7 +74,7 @@ async fn pick_first_stays_while_its_endpoint_is_listed() {
 }
 
 #[tokio::test]
-async fn least_request_leaves_a_slow_backend_alone() {
+async fn least_request_sends_fewer_calls_to_a_slow_backend() {
     let backends = Backend::some(2);
     let (channel, updates) = manual_channel(LeastRequest::default()).await;
     updates.publish(endpoints(&backends[..1]));
@@ -90,7 +93,7 @@ async fn least_request_leaves_a_slow_backend_alone() {
 }
 
 #[tokio::test]
-async fn ring_hash_keeps_a_value_with_its_backend() {
+async fn ring_hash_sends_equal_values_to_the_same_backend() {
     let mut backends = Backend::some(3);
     let key = HeaderName::from_static("x-key");
     let (channel, updates) = manual_channel(RingHash::new(key)).await;
@@ -116,7 +119,7 @@ async fn ring_hash_keeps_a_value_with_its_backend() {
 }
 
 #[tokio::test]
-async fn random_subsetting_connects_to_a_part_and_stays_with_it() {
+async fn random_subsetting_connects_to_a_stable_subset() {
     let backends = Backend::some(6);
     let (channel, updates) = manual_channel(RandomSubsetting::new(2)).await;
     updates.publish(endpoints(&backends));

@@ -1,6 +1,6 @@
-//! Retries by policy (gRFC A6): which failures, how often, when, where and how much in all.
+//! Retries under a policy (gRFC A6): retried codes, number, timing, endpoints and throttling.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
@@ -18,7 +18,7 @@ use tonic::Code;
 
 const ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
-/// Retries that come soon.
+/// Returns a policy with short waits.
 fn soon(max_attempts: u32) -> RetryPolicy {
     RetryPolicy { max_attempts, initial_backoff: Duration::from_millis(1), ..RetryPolicy::default() }
 }
@@ -29,7 +29,7 @@ fn to(servers: &[&ScriptedServer]) -> Builder {
 }
 
 #[tokio::test]
-async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
+async fn unavailable_call_is_retried_on_another_endpoint_and_reports_its_attempts() {
     let bad = ScriptedServer::always(ScriptedResponse::Status(Code::Unavailable)).await;
     let good = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     let channel = to(&[&bad, &good]).retry_policy(soon(2)).build().unwrap();
@@ -38,7 +38,7 @@ async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
         let got = unary(&channel).await;
         assert_eq!((got.code, &got.body[..]), (Code::Ok, MESSAGE));
     }
-    // One retry is enough, for it goes elsewhere.
+    // One retry is enough, because it goes to another endpoint.
     let (bad, good) = (bad.requests(), good.requests());
     assert_eq!(good.len(), 10);
     assert!((1..=10).contains(&bad.len()) && bad.iter().all(|seen| !seen.headers.contains_key(ATTEMPTS)));
@@ -60,17 +60,17 @@ async fn unavailable_is_tried_again_elsewhere_and_both_ends_are_told() {
 }
 
 #[tokio::test]
-async fn only_what_the_policy_covers_is_tried_again_and_only_so_often() {
+async fn only_codes_of_the_policy_are_retried_up_to_the_maximum() {
     for (answer, attempts, code) in [
         (ScriptedResponse::Status(Code::Unavailable), 3, Code::Unavailable),
         (ScriptedResponse::Reset(Reason::ENHANCE_YOUR_CALM), 3, Code::ResourceExhausted),
-        // A proxy's answer counts as the code that it stands for.
+        // A response of a proxy counts as the code that its HTTP status is mapped to.
         (ScriptedResponse::Http(503), 3, Code::Unavailable),
         (ScriptedResponse::Http(404), 1, Code::Unimplemented),
         (ScriptedResponse::Status(Code::Internal), 1, Code::Internal),
         (ScriptedResponse::Reset(Reason::INTERNAL_ERROR), 1, Code::Internal),
         (ScriptedResponse::Status(Code::Ok), 1, Code::Ok),
-        // A response that has begun is the answer, however it ends.
+        // A response that has begun is final, even if it fails.
         (ScriptedResponse::Message(Code::Unavailable), 1, Code::Unavailable),
         (ScriptedResponse::Half, 1, Code::Internal),
     ] {
@@ -87,7 +87,7 @@ async fn only_what_the_policy_covers_is_tried_again_and_only_so_often() {
 }
 
 #[tokio::test]
-async fn the_server_says_when_or_that_there_is_no_retry() {
+async fn pushback_delays_or_forbids_the_retry() {
     const LATER: Duration = Duration::from_millis(50);
     let never = RetryPolicy {
         initial_backoff: Duration::from_secs(3600),
@@ -114,8 +114,8 @@ async fn the_server_says_when_or_that_there_is_no_retry() {
 }
 
 #[tokio::test]
-async fn the_throttle_stops_retries_and_successes_bring_them_back() {
-    // Down for its first seven requests, and once more after ten good ones.
+async fn throttle_stops_retries_until_enough_calls_succeed() {
+    // The server fails its first seven requests, and one more after ten successes.
     let server = ScriptedServer::start(|number| match number {
         0..7 | 17 => ScriptedResponse::Status(Code::Unavailable),
         _ => ScriptedResponse::Message(Code::Ok),
@@ -123,11 +123,11 @@ async fn the_throttle_stops_retries_and_successes_bring_them_back() {
     .await;
     let throttling = RetryThrottling { max_tokens: 10, token_ratio: 0.5 };
     let channel = to(&[&server]).retry_policy(soon(5)).retry_throttling(throttling).build().unwrap();
-    // Five attempts take five of ten tokens; then a call is sent once.
+    // Five attempts take five of ten tokens, after which calls are not retried.
     assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 5));
     assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 6));
     assert_eq!((unary(&channel).await.code, server.requests().len()), (Code::Unavailable, 7));
-    // Three are left. Ten successes bring five, and the next failure takes one: seven.
+    // Three are left. Ten successes add five, and the next failure takes one: seven.
     for _ in 0..10 {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }
@@ -145,7 +145,7 @@ fn micros(timeout: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_deadline_bounds_all_attempts() {
+async fn deadline_limits_all_attempts() {
     let server = ScriptedServer::start(|number| match number {
         0 => ScriptedResponse::Pushback("50"),
         _ => ScriptedResponse::Silence,
@@ -159,7 +159,7 @@ async fn the_deadline_bounds_all_attempts() {
     assert!(seen.len() == 2 && left(0) <= 300_000 && left(1) + 50_000 <= left(0), "{seen:?}");
     until("the second attempt to be cancelled", || server.requests()[1].reset).await;
 
-    // A retry that could not begin in time is not waited for.
+    // There is no wait for a retry that would start after the deadline.
     let server = ScriptedServer::always(ScriptedResponse::Pushback("3600000")).await;
     let channel = to(&[&server]).retry_policy(soon(5)).build().unwrap();
     let got = send(&channel, request(&[("grpc-timeout", "1H")], Full::from(MESSAGE))).await;
@@ -167,7 +167,7 @@ async fn the_deadline_bounds_all_attempts() {
 }
 
 #[tokio::test]
-async fn a_call_that_nothing_can_take_is_tried_again_too() {
+async fn call_without_a_connection_is_retried() {
     let backend = Backend::start();
     let policy = RetryPolicy {
         max_attempts: 2,
@@ -184,7 +184,7 @@ async fn a_call_that_nothing_can_take_is_tried_again_too() {
 }
 
 #[tokio::test]
-async fn a_kill_and_a_return_under_load_fail_no_call() {
+async fn kill_and_restart_under_load_fail_no_call() {
     const CALLERS: u64 = 64;
     let mut backends = Backend::some(3);
     let channel = Channel::builder(list(&backends)).retry_policy(RetryPolicy::default()).build().unwrap();
@@ -218,7 +218,7 @@ async fn a_kill_and_a_return_under_load_fail_no_call() {
 }
 
 #[tokio::test]
-async fn a_bad_retry_setting_is_named() {
+async fn invalid_retry_setting_is_named() {
     let error = |builder: Builder| builder.build().unwrap_err().to_string();
     let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
     let builder = || Channel::builder("ipv4:127.0.0.1:1");

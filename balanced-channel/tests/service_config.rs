@@ -1,17 +1,17 @@
-//! A service config in JSON, and what it changes for real calls.
+//! The effects of a service config in JSON on real calls.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
 
-use backend::{Backend, call, list, nowhere, ready, until};
+use backend::{Backend, call, list, ready, until, unused_address};
 use balanced_channel::{Channel, MethodConfig, MethodName, Policy, ServiceConfig};
 use scripted_server::{ScriptedResponse, ScriptedServer, unary};
 use tonic::Code;
 
 #[tokio::test]
-async fn the_policy_and_the_deadline_are_the_configs() {
+async fn service_config_sets_policy_and_deadline() {
     let backends = Backend::some(2);
     let config: ServiceConfig = r#"{
         "loadBalancingConfig": [{"pick_first": {}}],
@@ -27,7 +27,7 @@ async fn the_policy_and_the_deadline_are_the_configs() {
     for _ in 0..4 {
         assert_eq!(call(&channel, "").await.unwrap(), backends[0].address.to_string());
     }
-    // A server that ends the call at its deadline too, as tonic's does, might be first.
+    // tonic's server also ends calls at their deadline and might be first, so this one never responds.
     let silent = ScriptedServer::always(ScriptedResponse::Silence).await;
     let channel =
         Channel::builder(format!("ipv4:{}", silent.address)).service_config(config).build().unwrap();
@@ -36,7 +36,7 @@ async fn the_policy_and_the_deadline_are_the_configs() {
 }
 
 #[tokio::test]
-async fn what_is_set_later_wins() {
+async fn later_setting_overrides_the_earlier_one() {
     let backends = Backend::some(2);
     let config: ServiceConfig = r#"{"loadBalancingConfig": [{"pick_first": {}}]}"#.parse().unwrap();
     let builder = Channel::builder(list(&backends)).service_config(config);
@@ -46,8 +46,8 @@ async fn what_is_set_later_wins() {
 }
 
 #[tokio::test]
-async fn a_method_waits_for_a_connection_if_its_config_says_so() {
-    let address = nowhere();
+async fn wait_for_ready_method_waits_for_a_connection() {
+    let address = unused_address();
     let waits = MethodConfig { wait_for_ready: Some(true), ..MethodConfig::default() };
     let config = ServiceConfig::default().method(MethodName::Service("hello.Hello".into()), waits);
     let channel = Channel::builder(format!("ipv4:{address}")).service_config(config).build().unwrap();

@@ -1,7 +1,6 @@
-//! A server that allows few streams at a time (MAX_CONCURRENT_STREAMS): calls above that wait for
-//! their turn here, and no longer than they want to.
+//! A server with a low MAX_CONCURRENT_STREAMS: calls above the limit wait in the client, until their deadline.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod raw_http2_server;
@@ -22,7 +21,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tonic::Code;
 use tower_service::Service;
 
-/// A header that tells a call from others by its length.
+/// A long header value that identifies a call by the length of its headers.
 const LONG: &str = concat!(
     "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz",
     "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz",
@@ -35,7 +34,8 @@ async fn to(address: SocketAddr) -> Channel {
     channel
 }
 
-/// Answers at once, `limit` streams at a time; says in the headers how many requests came before.
+/// Starts a server that allows `limit` concurrent streams and responds at once. The response headers have the number of
+/// previous requests.
 async fn narrow(limit: u32) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -62,7 +62,7 @@ async fn answer(mut respond: SendResponse<Bytes>, number: u64) {
 }
 
 #[tokio::test]
-async fn all_calls_get_their_turn_in_their_order() {
+async fn calls_above_the_stream_limit_are_sent_in_order() {
     let channel = to(narrow(2).await).await;
     let numbers = join_all((0..200).map(|_| unary(&channel))).await.into_iter().map(|got| {
         assert_eq!(got.code, Code::Ok, "{got:?}");
@@ -72,7 +72,7 @@ async fn all_calls_get_their_turn_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_response_that_nobody_reads_takes_no_stream_once_it_has_ended() {
+async fn unread_response_that_has_ended_occupies_no_stream() {
     let channel = to(narrow(2).await).await;
     let mut unread = Vec::new();
     for _ in 0..20 {
@@ -85,7 +85,7 @@ async fn a_response_that_nobody_reads_takes_no_stream_once_it_has_ended() {
 }
 
 #[tokio::test]
-async fn calls_that_are_given_up_while_they_wait_are_never_sent() {
+async fn calls_cancelled_while_waiting_are_not_sent() {
     let mut peer = RawHttp2Server::start(InitialSettings { max_streams: Some(1) }).await;
     let channel = to(peer.address).await;
     let first = tokio::spawn({
@@ -98,11 +98,11 @@ async fn calls_that_are_given_up_while_they_wait_are_never_sent() {
         assert_eq!(got.code, Code::DeadlineExceeded, "{got:?}");
     }
     first.abort();
-    // The stream that is reset makes room for the next call.
+    // The reset of a stream frees it for the next call.
     let long = request(&[("x-long", LONG)], Full::from(MESSAGE));
     let next = tokio::spawn(async move { send(&channel, long).await });
     let opened = peer.stream_of(LONG.len() / 2).await;
-    assert_eq!(opened, 3, "the first, the one that had come to h2's queue, and the next");
+    assert_eq!(opened, 3, "the first call, the one in h2's queue, and the next one");
     drop(peer);
     assert_eq!(next.await.unwrap().code, Code::Unavailable);
     until("the end of the first", || first.is_finished().then_some(())).await;

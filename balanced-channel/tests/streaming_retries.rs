@@ -1,7 +1,6 @@
-//! Streaming calls and retries: what is replayed, what is not, and what a call that is dropped
-//! leaves behind.
+//! Streaming calls: replay on retries, and the effects of dropping a call.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
@@ -25,7 +24,7 @@ fn to(server: &ScriptedServer) -> Builder {
     Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy)
 }
 
-/// Fails the first request once it has read so much of it, and answers the second.
+/// Starts a server that fails the first request after `read` bytes of its body, and responds to the second.
 async fn fails_after(read: usize) -> ScriptedServer {
     ScriptedServer::start(move |number| match number {
         0 => Step { read, answer: ScriptedResponse::Status(Code::Unavailable) },
@@ -35,7 +34,7 @@ async fn fails_after(read: usize) -> ScriptedServer {
 }
 
 #[tokio::test]
-async fn a_stream_is_sent_again_from_the_buffer_and_goes_on() {
+async fn streaming_request_is_replayed_from_the_buffer_and_continues() {
     let server = fails_after(2 * MESSAGE.len()).await;
     let channel = to(&server).build().unwrap();
     let (pieces, body) = mpsc::unbounded_channel();
@@ -52,7 +51,7 @@ async fn a_stream_is_sent_again_from_the_buffer_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stream_that_outgrows_the_buffer_is_committed() {
+async fn streaming_request_larger_than_the_buffer_is_committed() {
     for (room, attempts, code) in
         [(3 * MESSAGE.len(), 2, Code::Ok), (3 * MESSAGE.len() - 1, 1, Code::Unavailable)]
     {
@@ -70,7 +69,7 @@ async fn a_stream_that_outgrows_the_buffer_is_committed() {
 }
 
 #[tokio::test]
-async fn a_unary_request_of_any_size_is_sent_whole_and_sent_again() {
+async fn unary_request_of_any_size_is_retried() {
     let big = vec![7; 300_000];
     let server = fails_after(usize::MAX).await;
     let channel = to(&server).retry_buffer(0).build().unwrap();
@@ -80,7 +79,7 @@ async fn a_unary_request_of_any_size_is_sent_whole_and_sent_again() {
 }
 
 #[tokio::test]
-async fn a_call_dropped_before_its_response_is_cancelled_there() {
+async fn call_dropped_before_its_response_is_cancelled_at_the_server() {
     let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Silence }).await;
     let mut channel = to(&server).build().unwrap();
     let (pieces, body) = mpsc::unbounded_channel();
@@ -97,7 +96,7 @@ async fn a_call_dropped_before_its_response_is_cancelled_there() {
 }
 
 #[tokio::test]
-async fn a_call_dropped_after_its_response_has_begun_is_cancelled_there() {
+async fn call_dropped_after_its_response_has_begun_is_cancelled_at_the_server() {
     let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Begin }).await;
     let mut channel = to(&server).build().unwrap();
     let (pieces, body) = mpsc::unbounded_channel();
@@ -114,7 +113,7 @@ async fn a_call_dropped_after_its_response_has_begun_is_cancelled_there() {
 }
 
 #[tokio::test]
-async fn a_call_dropped_between_attempts_makes_no_other() {
+async fn call_dropped_between_attempts_is_not_retried() {
     let server = ScriptedServer::always(ScriptedResponse::Status(Code::Unavailable)).await;
     let policy = RetryPolicy { initial_backoff: Duration::from_millis(20), ..RetryPolicy::default() };
     let channel = Channel::builder(format!("ipv4:{}", server.address)).retry_policy(policy).build().unwrap();
@@ -128,13 +127,13 @@ async fn a_call_dropped_between_attempts_makes_no_other() {
     .await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
-    // Another call's attempts take longer than a forgotten one of the first would.
+    // The attempts of another call take longer than a leftover attempt of the first call would.
     unary(&channel).await;
     assert_eq!(server.requests().len(), 1 + 4);
 }
 
 #[tokio::test]
-async fn a_deadline_ends_a_response_that_has_begun() {
+async fn deadline_ends_a_response_that_has_begun() {
     let server = ScriptedServer::start(|_| Step { read: 1, answer: ScriptedResponse::Begin }).await;
     let mut channel = to(&server).build().unwrap();
     let request = request(&[("grpc-timeout", "50m")], Full::from(MESSAGE));
@@ -146,7 +145,7 @@ async fn a_deadline_ends_a_response_that_has_begun() {
 }
 
 #[tokio::test]
-async fn deadline_fires_although_the_server_sends_without_a_pause() {
+async fn deadline_ends_a_response_of_continuous_messages() {
     let server = ScriptedServer::always(ScriptedResponse::Messages(10_000, 0)).await;
     let channel = Channel::new(format!("ipv4:{}", server.address)).unwrap();
     let deadline = Duration::from_millis(200);
@@ -156,7 +155,7 @@ async fn deadline_fires_although_the_server_sends_without_a_pause() {
         let mut body = channel.clone().call(call).await.unwrap().into_body();
         loop {
             match body.frame().await.unwrap() {
-                // Slower than the server, so that a piece is always there.
+                // Reads more slowly than the server sends, so that a piece is always available.
                 Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
                 Err(status) => return status,
             }

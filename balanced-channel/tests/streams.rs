@@ -1,6 +1,6 @@
-//! Streaming calls: spread call by call, and left alone when their endpoint is taken off the list.
+//! Streaming calls: each is balanced, and continues when its endpoint is removed from the set.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod scripted_server;
@@ -34,13 +34,13 @@ async fn servers(count: usize) -> (Vec<ScriptedServer>, Vec<Endpoint>) {
     (servers, endpoints)
 }
 
-/// One piece of a response.
+/// Reads one piece of a response.
 async fn piece(response: &mut Response<ResponseBody>) -> Bytes {
     let frame = timeout(TEST_TIMEOUT, response.body_mut().frame()).await.unwrap().unwrap().unwrap();
     frame.into_data().unwrap()
 }
 
-/// The rest of a response, and its status.
+/// Reads the rest of a response, and its status.
 async fn rest(response: Response<ResponseBody>) -> (Vec<u8>, Code) {
     let rest = timeout(TEST_TIMEOUT, response.into_body().collect()).await.unwrap().unwrap();
     let code = rest.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned();
@@ -68,7 +68,10 @@ async fn streams_are_balanced_and_survive_the_removal_of_their_endpoints() {
         async { timeout(TEST_TIMEOUT, call).await.unwrap().unwrap() }
     }))
     .await;
-    assert!(old.iter().all(|server| server.requests().len() == 2 * STREAMS / SERVERS), "each its share");
+    assert!(
+        old.iter().all(|server| server.requests().len() == 2 * STREAMS / SERVERS),
+        "every server gets its share"
+    );
 
     let new = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     updates.publish([new.address.into()]);
@@ -86,12 +89,12 @@ async fn streams_are_balanced_and_survive_the_removal_of_their_endpoints() {
     assert_eq!(
         old.iter().map(|server| server.requests().len()).sum::<usize>(),
         2 * STREAMS,
-        "nothing was repeated"
+        "no call was retried"
     );
 }
 
 #[tokio::test]
-async fn a_response_that_nobody_reads_stops_no_other_call() {
+async fn unread_response_blocks_no_other_call() {
     const UNREAD: usize = 20_000;
     let server = ScriptedServer::start(|number| match number {
         0 => ScriptedResponse::Messages(UNREAD, 0),

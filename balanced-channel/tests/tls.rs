@@ -1,5 +1,5 @@
-//! TLS: whom a channel trusts, who it says it is, and certificates that change while it lives.
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+//! TLS: trusted certificates, client certificates, and certificates that change while a channel is in use.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 
@@ -20,7 +20,7 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-/// A certificate authority, and a folder for what it issues.
+/// A certificate authority, and a directory for its certificates.
 struct Ca {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
@@ -47,7 +47,7 @@ impl Ca {
         self.issuer.pem()
     }
 
-    /// A certificate and its key, as PEM, for a host.
+    /// Returns a certificate for a host and its key, as PEM.
     fn issue(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate =
@@ -66,7 +66,7 @@ impl Ca {
     }
 }
 
-/// A server with a certificate of `ca` for `host`; it asks for a client's when told whose.
+/// Starts a server with a certificate of `ca` for `host`. With `clients`, it requests a client certificate of that CA.
 async fn serve(ca: &Ca, host: &str, clients: Option<&Ca>) -> SocketAddr {
     let (certificate, key) = ca.issue(host);
     let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
@@ -84,13 +84,13 @@ async fn serve_as(tls: ServerTlsConfig) -> SocketAddr {
     address
 }
 
-/// A channel to `address` that believes it to be `pods.test`.
+/// Returns the builder of a channel to `address` with the authority `pods.test`.
 fn to(address: SocketAddr) -> Builder {
     Channel::builder(format!("ipv4:{address}")).authority("pods.test:443".parse().unwrap())
 }
 
 #[tokio::test]
-async fn a_server_that_proves_the_targets_name_is_used() {
+async fn server_with_a_certificate_for_the_target_is_used() {
     let ca = Ca::new();
     let address = serve(&ca, "pods.test", None).await;
     let channel = to(address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
@@ -98,7 +98,7 @@ async fn a_server_that_proves_the_targets_name_is_used() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_name_or_another_authority_is_not() {
+async fn server_with_another_name_or_issuer_is_rejected() {
     let (ca, stranger) = (Ca::new(), Ca::new());
     for (address, why) in [
         (serve(&ca, "other.test", None).await, "the certificate is for other.test, not for pods.test"),
@@ -111,7 +111,7 @@ async fn a_server_of_another_name_or_another_authority_is_not() {
     }
 }
 
-/// As `openssl req -x509` makes it: a certificate that has signed itself, and is marked as that of a CA.
+/// The certificate is self-signed and marked as a CA, as `openssl req -x509` creates it.
 #[tokio::test]
 async fn certificate_that_is_itself_in_the_ca_file_is_trusted_for_its_names() {
     for (names, in_file, expired, result) in [
@@ -147,7 +147,7 @@ async fn certificate_that_is_itself_in_the_ca_file_is_trusted_for_its_names() {
 }
 
 #[tokio::test]
-async fn another_name_can_be_asked_for() {
+async fn server_name_setting_overrides_the_host_of_the_target() {
     let ca = Ca::new();
     let address = serve(&ca, "other.test", None).await;
     let tls = Tls::new().ca_file(ca.file()).server_name("other.test");
@@ -156,7 +156,7 @@ async fn another_name_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_certificate_gets_it() {
+async fn server_that_requests_a_client_certificate_gets_it() {
     let (ca, clients) = (Ca::new(), Ca::new());
     let address = serve(&ca, "pods.test", Some(&clients)).await;
     let (certificate, key) = clients.issue("client.test");
@@ -171,7 +171,7 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
 }
 
 #[tokio::test]
-async fn certificates_are_read_again_when_their_file_changes() {
+async fn changed_certificate_files_are_read_again() {
     let (before, after) = (Ca::new(), Ca::new());
     let address = serve(&after, "pods.test", None).await;
     let path = before.file();
@@ -184,7 +184,7 @@ async fn certificates_are_read_again_when_their_file_changes() {
 }
 
 #[tokio::test]
-async fn a_plain_server_is_not_taken_for_a_secure_one() {
+async fn server_without_tls_is_rejected() {
     let backend = backend::Backend::start();
     let ca = Ca::new();
     let channel = to(backend.address).tls(Tls::new().ca_file(ca.file())).unwrap().build().unwrap();
@@ -194,7 +194,7 @@ async fn a_plain_server_is_not_taken_for_a_secure_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_named_when_the_channel_is_built() {
+async fn unusable_file_or_name_is_named_when_the_channel_is_built() {
     let ca = Ca::new();
     let (certificate, key) = ca.issue("client.test");
     let certificate = ca.write("tls.crt", &certificate);
@@ -205,7 +205,7 @@ async fn what_cannot_be_used_is_named_when_the_channel_is_built() {
     let tls = |tls: Tls| Channel::builder("dns:///pods.test:443").tls(tls).map(drop);
     for (tls, why) in [
         (tls(Tls::new().ca_file("/nowhere/ca.pem")), "/nowhere/ca.pem cannot be used"),
-        (tls(Tls::new().ca_file(&empty)), "empty.pem holds no certificate"),
+        (tls(Tls::new().ca_file(&empty)), "empty.pem contains no certificate"),
         (tls(Tls::new().ca_file(ca.file()).identity(&certificate, "/nowhere/tls.key")), "/nowhere/tls.key"),
         (tls(Tls::new().ca_file(ca.file()).identity(&certificate, &other_key)), "tls.crt cannot be used"),
         (tls(Tls::new().ca_file(ca.file()).server_name("not a name")), "\"not a name\""),
@@ -217,7 +217,7 @@ async fn what_cannot_be_used_is_named_when_the_channel_is_built() {
 }
 
 #[tokio::test]
-async fn a_target_that_asks_for_tls_is_not_called_without() {
+async fn https_target_without_tls_is_an_error() {
     let error = Channel::new("https://pods.test").unwrap_err();
     assert!(
         matches!(error, BuildError::Insecure(_)) && error.to_string().contains("Builder::tls"),

@@ -1,7 +1,7 @@
-//! Transparent retries (gRFC A6): a call that no server has processed is sent again, elsewhere, with
-//! no policy to allow it; a call that may have been processed is not.
+//! Transparent retries (gRFC A6): without a retry policy, a call that no server has processed is retried on another
+//! endpoint, and a call that may have been processed is not.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod backend;
 mod raw_http2_server;
@@ -22,20 +22,20 @@ async fn to(addresses: &[std::net::SocketAddr]) -> Channel {
 }
 
 #[tokio::test]
-async fn a_refused_stream_goes_elsewhere() {
+async fn refused_stream_is_retried_on_another_endpoint() {
     let refuses = ScriptedServer::always(ScriptedResponse::Reset(Reason::REFUSED_STREAM)).await;
     let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     let channel = to(&[refuses.address, works.address]).await;
     for _ in 0..10 {
         assert_eq!(unary(&channel).await.code, Code::Ok);
     }
-    assert!((5..=10).contains(&refuses.requests().len()), "it had its turns");
+    assert!((5..=10).contains(&refuses.requests().len()), "the refusing server got its share of attempts");
     assert_eq!(works.requests().len(), 10);
     assert!(works.requests().iter().all(|seen| !seen.headers.contains_key("grpc-previous-rpc-attempts")));
 }
 
 #[tokio::test]
-async fn refusals_come_to_an_end() {
+async fn retries_of_refused_streams_are_limited() {
     let refuses = ScriptedServer::always(ScriptedResponse::Reset(Reason::REFUSED_STREAM)).await;
     let channel = to(&[refuses.address]).await;
     let got = unary(&channel).await;
@@ -45,7 +45,7 @@ async fn refusals_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_not() {
+async fn only_calls_after_the_last_stream_of_a_goaway_are_retried() {
     let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     let mut leaves = RawHttp2Server::start(InitialSettings::default()).await;
     let channel = to(&[works.address, leaves.address]).await;
@@ -55,7 +55,7 @@ async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_
             tokio::spawn(async move { unary(&channel).await })
         })
         .collect();
-    // The second of its two streams was never processed. The first may have been.
+    // The second of the two streams was not processed; the first may have been.
     leaves.streams(2).await;
     leaves.goaway(1).await;
     leaves.close();
@@ -69,13 +69,13 @@ async fn calls_above_the_last_stream_of_a_goaway_go_elsewhere_and_the_others_do_
 }
 
 #[tokio::test]
-async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
+async fn call_waiting_for_a_stream_is_retried_when_the_connection_is_lost() {
     let works = ScriptedServer::always(ScriptedResponse::Message(Code::Ok)).await;
     for goaway in [true, false] {
         let mut narrow = RawHttp2Server::start(InitialSettings { max_streams: Some(1) }).await;
         let channel = to(&[works.address, narrow.address]).await;
         let before = works.requests().len();
-        // Three for each: of the narrow one's, one is sent and two wait.
+        // Each server gets three calls. At the limited one, one call is sent and two wait.
         let calls: Vec<_> = (0..6)
             .map(|_| {
                 let channel = channel.clone();
@@ -100,9 +100,9 @@ async fn a_call_that_waited_for_a_free_stream_goes_elsewhere() {
     }
 }
 
-/// No attempt can be sent any more, and none may be repeated without end.
+/// No attempt can be sent any more, and the call must not be retried without end.
 #[test]
-fn channel_whose_runtime_has_ended_fails_calls() {
+fn channel_of_a_stopped_runtime_fails_calls() {
     let backend = Backend::start();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for wait_for_ready in [false, true] {

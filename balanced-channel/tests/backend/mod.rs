@@ -1,5 +1,5 @@
-//! A hello server on loopback that counts its calls and can be stopped gently or dropped dead, and a
-//! resolver that says what a test tells it.
+//! A hello server on loopback that counts its calls and can be drained or killed, and a resolver that the test
+//! controls.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
 
 use std::{
@@ -30,10 +30,10 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-/// The longest that any test waits for anything.
+/// The maximum time that a test waits.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server with a runtime of its own, so that dropping it closes its sockets as a kill does.
+/// A server with its own runtime. Dropping it closes its sockets, like a kill.
 pub struct Backend {
     pub address: SocketAddr,
     pub calls: Arc<AtomicU64>,
@@ -49,11 +49,11 @@ pub struct Backend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
     Healthy,
-    /// Answers UNAVAILABLE.
+    /// Responds with UNAVAILABLE.
     Failing,
 }
 
-/// Says its address, and stays away for as long as the caller's name says in milliseconds.
+/// The hello service. Responds with its address, after the number of milliseconds in the name of the greeting.
 struct Greeter {
     address: SocketAddr,
     calls: Arc<AtomicU64>,
@@ -87,7 +87,7 @@ impl Backend {
         Self::with(bind(address), None)
     }
 
-    /// Starts one at each of these addresses, all at the same port.
+    /// Starts a backend at each of these addresses, all at the same port.
     pub fn at_one_port(ips: &[&str]) -> Vec<Self> {
         let bind = |ip: &str, port| std::net::TcpListener::bind((ip, port)).ok();
         for _ in 0..100 {
@@ -104,7 +104,7 @@ impl Backend {
         panic!("no port is free at all of {ips:?}");
     }
 
-    /// Starts with a health service that says SERVING of the server as a whole.
+    /// Starts a backend with a health service that reports SERVING for the server as a whole.
     pub fn start_with_health() -> Self {
         Self::with(bind("127.0.0.1:0".parse().unwrap()), Some(HealthReporter::new()))
     }
@@ -135,8 +135,8 @@ impl Backend {
         (0..count).map(|_| Self::start()).collect()
     }
 
-    /// Stops the whole process, as SIGSTOP does: the kernel goes on taking bytes for it, and it reads
-    /// and says nothing until the result is dropped.
+    /// Stops the server as SIGSTOP does, until the result is dropped: the kernel still receives bytes, but the server
+    /// neither reads nor writes.
     #[must_use]
     pub fn freeze(&self) -> std::sync::mpsc::Sender<()> {
         let (go_on, wait) = std::sync::mpsc::channel();
@@ -149,7 +149,7 @@ impl Backend {
         go_on
     }
 
-    /// Takes no more connections, says GOAWAY, and finishes what is in flight.
+    /// Refuses new connections, sends GOAWAY, and finishes the calls in flight.
     pub fn drain(&mut self) {
         drop(self.stop.take());
     }
@@ -158,7 +158,7 @@ impl Backend {
         self.behavior.send_replace(behavior);
     }
 
-    /// Returns whether it has drained: the last connection is closed.
+    /// Returns whether the last connection is closed after a drain.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
@@ -176,7 +176,7 @@ impl Drop for Backend {
     }
 }
 
-/// Binds an address that a backend may be about to leave.
+/// Binds an address that a stopping backend may still occupy.
 fn bind(address: SocketAddr) -> std::net::TcpListener {
     for _ in 0..1000 {
         if let Ok(listener) = std::net::TcpListener::bind(address) {
@@ -187,18 +187,18 @@ fn bind(address: SocketAddr) -> std::net::TcpListener {
     panic!("{address} is never left")
 }
 
-/// The target that lists these backends.
+/// Returns the target that lists these backends.
 pub fn list<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> String {
     let list: Vec<_> = backends.into_iter().map(|backend| backend.address.to_string()).collect();
     format!("ipv4:{}", list.join(","))
 }
 
-/// An address where nothing listens.
-pub fn nowhere() -> SocketAddr {
+/// Returns an address without a listener.
+pub fn unused_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A resolver that hands its [`Updates`] to the test.
+/// A resolver that passes its [`Updates`] to the test.
 pub struct ManualResolver(oneshot::Sender<Updates>);
 
 impl ManualResolver {
@@ -215,15 +215,15 @@ impl Resolver for ManualResolver {
     }
 }
 
-/// A channel, and what tells it its endpoints.
+/// Returns a channel, and the [`Updates`] for its endpoints.
 pub async fn manual_channel() -> (Channel, Updates) {
     manual_channel_with(|builder| builder).await
 }
 
-/// The same, of a channel with other settings.
+/// Returns a channel with the settings of `configure`, and the [`Updates`] for its endpoints.
 pub async fn manual_channel_with(configure: impl FnOnce(Builder) -> Builder) -> (Channel, Updates) {
     let (resolver, updates) = ManualResolver::new();
-    let channel = configure(Channel::builder("dns:///told:1").resolver(resolver)).build().unwrap();
+    let channel = configure(Channel::builder("dns:///static:1").resolver(resolver)).build().unwrap();
     (channel, updates.await.unwrap())
 }
 
@@ -231,7 +231,7 @@ pub fn endpoints<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Vec<End
     backends.into_iter().map(|backend| backend.address.into()).collect()
 }
 
-/// Waits until `count` subchannels, of as many in all, are READY.
+/// Waits until the channel has `count` subchannels and all are READY.
 pub async fn ready(channel: &Channel, count: usize) {
     until(&format!("{count} READY"), || {
         let snapshot = channel.snapshot();
@@ -240,7 +240,7 @@ pub async fn ready(channel: &Channel, count: usize) {
     .await;
 }
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns a value.
 pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -253,7 +253,7 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     tokio::time::timeout(TEST_TIMEOUT, looking).await.unwrap_or_else(|_| panic!("never saw {what}"))
 }
 
-/// Makes one call; the answer is the address of who answered.
+/// Makes one call. Returns the address of the backend that responded.
 pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
     let greeting = Greeting { name: name.to_owned() };
     let mut client = HelloClient::new(channel.clone());
@@ -262,8 +262,8 @@ pub async fn call(channel: &Channel, name: &str) -> Result<String, Status> {
     answer.map(|answer| answer.into_inner().hostname)
 }
 
-/// Makes one call without a bound.
-pub async fn say(channel: &Channel) -> Result<(), Status> {
+/// Makes one call without a time limit.
+pub async fn call_without_limit(channel: &Channel) -> Result<(), Status> {
     let greeting = Greeting { name: String::new() };
     HelloClient::new(channel.clone()).say_hello(greeting).await.map(drop)
 }
@@ -275,7 +275,7 @@ pub async fn call_within(channel: &Channel, deadline: Duration) -> Result<String
     Ok(HelloClient::new(channel.clone()).say_hello(request).await?.into_inner().hostname)
 }
 
-/// The code of a call that fails.
+/// Makes a call that must fail. Returns the code and the message.
 pub async fn fails(channel: &Channel, name: &str) -> (Code, String) {
     let status = call(channel, name).await.expect_err("the call should fail");
     (status.code(), status.message().to_owned())

@@ -1,4 +1,4 @@
-//! Servers that compress their responses, whatever the client accepts.
+//! Servers that compress their responses, even with encodings that the client does not accept.
 
 use balanced_channel::{COMPRESSION_ENCODINGS, Channel, Connectivity};
 use proto::hello::{Greeting, hello_client::HelloClient};
@@ -23,7 +23,7 @@ const HOSTNAMES: [(&str, &[u8]); 3] = [
     ("zstd", b"\x01\0\0\0\x11\x28\xb5\x2f\xfd\x60\xeb\x02\x18\x00\x00\x1a\xe8\x07\x43\x1f\x00\x78"),
 ];
 
-/// A `HealthCheckResponse` that says NOT_SERVING, as a gzip frame.
+/// A `HealthCheckResponse` with NOT_SERVING, as a gzip frame.
 const NOT_SERVING: &[u8] =
     b"\x01\0\0\0\x16\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xe3\x60\x02\x00\xdb\xf9\x0e\x67\x02\x00\x00\x00";
 
@@ -50,7 +50,7 @@ async fn compressed_response_is_decoded_up_to_the_limit_on_messages() {
 }
 
 #[tokio::test]
-async fn compressed_health_is_read_and_an_unknown_encoding_is_no_health() {
+async fn compressed_health_is_read_and_an_unknown_encoding_is_an_error() {
     for (encoding, expected) in [("gzip", "NOT_SERVING"), ("br", "compressed with br")] {
         let server = ScriptedServer::always(ScriptedResponse::EncodedStream(encoding, NOT_SERVING)).await;
         let builder = Channel::builder(format!("ipv4:{}", server.address)).health_check("");

@@ -5,7 +5,7 @@ use tonic::Code;
 
 use super::scripted_server::{MESSAGE, ScriptedResponse, ScriptedServer, unary};
 
-/// Starts a server that answers with `large` first, and with a small message from then on.
+/// Starts a server that sends `large` as the first response, and small messages from then on.
 async fn first(large: ScriptedResponse) -> ScriptedServer {
     ScriptedServer::start(move |number| if number == 0 { large } else { ScriptedResponse::Message(Code::Ok) })
         .await
@@ -19,7 +19,7 @@ async fn response_above_the_limit_of_a_header_list_is_resource_exhausted() {
         (ScriptedResponse::LargeHeaders(1, 200_000), "headers"),
         (ScriptedResponse::LargeHeaders(200, 1000), "headers"),
         (ScriptedResponse::LargeTrailers(17, 1000), "trailers"),
-        // h2 cuts these without an error: after the status, and after many fields.
+        // h2 truncates these without an error: after the status, and after many fields.
         (ScriptedResponse::LargeTrailers(1, 200_000), "trailers"),
         (ScriptedResponse::LargeTrailers(200, 1000), "trailers"),
         (ScriptedResponse::LargeTrailers(1, 140_000), "trailers"),
@@ -38,7 +38,7 @@ async fn response_above_the_limit_of_a_header_list_is_resource_exhausted() {
 }
 
 #[tokio::test]
-async fn header_lists_within_the_limit_arrive_whole() {
+async fn header_lists_within_the_limit_arrive_complete() {
     for (limit, count) in [(None, 15), (Some(256 << 10), 200)] {
         for large in
             [ScriptedResponse::LargeHeaders(count, 1000), ScriptedResponse::LargeTrailers(count, 1000)]

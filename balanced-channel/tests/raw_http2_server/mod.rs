@@ -1,5 +1,5 @@
-//! A peer that speaks HTTP/2 frame by frame, for what no server library lets one say. It takes one
-//! connection, answers no request, and counts the streams that are opened.
+//! A peer that sends single HTTP/2 frames, for behaviour that server libraries do not allow. It accepts one connection,
+//! responds to no request, and counts the opened streams.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
 
 use std::{net::SocketAddr, time::Duration};
@@ -21,7 +21,7 @@ const GOAWAY: u8 = 0x7;
 const ACK: u8 = 0x1;
 const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 
-/// The first bytes of the peer.
+/// The SETTINGS that the peer sends first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InitialSettings {
     pub max_streams: Option<u32>,
@@ -32,7 +32,7 @@ pub struct RawHttp2Server {
     pub address: SocketAddr,
     writer: Option<oneshot::Receiver<OwnedWriteHalf>>,
     open: Option<OwnedWriteHalf>,
-    /// The time that the headers of each stream are.
+    /// The length of the headers of each opened stream, in bytes.
     streams: watch::Receiver<Vec<usize>>,
     reading: JoinHandle<()>,
 }
@@ -53,7 +53,7 @@ impl RawHttp2Server {
         Self { address, writer: Some(writer), open: None, streams, reading }
     }
 
-    /// Waits until so many streams were opened.
+    /// Waits until `count` streams were opened.
     pub async fn streams(&mut self, count: usize) {
         let opened = self.streams.wait_for(|opened| opened.len() >= count);
         drop(
@@ -61,14 +61,14 @@ impl RawHttp2Server {
         );
     }
 
-    /// Waits for a stream whose headers take at least so many bytes; how many were opened until then.
+    /// Waits for a stream whose headers have at least `bytes` bytes. Returns the number of streams opened until then.
     pub async fn stream_of(&mut self, bytes: usize) -> usize {
         let long = |opened: &Vec<usize>| opened.iter().any(|length| *length >= bytes);
         let opened = tokio::time::timeout(Duration::from_secs(20), self.streams.wait_for(long)).await;
         opened.expect("the stream must come").unwrap().len()
     }
 
-    /// Says that no stream after `last` was or will be processed.
+    /// Sends GOAWAY: no stream after `last` was or will be processed.
     pub async fn goaway(&mut self, last: u32) {
         let payload = [last.to_be_bytes(), 0_u32.to_be_bytes()].concat();
         if let Some(writer) = self.writer.take() {
@@ -112,7 +112,7 @@ async fn read(mut reader: OwnedReadHalf, streams: &watch::Sender<Vec<usize>>) {
     }
 }
 
-/// A frame of the connection as a whole.
+/// Returns a frame on stream 0.
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 0];

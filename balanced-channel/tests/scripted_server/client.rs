@@ -1,4 +1,4 @@
-//! Calls that see the answer as it is on the wire.
+//! Calls that return the raw response.
 
 use std::convert::Infallible;
 
@@ -23,7 +23,7 @@ pub struct CallOutput {
     pub body: Vec<u8>,
 }
 
-/// Sends `request` and reads the answer to its end.
+/// Sends `request` and reads the response to its end.
 pub async fn send(channel: &Channel, request: Request<Body>) -> CallOutput {
     let exchange = async {
         let response = channel.clone().call(request).await?;
@@ -50,7 +50,7 @@ pub async fn send(channel: &Channel, request: Request<Body>) -> CallOutput {
     })
 }
 
-/// A unary call with one small message.
+/// Makes a unary call with one small message.
 pub async fn unary(channel: &Channel) -> CallOutput {
     send(channel, request(&[], Full::from(MESSAGE))).await
 }
@@ -63,7 +63,7 @@ pub fn request(headers: &[(&'static str, &'static str)], body: impl IntoBody) ->
     request
 }
 
-/// A request that the test sends piece by piece.
+/// Returns a request body that the test sends piece by piece.
 pub fn upload(pieces: mpsc::UnboundedReceiver<Bytes>) -> impl IntoBody {
     StreamBody::new(UnboundedReceiverStream::new(pieces).map(|piece| Ok(http_body::Frame::data(piece))))
 }

@@ -1,4 +1,4 @@
-//! A server that answers each request as a test's script says.
+//! A server that responds to each request by the script of a test.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses the part it needs")]
 
 mod client;
@@ -20,10 +20,10 @@ use tokio::{
 };
 use tonic::Code;
 
-/// The longest that any test waits for anything.
+/// The maximum time that a test waits.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One message: compressed no, length 3.
+/// One message frame: not compressed, length 3.
 pub const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
 
 /// The response to a request.
@@ -31,42 +31,42 @@ pub const MESSAGE: &[u8] = b"\0\0\0\0\x03abc";
 pub enum ScriptedResponse {
     /// A message, and the status in the trailers.
     Message(Code),
-    /// Nothing but a status.
+    /// Only a status.
     Status(Code),
-    /// OK, with so many fields of so many bytes in the headers.
+    /// OK, with this number of header fields of this size in bytes.
     LargeHeaders(usize, usize),
-    /// A message and OK, and so many fields of so many bytes in the trailers.
+    /// A message and OK, with this number of trailer fields of this size in bytes.
     LargeTrailers(usize, usize),
     /// A frame in this encoding, and OK.
     Encoded(&'static str, &'static [u8]),
-    /// The same, and then nothing.
+    /// A frame in this encoding, after which the stream stays open.
     EncodedStream(&'static str, &'static [u8]),
-    /// Nothing but UNAVAILABLE, and when to try again.
+    /// UNAVAILABLE with this pushback.
     Pushback(&'static str),
-    /// An HTTP status without a word of gRPC.
+    /// A response with this HTTP status that is not gRPC.
     Http(u16),
     /// A reset instead of a response.
     Reset(Reason),
     /// The headers of a response, half a message, and a reset.
     Half,
-    /// The headers of a response, and then nothing.
+    /// The headers of a response, after which the stream stays open.
     Begin,
-    /// Every piece of the request as it comes, and OK when it ends.
+    /// Every piece of the request as it arrives, and OK when the request ends.
     Echo,
-    /// The number of messages that with so many milliseconds before each, and OK.
+    /// This number of messages, with this number of milliseconds before each, and OK.
     Messages(usize, u64),
-    /// Nothing.
+    /// No response.
     Silence,
 }
 
-/// An answer, and how much of the request is read before it.
+/// A response, and the part of the request that is read before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     pub read: usize,
     pub answer: ScriptedResponse,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     pub headers: HeaderMap,
@@ -86,7 +86,7 @@ pub struct ScriptedServer {
 type Script = dyn Fn(usize) -> Step + Send + Sync;
 
 impl From<ScriptedResponse> for Step {
-    /// Reads the whole request first.
+    /// Creates a step that reads the whole request first.
     fn from(answer: ScriptedResponse) -> Self {
         Self { read: usize::MAX, answer }
     }
@@ -95,7 +95,7 @@ impl From<ScriptedResponse> for Step {
 // === impl Scripted ===
 
 impl ScriptedServer {
-    /// A server whose answer to its first request is `script(0)`, and so on.
+    /// Starts a server whose response to the first request is `script(0)`, and so on.
     pub async fn start<S: Into<Step>>(script: impl Fn(usize) -> S + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,7 +113,7 @@ impl ScriptedServer {
         Self { address, seen, _serving: serving }
     }
 
-    /// One that gives every request the same answer.
+    /// Starts a server that sends the same response to every request.
     pub async fn always(answer: ScriptedResponse) -> Self {
         Self::start(move |_| answer).await
     }
@@ -201,7 +201,7 @@ async fn answer(
         ScriptedResponse::Half => {
             let mut stream = respond.send_response(head(None), false).unwrap();
             stream.send_data(Bytes::from_static(&MESSAGE[..4]), false).unwrap();
-            // So that the reset does not overtake the rest.
+            // Sends the reset after the previous frames have been delivered.
             tokio::time::sleep(Duration::from_millis(20)).await;
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
@@ -214,7 +214,7 @@ async fn answer(
             let mut stream = respond.send_response(head(None), false).unwrap();
             while let Some(Ok(data)) = body.data().await {
                 drop(body.flow_control().release_capacity(data.len()));
-                // The end comes as an empty piece.
+                // The end of the body is an empty piece.
                 if !data.is_empty() {
                     drop(stream.send_data(data, false));
                 }

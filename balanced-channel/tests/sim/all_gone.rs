@@ -1,4 +1,4 @@
-//! Every backend is gone for half a minute and comes back somewhere else.
+//! Every backend disappears for half a minute, and new ones appear at other addresses.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const GONE: Duration = Duration::from_secs(30);
 const BOUND: Duration = Duration::from_millis(1500);
-/// Callers give up after this long.
+/// The deadline of the calls.
 const DEADLINE: Option<Duration> = Some(Duration::from_millis(250));
 
 /// Lists `backends` and waits for the first call that succeeds.
@@ -31,11 +31,11 @@ async fn returns(channel: &Channel, registry: &Registry, backends: &[Backend]) {
 }
 
 #[test]
-fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows_new_addresses() {
+fn calls_fail_without_backends_and_succeed_soon_after_new_addresses_are_listed() {
     simulate(FINE, ["machine"], |[node]| async move {
         let registry = Registry::of(&[]);
         let channel = registry.channel();
-        // At several moments between two lookups, with the old addresses still listed and not.
+        // Changes the set at several times between two lookups, with and without an empty set in between.
         for (round, emptied) in [(1, true), (2, false), (3, true), (4, false), (5, false)] {
             let backends: Vec<_> = (0..3).map(|n| node.backend(100 * round + n).started()).collect();
             sleep(Duration::from_millis(137)).await;
@@ -62,10 +62,10 @@ fn calls_fail_while_everything_is_gone_and_succeed_soon_after_the_registry_shows
 }
 
 #[test]
-fn addresses_that_swallow_every_packet_do_not_delay_the_way_back() {
+fn black_holed_addresses_do_not_delay_recovery() {
     simulate(FINE, ["old", "new"], |[old, new]| async move {
         let Cluster { registry, channel, .. } = Cluster::with(&old, 3).await;
-        // The machine goes with them: nobody is told, but calls go unanswered.
+        // The whole machine fails: no connection is closed, and calls get no response.
         let load = Load { deadline: DEADLINE, burst: 1, ..Load::default() }.start(&channel);
         turmoil::hold("client", "old");
         sleep(GONE).await;

@@ -1,4 +1,4 @@
-//! A backend that swallows every packet: nothing is closed and nothing answers.
+//! A backend whose packets are all dropped: no connection is closed and no call gets a response.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wait() {
+fn black_holed_backend_is_ejected_after_five_missed_deadlines() {
     simulate(FINE, ["good", "bad"], |[good, bad]| async move {
         let backends = [good.backends(2), bad.backends(1)].concat();
         let deadline = Duration::from_millis(200);
@@ -31,8 +31,8 @@ fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wai
         assert!(!stats.failed.is_empty() && stats.succeeded > 20_000, "{} calls", stats.succeeded);
         for (when, status) in &stats.failed {
             assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-            // The first calls set out at the cut, fail at their deadline, and that ends it: the last
-            // to fail are those that had set out before it was known.
+            // The first calls after the cut fail at their deadline and eject the backend. The last failures are those
+            // of calls that were sent before the ejection.
             let after = *when - cut;
             assert!(after <= 2 * deadline + Duration::from_millis(50), "failed {after:?} after the cut");
         }
@@ -41,7 +41,7 @@ fn a_black_hole_gets_no_more_calls_after_five_deadlines_and_the_others_never_wai
 }
 
 #[test]
-fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
+fn black_holed_backend_gets_no_calls_after_five_seconds_without_deadlines() {
     simulate(FINE, ["good", "bad"], |[good, bad]| async move {
         let Cluster { backends, channel, .. } =
             Cluster::of([good.backends(2), bad.backends(1)].concat()).await;
@@ -63,11 +63,11 @@ fn a_black_hole_gets_no_more_calls_after_five_seconds_without_any_deadline() {
         }
         let after = last - cut;
         assert!(after <= Duration::from_secs(5), "a call went to the black hole {after:?} after the cut");
-        // Calls to the black hole end as well, and calls to other servers never waited.
+        // Calls to the black hole fail too, and calls to other servers are not delayed.
         let stats = load.stop().await;
         assert!(!stats.failed.is_empty());
         assert!(stats.failed.iter().all(|(_, status)| status.code() == Code::Unavailable));
         let (harmed, there) = (stats.slow + stats.failed.len() as u64, calls - first + before);
-        assert!(harmed <= there, "{harmed} calls were late or lost, and {there} were there");
+        assert!(harmed <= there, "{harmed} calls were late or lost, and {there} were sent there");
     });
 }

@@ -16,8 +16,8 @@ use crate::{
     registry::{endpoints, manual_channel},
 };
 
-/// Returns the number of calls that each endpoint was ever given.
-fn given(channel: &Channel) -> BTreeMap<SocketAddr, u64> {
+/// Returns the number of calls sent to each endpoint so far.
+fn started(channel: &Channel) -> BTreeMap<SocketAddr, u64> {
     channel.snapshot().subchannels.iter().map(|s| (s.address, s.started)).collect()
 }
 
@@ -26,7 +26,7 @@ fn tasks() -> usize {
 }
 
 #[test]
-fn churn_fails_no_call_shares_within_one_call_and_leaks_no_task_and_no_socket() {
+fn churn_fails_no_call_and_leaks_no_task_or_socket() {
     simulate(FINE, ["machine"], |[node]| async move {
         let backends = node.backends(50);
         let at_first = tasks();
@@ -41,10 +41,10 @@ fn churn_fails_no_call_shares_within_one_call_and_leaks_no_task_and_no_socket() 
         for (second, size) in (1..=60).zip([3, 50, 2, 50].into_iter().cycle()) {
             updates.publish(endpoints(&backends[..size]));
             ready(&channel, size).await;
-            let before = given(&channel);
+            let before = started(&channel);
             sleep_until(began + Duration::from_secs(second)).await;
             let shares: Vec<_> =
-                given(&channel).into_iter().map(|(address, now)| now - before[&address]).collect();
+                started(&channel).into_iter().map(|(address, now)| now - before[&address]).collect();
             let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
             assert!(shares.iter().sum::<u64>() >= 900, "second {second}: {shares:?}");
             assert!(most - least <= 1, "second {second}: {shares:?}");

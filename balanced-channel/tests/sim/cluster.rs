@@ -1,4 +1,4 @@
-//! The setting of a test: machines on a simulated network, and a client that runs the test.
+//! The set-up of a test: machines on a simulated network, and a client that runs the test.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Cluster {
     pub channel: Channel,
 }
 
-/// Runs `test` on the host `client`, with a machine of each of the names beside it.
+/// Runs `test` on the host `client`, in a network with a machine for each name.
 pub fn simulate<const N: usize, F>(tick: Duration, names: [&str; N], test: impl FnOnce([Node; N]) -> F)
 where
     F: Future<Output = ()> + 'static,
@@ -35,12 +35,12 @@ where
 // === impl World ===
 
 impl Cluster {
-    /// With so many backends of a machine.
+    /// Starts `backends` backends on one machine.
     pub async fn with(node: &Node, backends: u16) -> Self {
         Self::of(node.backends(backends)).await
     }
 
-    /// With these backends.
+    /// Creates a cluster of these backends.
     pub async fn of(backends: Vec<Backend>) -> Self {
         let registry = Registry::of(&backends);
         let channel = registry.channel();

@@ -1,4 +1,4 @@
-//! One backend of three is dead: from the start, or killed under load and started again.
+//! One backend of three is down from the start, or is killed under load and restarted.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn a_backend_that_is_dead_from_the_start_costs_no_call() {
+fn backend_that_is_down_from_the_start_fails_no_call() {
     simulate(FINE, ["machine"], |[node]| async move {
         let backends = node.backends(3);
         backends[1].kill();
@@ -25,7 +25,7 @@ fn a_backend_that_is_dead_from_the_start_costs_no_call() {
 }
 
 #[test]
-fn a_kill_fails_no_call_with_a_retry_policy() {
+fn kill_with_a_retry_policy_fails_no_call() {
     simulate(FINE, ["machine"], |[node]| async move {
         let backends = node.backends(3);
         let channel = Registry::of(&backends).builder().retry_policy(RetryPolicy::default()).build().unwrap();
@@ -45,7 +45,7 @@ fn a_kill_fails_no_call_with_a_retry_policy() {
 }
 
 #[test]
-fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a_restart() {
+fn kill_fails_at_most_calls_in_flight_and_restart_restores_traffic() {
     simulate(FINE, ["machine"], |[node]| async move {
         let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load { work_ms: 300, ..Load::default() }.start(&channel);
@@ -58,14 +58,14 @@ fn a_kill_fails_at_most_what_is_in_flight_there_and_traffic_is_back_soon_after_a
             victim.kill();
             sleep(Duration::from_millis(down)).await;
             let lost = load.stats().failed.len() as u64 - failed;
-            // In the millisecond that the news takes, two more calls may set out.
+            // Two more calls may be sent in the millisecond before the client sees the reset.
             assert!(lost <= in_flight + 2, "{lost} calls failed, {in_flight} were in flight");
 
             let before = victim.calls();
             victim.start();
             let started = Instant::now();
             until("traffic", || (victim.calls() > before).then_some(())).await;
-            // Within what is left of the backoff, which has grown to at most 0.64 of the time that it was down.
+            // The rest of the backoff is at most 0.64 of the time for which the backend was down.
             let bound = Duration::from_millis(1500).max(Duration::from_millis(down));
             let back = started.elapsed();
             assert!(back <= bound, "traffic came back after {back:?}, {bound:?} are allowed");

@@ -1,4 +1,4 @@
-//! Servers that end connections gracefully while they go on, as at a maximum connection age.
+//! Servers that close connections gracefully and keep running, as at a maximum connection age.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
 };
 
 #[test]
-fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
+fn goaways_under_load_fail_no_call_and_close_no_other_connection() {
     simulate(FINE, ["machine"], |[node]| async move {
         let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load { work_ms: 700, burst: 1, ..Load::default() }.start(&channel);
         for goaway in 0_u64..60 {
-            // Now and then faster than the calls end, and faster than a connection counts as good.
+            // Some intervals are shorter than a call, and shorter than the minimum duration of a connection.
             sleep(Duration::from_millis([1500, 300, 20][goaway as usize % 3] + goaway % 5)).await;
             backends[0].recycle();
             backends[1].recycle();
@@ -31,7 +31,7 @@ fn goaways_under_load_fail_no_call_and_leave_other_connections_alone() {
 }
 
 #[test]
-fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_connection_ends() {
+fn goaway_replaces_the_connection_before_its_last_call_ends() {
     simulate(FINE, ["machine"], |[node]| async move {
         let Cluster { backends, channel, .. } = Cluster::with(&node, 1).await;
         let slow = tokio::spawn({
@@ -43,7 +43,7 @@ fn after_a_goaway_the_replacement_is_there_before_the_last_call_on_the_old_conne
             sleep(Duration::from_millis(200)).await;
             backends[0].recycle();
             sleep(Duration::from_millis(2)).await;
-            // With one backend, this call has nowhere to go but the replacement.
+            // With one backend, this call can only use the new connection.
             call(&channel, 0, Some(Duration::from_millis(1500))).await.unwrap();
             assert_eq!(backends[0].counts.accepted(), round);
             assert_eq!(backends[0].connections(), 2, "the old one, with the slow call, and the new");

@@ -1,4 +1,4 @@
-//! Load: calls started at a fixed rate, whatever becomes of the ones before.
+//! Load: calls that start at a fixed rate, independent of the outcome of earlier calls.
 
 use std::{
     collections::BTreeMap,
@@ -12,21 +12,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
 
-/// The longest that a test waits for anything, in simulated time.
+/// The maximum time that a test waits, in simulated time.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The rate and the number of calls.
 #[derive(Clone, Copy)]
 pub struct Load {
-    /// The number of calls that are started at once, and how often.
+    /// The number of calls that start at once, every `every`.
     pub burst: u32,
     pub every: Duration,
-    /// The time that the backend takes to answer one, in milliseconds.
+    /// The time that the backend takes for a call, in milliseconds.
     pub work_ms: u64,
     pub deadline: Option<Duration>,
 }
 
-/// A load that runs.
+/// A running load.
 pub struct Running {
     stop: CancellationToken,
     calls: TaskTracker,
@@ -41,7 +41,7 @@ pub struct CallStats {
     /// The times and statuses of failed calls.
     pub failed: Vec<(Instant, Status)>,
     pub slowest_success: Duration,
-    /// Successes that took 50 ms longer than the backend works on them.
+    /// The number of successes that took at least 50 ms longer than the work of the backend.
     pub slow: u64,
     in_flight: u64,
     pub most_in_flight: u64,
@@ -50,7 +50,7 @@ pub struct CallStats {
 // === impl Load ===
 
 impl Default for Load {
-    /// 2 000 calls a second, 20 ms each.
+    /// Returns a load of 2 000 calls per second that take 20 ms each.
     fn default() -> Self {
         Self { burst: 2, every: Duration::from_millis(1), work_ms: 20, deadline: None }
     }
@@ -107,7 +107,7 @@ impl Running {
         self.stats.lock().unwrap().clone()
     }
 
-    /// Starts no more calls, and waits for those that were started.
+    /// Stops starting calls, and waits for those in flight.
     pub async fn stop(self) -> CallStats {
         self.stop.cancel();
         self.calls.close();
@@ -130,7 +130,7 @@ impl CallStats {
     }
 }
 
-/// Makes one call; the answer is the address of the backend that answered.
+/// Makes one call. Returns the address of the backend that responded.
 pub async fn call(channel: &Channel, work_ms: u64, deadline: Option<Duration>) -> Result<String, Status> {
     let mut request = Request::new(Greeting { name: work_ms.to_string() });
     if let Some(deadline) = deadline {
@@ -141,7 +141,7 @@ pub async fn call(channel: &Channel, work_ms: u64, deadline: Option<Duration>) -
     Ok(answer?.into_inner().hostname)
 }
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns a value.
 pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -153,7 +153,7 @@ pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until `count` subchannels, of as many in all, are READY.
+/// Waits until the channel has `count` subchannels and all are READY.
 pub async fn ready(channel: &Channel, count: usize) {
     until(&format!("{count} READY"), || {
         let snapshot = channel.snapshot();

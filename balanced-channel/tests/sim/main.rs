@@ -1,7 +1,7 @@
 //! The real channel over a simulated network, in simulated time.
 
-#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
-#![allow(unreachable_pub, reason = "the rooms of one test program")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of one test program")]
 
 mod cluster;
 mod load;

@@ -1,4 +1,4 @@
-//! The simulated network: its TCP as the channel's connector, and a simulation to run it in.
+//! The simulated network: a connector for its TCP, and the simulation itself.
 
 use std::{io, time::Duration};
 
@@ -16,7 +16,7 @@ impl Connector for SimulatedTcp {
     }
 }
 
-/// A simulation whose network takes one tick from host to host. The same seed gives the same run.
+/// Creates a simulation whose network takes one tick from host to host. Runs with the same seed are identical.
 pub fn simulation(tick: Duration) -> turmoil::Builder {
     fastrand::seed(7);
     let mut builder = turmoil::Builder::new();
@@ -32,5 +32,5 @@ pub fn simulation(tick: Duration) -> turmoil::Builder {
 
 /// A tick of a millisecond, for tests under load.
 pub const FINE: Duration = Duration::from_millis(1);
-/// A longer one, for tests that are long in simulated time.
+/// A longer tick, for tests that are long in simulated time.
 pub const COARSE: Duration = Duration::from_millis(10);

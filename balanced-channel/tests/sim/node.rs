@@ -1,7 +1,7 @@
-//! Simulated machines and the backends on them, which can be started, drained and killed.
+//! Simulated machines, and the backends on them, which can be started, drained and killed.
 //!
-//! A machine is one host of the network; a backend is a process on it, with a port of its own. What
-//! should run is a table that a test changes at any time, and that the machine follows.
+//! A machine is one host of the network. A backend is a process on the machine, with its own port. The test changes the
+//! table of desired backends at any time, and the machine follows the table.
 
 use std::{
     cell::RefCell,
@@ -41,7 +41,7 @@ pub struct Backend {
     pub counts: Counts,
 }
 
-/// The calls that a backend has seen, over all its restarts.
+/// The connections and calls of a backend, over all its restarts.
 #[derive(Clone, Default)]
 pub struct Counts {
     pub calls: Arc<AtomicU64>,
@@ -58,21 +58,21 @@ impl Counts {
 /// The desired state of a backend; a backend that is not in the table is down.
 #[derive(Clone)]
 struct DesiredBackend {
-    /// Which life of it: a backend that is started again is another process.
+    /// The number of restarts: a restarted backend is a new process.
     generation: u32,
     commands: Commands,
     counts: Counts,
 }
 
-/// The orders to a process.
+/// The commands to a process.
 #[derive(Clone, Copy, Default)]
 struct Commands {
     draining: bool,
-    /// The number of times that it was told to say GOAWAY on the connections that it has.
+    /// The number of requests to send GOAWAY on all current connections.
     goaways: u32,
 }
 
-/// A backend that runs.
+/// A running backend.
 struct Process {
     generation: u32,
     commands: watch::Sender<Commands>,
@@ -89,7 +89,7 @@ impl Node {
         Self { ip, table, counts: Rc::default() }
     }
 
-    /// The backend at a port, which does not run until it is started.
+    /// Returns the backend at a port, which is not running yet.
     pub fn backend(&self, port: u16) -> Backend {
         let counts = self.counts.borrow_mut().entry(port).or_default().clone();
         Backend { node: self.clone(), address: SocketAddr::new(self.ip, port), counts }
@@ -104,7 +104,7 @@ impl Node {
 // === impl Backend ===
 
 impl Backend {
-    /// Runs it, or runs it again beside a life of it that drains.
+    /// Starts the backend. A previous process that is draining continues.
     pub fn start(&self) {
         self.node.table.send_modify(|table| {
             let generation = table.get(&self.address.port()).map_or(0, |desired| desired.generation + 1);
@@ -119,12 +119,12 @@ impl Backend {
         self
     }
 
-    /// Takes no more connections, says GOAWAY on those there are, and finishes what is in flight.
+    /// Refuses new connections, sends GOAWAY on the existing ones, and finishes the calls in flight.
     pub fn drain(&self) {
         self.order(|commands| commands.draining = true);
     }
 
-    /// Says GOAWAY on the connections there are, as at their maximum age, and takes new ones.
+    /// Sends GOAWAY on the existing connections, as at their maximum age, and accepts new ones.
     pub fn recycle(&self) {
         self.order(|commands| commands.goaways += 1);
     }
@@ -135,7 +135,7 @@ impl Backend {
         });
     }
 
-    /// Ends it as SIGKILL does: every socket is closed at once, and the port refuses.
+    /// Ends the process as SIGKILL does: every socket is closed at once, and the port refuses connections.
     pub fn kill(&self) {
         self.node.table.send_modify(|table| {
             table.remove(&self.address.port());
@@ -146,13 +146,13 @@ impl Backend {
         self.counts.calls.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of connections that it has now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> u64 {
         self.counts.accepted.load(Ordering::Relaxed) - self.counts.closed.load(Ordering::Relaxed)
     }
 }
 
-// === the machine's software ===
+// === processes of a machine ===
 
 async fn run(ip: IpAddr, mut table: watch::Receiver<BTreeMap<u16, DesiredBackend>>) -> turmoil::Result {
     let mut running: BTreeMap<u16, Vec<Process>> = BTreeMap::new();

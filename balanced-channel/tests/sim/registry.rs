@@ -1,4 +1,4 @@
-//! The simulated registry: what DNS would say, and a channel that polls it as it polls DNS.
+//! A simulated registry in place of DNS, and a channel that polls the registry.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ pub struct Registry {
     pub lookups: Arc<AtomicU64>,
 }
 
-/// The `ttl` of every answer, longer than the channel believes any.
+/// The `ttl` of every answer, above the maximum time between lookups.
 const TTL: Duration = Duration::from_secs(30);
 
 // === impl Registry ===
@@ -44,7 +44,7 @@ impl Registry {
         *self.answer.lock().unwrap() = Err(ResolveError::new("the registry is down"));
     }
 
-    /// A channel over the simulated network that follows this registry.
+    /// Returns a channel over the simulated network that follows this registry.
     pub fn channel(&self) -> Channel {
         self.builder().build().unwrap()
     }
@@ -56,13 +56,14 @@ impl Registry {
     }
 }
 
-/// A resolver that hands its [`Updates`] to the test, which then publishes what it likes.
+/// A resolver that passes its [`Updates`] to the test, which publishes the endpoints.
 pub struct ManualResolver(oneshot::Sender<Updates>);
 
-/// A channel over the simulated network, and what tells it its endpoints.
+/// Returns a channel over the simulated network, and the [`Updates`] for its endpoints.
 pub async fn manual_channel() -> (Channel, Updates) {
     let (sender, updates) = oneshot::channel();
-    let builder = Channel::builder("dns:///told:1").connector(SimulatedTcp).resolver(ManualResolver(sender));
+    let builder =
+        Channel::builder("dns:///static:1").connector(SimulatedTcp).resolver(ManualResolver(sender));
     (builder.build().unwrap(), updates.await.unwrap())
 }
 
@@ -80,7 +81,7 @@ impl Resolver for ManualResolver {
 impl Lookup for Registry {
     async fn lookup(&mut self) -> Result<LookupAnswer, ResolveError> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        // An answer takes its time.
+        // A lookup takes some time.
         tokio::time::sleep(Duration::from_millis(3)).await;
         let endpoints = self.answer.lock().unwrap().clone()?;
         Ok(LookupAnswer { endpoints, ttl: TTL })

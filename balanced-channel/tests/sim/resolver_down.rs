@@ -1,4 +1,4 @@
-//! The resolver fails while the pool is healthy.
+//! The resolver fails while all backends are healthy.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
+fn resolver_that_fails_for_ten_minutes_fails_no_call() {
     simulate(COARSE, ["machine"], |[node]| async move {
         let Cluster { backends, registry, channel } = Cluster::with(&node, 3).await;
         registry.fail();
@@ -19,11 +19,11 @@ fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
         let steady = Load { burst: 10, every: Duration::from_secs(1), ..Load::default() }.start(&channel);
         for minute in 1..=10 {
             sleep(Duration::from_secs(59)).await;
-            // In the last second of each minute, 1 000 calls.
+            // Sends 1 000 calls in the last second of each minute.
             let rush = Load { burst: 1, ..Load::default() }.start(&channel);
             sleep(Duration::from_secs(1)).await;
             rush.stop().await.assert_all_succeeded(1000);
-            // A backend that comes back is found without the resolver.
+            // The channel reconnects to a restarted backend without the resolver.
             let restarted = &backends[minute % 3];
             restarted.drain();
             sleep(Duration::from_millis(200)).await;
@@ -34,7 +34,7 @@ fn a_resolver_that_fails_for_ten_minutes_costs_no_call() {
         assert!(snapshot.resolver.error.is_some() && snapshot.resolver.endpoints == Some(3), "{snapshot:?}");
         steady.stop().await.assert_all_succeeded(6000);
         let lookups = registry.lookups.load(Ordering::Relaxed) - before;
-        // Five seconds apart, give or take a fifth, but for what the ten restarts asked for.
+        // Lookups are 5 s apart, plus or minus a fifth, and the ten restarts request some more.
         assert!((100..200).contains(&lookups), "{lookups} lookups in ten minutes");
     });
 }

@@ -1,4 +1,4 @@
-//! Every backend is restarted, one after the other, under load.
+//! Every backend is restarted, one after another, under load.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn serving(channel: &Channel, backends: &[Backend]) {
 }
 
 #[test]
-fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
+fn rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
     simulate(FINE, ["machine"], |[node]| async move {
         let Cluster { backends, channel, .. } = Cluster::with(&node, 3).await;
         let load = Load::default().start(&channel);
@@ -45,14 +45,14 @@ fn a_rolling_restart_at_the_same_addresses_fails_none_of_50_000_calls() {
 }
 
 #[test]
-fn a_rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
+fn rolling_restart_at_new_addresses_fails_none_of_50_000_calls() {
     simulate(FINE, ["machine"], |[node]| async move {
         let Cluster { mut backends, registry, channel } = Cluster::with(&node, 3).await;
         let load = Load::default().start(&channel);
         let mut replaced = 0;
         while load.stats().succeeded < CALLS {
-            // As a Deployment does it: a new pod is ready, and at once an old one is told to go. It
-            // drains and then refuses, while the channel has not asked the registry again.
+            // Like a Deployment: as soon as a new pod is ready, an old one is terminated. The old pod drains and then
+            // refuses connections before the channel has queried the registry again.
             let new = node.backend(9000 + replaced).started();
             sleep(Duration::from_millis(100)).await;
             let old = std::mem::replace(&mut backends[usize::from(replaced % 3)], new);

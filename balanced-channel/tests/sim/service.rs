@@ -1,4 +1,4 @@
-//! The services of a simulated backend: the hello protocol, and streams of any length.
+//! The services of a simulated backend: the hello service, and streams of any length.
 
 use std::{
     convert::Infallible,
@@ -27,13 +27,12 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-/// `rpc Count(Greeting) returns (stream Introduction)`: an answer every 100 ms, as many as the name
-/// says.
+/// `rpc Count(Greeting) returns (stream Introduction)`: a response every 100 ms. The name has their number.
 pub const COUNT: &str = "/test.Streams/Count";
-/// `rpc Echo(stream Greeting) returns (stream Introduction)`: an answer for each.
+/// `rpc Echo(stream Greeting) returns (stream Introduction)`: a response to each message.
 pub const ECHO: &str = "/test.Streams/Echo";
 
-/// One backend's service. A greeting's name says how many milliseconds the answer takes.
+/// The hello service of one backend. The name in a greeting is the time of the response, in milliseconds.
 #[derive(Clone)]
 pub struct Greeter {
     pub address: SocketAddr,

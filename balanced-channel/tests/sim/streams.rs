@@ -1,4 +1,4 @@
-//! Calls that stream: balanced one by one, and left alone until they end.
+//! Streaming calls: each is balanced, and stays on its connection until it ends.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
 
 type Codec = ProstCodec<Greeting, Introduction>;
 
-/// Reads a server stream of `count` messages, one every 100 ms; says who sent them.
+/// Reads a server stream of `count` messages, one every 100 ms. Returns the address of the sender.
 async fn count(channel: Channel, count: usize) -> Result<String, Status> {
     let request = Request::new(Greeting { name: count.to_string() });
     let answer = Grpc::new(channel)
@@ -31,7 +31,7 @@ async fn count(channel: Channel, count: usize) -> Result<String, Status> {
     one_sender(answer.into_inner(), count, || async {}).await
 }
 
-/// Sends `count` messages, the next after the answer to the last; says who answered.
+/// Sends `count` messages, each after the response to the previous one. Returns the address of the sender.
 async fn echo(channel: Channel, count: usize) -> Result<String, Status> {
     let (sender, greetings) = mpsc::channel(1);
     let greet = || async {
@@ -49,7 +49,7 @@ async fn echo(channel: Channel, count: usize) -> Result<String, Status> {
     one_sender(answer.into_inner(), count, greet).await
 }
 
-/// Reads `count` messages, all of the same sender, and does `then` after each.
+/// Reads `count` messages, which must have the same sender, and runs `then` after each.
 async fn one_sender<F: Future<Output = ()>>(
     mut stream: Streaming<Introduction>,
     count: usize,
@@ -103,12 +103,12 @@ fn streams_are_balanced_call_by_call_and_survive_the_removal_of_their_endpoints(
         assert_eq!(all_end_well(streams).await.into_values().collect::<Vec<_>>(), [8, 8, 8]);
         until("the old connections' end", || (old.iter().all(|b| b.connections() == 0)).then_some(())).await;
         load.stop().await.assert_all_succeeded(4_000);
-        assert!(old.iter().all(|backend| backend.calls() == 8), "no new call goes to what was removed");
+        assert!(old.iter().all(|backend| backend.calls() == 8), "no new call goes to a removed backend");
     });
 }
 
 #[test]
-fn streams_survive_the_goaway_of_their_backends_while_new_calls_go_elsewhere() {
+fn streams_survive_a_goaway_while_new_calls_go_to_other_backends() {
     simulate(FINE, ["machine"], |[node]| async move {
         let backends = node.backends(3);
         let (channel, updates) = manual_channel().await;

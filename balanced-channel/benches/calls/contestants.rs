@@ -1,4 +1,4 @@
-//! The channels that are compared, behind one way to call them.
+//! The compared clients, behind a common interface.
 
 use std::{
     net::SocketAddr,
@@ -30,17 +30,17 @@ pub(crate) const ALL: [Contestant; 5] = [
 
 #[derive(Clone, Copy)]
 pub(crate) enum Contestant {
-    /// The floor: three connections in turn, and nothing else.
+    /// The baseline: three connections in turn, without a channel.
     Hyper,
     /// One connection to one server.
     Tonic,
     TonicBalance,
     Balanced,
-    /// With its call metrics.
+    /// This channel with call metrics.
     Measured,
 }
 
-/// A contestant that is connected to all servers it uses.
+/// A contestant that is connected to all its servers.
 #[derive(Clone)]
 pub(crate) enum Connected {
     Hyper(Arc<Vec<http2::SendRequest<Body>>>, Arc<AtomicUsize>),

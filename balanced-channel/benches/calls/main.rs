@@ -1,15 +1,14 @@
-//! The cost of a unary call for the client, beside that of its peers, in one run.
+//! The CPU cost of a unary call for the client, compared with other clients in one run.
 //!
 //! `cargo bench -p balanced-channel --bench calls`
 //!
-//! Every contestant is driven by the same code with the same bytes, in rounds that take turns, against
-//! the same three servers, which run in a process of their own. The cost is the CPU time of this
-//! process per call, user and system, of all its threads; the ratio is to hyper's `SendRequest`
-//! without anything around it, within the same round. Numbers after `--` choose how many seconds a
-//! measurement takes and how many rounds there are: `-- 1 5` is the default.
+//! The same code drives every contestant with the same bytes, in alternating rounds, against the same three servers,
+//! which run in a separate process. The cost is the CPU time of this process per call, user and system, of all its
+//! threads; the ratio is to plain `SendRequest` of hyper in the same round. Numbers after `--` set the seconds per
+//! measurement and the number of rounds: `-- 1 5` is the default.
 //!
-//! `-- --only CONTESTANT CALLERS CALLS` makes so many calls of one contestant (0 is hyper, 3 this
-//! channel, 4 the same with call metrics) on a current-thread runtime, for a profiler.
+//! `-- --only CONTESTANT CALLERS CALLS` makes this number of calls with one contestant (0 is hyper, 3 is this channel,
+//! 4 is this channel with call metrics) on a current-thread runtime, for a profiler.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 mod contestants;
@@ -74,7 +73,7 @@ fn many_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// CPU microseconds per call of one contestant.
+/// Measures the CPU microseconds per call of one contestant.
 fn run(
     runtime: &Runtime,
     contestant: Contestant,
@@ -91,7 +90,7 @@ fn run(
     })
 }
 
-/// Calls for `time`; says how many calls there were.
+/// Makes calls for `time`. Returns the number of calls.
 async fn load(service: &contestants::Connected, callers: usize, time: Duration) -> u64 {
     let until = Instant::now() + time;
     let callers: Vec<_> = (0..callers)
@@ -114,7 +113,7 @@ async fn load(service: &contestants::Connected, callers: usize, time: Duration) 
     calls
 }
 
-/// One call, to its last byte.
+/// Makes one call, and reads the response to its end.
 async fn call(service: &mut contestants::Connected) {
     let mut body = service.call(request()).await;
     while let Some(frame) = body.frame().await {
@@ -124,15 +123,15 @@ async fn call(service: &mut contestants::Connected) {
     }
 }
 
-/// `SayHello` with the name "x", encoded.
+/// Returns an encoded request of `SayHello` with the name "x".
 fn request() -> http::Request<Body> {
     const MESSAGE: Bytes = Bytes::from_static(&[0, 0, 0, 0, 3, 0x0a, 1, b'x']);
     http::Request::post("http://bench/hello.Hello/SayHello")
         .header("te", "trailers")
-        // A gRPC client sends one; given here, the contestants that have none of their own pay for it too.
+        // gRPC clients send a user agent. It is set here so that contestants without one have the same cost.
         .header("user-agent", "bench")
         .header("content-type", "application/grpc")
-        // As generated clients say it.
+        // Generated clients set this extension.
         .extension(GrpcMethod::new("hello.Hello", "SayHello"))
         .body(Body::new(Full::new(MESSAGE)))
         .unwrap()

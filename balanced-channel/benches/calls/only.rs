@@ -1,13 +1,13 @@
-//! One contestant alone, for a number of calls: what a profiler looks at.
+//! Runs one contestant alone for a number of calls, for a profiler.
 
 use contestants::{ALL, Connected};
 
 use super::{call, contestants, one_thread, servers::Servers};
 
-/// The argument that asks for it.
+/// The argument that selects this mode.
 pub(crate) const ARGUMENT: &str = "--only";
 
-/// Makes the calls that the arguments say.
+/// Makes the calls that the arguments describe.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) {
     let mut number =
         || args.next().and_then(|text| text.parse().ok()).expect("--only CONTESTANT CALLERS CALLS");

@@ -1,4 +1,4 @@
-//! Hello servers in a process of their own, so that their cost is not the client's.
+//! Hello servers in a separate process, so that their cost is not counted as the client's.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-/// The argument that makes this program the servers; how many comes after it.
+/// The argument that makes this program run the servers. Their number follows.
 pub(crate) const ARGUMENT: &str = "--servers";
 
 pub(crate) struct Servers {
@@ -54,7 +54,7 @@ impl Drop for Servers {
     }
 }
 
-/// Serves until standard input ends, which it does when the benchmark is gone.
+/// Serves until standard input is closed, which happens when the benchmark ends.
 pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = runtime.handle().clone();

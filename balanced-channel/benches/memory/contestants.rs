@@ -1,4 +1,4 @@
-//! The holders of connections that are compared.
+//! The compared clients, each of which holds a number of connections.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub(crate) const ALL: [Contestant; 4] =
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contestant {
-    /// The floor: connections and nothing around them.
+    /// The baseline: connections without a channel.
     Hyper,
     /// A channel for each connection.
     Tonic,
@@ -29,7 +29,7 @@ pub(crate) enum Contestant {
     Balanced,
 }
 
-/// A contestant that is connected.
+/// A connected contestant.
 pub(crate) enum Connected {
     Hyper(Vec<http2::SendRequest<Body>>),
     Tonic(Vec<TonicChannel>),
@@ -89,7 +89,7 @@ impl Contestant {
 // === impl Connected ===
 
 impl Connected {
-    /// Makes one call on each connection, or as many where the channel chooses.
+    /// Makes one call on each connection, or the same number of calls if the channel chooses the connection.
     pub(crate) async fn call_each(&mut self) {
         match self {
             Self::Hyper(senders) => {
@@ -129,7 +129,7 @@ where
     assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
 }
 
-/// `SayHello` with the name "x", encoded.
+/// Returns an encoded request of `SayHello` with the name "x".
 fn request() -> Request<Body> {
     const MESSAGE: Bytes = Bytes::from_static(&[0, 0, 0, 0, 3, 0x0a, 1, b'x']);
     Request::post("http://bench/hello.Hello/SayHello")

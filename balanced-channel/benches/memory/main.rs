@@ -1,12 +1,12 @@
-//! The memory of an idle connection, beside that of its peers, in one run.
+//! The memory of an idle connection, compared with other clients in one run.
 //!
 //! `cargo bench -p balanced-channel --bench memory`
 //!
-//! Every contestant holds as many connections, each to another server; the servers run in a process
-//! of their own, and so does each contestant, so that none finds memory that another has left. The
-//! heap is counted allocation by allocation, the resident set is the kernel's (Linux). Both are told
-//! per connection: the difference between many connections and a few, so that what is there once
-//! does not count. A number after `--` is how many connections: `-- 400` is the default.
+//! Every contestant holds the same number of connections, each to a different server. The servers and each contestant
+//! run in separate processes, so that no contestant reuses memory that another has freed. The heap is measured by
+//! counting allocations; the resident set is the kernel's figure (Linux). Both are given per connection, as the
+//! difference between many connections and a few, so that fixed costs do not count. A number after `--` sets the number
+//! of connections: `-- 400` is the default.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 #[path = "../calls/servers.rs"]
@@ -19,11 +19,11 @@ use std::{env, fs, net::SocketAddr, process::Command, time::Duration};
 use contestants::{ALL, Contestant};
 use servers::Servers;
 
-/// The argument that makes this program one of the contestants; its name, how many connections
-/// first, and all addresses come after it.
+/// The argument that makes this program one of the contestants. The name of the contestant, the number of connections
+/// and all addresses follow.
 const CONTESTANT: &str = "--contestant";
 
-/// The number of connections that do not count.
+/// The number of connections that are subtracted as fixed cost.
 const FEW: usize = 20;
 
 fn main() {
@@ -50,8 +50,8 @@ fn main() {
     }
 }
 
-/// Returns the KiB per connection beyond the first few. `column` selects the figure: the
-/// heap before and after a call, or the resident set.
+/// Returns the KiB per connection beyond the first [`FEW`]. `column` selects the figure: the heap before or after a
+/// call, or the resident set.
 fn per_connection(contestant: Contestant, servers: &Servers, column: usize) -> f64 {
     let needs = |count: usize| {
         let addresses = servers.addresses[..count].iter().map(SocketAddr::to_string);
@@ -72,7 +72,7 @@ fn per_connection(contestant: Contestant, servers: &Servers, column: usize) -> f
 /// resident set, in bytes.
 fn hold(contestant: Contestant, servers: &[SocketAddr]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // All work is done by this thread, so counting its allocations counts them all.
+    // This thread does all the work, so counting its allocations is enough.
     let mut held = None;
     let connected = allocation_counter::measure(|| {
         held = Some(runtime.block_on(async {
@@ -93,12 +93,12 @@ fn hold(contestant: Contestant, servers: &[SocketAddr]) {
     drop(held);
 }
 
-/// Lets both sides say what they have to say after the last call, such as a SETTINGS acknowledgement.
+/// Lets both sides send their remaining frames after the last call, such as a SETTINGS acknowledgement.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
-/// The resident set of this process, in bytes.
+/// Returns the resident set of this process, in bytes.
 fn resident() -> u64 {
     let status =
         fs::read_to_string("/proc/self/status").expect("the resident set is read from /proc (Linux)");

@@ -1,4 +1,4 @@
-//! Generates the client from the .proto file. protox is a compiler in Rust: no `protoc` is needed.
+//! Generates the client from the .proto file with protox, a compiler in Rust, so that `protoc` is not needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -1,4 +1,4 @@
-//! Not of gRPC's list: keepalive against a server that counts pings as gRPC's runtimes do by default.
+//! Keepalive against a server that limits PINGs as gRPC servers do by default. These cases are not in gRPC's list.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     proto::{ResponseParameters, StreamingOutputCallRequest},
 };
 
-/// Long enough for a client that pings every two seconds to be told off.
+/// The quiet time of a stream: long enough for a server to reject a PING every two seconds as too many.
 const QUIET: Duration = Duration::from_secs(12);
 
-/// With the defaults, streams that are quiet for long go on, however the calls around them fall.
+/// With default settings, streams survive long quiet times, at any timing of other calls.
 pub(crate) async fn quiet_streams(channel: Channel) -> Result {
     let mut streams = JoinSet::new();
     for _ in 0..4 {
@@ -23,22 +23,22 @@ pub(crate) async fn quiet_streams(channel: Channel) -> Result {
     while let Some(stream) = streams.join_next().await {
         stream??;
     }
-    expect("the number of complaints", channel.snapshot().too_many_pings, 0)
+    expect("the number of too_many_pings", channel.snapshot().too_many_pings, 0)
 }
 
-/// A client that pings too often is told so, and after that leaves the server in peace.
+/// A client that sends PINGs too often gets `too_many_pings`, and then sends fewer.
 pub(crate) async fn too_many_pings(channel: Channel) -> Result {
     let often = Keepalive::new(Duration::from_secs(1));
     let channel = Channel::builder(channel.snapshot().target.as_str()).keepalive(often).build()?;
-    let told_off = quiet_stream(channel.clone(), QUIET).await;
-    expect("whether the stream broke off", told_off.is_err(), true)?;
-    // The call may hear of it before the channel has.
+    let stream = quiet_stream(channel.clone(), QUIET).await;
+    expect("whether the stream broke off", stream.is_err(), true)?;
+    // The call may fail before the channel has processed the GOAWAY.
     sleep(Duration::from_secs(1)).await;
-    expect("the number of complaints", channel.snapshot().too_many_pings, 1)?;
+    expect("the number of too_many_pings", channel.snapshot().too_many_pings, 1)?;
     expect("the time after it", channel.snapshot().keepalive_time, Some(2.0))
 }
 
-/// One message at once and one in the end.
+/// Reads a stream with one message at once and one after the quiet time.
 async fn quiet_stream(channel: Channel, quiet: Duration) -> Result {
     let after = |interval: Duration| ResponseParameters {
         size: 1,

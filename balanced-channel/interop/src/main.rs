@@ -1,6 +1,6 @@
-//! The client of the [gRPC interop test descriptions], on a balanced channel: runs the cases that
-//! apply to a channel, and two about keepalive that are not on that list, and says of each whether it
-//! holds. Exit status 1 when one does not.
+//! The client of the [gRPC interop test descriptions] on a balanced channel. Runs the cases that apply to a channel,
+//! and two cases about keepalive that are not in that list, and prints the result of each. The exit status is 1 if a
+//! case fails.
 //!
 //! [gRPC interop test descriptions]: https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md
 
@@ -30,8 +30,8 @@ type Client = TestServiceClient<Channel>;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 type Case = fn(Channel) -> Pin<Box<dyn Future<Output = Result>>>;
 
-/// No case takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit of a case.
+const CASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every case, by its published name.
 const CASES: [(&str, Case); 15] = [
@@ -93,9 +93,9 @@ async fn main() -> ExitCode {
 /// Runs a case on a channel of its own.
 async fn run(target: &str, case: Case) -> Result {
     let channel = Channel::new(target)?;
-    timeout(PATIENCE, case(channel))
+    timeout(CASE_TIMEOUT, case(channel))
         .await
-        .unwrap_or_else(|_| Err(format!("not done after {PATIENCE:?}").into()))
+        .unwrap_or_else(|_| Err(format!("not done after {CASE_TIMEOUT:?}").into()))
 }
 
 /// Returns a payload of `size` zeros.
@@ -103,14 +103,14 @@ fn zeros(size: usize) -> Option<proto::Payload> {
     Some(proto::Payload { body: vec![0; size], ..Default::default() })
 }
 
-/// Fails unless a payload is so many zeros.
+/// Fails unless the payload is `size` zeros.
 fn expect_zeros(payload: Option<&proto::Payload>, size: usize) -> Result {
     let body = payload.map_or(&[][..], |payload| &payload.body);
     expect("the size of the payload", body.len(), size)?;
     expect("whether the payload is zeros", body.iter().all(|byte| *byte == 0), true)
 }
 
-/// Fails with a sentence unless `found` is as it should be.
+/// Fails with a message unless `found` is `wanted`.
 #[expect(clippy::needless_pass_by_value, reason = "most values are numbers and made for the call")]
 fn expect<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> Result {
     if found == wanted {

@@ -1,4 +1,4 @@
-//! Calls that end before their time.
+//! Calls that are cancelled, or that reach their deadline.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::{
 const BEGUN: &str = "x-begun-calls";
 const CANCELLED: &str = "x-cancelled-calls";
 
-/// In Rust a call is cancelled by dropping it, and then nobody is left to read its status; that the
-/// call was really cancelled is asked of the server.
+/// In Rust, dropping a call cancels it, so the client cannot read its status. The server reports whether the call was
+/// cancelled.
 pub(crate) async fn cancel_after_begin(channel: Channel) -> Result {
     let mut client = Client::new(channel.clone());
     let (begun, cancelled) = (count(&mut client, BEGUN).await?, count(&mut client, CANCELLED).await?);
@@ -51,7 +51,7 @@ pub(crate) async fn timeout_on_sleeping_server(channel: Channel) -> Result {
     expect_code(answer, Code::DeadlineExceeded).map(drop)
 }
 
-/// A count of calls, as the server says.
+/// Returns a number of calls as counted by the server.
 async fn count(client: &mut Client, what: &str) -> Result<u64> {
     let response = client.empty_call(Empty {}).await?;
     let count = response.metadata().get(what).ok_or("the server does not count its calls")?;

@@ -1,4 +1,4 @@
-//! Many messages one way, or both.
+//! Calls with streams of messages in one or both directions.
 
 use balanced_channel::Channel;
 use tokio::sync::mpsc;
@@ -36,7 +36,7 @@ pub(crate) async fn ping_pong(channel: Channel) -> Result {
     let (send, requests) = mpsc::unbounded_channel();
     let requests = UnboundedReceiverStream::new(requests);
     let mut client = Client::new(channel);
-    // The server need not begin its response before the first request.
+    // The server may wait for the first request before it begins its response.
     send.send(ping(RESPONSES[0], REQUESTS[0]))?;
     let mut responses = client.full_duplex_call(requests).await?.into_inner();
     for number in 0..RESPONSES.len() {

@@ -1,4 +1,4 @@
-//! One message each way.
+//! Unary calls.
 
 use balanced_channel::Channel;
 

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Connects to every address of `target`. With a CA file the connections are encrypted.
+/// Creates a channel to every address of `target`. With a CA file, the connections are encrypted.
 fn channel(target: &str, ca_file: Option<String>) -> Result<Channel, Box<dyn Error>> {
     let retry = RetryPolicy {
         max_attempts: 3,

@@ -1,4 +1,4 @@
-//! Any descriptors are a pool that can be used in every way in which the tool uses one, or an error in words.
+//! Any descriptors give either a pool that the tool can use, or an error with a message.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use prost_types::FileDescriptorSet;
 
-/// The tool's own sources, so that the rest of the tool need not be built.
-#[allow(dead_code, reason = "the tool uses what is not used here")]
+/// The modules of kubetester under test, included by path so that the rest of kubetester need not be built.
+#[allow(dead_code, reason = "kubetester uses the rest")]
 #[path = "../../kubetester/src/method"]
 mod method {
     pub(crate) mod descriptors;
@@ -17,8 +17,8 @@ mod method {
 
 use method::{descriptors::Files, template::template};
 
-/// The most messages of one pool whose templates and JSON are made: a larger pool shows nothing more, slower.
-const MOST_MESSAGES: usize = 30;
+/// The maximum number of messages of a pool that are checked. More messages take more time and find no other bugs.
+const MAX_MESSAGES: usize = 30;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(described) = FileDescriptorSet::decode(bytes) else { return Corpus::Reject };
@@ -33,15 +33,15 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// Makes a template of each message, and reads and writes it as JSON and as bytes.
+/// Creates a template of each message, and reads and writes it as JSON and as bytes.
 fn use_pool(pool: &DescriptorPool, bytes: &[u8]) {
-    for message in pool.all_messages().take(MOST_MESSAGES) {
+    for message in pool.all_messages().take(MAX_MESSAGES) {
         let json = template(&message).to_string();
         let request =
             DynamicMessage::deserialize(message.clone(), &mut serde_json::Deserializer::from_str(&json));
         if let Ok(request) = request {
             let encoded = request.encode_to_vec();
-            DynamicMessage::decode(message.clone(), encoded.as_slice()).expect("what it wrote, it reads");
+            DynamicMessage::decode(message.clone(), encoded.as_slice()).expect("an encoded message can be decoded");
         }
         if let Ok(response) = DynamicMessage::decode(message, bytes) {
             let options = SerializeOptions::new().skip_default_fields(false);

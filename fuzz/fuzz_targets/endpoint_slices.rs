@@ -1,4 +1,4 @@
-//! Any events of a watch leave a set of endpoints: one address family, each address once, each with a port.
+//! Any events of a watch give a set of endpoints of one address family, with each address once and with a port.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use balanced_channel::Endpoint;
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-/// The channel's own sources, so that the Kubernetes client need not be built.
-#[allow(dead_code, reason = "the channel uses what is not used here")]
+/// The modules of balanced-channel under test, included by path so that the Kubernetes client need not be built.
+#[allow(dead_code, reason = "balanced-channel uses the rest")]
 #[path = "../../balanced-channel/src/resolver/kubernetes"]
 mod kubernetes {
     pub(crate) mod model;
@@ -50,7 +50,7 @@ fn check(slices: &mut Slices, service: &Service) {
             let addresses: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
             assert_eq!(addresses.len(), endpoints.len(), "{endpoints:?}");
             assert!(endpoints.iter().all(|endpoint| endpoint.address.port() > 0), "{endpoints:?}");
-            assert_eq!(slices.endpoints(service), Ok(endpoints), "asked again, it is the same");
+            assert_eq!(slices.endpoints(service), Ok(endpoints), "a second call has the same result");
         }
         Err(no_such_port) => assert!(!no_such_port.ports.is_empty()),
     }

@@ -1,16 +1,16 @@
-//! Any bytes are the same frames in whatever pieces they arrive.
+//! Any bytes give the same frames, in pieces of any size.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "the channel uses what is not used here")]
+#[allow(dead_code, reason = "balanced-channel uses the rest")]
 #[path = "../../balanced-channel/src/transport/sniffer/frame_reader.rs"]
 mod frame_reader;
 
 use frame_reader::{FrameEvent, FrameReader};
 
-// The first byte is the number of sizes, which follow; the rest is the stream.
+// The first byte is the number of sizes that follow; the rest is the stream.
 fuzz_target!(|input: &[u8]| {
     let Some((count, rest)) = input.split_first() else { return };
     let (sizes, bytes) = rest.split_at(usize::from(*count).min(rest.len()));
@@ -27,7 +27,7 @@ fn events<'a>(mut reader: FrameReader, pieces: impl IntoIterator<Item = &'a [u8]
     events
 }
 
-/// Cuts `bytes` into pieces of these sizes, over and over.
+/// Cuts `bytes` into pieces of these sizes, repeating the list of sizes.
 fn cut<'a>(mut bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle().take(bytes.len()) {

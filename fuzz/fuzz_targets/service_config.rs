@@ -1,4 +1,4 @@
-//! Any text is a service config or an error in words, and a channel can be built with any config.
+//! Any text gives either a service config with which a channel can be built, or an error with a message.
 
 #![no_main]
 
@@ -15,8 +15,8 @@ fuzz_target!(|text: &str| match text.parse::<ServiceConfig>() {
     Ok(config) => {
         RUNTIME.block_on(async {
             let channel = Channel::builder("ipv4:127.0.0.1:1").service_config(config).build();
-            assert!(channel.is_ok(), "what was read can be used: {channel:?}");
-            // Its tasks are gone before they have begun.
+            assert!(channel.is_ok(), "a parsed config must be usable: {channel:?}");
+            // Drops the channel before its tasks have run.
             drop(channel);
             tokio::task::yield_now().await;
         });

@@ -1,4 +1,4 @@
-//! Any text is a target or an error that quotes it, and a target means the same when read again.
+//! Any text gives either a target that parses to the same target again, or an error that quotes the text.
 
 #![no_main]
 

@@ -5,7 +5,8 @@
 - In a network namespace with IPv6 only, and in one with IPv4 only, with default flags except for the targets: the
   programs become ready and answer, by address and by name.
 - With both families, if one of the two addresses of the HTTP backend's name has no server: calls succeed.
-- Without /etc/resolv.conf: the gateway reports the missing file by name, and recovers once it exists.
+- Without /etc/resolv.conf: the gateway reports the missing file by name for each of its backends, and recovers once it
+  exists.
 """
 
 import contextlib
@@ -125,22 +126,22 @@ def without_resolv_conf(folder):
     with namespace("46") as space:
         space.start(folder / "hellogrpc", ADMIN_ADDR="[::]:8081")
         space.start(folder / "hellohttp", ADMIN_ADDR="[::]:8082")
-        log = space.start(folder / "helloserve", GRPC_TARGET="ipv4:127.0.0.1:8000",
-                          HTTP_TARGET="http://both.test:8100/hellohttp")
+        targets = {"GRPC_TARGET": "dns:///both.test:8000", "HTTP_TARGET": "http://both.test:8100/hellohttp"}
+        log = space.start(folder / "helloserve", **targets)
 
-        def warned():
-            return [line for line in lines(log) if line["message"].startswith("name resolution fails")]
+        def logged(message):
+            return {line.get("target") or line["span"]["target"]: line for line in lines(log)
+                    if line["message"].startswith(message)}
 
-        within(20, "a warning", warned)
-        warning = warned()[0]
-        assert "/etc/resolv.conf" in warning["error"], warning
-        assert (warning["level"], warning["route"]) == ("WARN", "/hellohttp"), warning
-        assert warning["target"] == "http://both.test:8100/hellohttp", warning
+        within(20, "a warning for each target", lambda: set(logged("name resolution fails")) == set(targets.values()))
+        for warning in logged("name resolution fails").values():
+            assert "/etc/resolv.conf" in warning["error"] and warning["level"] == "WARN", warning
         subprocess.run(space.command("sh", "-c", "echo nameserver 127.0.0.1 > /etc/resolv.conf"), check=True)
-        within(20, "a response of /hellohttp after the file is there",
-               lambda: space.curl("http://127.0.0.1:8200/hellohttp")[0] == 200)
-        again = [line for line in lines(log) if line["message"] == "name resolution works again"]
-        assert len(warned()) == len(again) == 1, lines(log)
+        for path in ["/hellogrpc", "/hellohttp"]:
+            within(20, f"a response of {path} after the file is there",
+                   lambda path=path: space.curl(f"http://127.0.0.1:8200{path}")[0] == 200)
+        assert set(logged("name resolution works again")) == set(targets.values()), lines(log)
+        assert len([line for line in lines(log) if line["message"].startswith("name resolution")]) == 4, lines(log)
 
 
 def main():

@@ -5,7 +5,10 @@
 mod dns;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod kubernetes;
+mod outcome_log;
 mod poll;
+#[cfg(test)]
+mod testing;
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 

@@ -5,7 +5,7 @@ use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Endpoint, ResolveError, Resolver, Updates};
+use super::{Endpoint, ResolveError, Resolver, Updates, outcome_log::OutcomeLog};
 use crate::backoff::{Backoff, BackoffPolicy};
 
 /// The longest pause between lookups that fail.
@@ -82,6 +82,7 @@ impl<L: Lookup> Resolver for PollingResolver<L> {
                 max: MAX_BACKOFF.max(self.refresh.min),
                 ..BackoffPolicy::default()
             });
+            let mut outcomes = OutcomeLog::default();
             loop {
                 let soonest = Instant::now() + self.refresh.min;
                 let lookup = AssertUnwindSafe(async { self.lookup.lookup().await });
@@ -92,11 +93,12 @@ impl<L: Lookup> Resolver for PollingResolver<L> {
                 let next = match answer {
                     Ok(answer) => {
                         pause.reset();
+                        outcomes.answered(answer.endpoints.len());
                         updates.publish(answer.endpoints);
                         soonest - self.refresh.min + self.refresh.after(answer.ttl)
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "lookup failed");
+                        outcomes.failed(&error);
                         updates.fail(error);
                         // Jitter must not shorten the minimum time.
                         soonest.max(Instant::now() + pause.wait())

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, BackoffPolicy},
-    resolver::{Endpoint, ResolveError, Updates},
+    resolver::{Endpoint, ResolveError, Updates, outcome_log::OutcomeLog},
 };
 
 /// The pauses after failed requests. They are short at first, because an API server that restarts is back soon.
@@ -53,6 +53,7 @@ pub(super) struct Watcher {
     published: Option<Vec<Endpoint>>,
     /// The errors that were logged since the last response.
     logged_errors: Vec<String>,
+    outcomes: OutcomeLog,
     /// The error that no pod has the port, if it was logged and still applies.
     mismatch: Option<String>,
     /// The number of consecutive watches that failed; see [`MIN_WATCH_DURATION`].
@@ -72,6 +73,7 @@ impl Watcher {
             version: None,
             published: None,
             logged_errors: Vec::new(),
+            outcomes: OutcomeLog::default(),
             mismatch: None,
             short_watches: 0,
             retry_backoff: Backoff::new(RETRY_BACKOFF),
@@ -222,6 +224,7 @@ impl Watcher {
             Ok(endpoints) => {
                 self.mismatch = None;
                 if self.published.as_ref() != Some(&endpoints) {
+                    self.outcomes.answered(endpoints.len());
                     self.updates.publish(endpoints.iter().cloned());
                     self.published = Some(endpoints);
                 }

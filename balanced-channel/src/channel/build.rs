@@ -176,3 +176,20 @@ impl ChannelConfig {
         Ok(Channel { inner: Arc::new(inner) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn backoff_out_of_range_is_an_error() {
+        for backoff in [
+            BackoffPolicy { initial: Duration::MAX, ..BackoffPolicy::default() },
+            BackoffPolicy { max: Duration::MAX, ..BackoffPolicy::default() },
+            BackoffPolicy { multiplier: f64::NAN, ..BackoffPolicy::default() },
+        ] {
+            let built = Channel::builder("ipv4:127.0.0.1:1").backoff(backoff).build();
+            assert!(matches!(built, Err(BuildError::Backoff(_))), "{built:?}");
+        }
+    }
+}

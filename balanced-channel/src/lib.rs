@@ -151,11 +151,11 @@ pub use service_config::{
 };
 pub use subchannel::Connectivity;
 pub use target::{Target, TargetError};
-#[doc(hidden)]
-pub use transport::header_list_size;
 #[cfg(feature = "tls")]
 #[doc(hidden)]
 pub use transport::{CaFileVerifier, CertificateProblem};
 pub use transport::{Connector, Keepalive, TcpConnector};
 #[cfg(feature = "tls")]
 pub use transport::{Tls, TlsConnector, TlsError};
+#[doc(hidden)]
+pub use transport::{header_list_size, http2_error_code};

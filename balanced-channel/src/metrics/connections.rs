@@ -7,24 +7,8 @@ use std::{
 };
 
 use super::{Metric, Point};
+use crate::transport::CODE_NAMES;
 
-/// The names of HTTP/2's error codes (RFC 9113, section 7).
-const H2_CODES: [&str; 14] = [
-    "NO_ERROR",
-    "PROTOCOL_ERROR",
-    "INTERNAL_ERROR",
-    "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR",
-    "REFUSED_STREAM",
-    "CANCEL",
-    "COMPRESSION_ERROR",
-    "CONNECT_ERROR",
-    "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY",
-    "HTTP_1_1_REQUIRED",
-];
 /// The code under which codes that RFC 9113 does not define are counted.
 const INTERNAL_ERROR: usize = 2;
 
@@ -43,7 +27,7 @@ const ERRORS: [&str; 6] = [
 pub(crate) struct ConnectionMetrics {
     succeeded: AtomicU64,
     failed: AtomicU64,
-    lost_by_goaway: [AtomicU64; H2_CODES.len()],
+    lost_by_goaway: [AtomicU64; CODE_NAMES.len()],
     lost: [AtomicU64; ERRORS.len()],
 }
 
@@ -100,7 +84,7 @@ impl ConnectionMetrics {
             "{disconnection}",
             "Connections that took calls and take none any more, by the reason seen first.",
         );
-        let goaways = H2_CODES.iter().map(|code| format!("GOAWAY {code}")).zip(&self.lost_by_goaway);
+        let goaways = CODE_NAMES.iter().map(|code| format!("GOAWAY {code}")).zip(&self.lost_by_goaway);
         let others = ERRORS.iter().map(|error| (*error).to_owned()).zip(&self.lost);
         let mut lost = 0;
         for (error, counter) in goaways.chain(others) {

@@ -11,8 +11,8 @@ use std::{
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    chain,
     header_list::{HeaderListLimit, HeaderListTooLarge},
+    http2_error,
     sniffer::frame_reader::GoAway,
     stream_quota::StreamQuota,
 };
@@ -166,7 +166,8 @@ impl PeerState {
 impl ConnectionLost {
     pub(super) fn new(ended: Result<(), h2::Error>) -> Self {
         let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
-        let why = ended.map_or_else(|error| chain(&error), |()| "closed by the peer".to_owned());
+        let why =
+            ended.map_or_else(|error| http2_error::describe(&error), |()| "closed by the peer".to_owned());
         Self { why, disconnect }
     }
 }

@@ -1,4 +1,4 @@
-//! A server that closes its connections after some calls, as nginx does after `keepalive_requests`.
+//! Servers that end connections with GOAWAY, as nginx does after `keepalive_requests`, or streams with RST_STREAM.
 
 use std::net::SocketAddr;
 
@@ -14,6 +14,7 @@ const HEADER: usize = 9;
 /// The types of frames (RFC 9113, section 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 
 const END_STREAM: u8 = 1;
@@ -31,34 +32,53 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// Answers the headers of each stream with what `respond` returns for its ID: the bytes, and whether they are the last.
+async fn responding(respond: impl Fn(u32) -> (Vec<u8>, bool) + Clone + Send + Sync + 'static) -> SocketAddr {
+    raw(move |mut stream| {
+        let respond = respond.clone();
+        async move {
+            stream.read_exact(&mut [0; PREFACE]).await.unwrap();
+            stream.write_all(SETTINGS).await.unwrap();
+            let mut header = [0; HEADER];
+            while stream.read_exact(&mut header).await.is_ok() {
+                let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+                stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+                let (kind, id) = (header[3], u32::from_be_bytes(header[5..].try_into().unwrap()));
+                if kind != HEADERS {
+                    continue;
+                }
+                let (response, last) = respond(id);
+                stream.write_all(&response).await.unwrap();
+                if last {
+                    break;
+                }
+            }
+            // Until the client closes.
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+        }
+    })
+    .await
+}
+
+/// A response with an empty message.
+fn ok(id: u32) -> Vec<u8> {
+    let frames = [
+        frame(HEADERS, END_HEADERS, id, OK),
+        frame(DATA, 0, id, EMPTY_MESSAGE),
+        frame(HEADERS, END_HEADERS | END_STREAM, id, TRAILERS),
+    ];
+    frames.concat()
+}
+
 /// Answers so many calls on a connection, and none of the later ones: those it refuses with GOAWAY and NO_ERROR.
 async fn closing_after(calls: u32) -> SocketAddr {
-    raw(move |mut stream| async move {
-        let last = 2 * calls - 1;
-        stream.read_exact(&mut [0; PREFACE]).await.unwrap();
-        stream.write_all(SETTINGS).await.unwrap();
-        let mut header = [0; HEADER];
-        while stream.read_exact(&mut header).await.is_ok() {
-            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-            stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
-            let (kind, id) = (header[3], u32::from_be_bytes(header[5..].try_into().unwrap()));
-            if kind != HEADERS {
-                continue;
-            }
-            if id > last {
-                let goaway = [last.to_be_bytes(), [0; 4]].concat();
-                stream.write_all(&frame(GOAWAY, 0, 0, &goaway)).await.unwrap();
-                break;
-            }
-            let answer = [
-                frame(HEADERS, END_HEADERS, id, OK),
-                frame(DATA, 0, id, EMPTY_MESSAGE),
-                frame(HEADERS, END_HEADERS | END_STREAM, id, TRAILERS),
-            ];
-            stream.write_all(&answer.concat()).await.unwrap();
+    let last = 2 * calls - 1;
+    responding(move |id| {
+        if id > last {
+            let goaway = [last.to_be_bytes(), [0; 4]].concat();
+            return (frame(GOAWAY, 0, 0, &goaway), true);
         }
-        // Until the client closes.
-        while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+        (ok(id), false)
     })
     .await
 }
@@ -73,4 +93,22 @@ async fn goaway_is_named_with_its_reason_and_calls_go_on() {
     let goaway = "the server closed the HTTP/2 connection with GOAWAY NO_ERROR";
     assert!(causes.iter().any(|cause| cause.ends_with(goaway)), "{causes:?}");
     assert!(causes.iter().all(|cause| !cause.contains("is it a gRPC port")), "{causes:?}");
+}
+
+#[tokio::test]
+async fn stream_that_is_reset_is_named_with_its_code() {
+    for (code, name) in [(2_u32, "INTERNAL_ERROR"), (11, "ENHANCE_YOUR_CALM"), (0xbeef, "code 48879")] {
+        // All but the first stream of a connection are reset.
+        let respond = move |id| if id == 1 { ok(id) } else { frame(RST_STREAM, 0, id, &code.to_be_bytes()) };
+        let server = responding(move |id| (respond(id), false)).await;
+        for target in [format!("grpc://{server}"), format!("ipv4:{server}")] {
+            let result = result(&target, &["-n", "8", "-c", "2"]).await;
+            let errors = result["errors"].as_array().unwrap();
+            let reset = format!("RST_STREAM {name}");
+            for error in errors {
+                assert!(error["cause"].as_str().unwrap().contains(&reset), "{target}: {error}");
+            }
+            assert_eq!(result["failed"], 7, "{result}");
+        }
+    }
 }

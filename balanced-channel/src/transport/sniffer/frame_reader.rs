@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::transport::http2_error_code;
+
 /// The length of a frame's header.
 const HEADER: usize = 9;
 /// The length of a client's preface, before its first frame.
@@ -122,7 +124,7 @@ impl FrameHeader {
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server sent GOAWAY: {}", h2::Reason::from(self.error).description())
+        write!(f, "the server sent GOAWAY {}", http2_error_code(self.error))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use balanced_channel::status_name;
+use balanced_channel::{http2_error_code, status_name};
 use h2::Reason;
 use http::uri::PathAndQuery;
 use tonic::{Code, Status};
@@ -92,7 +92,7 @@ fn cause(status: &Status) -> String {
 
 /// Describes the error code that ended a stream or a connection (RFC 9113, section 7).
 fn http2(error: &h2::Error) -> String {
-    let reason = error.reason().map_or_else(|| "no reason".to_owned(), reason);
+    let reason = error.reason().map_or("no reason".into(), |reason| http2_error_code(reason.into()));
     let sender = if error.is_remote() { "the server" } else { "the client" };
     // h2's own limit is a multiple of the flag's.
     let by_size = |hint: &str| format!("{hint}, or headers or trailers far above --max-header-list-size");
@@ -114,27 +114,6 @@ fn http2(error: &h2::Error) -> String {
         return format!("{sender} ended the HTTP/2 stream with RST_STREAM {reason}{hint}");
     }
     format!("HTTP/2 failed: {error}")
-}
-
-fn reason(reason: Reason) -> String {
-    let name = match reason {
-        Reason::NO_ERROR => "NO_ERROR",
-        Reason::PROTOCOL_ERROR => "PROTOCOL_ERROR",
-        Reason::INTERNAL_ERROR => "INTERNAL_ERROR",
-        Reason::FLOW_CONTROL_ERROR => "FLOW_CONTROL_ERROR",
-        Reason::SETTINGS_TIMEOUT => "SETTINGS_TIMEOUT",
-        Reason::STREAM_CLOSED => "STREAM_CLOSED",
-        Reason::FRAME_SIZE_ERROR => "FRAME_SIZE_ERROR",
-        Reason::REFUSED_STREAM => "REFUSED_STREAM",
-        Reason::CANCEL => "CANCEL",
-        Reason::COMPRESSION_ERROR => "COMPRESSION_ERROR",
-        Reason::CONNECT_ERROR => "CONNECT_ERROR",
-        Reason::ENHANCE_YOUR_CALM => "ENHANCE_YOUR_CALM",
-        Reason::INADEQUATE_SECURITY => "INADEQUATE_SECURITY",
-        Reason::HTTP_1_1_REQUIRED => "HTTP_1_1_REQUIRED",
-        other => return format!("code {}", u32::from(other)),
-    };
-    name.to_owned()
 }
 
 fn h2_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a h2::Error> {

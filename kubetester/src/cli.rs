@@ -85,12 +85,19 @@ pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     // A pod has a runtime of its own. It is not among the commands, so that clap does not suggest it.
     if arguments.get(1).is_some_and(|first| first == "pod") {
-        return PodProgram::parse_from(&arguments[1..]).pod.run();
+        return match PodProgram::try_parse_from(&arguments[1..]) {
+            Ok(program) => program.pod.run(),
+            Err(error) => output::print_usage(&error),
+        };
     }
     if let Some(ended) = crate::drill::processes::guard_main(&arguments) {
         return ended;
     }
-    match Cli::parse_from(arguments).command {
+    let command = match Cli::try_parse_from(&arguments) {
+        Ok(Cli { command }) => command,
+        Err(error) => return output::print_usage(&error),
+    };
+    match command {
         Command::Call(call) => block_on(call.run()),
         Command::Compare(compare) => block_on(compare.run()),
         Command::Demo(demo) => block_on(demo.run()),
@@ -156,7 +163,7 @@ impl CliError {
     }
 
     fn report(&self) -> ExitCode {
-        anstream::eprintln!("kubetester: {}", self.message);
+        output::print_error(&self.message);
         ExitCode::from(self.code)
     }
 }

@@ -4,7 +4,7 @@ mod known_methods;
 mod lines;
 mod request;
 
-use std::{io, num::NonZeroUsize, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method};
@@ -106,6 +106,16 @@ pub(super) struct Call {
     brief: bool,
 }
 
+/// The calls of a command and their outcomes.
+pub(super) struct Calls {
+    pub(super) target: Target,
+    tally: Tally,
+    elapsed: Duration,
+    pod_source: Option<PodSource>,
+    /// True if the calls ended because standard output is a closed pipe.
+    closed: bool,
+}
+
 // === impl Call ===
 
 impl Call {
@@ -139,16 +149,12 @@ impl Call {
 
     pub(super) async fn run(mut self) -> Result<ExitCode, CliError> {
         let stop = stop_on_interrupt();
-        self.run_until(&stop)
-            .await
-            .map(|(target, tally, elapsed, source)| self.summarize(&target, tally, elapsed, source))?
+        let calls = self.run_until(&stop).await?;
+        self.summarize(calls)
     }
 
     /// Calls until `stop` is cancelled or `--calls` calls were made.
-    pub(super) async fn run_until(
-        &mut self,
-        stop: &CancellationToken,
-    ) -> Result<(Target, Tally, Duration, Option<PodSource>), CliError> {
+    pub(super) async fn run_until(&mut self, stop: &CancellationToken) -> Result<Calls, CliError> {
         let target = self.target()?;
         let known_method = self.prepare(&target)?;
         // The server may not be running yet.
@@ -162,12 +168,14 @@ impl Call {
         let mut due = interval(every.max(Duration::from_nanos(1)));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut source_shown, mut methods_shown) = (false, false);
-        while self.calls.is_none_or(|calls| tally.calls() < calls) {
+        let mut closed = false;
+        while !closed && self.calls.is_none_or(|calls| tally.calls() < calls) {
             tokio::select! {
                 _ = due.tick() => {}
                 () = stop.cancelled() => break,
             }
-            if lines.before().is_err() {
+            if !lines.before()? {
+                closed = true;
                 break;
             }
             let begin = Instant::now();
@@ -175,21 +183,25 @@ impl Call {
                 outcome = self.call(&mut caller, &lines) => outcome?,
                 () = stop.cancelled() => break,
             };
+            let Some(outcome) = outcome else {
+                closed = true;
+                break;
+            };
             let latency = begin.elapsed();
-            let mut shown = lines.print(&outcome, latency);
+            closed = !lines.print(&outcome, latency)?;
             if let Outcome::Reply(reply) = &outcome
                 && matches!(reply.content, Content::Error { unimplemented: true, .. })
                 && !methods_shown
             {
                 methods_shown = true;
-                shown = shown.and(self.print_methods(&caller).await);
+                closed |= !self.print_methods(&caller).await?;
             }
             if let Some(source @ (PodSource::Header | PodSource::Peer)) = caller.pod_source()
                 && !source_shown
                 && !self.brief
             {
                 source_shown = true;
-                shown = shown.and(lines::print(&format!("pods are named by {source}")));
+                closed |= !lines::print(&format!("pods are named by {source}"))?;
             }
             let (pod, error) = outcome.sample();
             tally.record(Sample {
@@ -200,31 +212,42 @@ impl Call {
                 error,
                 ..Sample::default()
             });
-            if shown.is_err() {
-                // The pipe was closed (`| head`).
-                break;
-            }
         }
-        Ok((target, tally, start.elapsed(), caller.pod_source()))
+        Ok(Calls { target, tally, elapsed: start.elapsed(), pod_source: caller.pod_source(), closed })
     }
 
-    /// Makes one call. A stream's messages are printed as they arrive.
-    async fn call(&self, caller: &mut Caller, lines: &Lines) -> Result<Outcome, CliError> {
-        let mut on_message = |json: &str| drop(lines.message(json));
+    /// Makes one call. A stream's messages are printed as they arrive; if one cannot be printed, the call is cancelled.
+    /// Returns no outcome if standard output is a closed pipe.
+    async fn call(&self, caller: &mut Caller, lines: &Lines) -> Result<Option<Outcome>, CliError> {
+        let mut written = Ok(true);
+        let cancelled = CancellationToken::new();
+        let mut on_message = |json: &str| {
+            if matches!(written, Ok(true)) {
+                written = lines.message(json);
+            }
+            if !matches!(written, Ok(true)) {
+                cancelled.cancel();
+            }
+        };
         let name = self.name.as_deref().unwrap_or_default();
-        match timeout(self.timeout, caller.reply(name, &mut on_message)).await {
-            Ok(Ok(reply)) => Ok(Outcome::Reply(Box::new(reply))),
-            Ok(Err(CallError::NoReply(why))) => Ok(Outcome::NoReply(why)),
+        let replied = tokio::select! {
+            replied = timeout(self.timeout, caller.reply(name, &mut on_message)) => Some(replied),
+            () = cancelled.cancelled() => None,
+        };
+        let (true, Some(replied)) = (written?, replied) else { return Ok(None) };
+        match replied {
+            Ok(Ok(reply)) => Ok(Some(Outcome::Reply(Box::new(reply)))),
+            Ok(Err(CallError::NoReply(why))) => Ok(Some(Outcome::NoReply(why))),
             Ok(Err(CallError::Usage(why))) => Err(CliError::new(USAGE, sanitize::reason(why))),
             Err(_) => {
                 let timeout = humantime::format_duration(self.timeout);
-                Ok(Outcome::NoReply(format!("no answer within {timeout}")))
+                Ok(Some(Outcome::NoReply(format!("no answer within {timeout}"))))
             }
         }
     }
 
     /// Prints which methods the server has.
-    async fn print_methods(&self, caller: &Caller) -> io::Result<()> {
+    async fn print_methods(&self, caller: &Caller) -> Result<bool, CliError> {
         match timeout(self.timeout, caller.methods()).await {
             Ok(Ok(methods)) => lines::print(&format!("the server has {}", methods.join(", "))),
             Ok(Err(why)) => {
@@ -235,30 +258,33 @@ impl Call {
         }
     }
 
-    fn summarize(
-        &self,
-        target: &Target,
-        tally: Tally,
-        elapsed: Duration,
-        source: Option<PodSource>,
-    ) -> Result<ExitCode, CliError> {
-        let answered = tally.succeeded > 0;
+    fn summarize(&self, calls: Calls) -> Result<ExitCode, CliError> {
+        let succeeded = calls.succeeded();
+        let Calls { target, tally, elapsed, pod_source, .. } = calls;
         if tally.calls() > 1 {
             let plan = Plan { calls: self.calls, duration: None, rate: None, timeout: self.timeout };
             let run = Run { tally, elapsed, ..Run::default() };
             let result =
                 LoadResult::new(&Conditions::new(target.clone(), 1), &plan, &run, &Expectations::default());
-            // A closed pipe is not an error.
-            drop(lines::summary(&result));
-            output::print_pod_source(source.filter(|_| !result.pods.is_empty()));
+            lines::summary(&result)?;
+            output::print_pod_source(pod_source.filter(|_| !result.pods.is_empty()))?;
         }
-        match answered {
+        match succeeded {
             true => Ok(ExitCode::from(OK)),
             false => {
                 let hint = target.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded{hint}")))
             }
         }
+    }
+}
+
+// === impl Calls ===
+
+impl Calls {
+    /// Returns whether a call succeeded, or standard output was closed before any call ended.
+    pub(super) fn succeeded(&self) -> bool {
+        self.tally.succeeded > 0 || (self.closed && self.tally.calls() == 0)
     }
 }
 

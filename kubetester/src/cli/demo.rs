@@ -136,7 +136,7 @@ impl Demo {
             unmet.extend(ticketing::show(ticketing, self.once).await?);
         }
         for sentence in &unmet {
-            anstream::eprintln!("kubetester: {sentence}");
+            output::print_error(sentence);
         }
         if self.once {
             return Ok(ExitCode::from(if unmet.is_empty() { OK } else { FAILED }));

@@ -7,7 +7,7 @@ use service::{Identity, Instance, Shutdown, listen};
 use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, CliError, OK, USAGE, call::Call, nonzero_duration};
+use super::{COULD_NOT_RUN, CliError, OK, USAGE, call::Call, nonzero_duration, output};
 use crate::target::Target;
 
 /// The maximum time for calls in flight to finish after SIGTERM.
@@ -69,7 +69,7 @@ impl Echo {
         let version = hellogrpc::PROGRAM.version.into();
         let identity = Identity { version, hostname: hostname.clone() };
         let instance = Instance::new(identity, shutdown.clone());
-        anstream::println!("{hostname} serves message.Echo on {address}");
+        output::write(format!("{hostname} serves message.Echo on {address}\n").as_bytes())?;
         tokio::select! {
             served = hellogrpc::serve(hellogrpc::Config::default(), listener, instance) => {
                 served.map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))?;
@@ -100,10 +100,10 @@ impl Echo {
             shutdown.draining().await;
             signalled.cancel();
         });
-        let (target, tally, ..) = Call::echo(target, message, every, calls)?.run_until(&stop).await?;
-        match stop.is_cancelled() || tally.succeeded > 0 {
+        let calls = Call::echo(target, message, every, calls)?.run_until(&stop).await?;
+        match stop.is_cancelled() || calls.succeeded() {
             true => Ok(ExitCode::from(OK)),
-            false => Err(CliError::new(COULD_NOT_RUN, format!("no call to {target} succeeded"))),
+            false => Err(CliError::new(COULD_NOT_RUN, format!("no call to {} succeeded", calls.target))),
         }
     }
 

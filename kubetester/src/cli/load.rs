@@ -73,7 +73,7 @@ impl Load {
         let reported = options.report.write(|| report::load(&result, &about));
         options.output.print(&mut result)?;
         if options.output.is_text() && !result.pods.is_empty() {
-            output::print_pod_source(source);
+            output::print_pod_source(source)?;
         }
         reported?;
         options.check_any_success(&result)?;

@@ -1,6 +1,10 @@
 //! Prints a result to standard output in the requested format.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -101,19 +105,49 @@ pub(super) fn json(result: &impl Serialize) -> Result<String, CliError> {
 /// Writes text to standard output, and strips colours where they are not supported. A closed pipe (`| head`) is not an
 /// error.
 pub(super) fn write(text: &[u8]) -> Result<(), CliError> {
+    write_unless_closed(text).map(drop)
+}
+
+/// Does the same as [`write`]. Returns false if standard output is a closed pipe, so that further output is in vain.
+pub(super) fn write_unless_closed(text: &[u8]) -> Result<bool, CliError> {
     let mut stdout = anstream::stdout();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(COULD_NOT_RUN, format!("cannot write to standard output: {error}")))
+    is_open(stdout.write_all(text).and_then(|()| stdout.flush()))
+}
+
+/// Prints the text of `--help` or `--version` to standard output, or an error in the command line to standard error.
+/// Returns the exit code.
+pub(super) fn print_usage(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    let code = error.exit_code().try_into().unwrap_or(USAGE);
+    if error.use_stderr() {
+        return ExitCode::from(code);
+    }
+    match is_open(printed.and_then(|()| io::stdout().flush())) {
+        Ok(_) => ExitCode::from(code),
+        Err(error) => error.report(),
+    }
+}
+
+/// Writes a sentence to standard error. There is no place to report that this failed, so that is not an error.
+pub(super) fn print_error(sentence: impl Display) {
+    drop(writeln!(anstream::stderr(), "kubetester: {sentence}"));
+}
+
+/// Prints the source of the pods' names, unless it is given on the command line.
+pub(super) fn print_pod_source(source: Option<PodSource>) -> Result<(), CliError> {
+    match source {
+        Some(source @ (PodSource::Body | PodSource::Header | PodSource::Peer)) => {
+            write(format!("pods are named by {source}\n").as_bytes())
         }
         _ => Ok(()),
     }
 }
 
-/// Prints the source of the pods' names, unless it is given on the command line.
-pub(super) fn print_pod_source(source: Option<PodSource>) {
-    if let Some(source @ (PodSource::Body | PodSource::Header | PodSource::Peer)) = source {
-        // A closed pipe is not an error.
-        drop(writeln!(anstream::stdout(), "pods are named by {source}"));
+/// Returns whether standard output is open after a write; false stands for a closed pipe.
+fn is_open(written: io::Result<()>) -> Result<bool, CliError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::new(COULD_NOT_RUN, format!("cannot write to standard output: {error}"))),
     }
 }

@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 use rustix::process::Signal;
 use service::run_from;
 
+use super::output;
+
 /// Run one program of the system as the child process of a drill or a test
 #[derive(Debug, Args)]
 pub(super) struct Pod {
@@ -37,7 +39,7 @@ impl Pod {
             // A process that is stopped (SIGSTOP) cannot notice that standard input was closed, so the kernel kills it.
             #[cfg(target_os = "linux")]
             if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-                eprintln!("kubetester: cannot bind this process to its parent: {error}");
+                output::print_error(format_args!("cannot bind this process to its parent: {error}"));
                 return ExitCode::FAILURE;
             }
             thread::spawn(|| {

@@ -1,6 +1,6 @@
 //! A gRPC server that is not part of this system, with or without reflection.
 
-use std::{fs, future::ready, net::SocketAddr, pin::Pin};
+use std::{convert::Infallible, fs, future::ready, net::SocketAddr, pin::Pin};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 use bytes::{BufMut as _, BytesMut};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use proto::hello::Greeting;
@@ -66,6 +66,9 @@ pub(super) enum Reflection {
 }
 
 struct Reflecting(Says);
+
+/// The name whose greeting never ends: its messages arrive, and the call stays open.
+pub(super) const ENDLESS: &str = "endless";
 
 /// Starts the greeter of a pod.
 pub(super) async fn greeter(pod: &'static str, reflection: Reflection) -> SocketAddr {
@@ -131,6 +134,10 @@ async fn greet(pod: &'static str, uri: Uri, body: Body) -> Response {
         frames.put_u8(0);
         frames.put_u32(reply.len().try_into().unwrap());
         frames.extend_from_slice(&reply);
+    }
+    if name == ENDLESS {
+        let frames = stream::once(ready(Ok::<_, Infallible>(frames.freeze())));
+        return answer.body(Body::from_stream(frames.chain(stream::pending()))).unwrap();
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));

@@ -1,13 +1,11 @@
-//! The lines that `kubetester call` prints.
+//! The lines that `kubetester call` prints. A function that prints them returns false if standard output is a
+//! closed pipe.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::known_methods::KnownMethod;
+use super::{CliError, known_methods::KnownMethod, output};
 use crate::{
     render::{self, time},
     result::LoadResult,
@@ -59,18 +57,18 @@ impl Outcome {
 
 impl Lines {
     /// Prints the line before a call.
-    pub(super) fn before(&self) -> io::Result<()> {
-        self.known_method.and_then(KnownMethod::before).map_or(Ok(()), |line| print(&line))
+    pub(super) fn before(&self) -> Result<bool, CliError> {
+        self.known_method.and_then(KnownMethod::before).map_or(Ok(true), |line| print(&line))
     }
 
     /// Prints a message of a stream.
-    pub(super) fn message(&self, json: &str) -> io::Result<()> {
+    pub(super) fn message(&self, json: &str) -> Result<bool, CliError> {
         let line = self.known_method.and_then(|known_method| known_method.line(json, None));
         print(line.as_deref().unwrap_or(json))
     }
 
     /// Prints the lines after a call.
-    pub(super) fn print(&self, outcome: &Outcome, latency: Duration) -> io::Result<()> {
+    pub(super) fn print(&self, outcome: &Outcome, latency: Duration) -> Result<bool, CliError> {
         let took = time(latency.as_secs_f64());
         let Reply { content, pod, peer, headers, trailers } = match outcome {
             Outcome::Reply(reply) => &**reply,
@@ -91,9 +89,9 @@ impl Lines {
             }
             Content::Message(json) => {
                 if let Some(line) = self.known_method.and_then(|known_method| known_method.line(json, name)) {
-                    print(&line)?;
+                    let open = print(&line)?;
                     if self.brief {
-                        return Ok(());
+                        return Ok(open);
                     }
                 }
                 let json = sanitize::excerpt(json, MAX_MESSAGE_CHARS);
@@ -112,28 +110,30 @@ impl Lines {
                 format!("{status} from {pod} after {took}{via}{message}")
             }
         };
-        print(&line)?;
+        let mut open = print(&line)?;
         if self.verbose {
-            fields("header", headers)?;
-            fields("trailer", trailers)?;
+            open &= fields("header", headers)?;
+            open &= fields("trailer", trailers)?;
         }
-        Ok(())
+        Ok(open)
     }
 }
 
 /// Prints a line that is sanitized for a terminal.
-pub(super) fn print(line: &str) -> io::Result<()> {
-    writeln!(anstream::stdout(), "{}", sanitize::excerpt(line, 2 * MAX_MESSAGE_CHARS))
+pub(super) fn print(line: &str) -> Result<bool, CliError> {
+    let line = sanitize::excerpt(line, 2 * MAX_MESSAGE_CHARS) + "\n";
+    output::write_unless_closed(line.as_bytes())
 }
 
 /// Prints the summary of all calls.
-pub(super) fn summary(result: &LoadResult) -> io::Result<()> {
-    write!(anstream::stdout(), "\n{}", render::load(result))
+pub(super) fn summary(result: &LoadResult) -> Result<(), CliError> {
+    output::write(format!("\n{}", render::load(result)).as_bytes())
 }
 
-fn fields(kind: &str, fields: &HeaderMap) -> io::Result<()> {
+fn fields(kind: &str, fields: &HeaderMap) -> Result<bool, CliError> {
+    let mut open = true;
     for (name, value) in fields {
-        print(&format!("  {kind} {name}: {}", String::from_utf8_lossy(value.as_bytes())))?;
+        open &= print(&format!("  {kind} {name}: {}", String::from_utf8_lossy(value.as_bytes())))?;
     }
-    Ok(())
+    Ok(open)
 }

@@ -16,9 +16,15 @@ mod pod;
 mod report;
 mod watch;
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fmt,
+    process::ExitCode,
+    time::Duration,
+};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +88,7 @@ struct CliError {
 
 /// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments: Vec<_> = env::args_os().collect();
     // A pod has a runtime of its own. It is not among the commands, so that clap does not suggest it.
     if arguments.get(1).is_some_and(|first| first == "pod") {
         return match PodProgram::try_parse_from(&arguments[1..]) {
@@ -95,7 +101,12 @@ pub fn main() -> ExitCode {
     }
     let command = match Cli::try_parse_from(&arguments) {
         Ok(Cli { command }) => command,
-        Err(error) => return output::print_usage(&error),
+        Err(error) => {
+            return match not_utf8_variable(&error, &arguments) {
+                Some(error) => error.report(),
+                None => output::print_usage(&error),
+            };
+        }
     };
     match command {
         Command::Call(call) => block_on(call.run()),
@@ -146,6 +157,24 @@ fn exit_code(held: bool, interrupted: bool) -> ExitCode {
         (true, true) => INTERRUPTED,
         (true, false) => OK,
     })
+}
+
+/// Returns an error that names the environment variable of the subcommand's flags that is not UTF-8, if that is what
+/// clap's error is about; clap does not name it.
+fn not_utf8_variable(error: &clap::Error, arguments: &[OsString]) -> Option<CliError> {
+    if error.kind() != ErrorKind::InvalidUtf8 || arguments.iter().any(|argument| argument.to_str().is_none())
+    {
+        return None;
+    }
+    let command = Cli::command();
+    let subcommand = command.find_subcommand(arguments.get(1)?)?;
+    let is_not_utf8 = |name: &&OsStr| env::var_os(name).is_some_and(|value| value.to_str().is_none());
+    let name = subcommand.get_arguments().filter_map(clap::Arg::get_env).find(is_not_utf8)?;
+    Some(not_utf8(&name.to_string_lossy()))
+}
+
+fn not_utf8(variable: &str) -> CliError {
+    CliError::new(USAGE, format!("the environment variable {variable} is not valid UTF-8"))
 }
 
 fn nonzero_duration(text: &str) -> Result<Duration, String> {

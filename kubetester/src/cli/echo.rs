@@ -1,17 +1,26 @@
 //! `kubetester echo`: runs the echo server, or its client.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    env::{self, VarError},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args};
 use service::{Identity, Instance, Shutdown, listen};
-use tokio::net::lookup_host;
+use tokio::net::{TcpListener, lookup_host};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, CliError, OK, USAGE, call::Call, nonzero_duration, output};
+use super::{COULD_NOT_RUN, CliError, OK, USAGE, call::Call, nonzero_duration, not_utf8, output};
 use crate::target::Target;
 
 /// The maximum time for calls in flight to finish after SIGTERM.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The default address to serve on: every address, IPv4 and IPv6.
+const EVERY_ADDRESS: &str = "[::]:8080";
+/// The default server to call.
+const LOCALHOST: &str = "localhost:8080";
 
 const EXAMPLES: &str = "Examples:
   kubetester echo -s
@@ -29,9 +38,9 @@ pub(super) struct Echo {
     serve: bool,
 
     /// Address to serve on, or server to call: host:port is one connection, dns:///host:port is balanced over the
-    /// addresses of the name
-    #[arg(short = 'h', long, value_name = "HOST", default_value = "0.0.0.0:8080")]
-    host: String,
+    /// addresses of the name [default: port 8080, to serve on every address, IPv4 and IPv6, or to call on localhost]
+    #[arg(short = 'h', long, value_name = "HOST")]
+    host: Option<String>,
 
     /// Time from one call to the next
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = nonzero_duration)]
@@ -60,11 +69,10 @@ impl Echo {
     }
 
     async fn serve(self, shutdown: Shutdown) -> Result<ExitCode, CliError> {
-        let address = self.address().await?;
-        let listener = listen::address(address, "--host");
-        let listener = listener.map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))?;
-        let address = listener.local_addr().unwrap_or(address);
-        let hostname = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let hostname = hostname()?;
+        let listener = listener(self.host.as_deref().unwrap_or(EVERY_ADDRESS)).await?;
+        let address = listener.local_addr();
+        let address = address.map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))?;
         let hostname = hostname.unwrap_or_else(|| address.to_string());
         let version = hellogrpc::PROGRAM.version.into();
         let identity = Identity { version, hostname: hostname.clone() };
@@ -81,6 +89,7 @@ impl Echo {
 
     async fn call(self, shutdown: Shutdown) -> Result<ExitCode, CliError> {
         let Self { host, every, calls, message, .. } = self;
+        let host = host.unwrap_or_else(|| LOCALHOST.to_owned());
         let invalid = |error: crate::target::InvalidTarget| CliError::new(USAGE, error.to_string());
         let target: Target = host.parse().map_err(invalid)?;
         let target = match target.hint() {
@@ -106,12 +115,40 @@ impl Echo {
             false => Err(CliError::new(COULD_NOT_RUN, format!("no call to {} succeeded", calls.target))),
         }
     }
+}
 
-    /// Returns the address to serve on.
-    async fn address(&self) -> Result<SocketAddr, CliError> {
-        let host = &self.host;
-        let failed = |why: String| CliError::new(USAGE, format!("cannot serve on {host:?}: {why}"));
-        let mut addresses = lookup_host(host).await.map_err(|error| failed(error.to_string()))?;
-        addresses.next().ok_or_else(|| failed("the name has no addresses".to_owned()))
+/// Binds the address to serve on.
+async fn listener(host: &str) -> Result<TcpListener, CliError> {
+    let failed = |why: String| CliError::new(USAGE, format!("cannot serve on {host:?}: {why}"));
+    let mut addresses = lookup_host(host).await.map_err(|error| failed(error.to_string()))?;
+    let address = addresses.next().ok_or_else(|| failed("the name has no addresses".to_owned()))?;
+    listen::address(address, "--host").map_err(|error| CliError::new(COULD_NOT_RUN, error.to_string()))
+}
+
+/// Returns `$HOSTNAME`, if it is set and not empty.
+fn hostname() -> Result<Option<String>, CliError> {
+    match env::var("HOSTNAME") {
+        Err(VarError::NotUnicode(_)) => Err(not_utf8("HOSTNAME")),
+        name => Ok(name.ok().filter(|name| !name.is_empty())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn default_address_accepts_ipv4_and_ipv6() {
+        let listener = listener(&EVERY_ADDRESS.replace(":8080", ":0")).await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port())).await.unwrap();
+        // A machine without IPv6 has no such loopback address.
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).await.unwrap();
+        }
     }
 }

@@ -78,6 +78,18 @@ async fn grpc_error_is_the_servers_answer() {
 }
 
 #[tokio::test]
+async fn environment_that_is_not_utf8_is_named() {
+    for (variable, command) in
+        [("SERVER_DOMAIN", "call -n 1"), ("SERVER_PORT", "call -n 1"), ("HOSTNAME", "echo -s -h 127.0.0.1:0")]
+    {
+        let script = format!("{variable}=$(printf '\\377') exec {TOOL} {command}");
+        let exit = exit_of("/bin/sh", &["-c", &script], &[]).await;
+        let stderr = format!("kubetester: the environment variable {variable} is not valid UTF-8\n");
+        assert_eq!(exit, Exit { code: Some(2), stderr, stdout: String::new() });
+    }
+}
+
+#[tokio::test]
 async fn unknown_method_is_bad_usage_at_once() {
     let target = format!("grpc://{}", greeter("pod-a", Reflection::V1).await);
     let arguments = ["call", &target, "--method", "helloworld.Greeter/SayHelo"];

@@ -64,7 +64,7 @@ pub struct HoldPlan {
     pub timeout: Duration,
 }
 
-/// The outcome of a [`Hold`].
+/// The outcome of a [`HoldPlan`].
 #[derive(Debug)]
 pub struct HoldOutcome {
     /// The streams.

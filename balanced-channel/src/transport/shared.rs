@@ -200,7 +200,9 @@ impl DrainReason {
 impl fmt::Display for DrainReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GoAway(goaway) => goaway.fmt(f),
+            Self::GoAway(goaway) => {
+                write!(f, "the server sent GOAWAY {}", http2_error::http2_error_code(goaway.error))
+            }
             Self::StreamIdsExhausted => f.write_str("HTTP/2 stream IDs are exhausted"),
         }
     }

@@ -3,10 +3,6 @@
 //! A frame begins with nine bytes: a length, a type, flags and a stream (RFC 9113, section 4.1). Reading them takes a
 //! few instructions per frame.
 
-use std::fmt;
-
-use crate::transport::http2_error_code;
-
 /// The length of a frame's header.
 const HEADER: usize = 9;
 /// The length of a client's preface, before its first frame.
@@ -121,12 +117,6 @@ impl FrameHeader {
 }
 
 // === impl GoAway ===
-
-impl fmt::Display for GoAway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server sent GOAWAY {}", http2_error_code(self.error))
-    }
-}
 
 impl GoAway {
     fn read(payload: &[u8]) -> Self {

@@ -158,4 +158,4 @@ pub use transport::{Connector, Keepalive, TcpConnector};
 #[cfg(feature = "tls")]
 pub use transport::{Tls, TlsConnector, TlsError};
 #[doc(hidden)]
-pub use transport::{header_list_size, http2_error_code};
+pub use transport::{describe_http2_error, header_list_size};

@@ -154,7 +154,7 @@ async fn black_holed_peer_is_avoided_until_it_returns() {
     let back = cut.elapsed() - closed;
     stop.store(true, Ordering::Relaxed);
 
-    // When the connection is closed, calls that were not written to the full socket are retried on other endpoints.
+    // Calls that were not written to the full socket are retried on other endpoints once the connection is closed.
     // Calls that were written are lost.
     let (mut slowest, mut waited, mut failures) = (Duration::ZERO, 0, Vec::new());
     for (ended, took) in callers.await.unwrap() {

@@ -23,16 +23,16 @@ pub(crate) const CODE_NAMES: [&str; 14] = [
 ];
 
 /// Returns the name of an HTTP/2 error code (RFC 9113, section 7), such as `CANCEL`; `code 48879` for a code without a name.
-pub fn http2_error_code(code: u32) -> Cow<'static, str> {
+pub(crate) fn error_code(code: u32) -> Cow<'static, str> {
     let name = usize::try_from(code).ok().and_then(|index| CODE_NAMES.get(index));
     name.map_or_else(|| format!("code {code}").into(), |name| Cow::Borrowed(*name))
 }
 
 /// Describes the frame with which either side ended a stream or the connection, with its code; other errors with their causes.
-pub(crate) fn describe(error: &h2::Error) -> String {
+pub fn describe_http2_error(error: &h2::Error) -> String {
     let Some(reason) = error.reason() else { return chain(error) };
     let sender = if error.is_remote() { "the server" } else { "the client" };
-    let code = http2_error_code(reason.into());
+    let code = error_code(reason.into());
     if error.is_go_away() {
         format!("{sender} closed the HTTP/2 connection with GOAWAY {code}")
     } else if error.is_reset() {

@@ -36,7 +36,7 @@ pub(crate) use driver::{ConnectionEvent, ConnectionMonitor};
 pub(crate) use header_list::HeaderListLimit;
 pub use header_list::header_list_size;
 pub(crate) use http2_error::CODE_NAMES;
-pub use http2_error::http2_error_code;
+pub use http2_error::describe_http2_error;
 pub use keepalive::Keepalive;
 use keepalive::pinger::Pinger;
 pub(crate) use replay::{AttemptBody, ReplayBody, SentMessages, UploadGuard};

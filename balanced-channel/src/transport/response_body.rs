@@ -10,7 +10,10 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame};
 
-use super::{header_list::HeaderListTooLarge, http2_error, shared::Shared, stream_quota::StreamGrant};
+use super::{
+    header_list::HeaderListTooLarge, http2_error::describe_http2_error, shared::Shared,
+    stream_quota::StreamGrant,
+};
 
 /// The number of bytes that are read before a WINDOW_UPDATE is sent. It is a small part of the window (RFC 9113,
 /// section 6.9.1), and larger than a short response, which then needs none.
@@ -30,7 +33,7 @@ pub(crate) struct IncomingBody {
 /// The response ended early, or is larger than the channel accepts.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResponseError {
-    #[error("{}", http2_error::describe(.0))]
+    #[error("{}", describe_http2_error(.0))]
     Http2(h2::Error),
     #[error(transparent)]
     HeaderList(#[from] HeaderListTooLarge),

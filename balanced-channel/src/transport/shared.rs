@@ -12,7 +12,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     header_list::{HeaderListLimit, HeaderListTooLarge},
-    http2_error,
+    http2_error::{describe_http2_error, error_code},
     sniffer::frame_reader::GoAway,
     stream_quota::StreamQuota,
 };
@@ -167,7 +167,7 @@ impl ConnectionLost {
     pub(super) fn new(ended: Result<(), h2::Error>) -> Self {
         let disconnect = ended.as_ref().err().map_or(Disconnect::Unknown, |error| Disconnect::by(error));
         let why =
-            ended.map_or_else(|error| http2_error::describe(&error), |()| "closed by the peer".to_owned());
+            ended.map_or_else(|error| describe_http2_error(&error), |()| "closed by the peer".to_owned());
         Self { why, disconnect }
     }
 }
@@ -201,7 +201,7 @@ impl fmt::Display for DrainReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GoAway(goaway) => {
-                write!(f, "the server sent GOAWAY {}", http2_error::http2_error_code(goaway.error))
+                write!(f, "the server sent GOAWAY {}", error_code(goaway.error))
             }
             Self::StreamIdsExhausted => f.write_str("HTTP/2 stream IDs are exhausted"),
         }

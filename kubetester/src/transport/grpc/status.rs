@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use balanced_channel::{http2_error_code, status_name};
+use balanced_channel::{describe_http2_error, status_name};
 use h2::Reason;
 use http::uri::PathAndQuery;
 use tonic::{Code, Status};
@@ -90,30 +90,23 @@ fn cause(status: &Status) -> String {
     message.to_owned()
 }
 
-/// Describes the error code that ended a stream or a connection (RFC 9113, section 7).
+/// Describes the error that ended a stream or a connection, with its likely cause.
 fn http2(error: &h2::Error) -> String {
-    let reason = error.reason().map_or("no reason".into(), |reason| http2_error_code(reason.into()));
-    let sender = if error.is_remote() { "the server" } else { "the client" };
+    if !error.is_go_away() && !error.is_reset() {
+        return format!("HTTP/2 failed: {error}");
+    }
     // h2's own limit is a multiple of the flag's.
     let by_size = |hint: &str| format!("{hint}, or headers or trailers far above --max-header-list-size");
-    if error.is_go_away() {
-        let hint = match error.reason() {
-            _ if error.is_remote() => String::new(),
-            Some(Reason::ENHANCE_YOUR_CALM | Reason::COMPRESSION_ERROR) => {
-                by_size(": too many frames of the server")
-            }
-            _ => ": the server breaks the protocol; is it a gRPC port?".to_owned(),
-        };
-        return format!("{sender} closed the HTTP/2 connection with GOAWAY {reason}{hint}");
-    }
-    if error.is_reset() {
-        let hint = match error.reason() {
-            Some(Reason::PROTOCOL_ERROR) if !error.is_remote() => by_size(": malformed headers"),
-            _ => String::new(),
-        };
-        return format!("{sender} ended the HTTP/2 stream with RST_STREAM {reason}{hint}");
-    }
-    format!("HTTP/2 failed: {error}")
+    let hint = match error.reason() {
+        _ if error.is_remote() => String::new(),
+        Some(Reason::PROTOCOL_ERROR) if error.is_reset() => by_size(": malformed headers"),
+        _ if error.is_reset() => String::new(),
+        Some(Reason::ENHANCE_YOUR_CALM | Reason::COMPRESSION_ERROR) => {
+            by_size(": too many frames of the server")
+        }
+        _ => ": the server breaks the protocol; is it a gRPC port?".to_owned(),
+    };
+    describe_http2_error(error) + &hint
 }
 
 fn h2_source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a h2::Error> {

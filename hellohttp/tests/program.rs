@@ -203,6 +203,14 @@ async fn environment_that_is_not_utf8_is_named() {
 }
 
 #[tokio::test]
+async fn help_that_cannot_be_written_is_an_error() {
+    let exit = exit_of("/bin/sh", &["-c", &format!("exec {EXE} --help >/dev/full")], &[]).await;
+    let line =
+        "hellohttp: cannot write to standard output: No space left on device (os error 28)\n".to_owned();
+    assert_eq!(exit, Exit { code: Some(1), stderr: line, stdout: String::new() });
+}
+
+#[tokio::test]
 async fn soft_limit_on_open_files_is_raised() {
     let script = format!("ulimit -S -n 64; exec {EXE}");
     let running = Running::start_with("/bin/sh", &["-c", &script], &[]).await;

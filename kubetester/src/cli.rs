@@ -16,13 +16,7 @@ mod pod;
 mod report;
 mod watch;
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fmt,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{env, ffi::OsString, fmt, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use tokio::runtime;
@@ -168,9 +162,7 @@ fn not_utf8_variable(error: &clap::Error, arguments: &[OsString]) -> Option<CliE
     }
     let command = Cli::command();
     let subcommand = command.find_subcommand(arguments.get(1)?)?;
-    let is_not_utf8 = |name: &&OsStr| env::var_os(name).is_some_and(|value| value.to_str().is_none());
-    let name = subcommand.get_arguments().filter_map(clap::Arg::get_env).find(is_not_utf8)?;
-    Some(not_utf8(&name.to_string_lossy()))
+    service::variable_not_utf8(subcommand).map(|name| not_utf8(&name))
 }
 
 fn not_utf8(variable: &str) -> CliError {

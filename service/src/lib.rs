@@ -38,5 +38,5 @@ pub use config::{AdminAddr, Config, Identity, LogFormat, defaults, parse_duratio
 pub use instance::Instance;
 pub use metrics::Metrics;
 pub use problem::Problem;
-pub use run::{Outcome, Program, Serve, run, run_from};
+pub use run::{Outcome, Program, Serve, run, run_from, variable_not_utf8};
 pub use shutdown::{Shutdown, Trigger};

@@ -1,6 +1,6 @@
 //! The main function of every program, from the command line to the exit code.
 
-use std::{error::Error, ffi::OsString, process::ExitCode};
+use std::{error::Error, ffi::OsString, io, process::ExitCode};
 
 use clap::{
     Args, Command, FromArgMatches as _,
@@ -163,7 +163,7 @@ fn parse<C: Args>(
         .mut_arg("app_version", |arg| {
             arg.help(format!("Version in responses [default: {}]", program.version))
         });
-    if let Some(name) = not_utf8(&command) {
+    if let Some(name) = variable_not_utf8(&command) {
         eprintln!("{}: the environment variable {name} is not valid UTF-8", program.name);
         return Err(ExitCode::from(USAGE));
     }
@@ -184,7 +184,7 @@ fn parse<C: Args>(
 }
 
 /// Returns the first environment variable of a flag whose value is not UTF-8; clap's own error does not name it.
-fn not_utf8(command: &Command) -> Option<String> {
+pub fn variable_not_utf8(command: &Command) -> Option<String> {
     let names = command.get_arguments().filter_map(clap::Arg::get_env);
     names
         .filter(|name| std::env::var_os(name).is_some_and(|value| value.to_str().is_none()))
@@ -195,9 +195,13 @@ fn not_utf8(command: &Command) -> Option<String> {
 /// Prints `--help`, `--version`, or an error in the flags as one line. Returns the exit code.
 fn report(program: Program, mut error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Ignores a closed pipe.
-        drop(error.print());
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                eprintln!("{}: cannot write to standard output: {error}", program.name);
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     // The value of a flag may be a page of JSON, and the error follows it.
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {

@@ -112,7 +112,7 @@ async fn method_not_allowed(request: Request) -> Problem {
 /// Rejects an HTTP/1.1 request without a `Host` header, with more than one, or with an invalid one (RFC 9112, section
 /// 3.2).
 #[expect(clippy::result_large_err, reason = "the error is the response")]
-pub(crate) fn require_host(request: &mut Request) -> Result<(), Response> {
+fn require_host(request: &mut Request) -> Result<(), Response> {
     if request.version() != Version::HTTP_11 {
         return Ok(());
     }
